@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Prints what ./dev can do.
+set -euo pipefail
+
+cat <<'HELP'
+./dev lint                formatting, clippy, documentation, shell scripts, licences
+./dev test [ARGS…]        starts the servers the suite needs, runs it, stops what it started;
+                          ARGS go to the test runner, and then the doctests are left out
+./dev bench               lists the benchmarks
+./dev bench NAME [ARGS…]  runs one; it writes target/bench/NAME.json
+./dev servers …           real PostgreSQL, RabbitMQ, Redis and MongoDB for the tests
+                          (./dev servers help)
+HELP

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs the test suite on the real servers it needs, and stops those that it started.
+set -euo pipefail
+
+# Which servers the suite talks to, by their names in `./dev servers`.
+needed=()
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+started=()
+
+stop_started() {
+    if [ ${#started[@]} -gt 0 ]; then
+        ./dev servers down "${started[@]}"
+    fi
+}
+
+ensure_c_compiler() {
+    if command -v cc >/dev/null; then return; fi
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "== installing a C compiler, which the bundled SQLite is built with" >&2
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+            gcc libc6-dev pkg-config >/dev/null
+        return
+    fi
+    echo "error: there is no C compiler (cc), which the bundled SQLite is built with;" \
+        "as root: apt-get install gcc libc6-dev pkg-config" >&2
+    exit 1
+}
+
+start_servers() {
+    if [ ${#needed[@]} -eq 0 ]; then return; fi
+    if [ "${MAMEY_TEST_SERVERS:-}" = none ]; then
+        echo "== skipped: the tests that need ${needed[*]} (MAMEY_TEST_SERVERS is none)" >&2
+        return
+    fi
+    local name
+    for name in "${needed[@]}"; do
+        # What is already up belongs to somebody, who will want it after this run.
+        if ! ./dev servers status "$name" >/dev/null; then started+=("$name"); fi
+    done
+    ./dev servers up "${needed[@]}"
+    local urls
+    urls="$(./dev servers env "${needed[@]}")"
+    eval "$urls"
+    # A test that finds no URL must fail now; without this it would pass by skipping.
+    export MAMEY_REQUIRE_SERVERS=1
+}
+
+run_suite() {
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run --workspace --all-features "$@"
+    else
+        cargo test --workspace --all-features --lib --bins --tests --examples "$@"
+    fi
+}
+
+run_doctests() {
+    if [ $# -gt 0 ]; then
+        echo "== skipped: doctests (arguments were given for the suite)" >&2
+        return
+    fi
+    cargo test --workspace --all-features --doc
+}
+
+trap stop_started EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+ensure_c_compiler
+start_servers
+run_suite "$@"
+run_doctests "$@"

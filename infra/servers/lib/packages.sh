@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# Installs the Debian packages that are missing, without letting them start services.
+
+policy_file=/usr/sbin/policy-rc.d
+policy_mark="# Written by ./dev servers while it installs packages."
+
+# install_packages PACKAGE…
+install_packages() {
+    local command="apt-get install --no-install-recommends $*"
+    command -v apt-get >/dev/null || die "missing here: $* (names of Debian packages); install what your system calls them, set the MAMEY_TEST_*_URL of servers you have, or use infra/compose.yaml"
+    [ "$(id -u)" -eq 0 ] || die "missing here, and only root can install them: $*
+  as root:  $command
+  or set the MAMEY_TEST_*_URL of servers you have, or use infra/compose.yaml"
+    say "installing $*"
+    forbid_services
+    if ! run_apt "$@" >"$servers_dir/installed/apt.log" 2>&1; then
+        allow_services
+        tail -n 15 "$servers_dir/installed/apt.log" >&2
+        die "could not install $*; see $servers_dir/installed/apt.log, or run yourself: $command"
+    fi
+    allow_services
+    keep_from_boot
+}
+
+run_apt() {
+    export DEBIAN_FRONTEND=noninteractive
+    # A run that was killed in the middle leaves packages unpacked but not configured.
+    dpkg --configure -a
+    apt-get --quiet update
+    apt-get --quiet --yes -o DPkg::Lock::Timeout=120 install --no-install-recommends "$@"
+}
+
+# Debian starts a service as soon as it is installed, on its default port. A policy that somebody
+# else has set is left as it is; one of ours that a crash left behind is taken over.
+forbid_services() {
+    if [ -e "$policy_file" ] && ! grep -qsF "$policy_mark" "$policy_file"; then return; fi
+    printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$policy_file"
+    chmod 755 "$policy_file"
+}
+
+allow_services() {
+    if grep -qsF "$policy_mark" "$policy_file"; then rm -f "$policy_file"; fi
+}
+
+# Nor at the next boot, for the packages that apt has just brought.
+keep_from_boot() {
+    local service
+    command -v systemctl >/dev/null || return 0
+    for service in postgresql rabbitmq-server redis-server; do
+        if grep -qE "^Setting up ${service}[ :]" "$servers_dir/installed/apt.log"; then
+            systemctl disable "$service" >>"$servers_dir/installed/apt.log" 2>&1 || true
+        fi
+    done
+}
+
+# The first of these programs that exists, wherever it is found: PATH first.
+find_program() {
+    local name
+    for name in "$@"; do
+        if command -v "$name"; then return; fi
+    done
+    return 1
+}
