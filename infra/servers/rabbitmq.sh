@@ -56,7 +56,6 @@ rabbitmq_prepare() {
 }
 
 rabbitmq_settings() {
-    local peer i=1
     cat <<SETTINGS
 listeners.tcp.1 = 127.0.0.1:$(port_of "$2" amqp)
 management.tcp.ip = 127.0.0.1
@@ -71,12 +70,20 @@ disk_free_limit.absolute = 100MB
 # A node that was paused for long rejoins by itself.
 cluster_partition_handling = pause_minority
 SETTINGS
-    [ "$1" = rabbitmq-cluster ] || return 0
-    echo "cluster_formation.peer_discovery_backend = classic_config"
-    for peer in $(rabbitmq_brokers "$1"); do
-        echo "cluster_formation.classic_config.nodes.$i = $peer@localhost"
-        i=$((i + 1))
-    done
+    if [ "$1" = rabbitmq-cluster ]; then rabbitmq_cluster_settings "$2"; fi
+}
+
+# The first node founds the cluster and looks for nobody; the others look for it alone, until it is
+# there. If all looked for all, each would wait its turn, and the first for peers that are not yet.
+rabbitmq_cluster_settings() {
+    [ "$1" != rabbitmq-1 ] || return 0
+    cat <<SETTINGS
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = rabbitmq-1@localhost
+cluster_formation.classic_config.nodes.2 = $1@localhost
+cluster_formation.discovery_retry_limit = 300
+cluster_formation.discovery_retry_interval = 200
+SETTINGS
 }
 
 rabbitmq_start() {

@@ -106,9 +106,9 @@ discard() {
 }
 
 start() {
-    local began="${EPOCHREALTIME/[.,]/}" family verb="ready"
+    local began="${EPOCHREALTIME/[.,]/}" family was_up=false
     family="$(family_of "$1")"
-    if is_up "$1"; then verb="was up already, answers"; fi
+    if is_up "$1"; then was_up=true; fi
     if ! is_prepared "$1"; then
         "${family}_prepare" "$1"
         "${family}_start" "$1"
@@ -117,7 +117,11 @@ start() {
         "${family}_start" "$1"
     fi
     local tenths=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
-    say "$1: $verb after $((tenths / 10)).$((tenths % 10)) s"
+    if [ "$was_up" = true ]; then
+        say "$1: is up already"
+    else
+        say "$1: ready after $((tenths / 10)).$((tenths % 10)) s"
+    fi
 }
 
 # Jobs ignore Ctrl-C, so the trap passes it on to them.
