@@ -80,8 +80,27 @@ postgres_start() {
 }
 
 postgres_start_node() {
+    postgres_forget_killed "$1"
     start_process "$1" "${postgres_user[@]}" "$(postgres_programs)/postgres" \
         -D "$(node_dir "$1")/data" -c port="$(port_of "$1" sql)"
+}
+
+# A killed postgres leaves its lock file. While its pid is a zombie, or somebody else's by now, the
+# next one believes it alive; we know better, so the file gets a pid that cannot exist. What it says
+# about shared memory stays: by that the next one sees that no process of the old one is left.
+postgres_forget_killed() {
+    local file
+    file="$(node_dir "$1")/data/postmaster.pid"
+    [ -e "$file" ] || return 0
+    wait_until 5 postgres_is_detached "$file" || true
+    sed -i '1s/.*/999999999/' "$file"
+}
+
+# The id of the shared memory segment that a lock file names.
+postgres_segment() { sed -n '7s/.* //p' "$1"; }
+
+postgres_is_detached() {
+    awk -v id="$(postgres_segment "$1")" '$2 == id && $7 > 0 { attached = 1 } END { exit attached }' /proc/sysvipc/shm
 }
 
 # postgres_query NODE DATABASE SQL
@@ -100,12 +119,10 @@ postgres_urls() {
 # SIGINT is PostgreSQL's fast stop: it ends sessions and does not wait for them.
 postgres_stop_signal() { echo INT; }
 
-# A postgres that was killed leaves the shared memory segment whose id it wrote down.
+# What a killed postgres leaves outside its data folder.
 postgres_clean() {
-    local file segment
+    local file
     for file in "$servers_dir"/nodes/postgres*/data/postmaster.pid; do
-        [ -e "$file" ] || continue
-        read -r _ segment <<<"$(sed -n 7p "$file")"
-        if [ -n "$segment" ]; then ipcrm --shmem-id "$segment" 2>/dev/null || true; fi
+        if [ -e "$file" ]; then ipcrm --shmem-id "$(postgres_segment "$file")" 2>/dev/null || true; fi
     done
 }
