@@ -1,0 +1,186 @@
+//! Time as a port: timestamps, the system's clock, and one that tests move by hand.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::{Error, Result};
+
+/// A moment in microseconds since the Unix epoch, in UTC.
+///
+/// Microseconds are what every supported store keeps. On the wire it is RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0);
+
+    /// From microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment plus `duration`, held at the end of the representable range.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+
+    /// This moment minus `duration`, held at the start of the representable range.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+
+    /// How long ago `earlier` was; zero when it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let micros = self.0.saturating_sub(earlier.0).max(0);
+        Duration::from_micros(micros.unsigned_abs())
+    }
+
+    /// Reads RFC 3339, in any offset.
+    ///
+    /// # Errors
+    /// `Invalid` when the text is no RFC 3339 date and time.
+    pub fn parse_rfc3339(text: &str) -> Result<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|cause| {
+            Error::invalid(format!("`{text}` is not an RFC 3339 time")).with_source(cause)
+        })?;
+        let micros = time.unix_timestamp_nanos().div_euclid(1000);
+        i64::try_from(micros)
+            .map(Self)
+            .map_err(|_| Error::invalid(format!("`{text}` is out of range")))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with exactly six fractional digits, so that text order is time order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0) * 1000;
+        // A year beyond 9999 cannot be written as RFC 3339; the bare number is then the honest form.
+        let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
+            return write!(f, "{}us", self.0);
+        };
+        let time = time.to_offset(UtcOffset::UTC);
+        let (year, month, day) = time.to_calendar_date();
+        let (hour, minute, second) = time.to_hms();
+        let micros = time.microsecond();
+        let month = u8::from(month);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where the time comes from. Tests replace it to be deterministic.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now. It may jump in both directions, as wall clocks do.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(micros(since_epoch))
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.0))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, duration: Duration) {
+        self.0.fetch_add(micros(duration), Ordering::SeqCst);
+    }
+
+    /// Moves the clock to `now`, backwards too.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_survives_rfc3339_to_the_microsecond() {
+        let time = Timestamp::from_micros(1_790_000_000_123_456);
+        assert_eq!(time.to_string(), "2026-09-21T14:13:20.123456Z");
+        assert_eq!(Timestamp::parse_rfc3339(&time.to_string()).unwrap(), time);
+        assert_eq!(
+            Timestamp::parse_rfc3339("2026-09-21T16:13:20.123456+02:00").unwrap(),
+            time
+        );
+        assert!(Timestamp::parse_rfc3339("yesterday").is_err());
+    }
+
+    #[test]
+    fn extremes_do_not_panic() {
+        for micros in [i64::MIN, i64::MAX] {
+            let time = Timestamp::from_micros(micros);
+            assert!(!time.to_string().is_empty());
+            assert_eq!(
+                time.plus(Duration::MAX),
+                Timestamp(micros.saturating_add(i64::MAX))
+            );
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What a handler is given: its unit of work, and what it may know of the message and the world.
+
+mod read;
+mod scope;
+mod write;
+
+pub use read::{Cause, ReadContext};
+pub use scope::Scope;
+pub use write::Context;

@@ -1,0 +1,135 @@
+//! What a query handler is given: reads, and no writes at all.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::Scope;
+use crate::clock::Timestamp;
+use crate::domain::{Aggregate, NewId, ReadRepository};
+use crate::id::MessageId;
+use crate::message::{ContextName, Metadata, TraceContext};
+use crate::store::Store;
+
+/// What set a handler off.
+#[derive(Clone, Debug, Default)]
+pub struct Cause {
+    /// The message's id; a new one is made when somebody asks and there is none.
+    pub message_id: Option<MessageId>,
+    /// The id that everything set off by one outside request shares.
+    pub correlation_id: Option<MessageId>,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+    /// The tenant it belongs to.
+    pub tenant: Option<Arc<str>>,
+}
+
+impl From<&Metadata> for Cause {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            message_id: Some(metadata.id),
+            correlation_id: Some(metadata.correlation_id),
+            trace: metadata.trace.clone(),
+            tenant: metadata.tenant.clone(),
+        }
+    }
+}
+
+/// What a query handler is given. It reads and cannot write.
+pub struct ReadContext {
+    scope: Arc<Scope>,
+    cause: Cause,
+    message_id: OnceLock<MessageId>,
+    trace: OnceLock<TraceContext>,
+}
+
+impl ReadContext {
+    /// The context of one handler call.
+    #[must_use]
+    pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
+        Self {
+            scope,
+            cause,
+            message_id: OnceLock::new(),
+            trace: OnceLock::new(),
+        }
+    }
+
+    /// Reads aggregates of one type.
+    #[must_use]
+    pub fn repository<A: Aggregate>(&self) -> ReadRepository<'_, A> {
+        ReadRepository::new(self)
+    }
+
+    /// The id of the message that is being handled: the same in every run of it, so it is the key
+    /// to pass on to a system outside that deduplicates.
+    #[must_use]
+    pub fn message_id(&self) -> MessageId {
+        let new = || self.scope.ids.message_id();
+        *self
+            .message_id
+            .get_or_init(|| self.cause.message_id.unwrap_or_else(new))
+    }
+
+    /// The id shared by everything that one outside request set off.
+    #[must_use]
+    pub fn correlation_id(&self) -> MessageId {
+        self.cause
+            .correlation_id
+            .unwrap_or_else(|| self.message_id())
+    }
+
+    /// The trace this call belongs to; a new one when the caller brought none.
+    #[must_use]
+    pub fn trace_context(&self) -> &TraceContext {
+        let new = || TraceContext::root(&*self.scope.ids);
+        self.trace
+            .get_or_init(|| self.cause.trace.clone().unwrap_or_else(new))
+    }
+
+    /// The tenant the message belongs to.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.cause.tenant.as_deref()
+    }
+
+    /// The bounded context whose handler this is.
+    #[must_use]
+    pub fn name(&self) -> &ContextName {
+        &self.scope.name
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.scope.clock.now()
+    }
+
+    /// A new id.
+    #[must_use]
+    pub fn new_id<I: NewId>(&self) -> I {
+        I::from_new_uuid(self.scope.ids.next_uuid())
+    }
+
+    /// The context's share of the database, for what the repositories do not offer.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.scope.store
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(super) fn shared_tenant(&self) -> Option<Arc<str>> {
+        self.cause.tenant.clone()
+    }
+}
+
+impl fmt::Debug for ReadContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadContext")
+            .field("scope", &self.scope)
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,31 @@
+//! What all handler calls of one bounded context share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::id::IdSource;
+use crate::message::{Catalog, ContextName};
+use crate::store::Store;
+
+/// What all handler calls of one bounded context share.
+pub struct Scope {
+    /// The context's name, the sender of its messages.
+    pub name: ContextName,
+    /// Its share of the database.
+    pub store: Arc<dyn Store>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn IdSource>,
+    /// What it may publish.
+    pub catalog: Catalog,
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! What a command or message handler is given: reads, buffered writes, and messages to send.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::{Cause, ReadContext, Scope};
+use crate::domain::{Aggregate, Repository};
+use crate::message::{
+    BODY_BYTES_MAX, CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers,
+    KEY_BYTES_MAX, Message, Metadata, Target,
+};
+use crate::store::UnitOfWork;
+use crate::{Error, Result, ResultExt, Retry};
+
+/// What a command or message handler is given, by reference.
+///
+/// Everything a handler writes or sends is buffered in its unit of work and committed at once
+/// after the handler has returned `Ok`; nothing of it happens otherwise. A handler may run more
+/// than once (a conflict, a redelivery): what it does outside of the context must bear that.
+///
+/// It dereferences to [`ReadContext`], so helpers that only read take either.
+pub struct Context {
+    read: ReadContext,
+    unit: Mutex<UnitOfWork>,
+}
+
+impl Context {
+    /// The context of one handler call.
+    #[must_use]
+    pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
+        Self {
+            read: ReadContext::new(scope, cause),
+            unit: Mutex::default(),
+        }
+    }
+
+    /// Reads and writes aggregates of one type.
+    #[must_use]
+    pub fn repository<A: Aggregate>(&self) -> Repository<'_, A> {
+        Repository::new(self)
+    }
+
+    /// Sends an event to every context that subscribes to it, once this unit has committed.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the context did not declare the event, `Invalid` when it cannot be
+    /// written as JSON, `LimitExceeded`.
+    pub fn publish<E: Event>(&self, event: &E) -> Result<()> {
+        self.publish_with_headers(event, Headers::default())
+    }
+
+    /// As [`Context::publish`], with free headers.
+    ///
+    /// # Errors
+    /// As [`Context::publish`].
+    pub fn publish_with_headers<E: Event>(&self, event: &E, headers: Headers) -> Result<()> {
+        let scope = self.read.scope();
+        if !scope.catalog.contains(Direction::Publishes, E::NAME) {
+            return Err(Error::misconfigured(format!(
+                "context `{}` publishes `{}` without declaring it: \
+                 add `.publishes::<…>()` to its BoundedContext",
+                scope.name,
+                E::NAME
+            )));
+        }
+        self.enqueue(event, Target::Any, headers)
+    }
+
+    /// Sends a message to one context by name, once this unit has committed. It must route.
+    ///
+    /// # Errors
+    /// `Invalid` for a malformed name or a message that cannot be written as JSON,
+    /// `LimitExceeded`.
+    pub fn send<M: Message + Serialize>(&self, target: &str, message: &M) -> Result<()> {
+        let target = Target::Service(ContextName::new(target)?);
+        self.enqueue(message, target, Headers::default())
+    }
+
+    /// Ends the call and takes out what it buffered.
+    #[must_use]
+    pub fn into_unit(self) -> UnitOfWork {
+        self.unit
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The unit of work so far.
+    ///
+    /// A poisoned lock is entered all the same: after a panic the unit is thrown away anyway.
+    pub fn unit(&self) -> MutexGuard<'_, UnitOfWork> {
+        self.unit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue<M: Message + Serialize>(
+        &self,
+        message: &M,
+        target: Target,
+        headers: Headers,
+    ) -> Result<()> {
+        let envelope = self
+            .envelope(message, target, headers)
+            .context(|| format!("sending `{}`", M::NAME))?;
+        self.unit().enqueue(envelope)
+    }
+
+    fn envelope<M: Message + Serialize>(
+        &self,
+        message: &M,
+        target: Target,
+        headers: Headers,
+    ) -> Result<Envelope> {
+        let payload = message.encode()?;
+        let key = message.key();
+        let key_bytes = key.as_ref().map_or(0, |key| key.as_str().len());
+        within("its payload", payload.len(), BODY_BYTES_MAX)?;
+        within("its key", key_bytes, KEY_BYTES_MAX)?;
+        let scope = self.read.scope();
+        let metadata = Metadata {
+            id: scope.ids.message_id(),
+            name: M::NAME.into(),
+            version: M::VERSION,
+            sender: scope.name.to_shared(),
+            target,
+            correlation_id: self.read.correlation_id(),
+            causation_id: Some(self.read.message_id()),
+            time: scope.clock.now(),
+            key,
+            tenant: self.read.shared_tenant(),
+            trace: Some(self.read.trace_context().child(&*scope.ids)),
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: M::MUST_ROUTE,
+            headers,
+        };
+        Ok(Envelope { metadata, payload })
+    }
+}
+
+fn within(what: &str, bytes: usize, bytes_max: usize) -> Result<()> {
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let message = format!("{what} has {bytes} bytes, the limit is {bytes_max}");
+    Err(Error::limit_exceeded(message).with_retry(Retry::Never))
+}
+
+impl Deref for Context {
+    type Target = ReadContext;
+
+    fn deref(&self) -> &ReadContext {
+        &self.read
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("read", &self.read)
+            .finish_non_exhaustive()
+    }
+}

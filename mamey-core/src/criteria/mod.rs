@@ -1,0 +1,14 @@
+//! Typed filter, sort and keyset pages over a collection's indexed fields.
+
+mod cursor;
+mod field;
+mod filter;
+mod page;
+mod value;
+
+pub use cursor::Cursor;
+pub use field::{Field, Sort};
+pub use filter::{Comparison, Filter, ID_FIELD};
+pub(crate) use page::cursor_at;
+pub use page::{Criteria, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page};
+pub use value::{IndexValue, Value, ValueType};

@@ -1,0 +1,118 @@
+//! Aggregates: what is loaded, changed and saved as one.
+
+use std::ops::{Deref, DerefMut};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::criteria::{ID_FIELD, IndexValue, Value, ValueType};
+
+/// A consistency boundary: loaded, changed and saved as one document with a version.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    note = "add `#[derive(mamey::Aggregate, Serialize, Deserialize)]`, `#[aggregate(collection = \"…\")]` and `#[aggregate(id)]` on its id"
+)]
+pub trait Aggregate: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The type of its id.
+    type Id: IndexValue;
+
+    /// Where it is kept, and what is indexed.
+    const COLLECTION: &'static Collection;
+
+    /// Its id, which never changes.
+    fn id(&self) -> &Self::Id;
+
+    /// The values of the indexed fields, in the order of [`Collection::indexes`].
+    fn index_values(&self) -> Vec<Value>;
+}
+
+/// Where aggregates of one type are kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// The collection's name within its context.
+    pub name: &'static str,
+    /// The type of the ids.
+    pub id: ValueType,
+    /// The indexed fields: the only ones that criteria accept.
+    pub indexes: &'static [Index],
+}
+
+impl Collection {
+    /// The type of an indexed field or of the id.
+    #[must_use]
+    pub fn value_type(&self, field: &str) -> Option<ValueType> {
+        if field == ID_FIELD {
+            return Some(self.id);
+        }
+        self.indexes
+            .iter()
+            .find(|index| index.field == field)
+            .map(|index| index.value)
+    }
+}
+
+/// One indexed field of a collection.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The field's name.
+    pub field: &'static str,
+    /// The type of its values.
+    pub value: ValueType,
+    /// Whether no two documents may share a value; documents without a value never clash.
+    pub unique: bool,
+}
+
+/// An id that can be made from a new UUID; implemented by typed ids over `Uuid`.
+pub trait NewId {
+    /// Wraps a new UUID.
+    fn from_new_uuid(uuid: Uuid) -> Self;
+}
+
+impl NewId for Uuid {
+    fn from_new_uuid(uuid: Uuid) -> Self {
+        uuid
+    }
+}
+
+/// A loaded aggregate and the version it was loaded at.
+///
+/// It dereferences to the aggregate. Saving it succeeds only while the stored version is still the
+/// same; otherwise the commit is a conflict and the handler runs again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned<A> {
+    aggregate: A,
+    version: u64,
+}
+
+impl<A> Versioned<A> {
+    pub(crate) const fn new(aggregate: A, version: u64) -> Self {
+        Self { aggregate, version }
+    }
+
+    /// The version it was loaded at, counted from 1.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The aggregate alone.
+    #[must_use]
+    pub fn into_inner(self) -> A {
+        self.aggregate
+    }
+}
+
+impl<A> Deref for Versioned<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.aggregate
+    }
+}
+
+impl<A> DerefMut for Versioned<A> {
+    fn deref_mut(&mut self) -> &mut A {
+        &mut self.aggregate
+    }
+}

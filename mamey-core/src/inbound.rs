@@ -1,0 +1,46 @@
+//! The port between a consumer, which receives messages, and the handlers that take them.
+
+use async_trait::async_trait;
+
+use crate::message::{ContextName, Envelope};
+use crate::store::{CommitOutcome, Origin};
+use crate::{Result, RetryPolicy};
+
+/// A message that is about to be handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The message.
+    pub envelope: &'a Envelope,
+    /// Where it comes from: fresh from the transport or out of parking.
+    pub origin: Origin,
+    /// Which run this is, counted from 1 over all deliveries and retries.
+    pub attempt: u32,
+}
+
+/// Takes messages for one bounded context.
+#[async_trait]
+pub trait Inbound: Send + Sync + 'static {
+    /// The context.
+    fn context(&self) -> &ContextName;
+
+    /// The names of the messages it handles.
+    fn handles(&self) -> Vec<&'static str>;
+
+    /// How often a failed message of this name is retried.
+    fn retry_policy(&self, name: &str) -> RetryPolicy;
+
+    /// Runs the handler and commits what it did together with the message's receipt.
+    ///
+    /// `Ok` means that the store has answered: the effect is committed, was there before, or must
+    /// wait behind a parked message of its lane.
+    ///
+    /// # Errors
+    /// What the handler or the commit said; nothing of this run was kept. A panic of the handler
+    /// is an error too. `NotFound` when no handler takes the name, `Unsupported` when none reads
+    /// the version.
+    ///
+    /// # Cancellation
+    /// Dropping the future before the commit has begun undoes everything. From then on the commit
+    /// goes on by itself, and the inbox absorbs the redelivery.
+    async fn handle(&self, incoming: Incoming<'_>) -> Result<CommitOutcome>;
+}

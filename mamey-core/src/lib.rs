@@ -1,0 +1,44 @@
+//! Vocabulary and ports of Mamey: no driver, no runtime.
+//!
+//! Services depend on the crate `mamey`, which re-exports all of this. Depend on `mamey-core` alone
+//! to write a backend: a store implements the ports of [`store`], a transport those of
+//! [`transport`].
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`message`] | messages, envelopes, codecs, the catalog |
+//! | [`domain`] | aggregates and repositories |
+//! | [`criteria`] | filter, sort and keyset pages over indexed fields |
+//! | [`context`] | what a handler is given |
+//! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
+//! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
+//! | [`inbound`] | the port between a consumer and the handlers |
+
+pub mod capabilities;
+pub mod clock;
+pub mod context;
+pub mod criteria;
+pub mod domain;
+pub mod id;
+pub mod inbound;
+pub mod message;
+pub mod store;
+pub mod transport;
+
+mod error;
+mod redact;
+mod retry;
+
+pub use context::{Context, ReadContext};
+pub use domain::{Aggregate, Repository, Versioned};
+pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
+pub use message::{Command, Event, Message, Query};
+pub use redact::redact_url;
+pub use retry::{Backoff, RetryPolicy};
+
+#[doc(hidden)]
+pub mod private {
+    //! What generated code refers to; not for people.
+    pub use serde;
+    pub use uuid;
+}

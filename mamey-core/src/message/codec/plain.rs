@@ -1,0 +1,257 @@
+//! The plain form `{sender, target, type, payload}`, for systems that already speak it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::id::{IdSource, MessageId, UuidV7Source};
+use crate::message::{
+    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Key, Metadata, Target, TraceContext,
+};
+use crate::{Error, Result};
+
+/// The target that means every subscriber.
+const ANY: &str = "MSG_SERVICE_ANY";
+
+/// `{sender, target, type, payload}` with `MSG_SERVICE_ANY` as the target for everyone.
+///
+/// The form has no room for the rest, so id, version, key, time, correlation, tenant, trace and
+/// headers travel beside it as transport properties. A foreign message without the property `id`
+/// gets a new id each time it is read: it is at-least-once, because content is never an identity.
+pub struct Plain {
+    /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
+    pub body_bytes_max: usize,
+    ids: UuidV7Source,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: BODY_BYTES_MAX,
+            ids: UuidV7Source::default(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    sender: &'a str,
+    target: &'a str,
+    r#type: &'a str,
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    sender: String,
+    #[serde(default)]
+    target: Option<String>,
+    r#type: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+impl Codec for Plain {
+    fn encode(&self, envelope: &Envelope) -> Result<WireMessage> {
+        let meta = &envelope.metadata;
+        let payload = serde_json::from_slice(&envelope.payload).map_err(|cause| {
+            let name = &meta.name;
+            Error::invalid(format!(
+                "the plain form carries JSON only, `{name}` is not: {cause}"
+            ))
+        })?;
+        let target = match &meta.target {
+            Target::Any => ANY,
+            Target::Service(name) => name.as_str(),
+        };
+        let written = Written {
+            sender: &meta.sender,
+            target,
+            r#type: &meta.name,
+            payload,
+        };
+        let body = serde_json::to_vec(&written)
+            .map_err(|cause| Error::invalid(format!("`{}`: {cause}", meta.name)))?;
+        within_limit(&body, self.body_bytes_max)?;
+        let properties = properties(meta);
+        Ok(WireMessage {
+            content_type: CONTENT_TYPE_JSON.into(),
+            properties,
+            body: body.into(),
+        })
+    }
+
+    fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
+        within_limit(&wire.body, self.body_bytes_max)?;
+        let read: Read<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
+            Error::invalid(format!(
+                "not a plain message {{sender, target, type, payload}}: {cause}"
+            ))
+            .with_source(cause)
+        })?;
+        let payload = Bytes::copy_from_slice(read.payload.get().as_bytes());
+        Ok(Envelope {
+            metadata: self.metadata(read, wire)?,
+            payload,
+        })
+    }
+}
+
+fn properties(meta: &Metadata) -> BTreeMap<Cow<'static, str>, String> {
+    let mut properties: BTreeMap<Cow<'static, str>, String> = BTreeMap::new();
+    let mut put = |name: &'static str, value: Option<String>| {
+        if let Some(value) = value {
+            properties.insert(Cow::Borrowed(name), value);
+        }
+    };
+    put("id", Some(meta.id.to_string()));
+    put("messageversion", Some(meta.version.to_string()));
+    put("time", Some(meta.time.to_string()));
+    put("correlationid", Some(meta.correlation_id.to_string()));
+    put("causationid", meta.causation_id.map(|id| id.to_string()));
+    put("partitionkey", meta.key.as_ref().map(Key::to_string));
+    put("tenant", meta.tenant.as_deref().map(str::to_owned));
+    put(
+        "traceparent",
+        meta.trace.as_ref().map(TraceContext::traceparent),
+    );
+    let state = meta.trace.as_ref().and_then(TraceContext::tracestate);
+    put("tracestate", state.map(str::to_owned));
+    let headers = meta
+        .headers
+        .iter()
+        .map(|(n, v)| (Cow::Owned(n.to_owned()), v.to_owned()));
+    properties.extend(headers);
+    properties
+}
+
+impl Plain {
+    fn metadata(&self, read: Read<'_>, wire: &WireMessage) -> Result<Metadata> {
+        let property = |name: &str| wire.properties.get(name).map(String::as_str);
+        let id = match property("id") {
+            Some(id) => id
+                .parse()
+                .unwrap_or_else(|_| MessageId::from_foreign(&read.sender, id)),
+            None => self.ids.message_id(),
+        };
+        let trace = property("traceparent")
+            .and_then(|parent| TraceContext::parse(parent, property("tracestate")).ok());
+        Ok(Metadata {
+            id,
+            version: parsed(property("messageversion"), "messageversion")?.unwrap_or(1),
+            target: target(read.target.as_deref())?,
+            correlation_id: parsed(property("correlationid"), "correlationid")?.unwrap_or(id),
+            causation_id: parsed(property("causationid"), "causationid")?,
+            time: time(property("time"))?,
+            key: property("partitionkey").map(Key::from),
+            tenant: property("tenant").map(Into::into),
+            trace,
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: false,
+            headers: free_headers(wire),
+            name: non_empty(read.r#type, "type")?.into(),
+            sender: non_empty(read.sender, "sender")?.into(),
+        })
+    }
+}
+
+fn non_empty(text: String, field: &str) -> Result<String> {
+    if text.is_empty() {
+        return Err(Error::invalid(format!(
+            "`{field}` of a plain message is empty"
+        )));
+    }
+    Ok(text)
+}
+
+fn target(text: Option<&str>) -> Result<Target> {
+    match text {
+        None | Some(ANY) => Ok(Target::Any),
+        Some(name) => ContextName::new(name).map(Target::Service),
+    }
+}
+
+fn time(property: Option<&str>) -> Result<Timestamp> {
+    property.map_or_else(|| Ok(SystemClock.now()), Timestamp::parse_rfc3339)
+}
+
+fn parsed<T: FromStr>(property: Option<&str>, name: &str) -> Result<Option<T>> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|_| Error::invalid(format!("property `{name}` cannot be `{text}`")))
+    };
+    property.map(parse).transpose()
+}
+
+/// Properties that cannot be headers belong to the transport or to somebody else: left out.
+fn free_headers(wire: &WireMessage) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in &wire.properties {
+        let _not_ours = headers.insert(name, value.clone());
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::codec::tests_support::sample;
+
+    fn bare(body: &str) -> WireMessage {
+        WireMessage {
+            body: body.to_owned().into(),
+            ..WireMessage::default()
+        }
+    }
+
+    #[test]
+    fn every_field_survives_with_its_properties() {
+        let codec = Plain::default();
+        let envelope = sample();
+        assert_eq!(
+            codec.decode(&codec.encode(&envelope).unwrap()).unwrap(),
+            envelope
+        );
+    }
+
+    #[test]
+    fn the_body_is_the_plain_form() {
+        let mut envelope = sample();
+        envelope.metadata.target = Target::Any;
+        let wire = Plain::default().encode(&envelope).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
+        assert_eq!(body["target"], "MSG_SERVICE_ANY");
+        assert_eq!(body["sender"], "orders");
+        assert_eq!(body.as_object().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_foreign_message_without_an_id_is_a_new_message_each_time() {
+        let wire = bare(r#"{"sender":"shop","target":"payments","type":"pay","payload":{"a":1}}"#);
+        let codec = Plain::default();
+        let (one, two) = (codec.decode(&wire).unwrap(), codec.decode(&wire).unwrap());
+        assert_ne!(one.metadata.id, two.metadata.id);
+        assert_eq!(one.payload, two.payload);
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        for body in [
+            "",
+            "{}",
+            "null",
+            r#"{"sender":"s","type":"t"}"#,
+            r#"{"sender":"","type":"t","payload":1}"#,
+            r#"{"sender":"s","sender":"s","type":"t","payload":1}"#,
+            r#"{"sender":"s","target":"No Such","type":"t","payload":1}"#,
+        ] {
+            assert!(Plain::default().decode(&bare(body)).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A message on its way: metadata and payload bytes.
+
+use bytes::Bytes;
+
+use super::Metadata;
+
+/// A message on its way: [`Metadata`] and payload bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Everything but the payload.
+    pub metadata: Metadata,
+    /// The payload, of the metadata's content type.
+    pub payload: Bytes,
+}
+
+impl Envelope {
+    /// The lane this message belongs to, if it has a key: order holds within a lane.
+    #[must_use]
+    pub fn lane(&self) -> Option<crate::store::Lane> {
+        let key = self.metadata.key.as_ref()?;
+        Some(crate::store::Lane::new(&self.metadata.sender, key))
+    }
+}

@@ -1,0 +1,109 @@
+//! Keys, which give messages their order, and the slots they fall into.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::MessageId;
+
+/// How many slots the keys are spread over. Part of the wire contract: it never changes.
+pub const SLOTS: u16 = 64;
+
+/// The longest key that can be published, in bytes.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// What orders messages: those of one sender with equal keys are handled in commit order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// The key that `value` prints as.
+    #[must_use]
+    pub fn new(value: impl fmt::Display) -> Self {
+        Self(value.to_string().into_boxed_str())
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The slot of this key, below [`SLOTS`]: the same on every machine and in every version.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        slot(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into_boxed_str())
+    }
+}
+
+/// The slot of a message: its key's, or one drawn from its id when it has no key.
+#[must_use]
+pub fn slot_of(key: Option<&Key>, id: MessageId) -> u16 {
+    match key {
+        Some(key) => key.slot(),
+        None => slot(id.as_uuid().as_bytes()),
+    }
+}
+
+/// FNV-1a of 64 bits, folded: simple enough to be computed again in SQL or another language.
+fn slot(bytes: &[u8]) -> u16 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+    let hash = bytes.iter().fold(OFFSET, step);
+    let folded = (hash >> 32) ^ hash;
+    // Below 64, so the conversion keeps every bit.
+    (folded % u64::from(SLOTS)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_part_of_the_wire_contract() {
+        // A changed value here moves keys between partitions of running systems: never do it.
+        let slots = [
+            "",
+            "a",
+            "order-1",
+            "order-2",
+            "0190f5d6-0000-7000-8000-000000000001",
+        ];
+        let slots: Vec<u16> = slots.into_iter().map(|key| Key::from(key).slot()).collect();
+        assert_eq!(slots, SLOT_VECTORS);
+    }
+
+    const SLOT_VECTORS: [u16; 5] = [0, 0, 0, 0, 0];
+
+    #[test]
+    fn keys_spread_over_all_slots() {
+        let mut counts = [0_u32; SLOTS as usize];
+        for n in 0..64_000 {
+            counts[usize::from(Key::new(format_args!("order-{n}")).slot())] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (800..1200).contains(count)),
+            "{counts:?}"
+        );
+    }
+}

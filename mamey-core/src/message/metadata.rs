@@ -1,0 +1,208 @@
+//! What an envelope says about its payload.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Key, Target, TraceContext, slot_of};
+use crate::clock::Timestamp;
+use crate::id::MessageId;
+use crate::{Error, Result};
+
+/// The content type of JSON payloads.
+pub const CONTENT_TYPE_JSON: &str = "application/json";
+
+/// How many free headers one message may carry.
+pub const HEADERS_MAX: usize = 32;
+
+/// The longest value of a free header, in bytes.
+pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+
+/// The longest name of a free header, in bytes; CloudEvents recommends this limit.
+const HEADER_NAME_BYTES_MAX: usize = 20;
+
+/// Names that mean something of their own on the wire and cannot be free headers.
+const RESERVED: [&str; 18] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "data",
+    "data_base64",
+    "datacontenttype",
+    "dataschema",
+    "messageversion",
+    "target",
+    "correlationid",
+    "causationid",
+    "partitionkey",
+    "tenant",
+    "traceparent",
+    "tracestate",
+];
+
+/// Everything about a message but its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The message's identity: effects happen once per id and context.
+    pub id: MessageId,
+    /// The message's stable name.
+    pub name: Cow<'static, str>,
+    /// The version of the payload's shape.
+    pub version: u32,
+    /// The context that sent it; for foreign messages, their source.
+    pub sender: Arc<str>,
+    /// Whom it is for.
+    #[serde(default)]
+    pub target: Target,
+    /// The same for everything that one outside request set off.
+    pub correlation_id: MessageId,
+    /// The message whose handler sent this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<MessageId>,
+    /// When it was sent.
+    pub time: Timestamp,
+    /// What orders it; see [`Key`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// The tenant it belongs to, in systems that have tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Arc<str>>,
+    /// Its place in a distributed trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// The media type of the payload.
+    #[serde(default = "json", skip_serializing_if = "is_json")]
+    pub content_type: Cow<'static, str>,
+    /// Whether delivery without a single subscriber is a failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_route: bool,
+    /// Free headers.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+}
+
+fn json() -> Cow<'static, str> {
+    Cow::Borrowed(CONTENT_TYPE_JSON)
+}
+
+fn is_json(content_type: &str) -> bool {
+    content_type == CONTENT_TYPE_JSON
+}
+
+impl Metadata {
+    /// The slot this message falls into; see [`slot_of`].
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        slot_of(self.key.as_ref(), self.id)
+    }
+}
+
+/// Free headers of a message, by name.
+///
+/// Names are 1 to 20 lowercase letters and digits, because they travel as CloudEvents attributes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Headers(BTreeMap<String, String>);
+
+impl Headers {
+    /// Sets a header, replacing one of the same name.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that cannot travel or is reserved, `LimitExceeded` for one header too
+    /// many ([`HEADERS_MAX`]) or a value too long ([`HEADER_VALUE_BYTES_MAX`]).
+    pub fn insert(&mut self, name: &str, value: impl Into<String>) -> Result<()> {
+        let value = value.into();
+        validate_header_name(name)?;
+        if value.len() > HEADER_VALUE_BYTES_MAX {
+            return Err(Error::limit_exceeded(format!(
+                "header `{name}` has {} bytes, the limit is {HEADER_VALUE_BYTES_MAX}; \
+                 put it into the payload",
+                value.len()
+            )));
+        }
+        if self.0.len() >= HEADERS_MAX && !self.0.contains_key(name) {
+            return Err(Error::limit_exceeded(format!(
+                "header `{name}` would be one more than the {HEADERS_MAX} a message may carry"
+            )));
+        }
+        self.0.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    /// The value of a header.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All headers, by name in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn validate_header_name(name: &str) -> Result<()> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let fits = (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(letters);
+    if !fits {
+        return Err(Error::invalid(format!(
+            "`{name}` cannot name a header: use 1 to {HEADER_NAME_BYTES_MAX} lowercase letters and digits"
+        )));
+    }
+    if RESERVED.contains(&name) {
+        return Err(Error::invalid(format!(
+            "header `{name}` is reserved for the envelope itself"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_could_not_travel_are_refused_by_name() {
+        let mut headers = Headers::default();
+        for bad in [
+            "",
+            "Region",
+            "x-region",
+            "region_",
+            "id",
+            "traceparent",
+            &"x".repeat(21),
+        ] {
+            assert!(headers.insert(bad, "v").is_err(), "{bad}");
+        }
+        assert!(
+            headers
+                .insert("region", "x".repeat(HEADER_VALUE_BYTES_MAX + 1))
+                .is_err()
+        );
+        for n in 0..HEADERS_MAX {
+            headers.insert(&format!("h{n}"), "v").unwrap();
+        }
+        assert!(headers.insert("onemore", "v").is_err());
+        assert!(headers.insert("h0", "again").is_ok());
+    }
+}

@@ -1,0 +1,194 @@
+//! W3C trace context: which trace a message belongs to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::IdSource;
+use crate::{Error, Result};
+
+/// The longest `tracestate` that is carried on, in bytes; the W3C asks for at least 512.
+const STATE_BYTES_MAX: usize = 512;
+
+/// A position in a distributed trace, as in the W3C headers `traceparent` and `tracestate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "(String, Option<String>)",
+    into = "(String, Option<String>)"
+)]
+pub struct TraceContext {
+    trace_id: u128,
+    parent_id: u64,
+    flags: u8,
+    state: Option<Box<str>>,
+}
+
+impl TraceContext {
+    /// A new trace, sampled.
+    #[must_use]
+    pub fn root(ids: &dyn IdSource) -> Self {
+        let (trace_id, parent_id) = (ids.next_uuid().as_u128(), span_id(ids));
+        Self {
+            trace_id,
+            parent_id,
+            flags: 1,
+            state: None,
+        }
+    }
+
+    /// The same trace one step on: a new parent, the same flags and state.
+    #[must_use]
+    pub fn child(&self, ids: &dyn IdSource) -> Self {
+        Self {
+            parent_id: span_id(ids),
+            ..self.clone()
+        }
+    }
+
+    /// Reads the values of the two headers. A `tracestate` that is too long is dropped, as the
+    /// W3C allows.
+    ///
+    /// # Errors
+    /// `Invalid` when `traceparent` is malformed or all zeros.
+    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Result<Self> {
+        let mut trace: Self = traceparent.parse()?;
+        trace.state = tracestate
+            .filter(|state| !state.is_empty() && state.len() <= STATE_BYTES_MAX)
+            .map(Into::into);
+        Ok(trace)
+    }
+
+    /// The trace's id.
+    #[must_use]
+    pub const fn trace_id(&self) -> u128 {
+        self.trace_id
+    }
+
+    /// The id of the span that sent the message.
+    #[must_use]
+    pub const fn parent_id(&self) -> u64 {
+        self.parent_id
+    }
+
+    /// Whether the sender recorded this trace.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// The value of the header `traceparent`.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        self.to_string()
+    }
+
+    /// The value of the header `tracestate`.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+}
+
+/// The random tail of a UUID, which is never zero: its variant bits are set.
+fn span_id(ids: &dyn IdSource) -> u64 {
+    ids.next_uuid().as_u64_pair().1
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id, self.parent_id, self.flags
+        )
+    }
+}
+
+impl FromStr for TraceContext {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        parse_traceparent(text)
+            .ok_or_else(|| Error::invalid(format!("`{text}` is not a W3C traceparent")))
+    }
+}
+
+fn parse_traceparent(text: &str) -> Option<TraceContext> {
+    let mut parts = text.split('-');
+    let version = hex(parts.next()?, 2)?;
+    let trace_id = hex(parts.next()?, 32)?;
+    let parent_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
+    let flags = u8::try_from(hex(parts.next()?, 2)?).ok()?;
+    // Version ff is forbidden; a later version may carry more parts, version 00 may not.
+    let trailing_is_fine = version > 0 || parts.next().is_none();
+    let valid = version < 0xff && trailing_is_fine && trace_id != 0 && parent_id != 0;
+    valid.then_some(TraceContext {
+        trace_id,
+        parent_id,
+        flags,
+        state: None,
+    })
+}
+
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let lowercase = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != digits || !text.bytes().all(lowercase) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok()
+}
+
+impl TryFrom<(String, Option<String>)> for TraceContext {
+    type Error = Error;
+
+    fn try_from((parent, state): (String, Option<String>)) -> Result<Self> {
+        Self::parse(&parent, state.as_deref())
+    }
+}
+
+impl From<TraceContext> for (String, Option<String>) {
+    fn from(trace: TraceContext) -> Self {
+        (trace.traceparent(), trace.state.map(Into::into))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UuidV7Source;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_traceparent_survives_the_round_trip() {
+        let trace = TraceContext::parse(PARENT, Some("vendor=1")).unwrap();
+        assert_eq!(trace.traceparent(), PARENT);
+        assert_eq!(trace.tracestate(), Some("vendor=1"));
+        assert!(trace.is_sampled());
+    }
+
+    #[test]
+    fn malformed_headers_are_refused() {
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert!(bad.parse::<TraceContext>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_child_stays_in_its_trace() {
+        let ids = UuidV7Source::default();
+        let root = TraceContext::root(&ids);
+        let child = root.child(&ids);
+        assert_eq!(child.trace_id(), root.trace_id());
+        assert_ne!(child.parent_id(), root.parent_id());
+    }
+}

@@ -1,0 +1,70 @@
+//! Hides the secrets of a URL, so that it can be logged.
+
+/// The URL with its user information's password and every query value replaced by `***`.
+///
+/// Text that is no URL comes back as it is up to the first `@`, so that a half-typed URL does not
+/// leak either.
+#[must_use]
+pub fn redact_url(url: &str) -> String {
+    let (base, query) = match url.split_once('?') {
+        Some((base, query)) => (base, Some(query)),
+        None => (url, None),
+    };
+    let mut redacted = redact_userinfo(base);
+    if let Some(query) = query {
+        redacted.push('?');
+        redacted.push_str(&redact_query(query));
+    }
+    redacted
+}
+
+fn redact_userinfo(base: &str) -> String {
+    let (scheme, rest) = match base.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), base),
+    };
+    // The last `@` ends the user information: a password may hold one unescaped.
+    match rest.rsplit_once('@') {
+        Some((userinfo, host)) => {
+            let user = userinfo.split(':').next().unwrap_or_default();
+            format!("{scheme}{user}:***@{host}")
+        }
+        None => format!("{scheme}{rest}"),
+    }
+}
+
+fn redact_query(query: &str) -> String {
+    let redact = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}=***"),
+        None => pair.to_owned(),
+    };
+    query.split('&').map(redact).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact_url;
+
+    #[test]
+    fn passwords_and_query_values_are_hidden() {
+        for (url, shown) in [
+            (
+                "postgres://app:s3cret@db/orders",
+                "postgres://app:***@db/orders",
+            ),
+            (
+                "amqp://app:p@ss:w@rd@mq:5672/%2f",
+                "amqp://app:***@mq:5672/%2f",
+            ),
+            ("redis://:s3cret@cache", "redis://:***@cache"),
+            (
+                "postgres://db/orders?password=x&sslmode=require",
+                "postgres://db/orders?password=***&sslmode=***",
+            ),
+            ("sqlite:orders.db", "sqlite:orders.db"),
+            ("app:s3cret@db", "app:***@db"),
+        ] {
+            assert_eq!(redact_url(url), shown);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The port to the inbox and to remembered replies: what took effect already.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::Result;
+use crate::clock::Timestamp;
+use crate::id::MessageId;
+
+/// The reply to a command, remembered under the caller's idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedReply {
+    /// The command's name: keys of different commands do not clash.
+    pub command: &'static str,
+    /// The caller's key.
+    pub key: String,
+    /// The reply as JSON.
+    pub body: Bytes,
+}
+
+/// Asks what took effect already. Only committed units write it.
+#[async_trait]
+pub trait InboxStore: Send + Sync {
+    /// Whether this message took effect, was parked or became a dead letter here before.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn was_received(&self, id: MessageId) -> Result<bool>;
+
+    /// The reply remembered for a command under a key.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>>;
+
+    /// Forgets what was received or replied before `before`, and says how many entries that were.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn expire_inbox(&self, before: Timestamp) -> Result<u64>;
+}

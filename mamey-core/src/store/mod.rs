@@ -1,0 +1,83 @@
+//! Ports of a store. Whoever knows one backend can guess the others: one file a port.
+
+mod document;
+mod inbox;
+mod lease;
+mod outbox;
+mod parking;
+mod unit;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Result;
+use crate::capabilities::StoreCapabilities;
+use crate::domain::Collection;
+use crate::message::ContextName;
+
+pub use document::{Document, DocumentStore, Find, SortKey};
+pub use inbox::{InboxStore, SavedReply};
+pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, Partition};
+pub use outbox::{OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
+pub use parking::{
+    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, Lane, ParkedMessage, ParkingStore,
+};
+pub use unit::{
+    Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard,
+    MESSAGES_PER_UNIT_MAX, Origin, Receipt, UnitOfWork, WRITES_PER_UNIT_MAX, Write,
+};
+
+/// One bounded context's share of a database.
+///
+/// All calls may run at the same time. Unless a method says otherwise, dropping its future before
+/// it is ready has either no effect or the whole effect, never a part of it.
+#[async_trait]
+pub trait Store:
+    Any
+    + DocumentStore
+    + CommitStore
+    + OutboxStore
+    + InboxStore
+    + ParkingStore
+    + DeadLetterStore
+    + LeaseStore
+{
+    /// What this store can do.
+    fn capabilities(&self) -> StoreCapabilities;
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is none.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// A database that holds the shares of one or more contexts.
+#[async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// Migrates the share of one context to what this build needs, and opens it.
+    ///
+    /// Safe to call from several instances at once, and again at any time.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the schema was made by a newer, incompatible build or is not Mamey's;
+    /// `Unavailable` when the database is out of reach.
+    async fn open(&self, schema: &Schema) -> Result<Arc<dyn Store>>;
+
+    /// Where this is, for people and logs, without secrets.
+    fn describe(&self) -> String;
+
+    /// Finishes the commits that have begun and closes all connections. Later calls fail.
+    async fn close(&self);
+}
+
+/// What one context needs of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// The context.
+    pub context: ContextName,
+    /// Its collections.
+    pub collections: Vec<&'static Collection>,
+}

@@ -1,0 +1,71 @@
+//! The port to the outbox: committed messages that wait for the relay.
+
+use async_trait::async_trait;
+
+use super::Lease;
+use crate::Result;
+use crate::clock::Timestamp;
+use crate::message::{Envelope, Key};
+
+/// One committed message that is not confirmed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRecord {
+    /// Its place in the outbox. Of two records with one key, the earlier commit has the smaller.
+    pub sequence: u64,
+    /// The message.
+    pub envelope: Envelope,
+}
+
+/// Which records to read.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxRead<'a> {
+    /// Only records of these partitions.
+    pub leases: &'a [Lease],
+    /// Only records with a larger sequence. A commit may become visible late, below a cursor that
+    /// moved on: read from 0 from time to time.
+    pub after: u64,
+    /// No records of these keys, because they wait for an earlier one.
+    pub skip: &'a [Key],
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// What waits in an outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxDepth {
+    /// How many records.
+    pub records: u64,
+    /// When the oldest was sent.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Reads and confirms outbox records. Only committed units write them.
+#[async_trait]
+pub trait OutboxStore: Send + Sync {
+    /// Records in ascending sequence. Reading takes nothing away.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>>;
+
+    /// Deletes confirmed records, each under the lease it was read with, and says how many.
+    ///
+    /// Records whose lease has moved to another epoch stay: their new holder confirms them.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like; then none or all are deleted.
+    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64>;
+
+    /// Completes after a commit may have added records since the last call. A hint only: it may
+    /// come for nothing, and for commits of other instances it may not come at all.
+    ///
+    /// # Cancellation
+    /// Safe: a hint that was not received is kept for the next call.
+    async fn outbox_changed(&self);
+
+    /// How much waits.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn outbox_depth(&self) -> Result<OutboxDepth>;
+}

@@ -1,0 +1,205 @@
+//! The ports to parking and dead letters: messages that failed, each keeping its lane in order.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::Partition;
+use crate::clock::Timestamp;
+use crate::id::MessageId;
+use crate::message::{Envelope, Key};
+use crate::{Error, Result};
+
+/// One sender's messages of one key: handled one at a time, in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(Box<str>);
+
+impl Lane {
+    /// The lane of a sender and a key.
+    #[must_use]
+    pub fn new(sender: &str, key: &Key) -> Self {
+        // The unit separator keeps `a` + `b/c` apart from `a/b` + `c`.
+        Self(format!("{sender}\u{1f}{key}").into_boxed_str())
+    }
+
+    /// The lane as text, for storing.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace('\u{1f}', "/"))
+    }
+}
+
+/// The longest failure text that is kept, in bytes.
+const FAILURE_BYTES_MAX: usize = 2048;
+
+/// Why a message failed, as kept beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error's kind; see [`crate::ErrorKind::as_str`].
+    pub kind: String,
+    /// The rejection's code, if it was one.
+    pub code: Option<String>,
+    /// What the error said, cut to 2048 bytes.
+    pub message: String,
+}
+
+impl Failure {
+    /// Waiting behind an earlier message of the same lane.
+    #[must_use]
+    pub fn waiting() -> Self {
+        let message = "waits behind an earlier message of its lane".to_owned();
+        Self {
+            kind: "waiting".to_owned(),
+            code: None,
+            message,
+        }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let mut message = error.to_string();
+        let end = message.floor_char_boundary(FAILURE_BYTES_MAX);
+        message.truncate(end);
+        let kind = error.kind().as_str().to_owned();
+        Self {
+            kind,
+            code: error.code().map(str::to_owned),
+            message,
+        }
+    }
+}
+
+/// A message that waits in the store to be handled again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedMessage {
+    /// The message.
+    pub envelope: Envelope,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was parked first.
+    pub since: Timestamp,
+    /// When to try again.
+    pub due: Timestamp,
+    /// Why the last try failed.
+    pub failure: Failure,
+}
+
+/// Reads parked messages. Only committed units park and unpark.
+#[async_trait]
+pub trait ParkingStore: Send + Sync {
+    /// Heads of lanes, and messages without a key, of these partitions that are due at `now`, the
+    /// longest due first. A lane's later messages are never returned before its head is gone.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn due_parked(
+        &self,
+        partitions: &[Partition],
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>>;
+
+    /// When the next head of these partitions is due.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>>;
+
+    /// How many messages are parked, successors included.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn parked_count(&self) -> Result<u64>;
+}
+
+/// Why a message became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadLetterReason {
+    /// The handler's answer is final: a rejection or another error that no retry can mend.
+    Refused,
+    /// Every retry failed.
+    Exhausted,
+    /// No handler here takes it, or reads its version or its payload.
+    Unreadable,
+}
+
+impl DeadLetterReason {
+    /// The reason's stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The reason of this stable name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Refused, Self::Exhausted, Self::Unreadable]
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+/// A message that was given up and waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message as it was received.
+    pub envelope: Envelope,
+    /// Why it was given up.
+    pub reason: DeadLetterReason,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was parked first, or given up when it never was parked.
+    pub first_failed: Timestamp,
+    /// When it was given up.
+    pub last_failed: Timestamp,
+    /// Why the last try failed.
+    pub failure: Failure,
+}
+
+/// Dead letters, for people and their tools.
+#[async_trait]
+pub trait DeadLetterStore: Send + Sync {
+    /// Dead letters after the one with the id `after`, in the order in which they were given up.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>>;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>>;
+
+    /// Parks it again, due at once, ahead of its lane's parked messages, with its attempts at 0.
+    /// False when there is no such dead letter: of two racing replays, one is true.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool>;
+
+    /// Deletes it. False when there is no such dead letter.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool>;
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn dead_letter_count(&self) -> Result<u64>;
+}

@@ -1,0 +1,80 @@
+//! A received message that waits to be settled.
+
+use std::fmt;
+
+use crate::message::Envelope;
+
+/// What becomes of a received message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Committed, parked or dead-lettered in the store: never deliver it again.
+    Ack,
+    /// Not handled: deliver it again, in its place.
+    Release,
+    /// Cannot be kept by the store: move it to the transport's own dead-letter place.
+    Reject {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// How a transport learns what became of a delivery.
+pub trait Settle: Send + 'static {
+    /// Takes the settlement. Does not block: a transport that has to talk to a server batches.
+    fn settle(self: Box<Self>, settlement: Settlement);
+}
+
+/// A received message. Dropped without a word it is released, so nothing is lost by a panic.
+pub struct Delivery {
+    envelope: Envelope,
+    redelivered: bool,
+    settle: Option<Box<dyn Settle>>,
+}
+
+impl Delivery {
+    /// A message and the way to settle it. `redelivered` when it may have been delivered before.
+    #[must_use]
+    pub fn new(envelope: Envelope, redelivered: bool, settle: Box<dyn Settle>) -> Self {
+        Self {
+            envelope,
+            redelivered,
+            settle: Some(settle),
+        }
+    }
+
+    /// The message.
+    #[must_use]
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Whether it may have been delivered before.
+    #[must_use]
+    pub const fn is_redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    /// Says what became of it.
+    pub fn settle(mut self, settlement: Settlement) {
+        if let Some(settle) = self.settle.take() {
+            settle.settle(settlement);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(settle) = self.settle.take() {
+            settle.settle(Settlement::Release);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("metadata", &self.envelope.metadata)
+            .field("redelivered", &self.redelivered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Ports of a transport: what carries messages between contexts.
+
+mod delivery;
+mod topology;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Result;
+use crate::capabilities::TransportCapabilities;
+use crate::message::{ContextName, Envelope};
+use crate::store::Partition;
+
+pub use delivery::{Delivery, Settle, Settlement};
+pub use topology::Topology;
+
+/// How a confirmed message was routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// To one context or more.
+    Delivered,
+    /// To none: it was for any subscriber, and there is none.
+    NoSubscriber,
+}
+
+/// Publishes messages.
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Publishes one message. `Ok` means confirmed and routed: a durable transport has stored it
+    /// for every subscriber, any other has had it settled by every subscriber.
+    ///
+    /// Several publishes may run at once. The order of two is kept when the first is awaited
+    /// before the second begins, or for messages of different keys not at all.
+    ///
+    /// # Errors
+    /// `Unroutable` when a targeted or `must_route` message has no route, `LimitExceeded` when it
+    /// is too large, `Unavailable` and the like. After an error it may or may not have arrived.
+    ///
+    /// # Cancellation
+    /// As after an error: it may or may not arrive.
+    async fn publish(&self, envelope: &Envelope) -> Result<Routed>;
+}
+
+/// Receives one partition of a context's messages.
+#[async_trait]
+pub trait Subscriber: Send + 'static {
+    /// The next message; `None` when the subscription was closed.
+    ///
+    /// What the transport cannot decode it moves, bytes intact, to its own dead-letter place and
+    /// reports; it is not returned here. The number of unsettled deliveries is bounded by the
+    /// prefetch: at the limit this waits.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection is lost: subscribe again.
+    ///
+    /// # Cancellation
+    /// Safe: a message is either returned or still to come.
+    async fn next(&mut self) -> Result<Option<Delivery>>;
+}
+
+/// What to receive.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The receiving context.
+    pub context: ContextName,
+    /// Which of its partitions.
+    pub partition: Partition,
+    /// How many messages may be unsettled at a time.
+    pub prefetch: u16,
+}
+
+/// Carries messages between contexts.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// What this transport can do.
+    fn capabilities(&self) -> TransportCapabilities;
+
+    /// Where this is, for people and logs, without secrets.
+    fn describe(&self) -> String;
+
+    /// Declares what a context sends and receives; again at any time, with the same effect.
+    ///
+    /// # Errors
+    /// `Misconfigured` when what exists differs, naming the difference; `Unavailable`.
+    async fn apply(&self, topology: &Topology) -> Result<()>;
+
+    /// The publisher, for all contexts.
+    fn publisher(&self) -> Arc<dyn Publisher>;
+
+    /// Begins to receive. Dropping the subscriber ends it, and what it left unsettled is delivered
+    /// to the next.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the context was not applied, `Unavailable`.
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>>;
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is none.
+    async fn ping(&self) -> Result<()>;
+
+    /// Closes all connections. Later calls fail.
+    async fn close(&self);
+}
