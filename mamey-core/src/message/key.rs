@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(slots, SLOT_VECTORS);
     }
 
-    const SLOT_VECTORS: [u16; 5] = [0, 0, 0, 0, 0];
+    const SLOT_VECTORS: [u16; 5] = [1, 0, 50, 11, 54];
 
     #[test]
     fn keys_spread_over_all_slots() {
