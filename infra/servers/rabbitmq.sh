@@ -132,7 +132,7 @@ rabbitmq_api() {
 rabbitmq_is_ready() {
     case "$1" in
         *-epmd) is_taken "$(port_of "$1" epmd)" ;;
-        *) rabbitmq_api "$1" "health/checks/port-listener/$(port_of "$1" amqp)" | grep -q '"status":"ok"' ;;
+        *) rabbitmq_api "$1" "health/checks/port-listener/$(port_of "$1" amqp)" | grep '"status":"ok"' >/dev/null ;;
     esac
 }
 

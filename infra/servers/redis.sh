@@ -21,7 +21,7 @@ redis_start_node() {
 }
 
 redis_is_ready() {
-    printf 'AUTH %s\r\nPING\r\nQUIT\r\n' "$password" | ask "$(port_of redis redis)" | grep -q PONG
+    printf 'AUTH %s\r\nPING\r\nQUIT\r\n' "$password" | ask "$(port_of redis redis)" | grep PONG >/dev/null
 }
 
 redis_urls() {

@@ -4,7 +4,7 @@
 # /var/tmp rather than target/: PostgreSQL runs as its own user when we are root, who cannot
 # enter a checkout under /root, and `cargo clean` must not pull the data from under a server.
 # Rather than /tmp: that is often memory, where an fsync costs nothing and measures nothing.
-servers_dir="${MAMEY_SERVERS_DIR:-/var/tmp/mamey-servers-$(id -u)}"
+servers_dir="$(realpath -m "${MAMEY_SERVERS_DIR:-/var/tmp/mamey-servers-$(id -u)}")"
 
 say() { echo "$*" >&2; }
 

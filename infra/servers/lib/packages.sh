@@ -25,8 +25,9 @@ install_packages() {
 run_apt() {
     export DEBIAN_FRONTEND=noninteractive
     # A run that was killed in the middle leaves packages unpacked but not configured.
-    dpkg --configure -a
-    apt-get --quiet update
+    dpkg --configure -a || true
+    # Without a network, the lists and packages of an earlier day may still do.
+    apt-get --quiet update || true
     apt-get --quiet --yes -o DPkg::Lock::Timeout=120 install --no-install-recommends "$@"
 }
 
@@ -42,13 +43,14 @@ allow_services() {
     if grep -qsF "$policy_mark" "$policy_file"; then rm -f "$policy_file"; fi
 }
 
-# Nor at the next boot, for the packages that apt has just brought.
+# Nor at the next boot, for what apt has just brought. What was there before is left as it was.
 keep_from_boot() {
-    local service
+    local log="$servers_dir/installed/apt.log" pair
     command -v systemctl >/dev/null || return 0
-    for service in postgresql rabbitmq-server redis-server; do
-        if grep -qE "^Setting up ${service}[ :]" "$servers_dir/installed/apt.log"; then
-            systemctl disable "$service" >>"$servers_dir/installed/apt.log" 2>&1 || true
+    for pair in postgresql:postgresql rabbitmq-server:rabbitmq-server redis-server:redis-server \
+        erlang-base:epmd.service erlang-base:epmd.socket; do
+        if grep -qE "^Selecting previously unselected package ${pair%:*}[.:]" "$log"; then
+            systemctl disable "${pair#*:}" >>"$log" 2>&1 || true
         fi
     done
 }

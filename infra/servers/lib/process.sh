@@ -56,6 +56,8 @@ start_process() {
         release_lock_here
         pid="$BASHPID"
         echo "$pid $(birth_of "$pid")" >"$dir/pid"
+        # Where a crashing server drops its core, and no folder of the caller is kept in use.
+        cd "$dir"
         exec setsid "$@"
     ) >>"$dir/log" 2>&1 </dev/null &
     # Without this wait a caller could look before the pid is written and start a second one.
