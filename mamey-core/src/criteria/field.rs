@@ -137,6 +137,14 @@ pub struct Sort<A> {
     of: PhantomData<fn(A)>,
 }
 
+impl<A> Clone for Sort<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Sort<A> {}
+
 impl<A> fmt::Debug for Sort<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.descending { "desc" } else { "asc" };
