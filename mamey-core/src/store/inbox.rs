@@ -27,6 +27,12 @@ pub trait InboxStore: Send + Sync {
     /// `Unavailable` and the like.
     async fn was_received(&self, id: MessageId) -> Result<bool>;
 
+    /// How many messages were received, as far as they are remembered: handled, parked and dead.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    async fn received_count(&self) -> Result<u64>;
+
     /// The reply remembered for a command under a key.
     ///
     /// # Errors

@@ -30,13 +30,16 @@ pub struct OutboxRead<'a> {
     pub limit: u32,
 }
 
-/// What waits in an outbox.
+/// What waits in an outbox, and what has left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxDepth {
     /// How many records.
     pub records: u64,
     /// When the oldest was sent.
     pub oldest: Option<Timestamp>,
+    /// How many were confirmed and deleted since the store was created, counted in the same
+    /// transaction as the deletion.
+    pub confirmed: u64,
 }
 
 /// Reads and confirms outbox records. Only committed units write them.
@@ -63,7 +66,7 @@ pub trait OutboxStore: Send + Sync {
     /// Safe: a hint that was not received is kept for the next call.
     async fn outbox_changed(&self);
 
-    /// How much waits.
+    /// How much waits, and how much was confirmed so far.
     ///
     /// # Errors
     /// `Unavailable` and the like.
