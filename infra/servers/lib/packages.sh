@@ -24,8 +24,9 @@ install_packages() {
 
 run_apt() {
     export DEBIAN_FRONTEND=noninteractive
-    # A run that was killed in the middle leaves packages unpacked but not configured.
-    dpkg --configure -a || true
+    # A run that was killed in the middle leaves packages unpacked but not configured, and for
+    # a while a dpkg that holds the lock.
+    wait_until 30 dpkg --configure -a || true
     # Without a network, the lists and packages of an earlier day may still do.
     apt-get --quiet update || true
     apt-get --quiet --yes -o DPkg::Lock::Timeout=120 install --no-install-recommends "$@"
