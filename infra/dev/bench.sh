@@ -21,4 +21,4 @@ if [ ! -e "benches/$name.rs" ]; then
     echo "error: there is no benchmark '$name'; ./dev bench lists those there are" >&2
     exit 2
 fi
-exec cargo bench --package mamey --bench "$name" -- "${@:2}"
+exec cargo bench --package mamey --all-features --bench "$name" -- "${@:2}"

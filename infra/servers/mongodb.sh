@@ -75,7 +75,8 @@ mongodb_initiate() {
         "{\"createUser\": \"mamey\", \"pwd\": \"$password\", \"roles\": [\"root\"]}" >/dev/null
 }
 
-# The set's configuration. Failover tests wait for elections, so these come after 4 s, not 10.
+# The set's configuration. Failover tests wait for elections, so members miss a silent primary
+# after 4 s, not 10.
 mongodb_set() {
     local node members=() i=0
     for node in $(mongodb_nodes "$1"); do
@@ -83,7 +84,8 @@ mongodb_set() {
         i=$((i + 1))
     done
     local IFS=,
-    echo "{\"_id\": \"rs0\", \"members\": [${members[*]}], \"settings\": {\"electionTimeoutMillis\": 4000}}"
+    echo "{\"_id\": \"rs0\", \"members\": [${members[*]}],
+        \"settings\": {\"electionTimeoutMillis\": 4000, \"heartbeatTimeoutSecs\": 4}}"
 }
 
 mongodb_start() {

@@ -126,6 +126,7 @@ start() {
 
 # Jobs ignore Ctrl-C, so the trap passes it on to them.
 jobs_running=()
+job_names=()
 trap 'kill "${jobs_running[@]}" 2>/dev/null; say "stopped in the middle; run again, or ./dev servers down"; exit 130' INT TERM
 
 start_in_background() {
@@ -134,13 +135,16 @@ start_in_background() {
     job_names+=("$1")
 }
 
+stop() {
+    discard "$1"
+    say "$1: stopped"
+}
+
 stop_in_background() {
-    discard "$1" &
+    stop "$1" &
     jobs_running+=($!)
     job_names+=("$1")
 }
-
-job_names=()
 
 # wait_for_jobs WHAT-FAILED
 wait_for_jobs() {
