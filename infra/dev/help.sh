@@ -3,7 +3,7 @@
 set -euo pipefail
 
 cat <<'HELP'
-./dev lint                formatting, clippy, documentation, shell scripts, licences
+./dev lint                shell scripts, compose file, formatting, clippy, documentation, licences
 ./dev test [ARGS…]        starts the servers the suite needs, runs it, stops what it started;
                           ARGS go to the test runner, and then the doctests are left out
 ./dev bench               lists the benchmarks

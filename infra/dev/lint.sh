@@ -38,6 +38,16 @@ lint_dependencies() {
     cargo deny --offline check bans licenses sources
 }
 
+lint_compose() {
+    if ! docker compose version >/dev/null 2>&1; then
+        skip "docker compose is not installed, so infra/compose.yaml is not checked"
+        return
+    fi
+    step "docker compose config"
+    docker compose --file infra/compose.yaml --profile observe config --quiet
+}
+
 lint_scripts
+lint_compose
 lint_rust
 lint_dependencies
