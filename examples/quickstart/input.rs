@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mamey::{Error, Result, RunningService};
+use mamey::{Error, ErrorKind, Result, RunningService};
 
 use crate::contexts::catalog::StockProduct;
 use crate::contexts::orders::PlaceOrder;
@@ -15,9 +15,10 @@ const COMMANDS_IN_FLIGHT: usize = 64;
 /// What each product starts with: fewer than the shipped orders ask of the popular ones.
 const UNITS_PER_PRODUCT: u32 = 40;
 
-/// The orders of one file, and how many lines could not be read.
+/// The orders of one file, each with the number of its line.
 pub struct OrderFile {
-    pub orders: Vec<PlaceOrder>,
+    orders: Vec<(u64, PlaceOrder)>,
+    /// How many lines could not be read as an order.
     pub bad_lines: u64,
 }
 
@@ -28,43 +29,57 @@ impl OrderFile {
             Error::invalid(format!("cannot read orders from {}: {cause}", path.display()))
         })?;
         let mut file = Self { orders: Vec::new(), bad_lines: 0 };
-        let mut seen = BTreeSet::new();
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            match serde_json::from_slice::<PlaceOrder>(line) {
-                Ok(order) if seen.insert(order.order_id.clone()) => file.orders.push(order),
-                Ok(order) => file.refuse(number, format!("order `{}` is there twice", order.order_id)),
-                Err(cause) => file.refuse(number, cause.to_string()),
+            match serde_json::from_slice(line) {
+                Ok(order) => file.orders.push((number, order)),
+                Err(cause) => {
+                    leave_out(number, &cause);
+                    file.bad_lines += 1;
+                }
             }
         }
         Ok(file)
     }
 
-    fn refuse(&mut self, number: u64, cause: String) {
-        eprintln!("line {number} is left out: {cause}");
-        self.bad_lines += 1;
-    }
-
     /// Delivers stock for every product once, however often it is called.
     pub async fn deliver_stock(&self, service: &RunningService) -> Result<()> {
-        let products: BTreeSet<&str> = self.orders.iter().map(|order| order.product.as_str()).collect();
-        let deliver = |product: &str| {
+        let products: BTreeSet<&str> =
+            self.orders.iter().map(|(_, order)| order.product.as_str()).collect();
+        let deliver = async |product: &str| {
             let command = StockProduct { product: product.to_owned(), units: UNITS_PER_PRODUCT };
-            service.send(command).idempotency_key(product).into_future()
+            service.send(command).idempotency_key(product).await
         };
-        let deliveries = products.into_iter().map(deliver);
-        stream::iter(deliveries).buffer_unordered(COMMANDS_IN_FLIGHT).try_collect().await
+        stream::iter(products)
+            .map(deliver)
+            .buffer_unordered(COMMANDS_IN_FLIGHT)
+            .try_collect()
+            .await
     }
 
-    /// Places every order once, however often it is called.
-    pub async fn place_orders(&self, service: &RunningService) -> Result<()> {
-        let place = |order: &PlaceOrder| {
+    /// Places every order once, however often it is called, and says how many were rejected.
+    pub async fn place_orders(&self, service: &RunningService) -> Result<u64> {
+        let place = async |(number, order): &(u64, PlaceOrder)| {
             let key = order.order_id.clone();
-            service.send(order.clone()).idempotency_key(key).into_future()
+            match service.send(order.clone()).idempotency_key(key).await {
+                Ok(_) => Ok(0),
+                Err(error) if error.kind() == ErrorKind::Rejected => {
+                    leave_out(*number, &error);
+                    Ok(1)
+                }
+                Err(error) => Err(error),
+            }
         };
-        let placed = self.orders.iter().map(place);
-        stream::iter(placed).buffer_unordered(COMMANDS_IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await
+        stream::iter(&self.orders)
+            .map(place)
+            .buffer_unordered(COMMANDS_IN_FLIGHT)
+            .try_fold(0, async |sum, rejected| Ok(sum + rejected))
+            .await
     }
+}
+
+fn leave_out(line: u64, cause: &dyn std::fmt::Display) {
+    eprintln!("line {line} is left out: {cause}");
 }
