@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -163,6 +163,14 @@ impl State {
     }
 }
 
+/// A new UUIDv7 of this process, for domain code without a context; prefer `Context::new_id` in
+/// handlers, which tests can make repeatable.
+#[must_use]
+pub fn new_uuid() -> Uuid {
+    static SOURCE: LazyLock<UuidV7Source> = LazyLock::new(UuidV7Source::default);
+    SOURCE.next_uuid()
+}
+
 /// Ids `…0001`, `…0002` and so on, for tests that compare them.
 #[derive(Debug, Default)]
 pub struct SequentialIds(std::sync::atomic::AtomicU64);
@@ -197,6 +205,15 @@ mod tests {
             last = next;
         }
         clock.advance(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn ids_without_a_context_never_repeat_across_threads() {
+        let draw = || (0..1_000).map(|_| new_uuid()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
+        let drawn = threads.into_iter().flat_map(|one| one.join().unwrap());
+        let distinct: std::collections::HashSet<Uuid> = drawn.collect();
+        assert_eq!(distinct.len(), 4_000);
     }
 
     #[test]

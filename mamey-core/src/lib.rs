@@ -22,6 +22,8 @@ pub mod domain;
 pub mod id;
 pub mod inbound;
 pub mod message;
+#[doc(hidden)]
+pub mod private;
 pub mod store;
 pub mod transport;
 
@@ -35,10 +37,3 @@ pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
 pub use message::{Command, Event, Message, Query};
 pub use redact::redact_url;
 pub use retry::{Backoff, RetryPolicy};
-
-#[doc(hidden)]
-pub mod private {
-    //! What generated code refers to; not for people.
-    pub use serde;
-    pub use uuid;
-}

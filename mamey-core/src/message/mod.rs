@@ -97,15 +97,7 @@ pub trait Message: Send + Sync + Sized + 'static {
     /// # Errors
     /// `Unsupported` when nothing lifts that version.
     fn lift(version: u32, _payload: &[u8]) -> Result<Self> {
-        let (name, own) = (Self::NAME, Self::VERSION);
-        let mend = if version > own {
-            "deploy the consumers of a new version before its publishers".to_owned()
-        } else {
-            format!("declare `from = …` on the type of version {own} to lift it")
-        };
-        Err(Error::unsupported(format!(
-            "version {version} of `{name}` is unknown here, which reads version {own}; {mend}"
-        )))
+        Err(unknown_version::<Self>(version))
     }
 }
 
@@ -137,3 +129,18 @@ pub trait Query: Message {
     note = "add `#[derive(mamey::Event, Serialize, Deserialize)]` and `#[event(name = \"context.event-name\", key = field)]`"
 )]
 pub trait Event: Message + Serialize + DeserializeOwned {}
+
+/// The error of reading a version that `M` neither has nor lifts.
+#[doc(hidden)]
+#[must_use]
+pub fn unknown_version<M: Message>(version: u32) -> Error {
+    let (name, own) = (M::NAME, M::VERSION);
+    let mend = if version > own {
+        "deploy the consumers of a new version before its publishers".to_owned()
+    } else {
+        format!("declare `from = …` on the type of version {own} to lift it")
+    };
+    Error::unsupported(format!(
+        "version {version} of `{name}` is unknown here, which reads version {own}; {mend}"
+    ))
+}
