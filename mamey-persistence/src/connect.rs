@@ -1,0 +1,81 @@
+//! Picks a store by URL, as a service's settings name it.
+
+use std::sync::Arc;
+
+use mamey_core::clock::Clock;
+use mamey_core::store::Database;
+use mamey_core::{Error, Result, redact_url};
+
+/// Connects to the database that a URL names: `memory:` or `sqlite:path/to/file.db`.
+///
+/// # Errors
+/// `Misconfigured` for a URL that this build has no store for, naming those it has; what the store
+/// says.
+pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    match url.split_once(':') {
+        Some(("memory", rest)) => memory(rest, clock),
+        Some(("sqlite", _)) => sqlite(url, clock).await,
+        _ => Err(unknown(url)),
+    }
+}
+
+#[cfg(feature = "memory")]
+fn memory(rest: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    if !rest.is_empty() {
+        return Err(Error::misconfigured(
+            "the store in memory has no name and no options: write `memory:`",
+        ));
+    }
+    Ok(Arc::new(crate::MemoryDatabase::new(clock)))
+}
+
+#[cfg(not(feature = "memory"))]
+fn memory(_rest: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    Err(not_built("memory"))
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    let options = crate::SqliteOptions {
+        clock,
+        ..crate::SqliteOptions::default()
+    };
+    let database = crate::SqliteDatabase::open(url, options).await?;
+    Ok(Arc::new(database))
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+async fn sqlite(_url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    Err(not_built("sqlite"))
+}
+
+#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+fn not_built(feature: &str) -> Error {
+    Error::misconfigured(format!(
+        "this build has no `{feature}:` store: add the cargo feature `{feature}`; it has {}",
+        known()
+    ))
+}
+
+fn unknown(url: &str) -> Error {
+    Error::misconfigured(format!(
+        "no store is known for `{}`: this build has {}",
+        redact_url(url),
+        known()
+    ))
+}
+
+/// The URLs this build takes.
+fn known() -> String {
+    let stores = [
+        (cfg!(feature = "memory"), "`memory:`"),
+        (cfg!(feature = "sqlite"), "`sqlite:path/to/file.db`"),
+    ];
+    let built = stores.iter().filter(|(built, _)| *built);
+    let names: Vec<_> = built.map(|(_, url)| *url).collect();
+    if names.is_empty() {
+        return "none: add the cargo feature `memory` or `sqlite`".to_owned();
+    }
+    names.join(" and ")
+}

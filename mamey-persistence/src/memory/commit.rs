@@ -1,0 +1,214 @@
+//! Commits units of work: every check first, then changes that cannot fail.
+
+use async_trait::async_trait;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::Value;
+use mamey_core::domain::Collection;
+use mamey_core::store::{
+    Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard, Origin, Receipt,
+    UnitOfWork, Write,
+};
+use mamey_core::Result;
+
+use super::document::{Documents, Stored, unique_values};
+use super::{MemoryStore, State};
+use crate::schema::{changed, id_taken, value_taken};
+
+#[async_trait]
+impl CommitStore for MemoryStore {
+    async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome> {
+        self.declared.check_unit(&unit)?;
+        let now = self.shared.clock.now();
+        self.state()?.commit(unit, now)
+    }
+}
+
+impl State {
+    fn commit(&mut self, unit: UnitOfWork, now: Timestamp) -> Result<CommitOutcome> {
+        if let Some(refusal) = self.refusal(&unit) {
+            return Ok(refusal);
+        }
+        self.check_versions(&unit)?;
+        self.check_absent(&unit.writes)?;
+        self.check_unique(&unit.writes)?;
+        self.apply(unit, now);
+        self.commits += 1;
+        Ok(CommitOutcome::Committed(CommitToken(self.commits)))
+    }
+
+    /// Why the message or the idempotency key stands against the unit, if it does.
+    fn refusal(&self, unit: &UnitOfWork) -> Option<CommitOutcome> {
+        let receipt = unit.receipt.as_ref();
+        let refused = receipt.and_then(|receipt| self.receipt_refusal(receipt));
+        let replied = || {
+            let saved = unit.reply.as_ref()?;
+            let taken = self.inbox.reply(saved.command, &saved.key).is_some();
+            taken.then_some(CommitOutcome::Duplicate)
+        };
+        refused.or_else(replied)
+    }
+
+    fn receipt_refusal(&self, receipt: &Receipt) -> Option<CommitOutcome> {
+        let id = receipt.envelope.metadata.id;
+        if receipt.origin == Origin::Parked {
+            return (!self.parking.holds(id)).then_some(CommitOutcome::Duplicate);
+        }
+        if self.inbox.was_received(id) {
+            return Some(CommitOutcome::Duplicate);
+        }
+        let parks = matches!(receipt.disposition, Disposition::Park { .. });
+        let lane = receipt.envelope.lane();
+        let blocked = !parks && lane.is_some_and(|lane| self.parking.blocks(&lane));
+        blocked.then_some(CommitOutcome::LaneParked)
+    }
+
+    fn check_versions(&self, unit: &UnitOfWork) -> Result<()> {
+        for Guard {
+            collection,
+            id,
+            version,
+        } in &unit.guards
+        {
+            self.check_version(collection, id, *version)?;
+        }
+        for write in &unit.writes {
+            if let Expected::Version(version) = write.expected {
+                self.check_version(write.collection, &write.id, version)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_version(
+        &self,
+        collection: &'static Collection,
+        id: &Value,
+        expected: u64,
+    ) -> Result<()> {
+        if self.version(collection, id) == Some(expected) {
+            return Ok(());
+        }
+        Err(changed(collection.name, id))
+    }
+
+    fn check_absent(&self, writes: &[Write]) -> Result<()> {
+        let mut added = writes
+            .iter()
+            .filter(|write| write.expected == Expected::Absent);
+        match added.find(|write| self.version(write.collection, &write.id).is_some()) {
+            Some(taken) => Err(id_taken(taken.collection.name, &taken.id)),
+            None => Ok(()),
+        }
+    }
+
+    /// A value is free when its holder gives it up in the same unit.
+    fn check_unique(&self, writes: &[Write]) -> Result<()> {
+        for (at, write) in writes.iter().enumerate() {
+            let Change::Put { index, .. } = &write.change else {
+                continue;
+            };
+            for (place, value) in unique_values(write.collection, index) {
+                let earlier = writes.iter().take(at);
+                let taken = earlier.filter(|other| other.collection.name == write.collection.name).any(
+                    |other| matches!(&other.change, Change::Put { index, .. } if index.get(place) == Some(value)),
+                );
+                if taken || self.is_held(write, place, value, writes) {
+                    let field = write.collection.indexes.get(place).map(|index| index.field);
+                    return Err(value_taken(
+                        write.collection.name,
+                        field.unwrap_or_default(),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_held(&self, write: &Write, place: usize, value: &Value, writes: &[Write]) -> bool {
+        let documents = self.documents.get(write.collection.name);
+        let holder = documents.and_then(|documents| documents.holder(place, value));
+        holder.is_some_and(|holder| {
+            let rewritten = |other: &Write| {
+                other.collection.name == write.collection.name && other.id == *holder
+            };
+            !writes.iter().any(rewritten)
+        })
+    }
+
+    fn version(&self, collection: &'static Collection, id: &Value) -> Option<u64> {
+        self.documents.get(collection.name)?.version(id)
+    }
+
+    fn apply(&mut self, unit: UnitOfWork, now: Timestamp) {
+        if let Some(receipt) = unit.receipt {
+            self.settle(receipt, now);
+        }
+        if let Some(reply) = unit.reply {
+            self.inbox.save_reply(reply, now);
+        }
+        // All removals come first, so that a unique value may move from one document to another.
+        for write in &unit.writes {
+            self.documents_of(write.collection).remove(&write.id);
+        }
+        for write in unit.writes {
+            self.put(write);
+        }
+        if unit.outbox.is_empty() {
+            return;
+        }
+        unit.outbox
+            .into_iter()
+            .for_each(|envelope| self.outbox.push(envelope));
+        for listener in self.listeners.iter().filter_map(std::sync::Weak::upgrade) {
+            listener.notify_one();
+        }
+    }
+
+    fn settle(&mut self, receipt: Receipt, now: Timestamp) {
+        let Receipt {
+            envelope,
+            origin,
+            disposition,
+        } = receipt;
+        if origin == Origin::Delivery {
+            self.inbox.receive(envelope.metadata.id, now);
+        }
+        match disposition {
+            Disposition::Handled => self.parking.remove(envelope.metadata.id),
+            Disposition::Park {
+                due,
+                attempts,
+                failure,
+            } => self.parking.park(envelope, due, attempts, failure, now),
+            Disposition::DeadLetter {
+                reason,
+                attempts,
+                failure,
+            } => self
+                .parking
+                .give_up(envelope, reason, attempts, failure, now),
+        }
+    }
+
+    fn put(&mut self, write: Write) {
+        let Change::Put { data, index } = write.change else {
+            return;
+        };
+        let version = match write.expected {
+            Expected::Absent => 1,
+            Expected::Version(version) => version.saturating_add(1),
+        };
+        let stored = Stored {
+            version,
+            data,
+            index,
+        };
+        self.documents_of(write.collection).insert(write.id, stored);
+    }
+
+    fn documents_of(&mut self, collection: &'static Collection) -> &mut Documents {
+        self.documents
+            .entry(collection.name)
+            .or_insert_with(|| Documents::new(collection))
+    }
+}

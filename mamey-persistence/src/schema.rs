@@ -1,0 +1,269 @@
+//! Checks what a context declares and asks, before any store acts on it.
+
+use std::collections::HashMap;
+
+use mamey_core::criteria::{Filter, ID_FIELD, Value, ValueType};
+use mamey_core::domain::Collection;
+use mamey_core::message::ContextName;
+use mamey_core::store::{Change, Find, Schema, UnitOfWork, Write};
+use mamey_core::{Error, Result, Retry};
+
+/// The largest document, in bytes: 16 MiB.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The longest name of a collection or an indexed field, in bytes: what PostgreSQL takes too.
+const NAME_BYTES_MAX: usize = 63;
+
+/// The most conditions in one filter.
+const CONDITIONS_PER_FILTER_MAX: usize = 256;
+
+/// The most values in one filter.
+const VALUES_PER_FILTER_MAX: usize = 8192;
+
+/// The collections that a context has declared.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) context: ContextName,
+    pub(crate) collections: HashMap<&'static str, &'static Collection>,
+}
+
+impl Declared {
+    /// Checks the names of a schema, so that they can be written into SQL.
+    pub(crate) fn new(schema: &Schema) -> Result<Self> {
+        let mut collections = HashMap::new();
+        for collection in &schema.collections {
+            check_names(collection)?;
+            if let Some(other) = collections.insert(collection.name, *collection)
+                && other != *collection
+            {
+                return Err(declared_twice(&schema.context, collection.name));
+            }
+        }
+        let context = schema.context.clone();
+        Ok(Self {
+            context,
+            collections,
+        })
+    }
+
+    /// Refuses a collection that the context did not declare.
+    pub(crate) fn check(&self, collection: &'static Collection) -> Result<()> {
+        match self.collections.get(collection.name) {
+            Some(declared) if std::ptr::eq(*declared, collection) => Ok(()),
+            Some(declared) if *declared == collection => Ok(()),
+            Some(_) => Err(declared_twice(&self.context, collection.name)),
+            None => Err(Error::misconfigured(format!(
+                "context `{}` has no collection `{}`: add `.aggregate::<…>()` to its BoundedContext",
+                self.context, collection.name
+            ))),
+        }
+    }
+
+    /// Refuses a unit that could not be stored as it stands.
+    pub(crate) fn check_unit(&self, unit: &UnitOfWork) -> Result<()> {
+        for guard in &unit.guards {
+            self.check(guard.collection)?;
+            check_id(guard.collection, &guard.id)?;
+        }
+        unit.writes
+            .iter()
+            .try_for_each(|write| self.check_write(write))
+    }
+
+    fn check_write(&self, write: &Write) -> Result<()> {
+        self.check(write.collection)?;
+        check_id(write.collection, &write.id)?;
+        let Change::Put { data, index } = &write.change else {
+            return Ok(());
+        };
+        let (name, id) = (write.collection.name, &write.id);
+        if data.len() > DOCUMENT_BYTES_MAX {
+            let message = format!(
+                "{name}/{id} has {} bytes, the limit is {DOCUMENT_BYTES_MAX}; \
+                 split the aggregate or keep large data elsewhere",
+                data.len()
+            );
+            return Err(Error::limit_exceeded(message).with_retry(Retry::Never));
+        }
+        let declared = write.collection.indexes;
+        let fits = index.len() == declared.len()
+            && index
+                .iter()
+                .zip(declared)
+                .all(|(value, index)| type_fits(index.value, value));
+        if fits {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "{name}/{id} comes with values that do not fit the declared indexes of `{name}`"
+        )))
+    }
+
+    /// Refuses a filter on what is not indexed or with values of another type.
+    pub(crate) fn check_filter(
+        &self,
+        collection: &'static Collection,
+        filter: &Filter,
+    ) -> Result<()> {
+        self.check(collection)?;
+        let mut size = FilterSize::default();
+        size.add(collection, filter)
+    }
+
+    /// As [`Declared::check_filter`], and the same for the order.
+    pub(crate) fn check_find(&self, find: &Find) -> Result<()> {
+        self.check_filter(find.collection, &find.filter)?;
+        find.order
+            .iter()
+            .try_for_each(|key| field_type(find.collection, key.field).map(drop))
+    }
+}
+
+/// Counts a filter, which callers may build without an end.
+#[derive(Default)]
+struct FilterSize {
+    conditions: usize,
+    values: usize,
+}
+
+impl FilterSize {
+    fn add(&mut self, collection: &'static Collection, filter: &Filter) -> Result<()> {
+        self.conditions += 1;
+        if self.conditions > CONDITIONS_PER_FILTER_MAX {
+            return Err(too_large("conditions", CONDITIONS_PER_FILTER_MAX));
+        }
+        match filter {
+            Filter::All(filters) | Filter::Any(filters) => filters
+                .iter()
+                .try_for_each(|filter| self.add(collection, filter)),
+            Filter::Compare { field, value, .. } => {
+                self.add_values(collection, field, std::slice::from_ref(value))
+            }
+            Filter::OneOf { field, values } => self.add_values(collection, field, values),
+            Filter::StartsWith { field, .. } => match field_type(collection, field)? {
+                ValueType::Text => Ok(()),
+                _ => Err(wrong_type(collection, field)),
+            },
+        }
+    }
+
+    fn add_values(
+        &mut self,
+        collection: &'static Collection,
+        field: &str,
+        values: &[Value],
+    ) -> Result<()> {
+        self.values += values.len();
+        if self.values > VALUES_PER_FILTER_MAX {
+            return Err(too_large("values", VALUES_PER_FILTER_MAX));
+        }
+        let expected = field_type(collection, field)?;
+        if values.iter().all(|value| type_fits(expected, value)) {
+            return Ok(());
+        }
+        Err(wrong_type(collection, field))
+    }
+}
+
+/// Refuses an id that is null or of another type.
+pub(crate) fn check_id(collection: &'static Collection, id: &Value) -> Result<()> {
+    if !id.is_null() && type_fits(collection.id, id) {
+        return Ok(());
+    }
+    Err(wrong_type(collection, ID_FIELD))
+}
+
+/// Not-a-number has no place in any order, so no store takes it.
+fn type_fits(expected: ValueType, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Float(number) if number.is_nan() => false,
+        value => value.value_type() == Some(expected),
+    }
+}
+
+fn field_type(collection: &'static Collection, field: &str) -> Result<ValueType> {
+    collection.value_type(field).ok_or_else(|| {
+        Error::invalid(format!(
+            "`{field}` of `{}` is not indexed: add `#[aggregate(index)]` to the field",
+            collection.name
+        ))
+    })
+}
+
+fn check_names(collection: &'static Collection) -> Result<()> {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let name = collection.name;
+    let fits = name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(lower);
+    if !fits {
+        return Err(Error::misconfigured(format!(
+            "`{name}` cannot name a collection: use lowercase letters, digits and underscores, \
+             starting with a letter, at most {NAME_BYTES_MAX} bytes"
+        )));
+    }
+    collection
+        .indexes
+        .iter()
+        .try_for_each(|index| check_field_name(name, index.field))
+}
+
+fn check_field_name(collection: &str, field: &str) -> Result<()> {
+    let fits = (1..=NAME_BYTES_MAX).contains(&field.len())
+        && !field.starts_with(|first: char| first.is_ascii_digit())
+        && field
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && field != ID_FIELD;
+    if fits {
+        return Ok(());
+    }
+    Err(Error::misconfigured(format!(
+        "`{field}` of `{collection}` cannot be indexed: use letters, digits and underscores, \
+         not starting with a digit, at most {NAME_BYTES_MAX} bytes, and not `{ID_FIELD}`"
+    )))
+}
+
+fn declared_twice(context: &ContextName, collection: &str) -> Error {
+    Error::misconfigured(format!(
+        "context `{context}` declares collection `{collection}` twice with other fields: \
+         give one of the aggregates another collection"
+    ))
+}
+
+fn wrong_type(collection: &Collection, field: &str) -> Error {
+    let name = collection.name;
+    Error::invalid(format!(
+        "a value for `{field}` of `{name}` has another type than the field"
+    ))
+}
+
+fn too_large(what: &str, max: usize) -> Error {
+    Error::limit_exceeded(format!(
+        "a filter holds at most {max} {what}; ask in several steps"
+    ))
+    .with_retry(Retry::Never)
+}
+
+/// The taken-id error that every store gives.
+pub(crate) fn id_taken(collection: &str, id: &Value) -> Error {
+    Error::already_exists(format!("{collection}/{id} exists already"))
+}
+
+/// The taken-value error that every store gives.
+pub(crate) fn value_taken(collection: &str, field: &str) -> Error {
+    Error::already_exists(format!(
+        "another document of `{collection}` has the same `{field}`, which is unique"
+    ))
+}
+
+/// The conflict error that every store gives.
+pub(crate) fn changed(collection: &str, id: &Value) -> Error {
+    Error::conflict(format!("{collection}/{id} changed since it was read"))
+}
+
+/// What every call says after a database was closed.
+pub(crate) fn closed() -> Error {
+    Error::unavailable("the store is closed")
+}
