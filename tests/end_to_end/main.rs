@@ -1,0 +1,9 @@
+//! The laws, end to end: a sender and a receiver in one service, on each embedded store.
+
+mod domain;
+mod effects;
+mod failures;
+mod order;
+mod replies;
+mod shutdown;
+mod world;

@@ -1,0 +1,139 @@
+//! A running service for one test, on one store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey::message::{CONTENT_TYPE_JSON, Envelope, Headers, Metadata, Target};
+use mamey::store::Store;
+use mamey::{MessageId, RunningService, Service, Settings, Timestamp};
+use tempfile::TempDir;
+
+use crate::domain::{Emit, Received, Script, receiver, sender};
+
+/// The longest that anything in these tests may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which store a test runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    Memory,
+    Sqlite,
+}
+
+pub struct World {
+    pub service: RunningService,
+    pub script: Script,
+    folder: TempDir,
+}
+
+impl World {
+    pub async fn start(on: On) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = Script::default();
+        let service = service(on, &folder)
+            .host(sender())
+            .host(receiver(&script))
+            .start()
+            .await
+            .unwrap();
+        Self { service, script, folder }
+    }
+
+    /// Ends the service in order and starts it again on the same folder.
+    pub async fn restart(self) -> Self {
+        self.service.shutdown().await.unwrap();
+        let service = service(On::Sqlite, &self.folder)
+            .host(sender())
+            .host(receiver(&self.script))
+            .start()
+            .await
+            .unwrap();
+        Self { service, ..self }
+    }
+
+    pub async fn emit(&self, stream: &str, number: i64) {
+        let command = Emit { stream: stream.to_owned(), number };
+        self.service.send(command).await.unwrap();
+    }
+
+    pub async fn received(&self, stream: &str) -> Vec<i64> {
+        self.service.query(Received(stream.to_owned())).await.unwrap()
+    }
+
+    /// Waits until nothing is on its way or parked any more.
+    pub async fn idle(&self) {
+        let idle = self.service.wait_until_idle();
+        tokio::time::timeout(PATIENCE, idle).await.expect("the service comes to rest").unwrap();
+    }
+
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+        let wait = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "waited in vain: {what}");
+    }
+
+    pub fn store(&self, context: &str) -> Arc<dyn Store> {
+        self.service.store(context).unwrap()
+    }
+
+    /// An event of the stream `a` as a system abroad would send it.
+    pub fn foreign(&self, id: &str) -> Metadata {
+        let id = MessageId::from_foreign("abroad", id);
+        Metadata {
+            id,
+            name: "sender.emitted".into(),
+            version: 2,
+            sender: "abroad".into(),
+            target: Target::Any,
+            correlation_id: id,
+            causation_id: None,
+            time: Timestamp::EPOCH,
+            key: Some("a".into()),
+            tenant: None,
+            trace: None,
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: false,
+            headers: Headers::default(),
+        }
+    }
+
+    /// Brings a message to the transport as a foreign publisher would.
+    pub async fn deliver(&self, metadata: Metadata, payload: &str) {
+        let envelope = Envelope { metadata, payload: payload.to_owned().into() };
+        self.service.publisher().publish(&envelope).await.unwrap();
+    }
+}
+
+fn service(on: On, folder: &TempDir) -> Service {
+    let settings = Settings { poll: Duration::from_millis(50), ..Settings::default() };
+    let service = Service::new(settings).transport_url("memory:");
+    match on {
+        On::Memory => service.store_url("memory:"),
+        On::Sqlite => {
+            let path = folder.path().join("world.db");
+            service.store_url(format!("sqlite:{}", path.display()))
+        }
+    }
+}
+
+/// Runs each test on each embedded store.
+#[macro_export]
+macro_rules! on_each_store {
+    ($($name:ident)*) => {
+        mod memory {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::world::World::start($crate::world::On::Memory).await).await;
+            }
+        )*}
+        mod sqlite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::world::World::start($crate::world::On::Sqlite).await).await;
+            }
+        )*}
+    };
+}
