@@ -1,0 +1,317 @@
+//! Derives of Mamey: messages, aggregates, rejections, ids, and the check of handlers.
+//!
+//! Services find all of these in the crate `mamey`.
+//!
+//! | Macro | For |
+//! |---|---|
+//! | [`Command`](macro@Command), [`Query`](macro@Query) | what callers send, with a reply |
+//! | [`Event`](macro@Event), [`Message`](macro@Message) | what travels between contexts |
+//! | [`Aggregate`](macro@Aggregate) | what is loaded, changed and saved as one |
+//! | [`Rejection`](macro@Rejection) | a domain "no" with a stable code |
+//! | [`Id`](macro@Id), [`IndexValue`](macro@IndexValue) | types of ids and indexed fields |
+//! | [`macro@handler`] | short errors for a function that is to be a handler |
+//!
+//! Generated code names Mamey as `::mamey`. Each derive's attribute takes `crate = path`, on the
+//! type, where Mamey is found elsewhere; the examples here use `crate = mamey_core`.
+
+mod aggregate;
+mod attributes;
+mod handler;
+mod id;
+mod index_value;
+mod message;
+mod names;
+mod rejection;
+mod shape;
+
+use message::Kind;
+use proc_macro::TokenStream;
+use syn::{DeriveInput, Result, parse_macro_input};
+
+/// A command: an instruction to one handler, which replies.
+///
+/// A command is `Clone`, because a conflict runs its handler again.
+///
+/// | `#[command(…)]` | Meaning | Default |
+/// |---|---|---|
+/// | `reply = Type` | what the handler answers | `()` |
+/// | `name = "orders.place-order"` | its name on the wire | the type's name as `place-order` |
+/// | `version = 2` | the version of its shape | `1` |
+/// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
+/// | `from = OldType` | lifts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
+/// | `validate` | checks its `garde::Validate` before the handler runs | off |
+/// | `crate = path` | where generated code finds Mamey | `::mamey` |
+///
+/// Give it a name when it leaves its process: the default changes when the type is renamed.
+///
+/// ```
+/// use mamey_core::Message;
+/// use mamey_macros::Command;
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u64, key = customer, crate = mamey_core)]
+/// pub struct PlaceOrder {
+///     pub customer: String,
+/// }
+///
+/// let command = PlaceOrder { customer: "ada".to_owned() };
+/// assert_eq!(PlaceOrder::NAME, "place-order");
+/// assert_eq!(command.key(), Some("ada".into()));
+/// ```
+#[proc_macro_derive(Command, attributes(command))]
+pub fn derive_command(input: TokenStream) -> TokenStream {
+    derive(input, |input| message::expand(Kind::Command, input))
+}
+
+/// A query: a question to one handler, which cannot write.
+///
+/// | `#[query(…)]` | Meaning | Default |
+/// |---|---|---|
+/// | `reply = Type` | what the handler answers | `()` |
+/// | `name = "orders.find-order"` | its stable name | the type's name as `find-order` |
+/// | `version = 2` | the version of its shape | `1` |
+/// | `validate` | checks its `garde::Validate` before the handler runs | off |
+/// | `crate = path` | where generated code finds Mamey | `::mamey` |
+///
+/// ```
+/// use mamey_macros::Query;
+///
+/// #[derive(Query)]
+/// #[query(reply = u64, crate = mamey_core)]
+/// pub struct CountOrders;
+/// ```
+#[proc_macro_derive(Query, attributes(query))]
+pub fn derive_query(input: TokenStream) -> TokenStream {
+    derive(input, |input| message::expand(Kind::Query, input))
+}
+
+/// An event: a fact that one context publishes and others handle.
+///
+/// | `#[event(…)]` | Meaning | Default |
+/// |---|---|---|
+/// | `name = "orders.order-placed"` | its name on the wire, which begins with its context | required |
+/// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
+/// | `version = 2` | the version of its shape | `1` |
+/// | `from = OldType` | lifts an older version by `From<OldType>` | none |
+/// | `must_route` | publishing without a single subscriber is a failure | off |
+/// | `validate` | checks its `garde::Validate` before a handler runs | off |
+/// | `crate = path` | where generated code finds Mamey | `::mamey` |
+///
+/// # Versions
+///
+/// A change that old readers cannot read is a new version. The old type stays beside the new one
+/// under the same name, and a `From` between them lifts what is still on its way or replayed. Each
+/// version lifts the one before it, so a chain reads every version that was ever sent.
+///
+/// ```
+/// use mamey_core::Message;
+/// use mamey_macros::Event;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "orders.order-placed", key = order, crate = mamey_core)]
+/// struct OrderPlacedV1 {
+///     order: u32,
+///     euros: i64,
+/// }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "orders.order-placed", key = order, version = 2, from = OrderPlacedV1)]
+/// #[event(crate = mamey_core)]
+/// struct OrderPlaced {
+///     order: u32,
+///     cents: i64,
+/// }
+///
+/// impl From<OrderPlacedV1> for OrderPlaced {
+///     fn from(old: OrderPlacedV1) -> Self {
+///         Self { order: old.order, cents: old.euros * 100 }
+///     }
+/// }
+///
+/// let placed = OrderPlaced::decode(1, br#"{"order": 7, "euros": 3}"#)?;
+/// assert_eq!(placed.cents, 300);
+/// # Ok::<(), mamey_core::Error>(())
+/// ```
+#[proc_macro_derive(Event, attributes(event))]
+pub fn derive_event(input: TokenStream) -> TokenStream {
+    derive(input, |input| message::expand(Kind::Event, input))
+}
+
+/// A plain message, sent to one context by name.
+///
+/// `#[message(…)]` takes what [`Event`](macro@Event) takes; the name is required too, but need not
+/// begin with a context.
+///
+/// ```
+/// use mamey_core::Message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(mamey_macros::Message, Serialize, Deserialize)]
+/// #[message(name = "payments.take-payment", key = order, crate = mamey_core)]
+/// pub struct TakePayment {
+///     pub order: u32,
+/// }
+///
+/// assert_eq!(TakePayment::NAME, "payments.take-payment");
+/// ```
+#[proc_macro_derive(Message, attributes(message))]
+pub fn derive_message(input: TokenStream) -> TokenStream {
+    derive(input, |input| message::expand(Kind::Message, input))
+}
+
+/// An aggregate: loaded, changed and saved as one document with a version.
+///
+/// | `#[aggregate(…)]` | On | Meaning |
+/// |---|---|---|
+/// | `collection = "orders"` | the type | where it is kept; required |
+/// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
+/// | `id` | one field | its id, whatever the field is called; required |
+/// | `index` | a field | criteria can filter and sort by it |
+/// | `unique` | a field | as `index`, and no two documents share a value |
+///
+/// Each indexed field also becomes a constant of the type, from which criteria are built, such as
+/// `Order::CUSTOMER`; the id's is `Order::ID`. An indexed field is a column: renaming it, or
+/// changing its type, is a migration.
+///
+/// ```
+/// use mamey_core::criteria::Criteria;
+/// use mamey_macros::Aggregate;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// #[aggregate(collection = "orders", crate = mamey_core)]
+/// pub struct Order {
+///     #[aggregate(id)]
+///     number: i64,
+///     #[aggregate(index)]
+///     customer: String,
+///     lines: Vec<String>,
+/// }
+///
+/// let of_ada: Criteria<Order> = Order::CUSTOMER.eq("ada");
+/// ```
+#[proc_macro_derive(Aggregate, attributes(aggregate))]
+pub fn derive_aggregate(input: TokenStream) -> TokenStream {
+    derive(input, aggregate::expand)
+}
+
+/// A rejection: a domain "no" that `?` turns into a Mamey error.
+///
+/// | `#[rejection(…)]` | On | Meaning |
+/// |---|---|---|
+/// | `code = "orders.empty"` | each variant, or a struct | its stable code, for programs |
+/// | `transparent` | a variant or struct with one field | the code of that field, itself a rejection |
+/// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
+///
+/// ```
+/// use mamey_core::{ErrorKind, Result};
+/// use mamey_macros::Rejection;
+///
+/// #[derive(Debug, thiserror::Error, Rejection)]
+/// #[rejection(crate = mamey_core)]
+/// pub enum OrderError {
+///     #[error("an order needs at least one line")]
+///     #[rejection(code = "orders.empty")]
+///     Empty,
+/// }
+///
+/// fn place() -> Result<()> {
+///     Err(OrderError::Empty)?
+/// }
+///
+/// let error = place().unwrap_err();
+/// assert_eq!((error.kind(), error.code()), (ErrorKind::Rejected, Some("orders.empty")));
+/// ```
+#[proc_macro_derive(Rejection, attributes(rejection))]
+pub fn derive_rejection(input: TokenStream) -> TokenStream {
+    derive(input, rejection::expand)
+}
+
+/// A typed id over `Uuid`, `String` or `i64`.
+///
+/// It prints, parses, serializes and is stored as what it wraps: `Display`, `FromStr`,
+/// `Serialize`, `Deserialize`, `IndexValue`, `From` of the wrapped type and `as_inner()`. Over
+/// `Uuid` it also has `new()` and works with `Context::new_id`; over `String` also `From<&str>`.
+/// `Clone` is needed; `Copy`, `Debug`, `PartialEq`, `Eq`, `Hash` and the like are ordinary derives
+/// beside it.
+///
+/// | `#[id(…)]` | Meaning | Default |
+/// |---|---|---|
+/// | `crate = path` | where generated code finds Mamey | `::mamey` |
+///
+/// ```
+/// use mamey_macros::Id;
+/// use uuid::Uuid;
+///
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// #[id(crate = mamey_core)]
+/// pub struct OrderId(Uuid);
+///
+/// let id = OrderId::new();
+/// assert_eq!(id.to_string().parse::<OrderId>()?, id);
+/// # Ok::<(), mamey_core::Error>(())
+/// ```
+#[proc_macro_derive(Id, attributes(id))]
+pub fn derive_id(input: TokenStream) -> TokenStream {
+    derive(input, id::expand)
+}
+
+/// A type that can be an indexed field: an enum without data, or a newtype of an indexable type.
+///
+/// A variant is stored as text: its name as `out-of-stock`, or the one that is given. `Clone` is
+/// needed beside it.
+///
+/// | `#[index_value(…)]` | On | Meaning |
+/// |---|---|---|
+/// | `name = "gone"` | a variant | what it is stored as |
+/// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
+///
+/// ```
+/// use mamey_core::criteria::{IndexValue as _, Value};
+/// use mamey_macros::IndexValue;
+///
+/// #[derive(Clone, IndexValue)]
+/// #[index_value(crate = mamey_core)]
+/// pub enum OrderStatus {
+///     Pending,
+///     OutOfStock,
+/// }
+///
+/// assert_eq!(OrderStatus::OutOfStock.to_value(), Value::Text("out-of-stock".to_owned()));
+/// ```
+#[proc_macro_derive(IndexValue, attributes(index_value))]
+pub fn derive_index_value(input: TokenStream) -> TokenStream {
+    derive(input, index_value::expand)
+}
+
+/// Checks that a function can be a handler: `async fn(Message, &Context) -> Result<Reply>`.
+///
+/// It changes nothing: functions without it can be registered as well. Where one does not fit, the
+/// error then stands at the function and says the mend, rather than at its registration.
+///
+/// ```
+/// use mamey_core::{Context, Result};
+/// use mamey_macros::handler;
+///
+/// struct PlaceOrder;
+///
+/// #[handler]
+/// async fn place_order(command: PlaceOrder, cx: &Context) -> Result<u64> {
+///     Ok(1)
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(arguments.into(), item.into()).into()
+}
+
+fn derive(
+    input: TokenStream,
+    expand: impl FnOnce(&DeriveInput) -> Result<proc_macro2::TokenStream>,
+) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand(&input)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}

@@ -1,0 +1,155 @@
+//! Expands the derives of `Command`, `Query`, `Event` and `Message`.
+
+mod key;
+mod options;
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Path, Result, Type};
+
+use crate::shape::refuse_generics;
+use options::Options;
+
+/// Which of the four derives is expanded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Command,
+    Query,
+    Event,
+    Message,
+}
+
+/// Expands one of the four derives.
+pub(crate) fn expand(kind: Kind, input: &DeriveInput) -> Result<TokenStream> {
+    refuse_generics(input, kind.with_article())?;
+    if let Data::Union(data) = &input.data {
+        let error = format!("{} is a struct or an enum", kind.with_article());
+        return Err(Error::new_spanned(data.union_token, error));
+    }
+    let options = Options::read(kind, input)?;
+    let message = expand_message(input, &options)?;
+    let own = expand_kind(kind, input, &options);
+    Ok(quote! { #message #own })
+}
+
+fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream> {
+    let (ident, krate, name) = (&input.ident, &options.krate, &options.name);
+    let (version, must_route) = (options.version, options.must_route);
+    let key = options
+        .key
+        .as_ref()
+        .map(|key| key.expand(input, krate))
+        .transpose()?;
+    let validate = options.validate.then(|| expand_validate(krate));
+    let lift = options
+        .from
+        .as_ref()
+        .map(|old| expand_lift(input, old, krate));
+    let checks = options
+        .from
+        .as_ref()
+        .map(|old| expand_lift_checks(input, old, krate));
+    Ok(quote! {
+        #[automatically_derived]
+        impl #krate::Message for #ident {
+            const NAME: &'static str = #name;
+            const VERSION: u32 = #version;
+            const MUST_ROUTE: bool = #must_route;
+            #key
+            #validate
+            #lift
+        }
+        #checks
+    })
+}
+
+fn expand_kind(kind: Kind, input: &DeriveInput, options: &Options) -> TokenStream {
+    let (ident, krate, reply) = (&input.ident, &options.krate, &options.reply);
+    match kind {
+        Kind::Command => quote! {
+            #[automatically_derived]
+            impl #krate::Command for #ident {
+                type Reply = #reply;
+            }
+        },
+        Kind::Query => quote! {
+            #[automatically_derived]
+            impl #krate::Query for #ident {
+                type Reply = #reply;
+            }
+        },
+        Kind::Event => quote! {
+            #[automatically_derived]
+            impl #krate::Event for #ident {}
+        },
+        Kind::Message => TokenStream::new(),
+    }
+}
+
+fn expand_validate(krate: &Path) -> TokenStream {
+    quote! {
+        fn validate(&self) -> #krate::Result<()> {
+            #krate::validation::check(self)
+        }
+    }
+}
+
+fn expand_lift(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
+    let ident = &input.ident;
+    // Spanned to the old type, so that a missing `From` points there.
+    let convert = quote_spanned! { old.span() => <#ident as ::core::convert::From<#old>>::from };
+    quote! {
+        fn lift(version: u32, payload: &[u8]) -> #krate::Result<Self> {
+            if version < <Self as #krate::Message>::VERSION {
+                return <#old as #krate::Message>::decode(version, payload).map(#convert);
+            }
+            ::core::result::Result::Err(#krate::private::unknown_version::<Self>(version))
+        }
+    }
+}
+
+/// An old type of another name would never be reached, one of a later version never be left.
+fn expand_lift_checks(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
+    let ident = &input.ident;
+    let shown = quote!(#old).to_string();
+    let name = format!("`from = {shown}`: give `{shown}` and `{ident}` the same `name`");
+    let version = format!("`from = {shown}`: give `{shown}` a lower `version` than `{ident}` has");
+    quote_spanned! { old.span() =>
+        const _: () = {
+            ::core::assert!(
+                #krate::private::same_name(
+                    <#old as #krate::Message>::NAME,
+                    <#ident as #krate::Message>::NAME,
+                ),
+                "{}", #name
+            );
+            ::core::assert!(
+                <#old as #krate::Message>::VERSION < <#ident as #krate::Message>::VERSION,
+                "{}", #version
+            );
+        };
+    }
+}
+
+impl Kind {
+    /// The name of the derive's attribute.
+    pub(crate) const fn attribute(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Query => "query",
+            Self::Event => "event",
+            Self::Message => "message",
+        }
+    }
+
+    /// The kind in a sentence.
+    const fn with_article(self) -> &'static str {
+        match self {
+            Self::Command => "a command",
+            Self::Query => "a query",
+            Self::Event => "an event",
+            Self::Message => "a message",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Looks at the shape of the type that a derive stands on.
+
+use syn::punctuated::Punctuated;
+use syn::{
+    Data, DeriveInput, Error, Field, Fields, GenericParam, Index, Member, Result, Token, Variant,
+};
+
+/// Refuses generic types: names, collections and codes belong to one concrete type.
+pub(crate) fn refuse_generics(input: &DeriveInput, what: &str) -> Result<()> {
+    let Some(param) = input.generics.params.first() else {
+        return Ok(());
+    };
+    let mend = match param {
+        GenericParam::Lifetime(_) => "own the data, for instance `String` for `&str`",
+        _ => "write one type for each use",
+    };
+    Err(Error::new_spanned(
+        param,
+        format!("{what} cannot be generic: {mend}"),
+    ))
+}
+
+/// The fields of a struct; anything else gets `error`.
+pub(crate) fn struct_fields<'a>(input: &'a DeriveInput, error: &str) -> Result<&'a Fields> {
+    match &input.data {
+        Data::Struct(data) => Ok(&data.fields),
+        _ => Err(Error::new_spanned(&input.ident, error)),
+    }
+}
+
+/// The one field of a tuple struct; anything else gets `error`.
+pub(crate) fn newtype_field<'a>(input: &'a DeriveInput, error: &str) -> Result<&'a Field> {
+    let fields = struct_fields(input, error)?;
+    match (fields, fields.iter().next()) {
+        (Fields::Unnamed(_), Some(field)) if fields.len() == 1 => Ok(field),
+        _ => Err(Error::new_spanned(&input.ident, error)),
+    }
+}
+
+/// The one field's name or place, if there is exactly one field.
+pub(crate) fn only_member(fields: &Fields) -> Option<Member> {
+    let mut iter = fields.iter();
+    let (Some(field), None) = (iter.next(), iter.next()) else {
+        return None;
+    };
+    Some(match &field.ident {
+        Some(ident) => Member::Named(ident.clone()),
+        None => Member::Unnamed(Index::from(0)),
+    })
+}
+
+/// The variants of an enum that has some; no variants get `error`.
+pub(crate) fn some_variants<'a>(
+    input: &DeriveInput,
+    variants: &'a Punctuated<Variant, Token![,]>,
+    error: &str,
+) -> Result<&'a Punctuated<Variant, Token![,]>> {
+    if variants.is_empty() {
+        return Err(Error::new_spanned(&input.ident, error));
+    }
+    Ok(variants)
+}
