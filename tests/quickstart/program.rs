@@ -1,0 +1,84 @@
+//! Runs the quickstart as a process and reads what it prints.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde::Deserialize;
+
+/// The last line of `--json`; the count of one run alone is left out.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Totals {
+    pub orders: u64,
+    pub paid: u64,
+    pub refused: u64,
+    pub out_of_stock: u64,
+    pub bad_lines: u64,
+    pub stock_balanced: bool,
+    pub published: u64,
+    pub handled: u64,
+    pub dead_letters: u64,
+}
+
+impl Totals {
+    pub fn of(run: &Output) -> Self {
+        let text = String::from_utf8_lossy(&run.stdout);
+        let last = text.lines().last().unwrap_or_else(|| panic!("no output: {run:?}"));
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last}"))
+    }
+}
+
+pub struct Quickstart(Command);
+
+/// The quickstart on a folder, deaf to this process's environment.
+pub fn quickstart(folder: &Path) -> Quickstart {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MAMEY_") {
+            command.env_remove(name);
+        }
+    }
+    command.arg("--json").arg("--data").arg(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Quickstart(command)
+}
+
+impl Quickstart {
+    pub fn orders(mut self, file: &Path) -> Self {
+        self.0.arg("--orders").arg(file);
+        self
+    }
+
+    pub fn context(mut self, name: &str) -> Self {
+        self.0.args(["--context", name]);
+        self
+    }
+
+    pub fn run(mut self) -> Output {
+        self.0.output().unwrap()
+    }
+
+    /// Runs it to its end, which must be a success.
+    pub fn totals(self) -> Totals {
+        let run = self.run();
+        assert!(run.status.success(), "{run:?}");
+        Totals::of(&run)
+    }
+
+    pub fn spawn(mut self) -> std::process::Child {
+        // Nobody reads while it runs, and a full pipe would stop it.
+        self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+pub fn orders_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/orders.jsonl")
+}
+
+/// Examples stand beside the folder of the test programs, built by the same command.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("examples").join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "build it first: cargo build --example quickstart");
+    program
+}
