@@ -45,7 +45,10 @@ async fn sqlite(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
 }
 
 #[cfg(not(feature = "sqlite"))]
-#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+#[expect(
+    clippy::unused_async,
+    reason = "the same signature as with the feature"
+)]
 async fn sqlite(_url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
     Err(not_built("sqlite"))
 }

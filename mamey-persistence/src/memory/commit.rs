@@ -1,6 +1,7 @@
 //! Commits units of work: every check first, then changes that cannot fail.
 
 use async_trait::async_trait;
+use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::Value;
 use mamey_core::domain::Collection;
@@ -8,7 +9,6 @@ use mamey_core::store::{
     Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard, Origin, Receipt,
     UnitOfWork, Write,
 };
-use mamey_core::Result;
 
 use super::document::{Documents, Stored, unique_values};
 use super::{MemoryStore, State};

@@ -133,9 +133,9 @@ impl Parking {
         failure: Failure,
         now: Timestamp,
     ) {
-        let (position, first_failed) = match self.take(envelope.metadata.id) {
-            Some((position, parked)) => (position, parked.since),
-            None => (self.next_position(), now),
+        let (position, first_failed, envelope) = match self.take(envelope.metadata.id) {
+            Some((position, parked)) => (position, parked.since, parked.envelope),
+            None => (self.next_position(), now, envelope),
         };
         let letter = DeadLetter {
             envelope,

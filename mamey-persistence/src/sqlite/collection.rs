@@ -1,0 +1,207 @@
+//! Creates the tables of a context's collections, and adds and drops their indexes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::domain::Index;
+use mamey_core::message::ContextName;
+use mamey_core::{Error, Result};
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteConnection;
+
+use super::backfill::backfill;
+use super::error::unique_violation;
+use super::script::Transaction;
+use super::table::{Table, type_name};
+use super::writer::{Stop, Work};
+
+const KNOWN_COLLECTION: &str =
+    "SELECT id_type FROM mamey_collections WHERE context = ? AND name = ?";
+const RECORD_COLLECTION: &str =
+    "INSERT INTO mamey_collections (context, name, id_type) VALUES (?, ?, ?)";
+const KNOWN_INDEXES: &str = "\
+SELECT field, type, is_unique, is_live FROM mamey_indexes WHERE context = ? AND collection = ?";
+const RECORD_INDEX: &str = "\
+INSERT INTO mamey_indexes (context, collection, field, type, is_unique, is_live)
+VALUES (?, ?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET is_unique = excluded.is_unique, is_live = 1";
+const RETIRE_INDEX: &str = "\
+UPDATE mamey_indexes SET is_live = 0 WHERE context = ? AND collection = ? AND field = ?";
+
+/// Brings all tables of one context to what it declares.
+pub(super) struct Prepare {
+    pub(super) context: ContextName,
+    pub(super) tables: Vec<Arc<Table>>,
+}
+
+/// An index as the file knows it.
+struct Known {
+    of: String,
+    unique: bool,
+    live: bool,
+}
+
+#[async_trait]
+impl Work for Prepare {
+    type Output = ();
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Stop<()>> {
+        let connection = transaction.connection().await?;
+        for table in &self.tables {
+            prepare(connection, &self.context, table).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn prepare(
+    connection: &mut SqliteConnection,
+    context: &ContextName,
+    table: &Table,
+) -> Result<(), Stop<()>> {
+    let collection = table.collection;
+    let known: Option<String> = sqlx::query_scalar(KNOWN_COLLECTION)
+        .bind(context.as_str())
+        .bind(collection.name)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match known {
+        None => return create(connection, context, table).await,
+        Some(of) if of == type_name(collection.id) => {}
+        Some(of) => return Err(other_type(collection.name, "id", &of).into()),
+    }
+    let mut known = known_indexes(connection, context, table).await?;
+    for index in collection.indexes {
+        let before = known.remove(index.field);
+        match before {
+            Some(before) if before.of != type_name(index.value) => {
+                return Err(other_type(collection.name, index.field, &before.of).into());
+            }
+            Some(before) if before.live && before.unique == index.unique => continue,
+            Some(before) => revive(connection, table, index, &before).await?,
+            None => {
+                execute(connection, table.add_column(index)).await?;
+                backfill(connection, table, index).await?;
+            }
+        }
+        build_index(connection, table, index).await?;
+        record(connection, context, table, index).await?;
+    }
+    for (field, _) in known.iter().filter(|(_, known)| known.live) {
+        retire(connection, context, table, field).await?;
+    }
+    Ok(())
+}
+
+async fn create(
+    connection: &mut SqliteConnection,
+    context: &ContextName,
+    table: &Table,
+) -> Result<(), Stop<()>> {
+    execute(connection, table.create()).await?;
+    sqlx::query(RECORD_COLLECTION)
+        .bind(context.as_str())
+        .bind(table.collection.name)
+        .bind(type_name(table.collection.id))
+        .execute(&mut *connection)
+        .await?;
+    for index in table.collection.indexes {
+        build_index(connection, table, index).await?;
+        record(connection, context, table, index).await?;
+    }
+    Ok(())
+}
+
+async fn known_indexes(
+    connection: &mut SqliteConnection,
+    context: &ContextName,
+    table: &Table,
+) -> Result<HashMap<String, Known>, sqlx::Error> {
+    let rows: Vec<(String, String, bool, bool)> = sqlx::query_as(KNOWN_INDEXES)
+        .bind(context.as_str())
+        .bind(table.collection.name)
+        .fetch_all(connection)
+        .await?;
+    let known = |(field, of, unique, live)| (field, Known { of, unique, live });
+    Ok(rows.into_iter().map(known).collect())
+}
+
+/// Changes an index that is there: its uniqueness, or its values when they were not kept up.
+async fn revive(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    index: &Index,
+    before: &Known,
+) -> Result<(), Stop<()>> {
+    execute(connection, table.drop_index(index.field)).await?;
+    if !before.live {
+        backfill(connection, table, index).await?;
+    }
+    Ok(())
+}
+
+async fn build_index(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    index: &Index,
+) -> Result<(), Stop<()>> {
+    match execute(connection, table.create_index(index)).await {
+        Err(cause) if unique_violation(&cause).is_some() => {
+            let (name, field) = (table.collection.name, index.field);
+            Err(Stop::Refuse(Error::misconfigured(format!(
+                "`{field}` of `{name}` cannot become unique, because two documents have the same \
+                 value: change one of them with the earlier build first"
+            ))))
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn record(
+    connection: &mut SqliteConnection,
+    context: &ContextName,
+    table: &Table,
+    index: &Index,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(RECORD_INDEX)
+        .bind(context.as_str())
+        .bind(table.collection.name)
+        .bind(index.field)
+        .bind(type_name(index.value))
+        .bind(index.unique)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// The column stays, and its values grow stale; a unique index must not judge by them.
+async fn retire(
+    connection: &mut SqliteConnection,
+    context: &ContextName,
+    table: &Table,
+    field: &str,
+) -> Result<(), sqlx::Error> {
+    execute(connection, table.drop_index(field)).await?;
+    sqlx::query(RETIRE_INDEX)
+        .bind(context.as_str())
+        .bind(table.collection.name)
+        .bind(field)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+fn other_type(collection: &str, field: &str, of: &str) -> Error {
+    Error::misconfigured(format!(
+        "`{field}` of `{collection}` is stored as {of}: keep that type, \
+         or give the field or the collection another name"
+    ))
+}

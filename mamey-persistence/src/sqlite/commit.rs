@@ -1,0 +1,172 @@
+//! Commits units of work: each is one script, run in a transaction that others may share.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::store::{
+    Change, CommitOutcome, CommitStore, CommitToken, Expected, Guard, UnitOfWork, Write,
+};
+
+use super::document::text_of;
+use super::outbox::enqueue;
+use super::script::{Expect, Script, Transaction};
+use super::table::Table;
+use super::writer::{Stop, Work};
+use super::{Listeners, SqliteStore, inbox, parking};
+use crate::schema::{changed, id_taken};
+
+#[async_trait]
+impl CommitStore for SqliteStore {
+    async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome> {
+        self.declared.check_unit(&unit)?;
+        let commit = Commit {
+            script: self.script(&unit, self.database.clock.now())?,
+            announces: (!unit.outbox.is_empty()).then(|| Arc::clone(&self.listeners)),
+        };
+        drop(unit);
+        self.database.submit(commit).await
+    }
+}
+
+/// A unit on its way through the writer.
+struct Commit {
+    script: Script,
+    announces: Option<Arc<Listeners>>,
+}
+
+#[async_trait]
+impl Work for Commit {
+    type Output = CommitOutcome;
+
+    async fn run(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<CommitOutcome, Stop<CommitOutcome>> {
+        let script = std::mem::take(&mut self.script);
+        match script.run(transaction).await?.refusal {
+            None => Ok(CommitOutcome::Committed(CommitToken(transaction.number))),
+            Some(Ok(outcome)) => Err(Stop::Undo(outcome)),
+            Some(Err(error)) => Err(Stop::Refuse(error)),
+        }
+    }
+
+    fn committed(&self) {
+        if let Some(listeners) = &self.announces {
+            listeners.notify();
+        }
+    }
+}
+
+impl SqliteStore {
+    /// The receipt first, then the reply, then everything that may conflict, then the outbox.
+    fn script(&self, unit: &UnitOfWork, now: Timestamp) -> Result<Script> {
+        let mut script = Script::default();
+        if let Some(receipt) = &unit.receipt {
+            parking::settle(&mut script, self.context(), receipt, now)?;
+        }
+        if let Some(reply) = &unit.reply {
+            inbox::save_reply(&mut script, self.context(), reply, now);
+        }
+        for guard in &unit.guards {
+            self.guard(&mut script, guard)?;
+        }
+        self.write_all(&mut script, &unit.writes)?;
+        for envelope in &unit.outbox {
+            enqueue(&mut script, self.context(), envelope)?;
+        }
+        Ok(script)
+    }
+
+    fn guard(&self, script: &mut Script, guard: &Guard) -> Result<()> {
+        let refusal = Err(changed(guard.collection.name, &guard.id));
+        script
+            .statement(&self.table(guard.collection)?.is_at, Expect::Row(refusal))
+            .bind_value(&guard.id)
+            .bind(stored(guard.version));
+        Ok(())
+    }
+
+    /// In an order that lets a conflict show before a taken value, because a conflict is mended by
+    /// running again, and that lets a unique value move between documents of one unit.
+    fn write_all(&self, script: &mut Script, writes: &[Write]) -> Result<()> {
+        let mut writes: Vec<_> = writes
+            .iter()
+            .map(|write| Ok((write, self.table(write.collection)?)))
+            .collect::<Result<_>>()?;
+        writes.sort_by_key(|(write, table)| rank(write, table));
+        let updates_unique = |write: &Write, table: &Table| rank(write, table) == UPDATE_UNIQUE;
+        let updated = writes
+            .iter()
+            .filter(|(write, table)| updates_unique(write, table));
+        let several = updated.count() > 1;
+        for (write, table) in &writes {
+            if several && updates_unique(write, table) {
+                give_up(script, write, table);
+            }
+        }
+        for (write, table) in writes {
+            add_write(script, write, table)?;
+        }
+        Ok(())
+    }
+}
+
+const REMOVE: u8 = 0;
+const UPDATE: u8 = 1;
+const UPDATE_UNIQUE: u8 = 2;
+const ADD: u8 = 3;
+
+fn rank(write: &Write, table: &Table) -> u8 {
+    match (&write.change, write.expected) {
+        (_, Expected::Absent) => ADD,
+        (Change::Remove, Expected::Version(_)) => REMOVE,
+        (Change::Put { .. }, Expected::Version(_)) if table.has_unique() => UPDATE_UNIQUE,
+        (Change::Put { .. }, Expected::Version(_)) => UPDATE,
+    }
+}
+
+fn give_up(script: &mut Script, write: &Write, table: &Table) {
+    if let (Some(sql), Expected::Version(version)) = (&table.give_up, write.expected) {
+        let refusal = Err(changed(write.collection.name, &write.id));
+        script
+            .statement(sql, Expect::Change(refusal))
+            .bind_value(&write.id)
+            .bind(stored(version));
+    }
+}
+
+fn add_write(script: &mut Script, write: &Write, table: &Table) -> Result<()> {
+    let name = write.collection.name;
+    let conflict = || Expect::Change(Err(changed(name, &write.id)));
+    match (&write.change, write.expected) {
+        (Change::Put { data, index }, Expected::Absent) => {
+            let taken = Expect::FreeId(id_taken(name, &write.id));
+            script.statement(&table.insert, taken).bind_value(&write.id);
+            script.bind(1_i64).bind(text_of(name, &write.id, data)?);
+            script.bind_values(index);
+        }
+        (Change::Put { data, index }, Expected::Version(version)) => {
+            script.statement(&table.update, conflict());
+            script.bind(stored(version.saturating_add(1)));
+            script.bind(text_of(name, &write.id, data)?);
+            script.bind_values(index);
+            script.bind_value(&write.id).bind(stored(version));
+        }
+        (Change::Remove, Expected::Absent) => {
+            let taken = Expect::NoRow(Err(id_taken(name, &write.id)));
+            script.statement(&table.exists, taken).bind_value(&write.id);
+        }
+        (Change::Remove, Expected::Version(version)) => {
+            script.statement(&table.delete, conflict());
+            script.bind_value(&write.id).bind(stored(version));
+        }
+    }
+    Ok(())
+}
+
+/// A version, epoch or sequence as SQLite keeps it. One beyond its range matches nothing stored.
+pub(super) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

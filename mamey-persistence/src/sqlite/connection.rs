@@ -1,0 +1,199 @@
+//! Finds, locks and checks the file, and says how connections to it are made.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::{Error, Result};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+
+use super::SqliteOptions;
+use super::error::{not_a_database, store_error};
+
+/// Marks our files in their header: "MAME".
+pub(super) const APPLICATION_ID: i32 = 0x4d41_4d45;
+
+/// How long to wait for a file that a process which is ending still locks.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// How long to pause between two tries to lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long SQLite waits for a lock that another program holds on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many prepared statements each connection keeps.
+const STATEMENTS_CACHED_MAX: usize = 256;
+
+/// SQLite's page size in bytes, for turning the limit of the file into pages.
+const PAGE_BYTES: u64 = 4096;
+
+/// The path in `sqlite:path`, `sqlite://path` or a bare path.
+pub(super) fn path_of(path_or_url: &str) -> Result<PathBuf> {
+    let url = path_or_url.strip_prefix("sqlite:");
+    let path = url.map_or(path_or_url, |rest| rest.strip_prefix("//").unwrap_or(rest));
+    if path.is_empty() || path.contains(":memory:") {
+        return Err(Error::misconfigured(
+            "SQLite needs a file, such as `sqlite:data/service.db`; \
+             use `memory:` for a store without a file",
+        ));
+    }
+    if url.is_some() && path.contains('?') {
+        return Err(Error::misconfigured(
+            "a `sqlite:` URL takes no options behind `?`: write the path alone",
+        ));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Makes sure of the folder and that no other process uses the file, for as long as the lock lives.
+pub(super) async fn lock(path: &Path) -> Result<File> {
+    let unwritable = |cause| {
+        Error::misconfigured(format!(
+            "{} cannot be created: check the path and the permissions of its folder",
+            path.display()
+        ))
+        .with_source(cause)
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(unwritable)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(name)
+        .map_err(unwritable)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(cause)) => return Err(unwritable(cause)),
+            Err(TryLockError::WouldBlock) if waited >= LOCK_WAIT => return Err(in_use(path)),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+        }
+        waited += LOCK_PAUSE;
+    }
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::misconfigured(format!(
+        "{} is in use by another process: stop it, give this one a file of its own, \
+         or use a store that several processes share",
+        path.display()
+    ))
+}
+
+/// Refuses a file that is not ours, before anything is written to it.
+pub(super) async fn check_owner(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(not_a_database(path));
+    }
+    let owner = read_owner(path)
+        .await
+        .map_err(|cause| store_error(path, Arc::new(cause)))?;
+    match owner {
+        (APPLICATION_ID, _) | (0, 0) => Ok(()),
+        _ => Err(Error::misconfigured(format!(
+            "{} belongs to another program: name another path",
+            path.display()
+        ))),
+    }
+}
+
+/// The application id and the number of tables.
+async fn read_owner(path: &Path) -> Result<(i32, i64), sqlx::Error> {
+    let mut connection = common(path).create_if_missing(true).connect().await?;
+    let id = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut connection)
+        .await?;
+    let tables = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok((id, tables))
+}
+
+/// How the writer connects.
+pub(super) fn writing(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
+    let synchronous = if options.synchronous_full {
+        SqliteSynchronous::Full
+    } else {
+        SqliteSynchronous::Normal
+    };
+    let connect = common(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous);
+    match options.file_bytes_max {
+        Some(bytes) => {
+            let pages = (bytes / PAGE_BYTES).max(1).to_string();
+            connect
+                .pragma("page_size", PAGE_BYTES.to_string())
+                .pragma("max_page_count", pages)
+        }
+        None => connect,
+    }
+}
+
+/// Opens the writing connection for the first time.
+pub(super) async fn connect(
+    path: &Path,
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection> {
+    options
+        .connect()
+        .await
+        .map_err(|cause| store_error(path, Arc::new(cause)))
+}
+
+/// A pool for reading beside the writer.
+pub(super) fn reading(path: &Path, options: &SqliteOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(options.read_connections.max(1))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A connection to a file does not break by itself; asking it each time costs a trip.
+        .test_before_acquire(false)
+        .max_lifetime(None)
+        .connect_lazy_with(common(path).read_only(true))
+}
+
+fn common(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+        .disable_statement_logging()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_and_bare_paths_name_the_same_file() {
+        for text in ["sqlite:data/a.db", "sqlite://data/a.db", "data/a.db"] {
+            assert_eq!(path_of(text).unwrap(), PathBuf::from("data/a.db"));
+        }
+        assert_eq!(path_of("sqlite:/a.db").unwrap(), PathBuf::from("/a.db"));
+        for text in [
+            "",
+            "sqlite:",
+            "sqlite::memory:",
+            ":memory:",
+            "sqlite:a.db?mode=rwc",
+        ] {
+            assert!(path_of(text).is_err(), "{text}");
+        }
+    }
+}

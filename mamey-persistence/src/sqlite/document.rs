@@ -1,0 +1,139 @@
+//! Reads documents through connections that only read.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Filter, Value, ValueType};
+use mamey_core::domain::Collection;
+use mamey_core::store::{Document, DocumentStore, Find};
+use mamey_core::{Error, Result};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, Sqlite};
+use uuid::Uuid;
+
+use super::SqliteStore;
+use super::filter::{Condition, in_list, order_by, padded};
+use crate::schema::check_id;
+
+/// How many documents are loaded by one statement.
+const IDS_PER_LOAD: usize = 512;
+
+#[async_trait]
+impl DocumentStore for SqliteStore {
+    async fn load(
+        &self,
+        collection: &'static Collection,
+        ids: &[Value],
+    ) -> Result<Vec<Option<Document>>> {
+        self.declared.check(collection)?;
+        ids.iter().try_for_each(|id| check_id(collection, id))?;
+        let mut found = HashMap::new();
+        for ids in ids.chunks(IDS_PER_LOAD) {
+            for document in self.load_some(collection, ids).await? {
+                found.insert(document.id.clone(), document);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn find(&self, find: &Find) -> Result<Vec<Document>> {
+        self.declared.check_find(find)?;
+        let condition = Condition::of(&find.filter);
+        let sql = format!(
+            "SELECT id, version, data FROM {} WHERE {} ORDER BY {} LIMIT ?",
+            self.table(find.collection)?.name,
+            condition.sql,
+            order_by(&find.order)
+        );
+        let query = bind_all(sql, &condition.values).bind(i64::from(find.limit));
+        self.documents(find.collection, query).await
+    }
+
+    async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {
+        self.declared.check_filter(collection, filter)?;
+        let condition = Condition::of(filter);
+        let name = &self.table(collection)?.name;
+        let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
+        let row = bind_all(sql, &condition.values)
+            .fetch_one(&self.database.readers)
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        let count: i64 = row.try_get(0).map_err(|cause| self.database.error(cause))?;
+        Ok(count.unsigned_abs())
+    }
+}
+
+impl SqliteStore {
+    async fn load_some(
+        &self,
+        collection: &'static Collection,
+        ids: &[Value],
+    ) -> Result<Vec<Document>> {
+        let name = &self.table(collection)?.name;
+        let list = in_list(ids.len());
+        let sql = format!("SELECT id, version, data FROM {name} WHERE id{list}");
+        let query = bind_all(sql, &padded(ids.to_vec()));
+        self.documents(collection, query).await
+    }
+
+    async fn documents(
+        &self,
+        collection: &'static Collection,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<Document>> {
+        let rows = query.fetch_all(&self.database.readers).await;
+        let read = |row: &SqliteRow| document(row, collection.id);
+        let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
+        documents.map_err(|cause| self.database.error(cause))
+    }
+}
+
+/// The value at a place of a row, which the table's type fixes.
+pub(super) fn read_value(row: &SqliteRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
+    Ok(match of {
+        ValueType::Bool => Value::Bool(row.try_get(at)?),
+        ValueType::Int => Value::Int(row.try_get(at)?),
+        ValueType::Float => Value::Float(row.try_get(at)?),
+        ValueType::Text => Value::Text(row.try_get(at)?),
+        ValueType::Uuid => Value::Uuid(read_uuid(row, at)?),
+        ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
+    })
+}
+
+/// A UUID, stored as its 16 bytes so that it sorts by them.
+pub(super) fn read_uuid(row: &SqliteRow, at: usize) -> Result<Uuid, sqlx::Error> {
+    let bytes: &[u8] = row.try_get(at)?;
+    Uuid::from_slice(bytes).map_err(|cause| sqlx::Error::Decode(cause.into()))
+}
+
+fn document(row: &SqliteRow, id: ValueType) -> Result<Document, sqlx::Error> {
+    let version: i64 = row.try_get(1)?;
+    let data: &[u8] = row.try_get(2)?;
+    Ok(Document {
+        id: read_value(row, 0, id)?,
+        version: version.unsigned_abs(),
+        data: Bytes::copy_from_slice(data),
+    })
+}
+
+fn bind_all(sql: String, values: &[Value]) -> Query<'static, Sqlite, SqliteArguments> {
+    let query = sqlx::query(AssertSqlSafe(sql));
+    values.iter().fold(query, |query, value| match value {
+        Value::Null => query.bind(None::<i64>),
+        Value::Bool(value) => query.bind(i64::from(*value)),
+        Value::Int(value) => query.bind(*value),
+        Value::Float(value) => query.bind(*value),
+        Value::Text(value) => query.bind(value.clone()),
+        Value::Uuid(value) => query.bind(value.as_bytes().to_vec()),
+        Value::Time(value) => query.bind(value.as_micros()),
+    })
+}
+
+/// What a document must be to be kept as text.
+pub(super) fn text_of(collection: &str, id: &Value, data: &Bytes) -> Result<String> {
+    String::from_utf8(data.to_vec())
+        .map_err(|cause| Error::invalid(format!("{collection}/{id} is not JSON: {cause}")))
+}

@@ -1,0 +1,91 @@
+//! Says what a failure of SQLite means: whom it concerns, and whether it may pass.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mamey_core::{Error, ErrorKind};
+
+use crate::schema::closed;
+
+/// Primary result codes of SQLite; see <https://sqlite.org/rescode.html>.
+const BUSY: u32 = 5;
+const READONLY: u32 = 8;
+const IOERR: u32 = 10;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const CONSTRAINT: u32 = 19;
+const NOTADB: u32 = 26;
+
+/// The low byte of an extended result code is the primary one.
+const PRIMARY_MASK: u32 = 0xff;
+
+/// Which column of which collection holds a taken value.
+pub(super) struct Taken {
+    pub(super) collection: String,
+    pub(super) column: String,
+}
+
+/// What was taken, when that is the failure.
+pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<Taken> {
+    let database = cause.as_database_error()?;
+    if primary_code(cause) != Some(CONSTRAINT) {
+        return None;
+    }
+    // SQLite names the columns as `<table>.<column>`, and our tables are `<context>.<collection>`.
+    let columns = database
+        .message()
+        .strip_prefix("UNIQUE constraint failed: ")?;
+    let (table, column) = columns.split(", ").next()?.rsplit_once('.')?;
+    let (_, collection) = table.split_once('.')?;
+    Some(Taken {
+        collection: collection.to_owned(),
+        column: column.to_owned(),
+    })
+}
+
+/// The failure as one of ours, naming the file.
+pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
+    let file = path.display();
+    let (kind, message) = match primary_code(&cause) {
+        Some(FULL) => (
+            ErrorKind::Unavailable,
+            format!("no room to write {file}: free disk space or raise `file_bytes_max`"),
+        ),
+        Some(BUSY) => (
+            ErrorKind::Unavailable,
+            format!("{file} is locked by another program"),
+        ),
+        Some(IOERR) => (
+            ErrorKind::Unavailable,
+            format!("{file} cannot be read or written"),
+        ),
+        Some(NOTADB) => return not_a_database(path).with_source(cause),
+        Some(READONLY | CANTOPEN) => (
+            ErrorKind::Misconfigured,
+            format!(
+                "{file} cannot be opened for writing: check the permissions of it and its folder"
+            ),
+        ),
+        _ if matches!(*cause, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => {
+            return closed().with_source(cause);
+        }
+        _ if matches!(*cause, sqlx::Error::PoolTimedOut) => (
+            ErrorKind::Unavailable,
+            format!("no reading connection to {file} became free: raise `read_connections`"),
+        ),
+        _ => (ErrorKind::Other, format!("{file}: {cause}")),
+    };
+    Error::new(kind, message).with_source(cause)
+}
+
+pub(super) fn not_a_database(path: &Path) -> Error {
+    Error::misconfigured(format!(
+        "{} is not an SQLite file: name another path, or move the file away",
+        path.display()
+    ))
+}
+
+fn primary_code(cause: &sqlx::Error) -> Option<u32> {
+    let code = cause.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & PRIMARY_MASK)
+}

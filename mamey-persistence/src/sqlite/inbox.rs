@@ -1,0 +1,139 @@
+//! Remembers which messages were received and which replies were given.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::id::MessageId;
+use mamey_core::store::{CommitOutcome, InboxStore, SavedReply};
+
+use super::SqliteStore;
+use super::script::{Expect, Script, Transaction};
+use super::writer::{Stop, Work};
+
+const RECEIVE: &str = "\
+INSERT INTO mamey_inbox (context, id, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+
+const SAVE_REPLY: &str = "\
+INSERT INTO mamey_replies (context, command, key, body, saved_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING";
+
+const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ? AND id = ?";
+
+const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ?";
+
+const SAVED_REPLY: &str =
+    "SELECT body FROM mamey_replies WHERE context = ? AND command = ? AND key = ?";
+
+/// A message that still waits here must stay known, however old it is.
+const EXPIRE_INBOX: &str = "\
+DELETE FROM mamey_inbox WHERE context = ? AND id IN (
+  SELECT id FROM mamey_inbox AS old
+  WHERE context = ? AND received_at < ?
+    AND NOT EXISTS (SELECT 1 FROM mamey_parked AS parked
+      WHERE parked.context = old.context AND parked.id = old.id)
+    AND NOT EXISTS (SELECT 1 FROM mamey_dead_letters AS dead
+      WHERE dead.context = old.context AND dead.id = old.id)
+  LIMIT ?)";
+
+const EXPIRE_REPLIES: &str = "\
+DELETE FROM mamey_replies WHERE context = ? AND (command, key) IN (
+  SELECT command, key FROM mamey_replies WHERE context = ? AND saved_at < ? LIMIT ?)";
+
+/// How many entries of a kind are forgotten at once, so that commits wait for little.
+const EXPIRED_PER_STEP_MAX: u32 = 5000;
+
+#[async_trait]
+impl InboxStore for SqliteStore {
+    async fn was_received(&self, id: MessageId) -> Result<bool> {
+        let count: i64 = sqlx::query_scalar(WAS_RECEIVED)
+            .bind(self.context())
+            .bind(id.as_uuid().as_bytes().as_slice())
+            .fetch_one(&self.database.readers)
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(count > 0)
+    }
+
+    async fn received_count(&self) -> Result<u64> {
+        self.count(RECEIVED_COUNT).await
+    }
+
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
+        let body: Option<Vec<u8>> = sqlx::query_scalar(SAVED_REPLY)
+            .bind(self.context())
+            .bind(command)
+            .bind(key)
+            .fetch_optional(&self.database.readers)
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(body.map(Bytes::from))
+    }
+
+    async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
+        let mut forgotten = 0;
+        loop {
+            let context = self.context().to_owned();
+            let step = self.database.submit(Expire { context, before }).await?;
+            if step == 0 {
+                return Ok(forgotten);
+            }
+            forgotten += step;
+        }
+    }
+}
+
+impl SqliteStore {
+    /// One number about this context.
+    pub(super) async fn count(&self, sql: &'static str) -> Result<u64> {
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(self.context())
+            .fetch_one(&self.database.readers)
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(count.unsigned_abs())
+    }
+}
+
+/// Marks a message as received; the unit is a duplicate when it was before.
+pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Timestamp) {
+    script
+        .statement(RECEIVE, Expect::Change(Ok(CommitOutcome::Duplicate)))
+        .bind(context)
+        .bind(id.as_uuid().as_bytes().as_slice())
+        .bind(now.as_micros());
+}
+
+/// Remembers a reply; the unit is a duplicate when its key is taken.
+pub(super) fn save_reply(script: &mut Script, context: &str, reply: &SavedReply, now: Timestamp) {
+    script
+        .statement(SAVE_REPLY, Expect::Change(Ok(CommitOutcome::Duplicate)))
+        .bind(context)
+        .bind(reply.command)
+        .bind(reply.key.as_str())
+        .bind(reply.body.as_ref())
+        .bind(now.as_micros());
+}
+
+struct Expire {
+    context: String,
+    before: Timestamp,
+}
+
+#[async_trait]
+impl Work for Expire {
+    type Output = u64;
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<u64, Stop<u64>> {
+        let mut script = Script::default();
+        for sql in [EXPIRE_INBOX, EXPIRE_REPLIES] {
+            script
+                .statement(sql, Expect::Anything)
+                .bind(self.context.as_str())
+                .bind(self.context.as_str())
+                .bind(self.before.as_micros())
+                .bind(i64::from(EXPIRED_PER_STEP_MAX));
+        }
+        Ok(script.run(transaction).await?.changes)
+    }
+}

@@ -1,0 +1,223 @@
+//! Shares partitions among the instances that open this file.
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::store::{
+    Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, Partition,
+};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use uuid::Uuid;
+
+use super::SqliteStore;
+use super::commit::stored;
+use super::script::{Expect, Script, Transaction};
+use super::writer::{Stop, Work};
+use crate::sharing::{Share, Shares, other_partition_count, share_out};
+
+const FORGET_EXPIRED: &str =
+    "DELETE FROM mamey_members WHERE context = ? AND role = ? AND expires_at <= ?";
+
+const OTHER_MEMBERS: &str =
+    "SELECT partitions FROM mamey_members WHERE context = ? AND role = ? AND holder <> ?";
+
+const JOIN: &str = "\
+INSERT INTO mamey_members (context, role, holder, partitions, expires_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET partitions = excluded.partitions, expires_at = excluded.expires_at";
+
+const SHARES: &str = "\
+SELECT number, partitions, holder, epoch, expires_at FROM mamey_leases
+WHERE context = ? AND role = ?";
+
+const WRITE_SHARE: &str = "\
+INSERT INTO mamey_leases (context, role, number, partitions, holder, epoch, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET partitions = excluded.partitions, holder = excluded.holder,
+  epoch = excluded.epoch, expires_at = excluded.expires_at";
+
+const RELEASE: &str = "\
+UPDATE mamey_leases SET holder = NULL
+WHERE context = ? AND role = ? AND number = ? AND partitions = ? AND epoch = ?";
+
+const LEAVE: &str = "DELETE FROM mamey_members WHERE context = ? AND role = ? AND holder = ?";
+
+const RELEASE_ALL: &str =
+    "UPDATE mamey_leases SET holder = NULL WHERE context = ? AND role = ? AND holder = ?";
+
+#[async_trait]
+impl LeaseStore for SqliteStore {
+    async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
+        let hold = Hold {
+            context: self.context().to_owned(),
+            request,
+            now: self.database.clock.now(),
+        };
+        self.database.submit(hold).await
+    }
+
+    async fn release_leases(&self, leases: &[Lease]) -> Result<()> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let release = Release {
+            context: self.context().to_owned(),
+            leases: leases.to_vec(),
+        };
+        self.database.submit(release).await
+    }
+
+    async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
+        let retire = Retire {
+            context: self.context().to_owned(),
+            role,
+            holder,
+        };
+        self.database.submit(retire).await
+    }
+}
+
+struct Hold {
+    context: String,
+    request: LeaseRequest,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Work for Hold {
+    type Output = Holdings;
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<Holdings, Stop<Holdings>> {
+        let living = self.join(transaction).await?;
+        let before = self.shares(transaction.connection().await?).await?;
+        let mut shares = before.clone();
+        let holdings = share_out(&mut shares, &self.request, living, self.now)?;
+        let mut script = Script::default();
+        for (number, share) in &shares {
+            if before.get(number) != Some(share) {
+                self.write_share(&mut script, share);
+            }
+        }
+        script.run(transaction).await?;
+        Ok(holdings)
+    }
+}
+
+impl Hold {
+    /// Counts the caller among the living of its role, and says how many they are.
+    async fn join(&self, transaction: &mut Transaction<'_>) -> Result<usize, Stop<Holdings>> {
+        let (role, holder) = (self.request.role.as_str(), bytes(self.request.holder));
+        let mut script = Script::default();
+        script.statement(FORGET_EXPIRED, Expect::Anything);
+        script.bind(self.context.as_str()).bind(role);
+        script.bind(self.now.as_micros());
+        script.statement(JOIN, Expect::Anything);
+        script.bind(self.context.as_str()).bind(role);
+        script.bind(holder.as_slice());
+        script.bind(i64::from(self.request.partitions));
+        script.bind(self.now.plus(self.request.duration).as_micros());
+        script.run(transaction).await?;
+        let others: Vec<u16> = sqlx::query_scalar(OTHER_MEMBERS)
+            .bind(self.context.as_str())
+            .bind(role)
+            .bind(holder)
+            .fetch_all(transaction.connection().await?)
+            .await?;
+        let differs = |partitions: &&u16| **partitions != self.request.partitions;
+        match others.iter().find(differs) {
+            Some(other) => Err(other_partition_count(&self.request, *other).into()),
+            None => Ok(others.len() + 1),
+        }
+    }
+
+    async fn shares(&self, connection: &mut SqliteConnection) -> Result<Shares, Stop<Holdings>> {
+        let rows = sqlx::query(SHARES)
+            .bind(self.context.as_str())
+            .bind(self.request.role.as_str())
+            .fetch_all(connection)
+            .await?;
+        rows.iter().map(read_share).collect()
+    }
+
+    fn write_share(&self, script: &mut Script, share: &Share) {
+        script
+            .statement(WRITE_SHARE, Expect::Anything)
+            .bind(self.context.as_str())
+            .bind(self.request.role.as_str())
+            .bind(i64::from(share.partition.number()))
+            .bind(i64::from(share.partition.of()))
+            .bind(share.holder.map(bytes))
+            .bind(stored(share.epoch))
+            .bind(share.expires.as_micros());
+    }
+}
+
+struct Release {
+    context: String,
+    leases: Vec<Lease>,
+}
+
+#[async_trait]
+impl Work for Release {
+    type Output = ();
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Stop<()>> {
+        let mut script = Script::default();
+        for lease in &self.leases {
+            script
+                .statement(RELEASE, Expect::Anything)
+                .bind(self.context.as_str())
+                .bind(lease.role.as_str())
+                .bind(i64::from(lease.partition.number()))
+                .bind(i64::from(lease.partition.of()))
+                .bind(stored(lease.epoch));
+        }
+        script.run(transaction).await?;
+        Ok(())
+    }
+}
+
+struct Retire {
+    context: String,
+    role: LeaseRole,
+    holder: InstanceId,
+}
+
+#[async_trait]
+impl Work for Retire {
+    type Output = ();
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Stop<()>> {
+        let mut script = Script::default();
+        for sql in [LEAVE, RELEASE_ALL] {
+            script
+                .statement(sql, Expect::Anything)
+                .bind(self.context.as_str())
+                .bind(self.role.as_str())
+                .bind(bytes(self.holder));
+        }
+        script.run(transaction).await?;
+        Ok(())
+    }
+}
+
+fn read_share(row: &SqliteRow) -> Result<(u16, Share), Stop<Holdings>> {
+    let number: u16 = row.try_get(0)?;
+    let holder: Option<&[u8]> = row.try_get(2)?;
+    let holder = holder
+        .map(Uuid::from_slice)
+        .transpose()
+        .map_err(|cause| sqlx::Error::Decode(cause.into()))?;
+    let epoch: i64 = row.try_get(3)?;
+    let share = Share {
+        partition: Partition::new(number, row.try_get(1)?)?,
+        holder: holder.map(InstanceId),
+        epoch: epoch.unsigned_abs(),
+        expires: Timestamp::from_micros(row.try_get(4)?),
+    };
+    Ok((number, share))
+}
+
+fn bytes(holder: InstanceId) -> Vec<u8> {
+    holder.0.as_bytes().to_vec()
+}

@@ -1,0 +1,164 @@
+//! Keeps committed messages until the relay confirms them.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::message::Envelope;
+use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::commit::stored;
+use super::envelope::{read_envelope, to_json};
+use super::script::{Expect, Script, Transaction};
+use super::writer::{Stop, Work};
+
+const ENQUEUE: &str = "\
+INSERT INTO mamey_outbox (context, slot, key, sent_at, metadata, payload)
+VALUES (?, ?, ?, ?, ?, ?)";
+
+const READ: &str = "\
+SELECT sequence, metadata, payload FROM mamey_outbox
+WHERE context = ? AND sequence > ? AND (? >> slot) & 1
+  AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(?)))
+ORDER BY sequence LIMIT ?";
+
+const CONFIRM: &str = "\
+DELETE FROM mamey_outbox
+WHERE sequence IN (SELECT value FROM json_each(?))
+  AND context = ? AND (? >> slot) & 1
+  AND EXISTS (
+    SELECT 1 FROM mamey_leases
+    WHERE context = ? AND role = ? AND number = ? AND partitions = ? AND epoch = ?)";
+
+const COUNT_CONFIRMED: &str = "\
+INSERT INTO mamey_counters (context, name, value) VALUES (?, 'confirmed', ?)
+ON CONFLICT DO UPDATE SET value = value + excluded.value";
+
+const DEPTH: &str = "\
+SELECT count(*),
+  (SELECT sent_at FROM mamey_outbox WHERE context = ?1 ORDER BY sequence LIMIT 1),
+  (SELECT value FROM mamey_counters WHERE context = ?1 AND name = 'confirmed')
+FROM mamey_outbox WHERE context = ?1";
+
+#[async_trait]
+impl OutboxStore for SqliteStore {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+        let partitions = read.leases.iter().map(|lease| lease.partition);
+        let rows = sqlx::query(READ)
+            .bind(self.context())
+            .bind(stored(read.after))
+            .bind(slot_mask(partitions))
+            .bind(to_json(&read.skip)?)
+            .bind(i64::from(read.limit))
+            .fetch_all(&self.database.readers)
+            .await;
+        rows.and_then(|rows| rows.iter().map(record).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+        if confirmed.is_empty() {
+            return Ok(0);
+        }
+        let mut by_lease: HashMap<Lease, Vec<u64>> = HashMap::new();
+        for (lease, sequence) in confirmed {
+            by_lease.entry(*lease).or_default().push(*sequence);
+        }
+        let context = self.context().to_owned();
+        let confirm = Confirm { context, by_lease };
+        self.database.submit(confirm).await
+    }
+
+    async fn outbox_changed(&self) {
+        self.outbox_changed.notified().await;
+    }
+
+    async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        sqlx::query(DEPTH)
+            .bind(self.context())
+            .fetch_one(&self.database.readers)
+            .await
+            .and_then(|row| depth(&row))
+            .map_err(|cause| self.database.error(cause))
+    }
+}
+
+/// Adds a message to the outbox at the end of a unit.
+pub(super) fn enqueue(script: &mut Script, context: &str, envelope: &Envelope) -> Result<()> {
+    let metadata = &envelope.metadata;
+    script
+        .statement(ENQUEUE, Expect::Anything)
+        .bind(context)
+        .bind(i64::from(metadata.slot()))
+        .bind(metadata.key.as_ref().map(|key| key.as_str()))
+        .bind(metadata.time.as_micros())
+        .bind(to_json(metadata)?)
+        .bind(envelope.payload.as_ref());
+    Ok(())
+}
+
+/// The slots of some partitions, one bit each.
+pub(super) fn slot_mask(partitions: impl Iterator<Item = Partition>) -> i64 {
+    partitions
+        .flat_map(Partition::slots)
+        .fold(0, |mask, slot| mask | 1_i64.wrapping_shl(u32::from(slot)))
+}
+
+struct Confirm {
+    context: String,
+    by_lease: HashMap<Lease, Vec<u64>>,
+}
+
+#[async_trait]
+impl Work for Confirm {
+    type Output = u64;
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<u64, Stop<u64>> {
+        let mut script = Script::default();
+        for (lease, sequences) in &self.by_lease {
+            script
+                .statement(CONFIRM, Expect::Anything)
+                .bind(to_json(sequences)?)
+                .bind(self.context.as_str())
+                .bind(slot_mask(std::iter::once(lease.partition)))
+                .bind(self.context.as_str())
+                .bind(lease.role.as_str())
+                .bind(i64::from(lease.partition.number()))
+                .bind(i64::from(lease.partition.of()))
+                .bind(stored(lease.epoch));
+        }
+        let deleted = script.run(transaction).await?.changes;
+        if deleted > 0 {
+            let mut script = Script::default();
+            script
+                .statement(COUNT_CONFIRMED, Expect::Anything)
+                .bind(self.context.as_str())
+                .bind(stored(deleted));
+            script.run(transaction).await?;
+        }
+        Ok(deleted)
+    }
+}
+
+fn record(row: &SqliteRow) -> Result<OutboxRecord, sqlx::Error> {
+    let sequence: i64 = row.try_get(0)?;
+    Ok(OutboxRecord {
+        sequence: sequence.unsigned_abs(),
+        envelope: read_envelope(row, 1)?,
+    })
+}
+
+fn depth(row: &SqliteRow) -> Result<OutboxDepth, sqlx::Error> {
+    let records: i64 = row.try_get(0)?;
+    let oldest: Option<i64> = row.try_get(1)?;
+    let confirmed: Option<i64> = row.try_get(2)?;
+    Ok(OutboxDepth {
+        records: records.unsigned_abs(),
+        oldest: oldest.map(Timestamp::from_micros),
+        confirmed: confirmed.unwrap_or_default().unsigned_abs(),
+    })
+}

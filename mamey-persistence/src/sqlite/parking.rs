@@ -1,0 +1,335 @@
+//! Keeps parked messages in the order of their lanes, and dead letters in the order of their end.
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::id::MessageId;
+use mamey_core::store::{
+    CommitOutcome, DeadLetter, DeadLetterReason, DeadLetterStore, Disposition, Origin,
+    ParkedMessage, ParkingStore, Partition, Receipt,
+};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::envelope::{read_attempts, read_envelope, read_failure, to_json};
+use super::inbox::receive;
+use super::outbox::slot_mask;
+use super::script::{Expect, Script, Transaction};
+use super::writer::{Stop, Work};
+
+const LANE_IS_PARKED: &str = "SELECT 1 FROM mamey_parked WHERE context = ? AND lane = ? LIMIT 1";
+
+const NEXT_POSITION: &str = "\
+INSERT INTO mamey_counters (context, name, value) VALUES (?, 'position', 1)
+ON CONFLICT DO UPDATE SET value = value + 1";
+
+const PARK: &str = "\
+INSERT INTO mamey_parked
+  (position, context, id, lane, slot, due, since, attempts, failure, metadata, payload)
+SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?
+FROM mamey_counters WHERE context = ? AND name = 'position'";
+
+const GIVE_UP: &str = "\
+INSERT INTO mamey_dead_letters
+  (position, context, id, lane, slot, reason, attempts, first_failed, last_failed, failure,
+   metadata, payload)
+SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+FROM mamey_counters WHERE context = ? AND name = 'position'";
+
+const UNPARK: &str = "DELETE FROM mamey_parked WHERE context = ? AND id = ?";
+
+const PARK_AGAIN: &str =
+    "UPDATE mamey_parked SET due = ?, attempts = ?, failure = ? WHERE context = ? AND id = ?";
+
+const GIVE_UP_PARKED: &str = "\
+INSERT INTO mamey_dead_letters
+  (position, context, id, lane, slot, reason, attempts, first_failed, last_failed, failure,
+   metadata, payload)
+SELECT position, context, id, lane, slot, ?, ?, since, ?, ?, metadata, payload
+FROM mamey_parked WHERE context = ? AND id = ?";
+
+/// A head has the smallest position of its lane; a message without a lane is a head by itself.
+const DUE: &str = "\
+SELECT due, since, attempts, failure, metadata, payload FROM mamey_parked AS parked
+WHERE context = ? AND (? >> slot) & 1 AND due <= ?
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey_parked AS other
+    WHERE other.context = parked.context AND other.lane = parked.lane))
+ORDER BY due, position LIMIT ?";
+
+const NEXT_DUE: &str = "\
+SELECT min(due) FROM mamey_parked AS parked
+WHERE context = ? AND (? >> slot) & 1
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey_parked AS other
+    WHERE other.context = parked.context AND other.lane = parked.lane))";
+
+const PARKED_COUNT: &str = "SELECT count(*) FROM mamey_parked WHERE context = ?";
+
+const DEAD_LETTERS: &str = "\
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+FROM mamey_dead_letters
+WHERE context = ?1
+  AND given_up > coalesce(
+    (SELECT given_up FROM mamey_dead_letters WHERE context = ?1 AND id = ?2), 0)
+ORDER BY given_up LIMIT ?3";
+
+const DEAD_LETTER: &str = "\
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+FROM mamey_dead_letters WHERE context = ? AND id = ?";
+
+const DEAD_LETTER_COUNT: &str = "SELECT count(*) FROM mamey_dead_letters WHERE context = ?";
+
+const REPLAY: &str = "\
+INSERT INTO mamey_parked
+  (position, context, id, lane, slot, due, since, attempts, failure, metadata, payload)
+SELECT position, context, id, lane, slot, ?, first_failed, 0, failure, metadata, payload
+FROM mamey_dead_letters WHERE context = ? AND id = ?";
+
+const DISCARD: &str = "DELETE FROM mamey_dead_letters WHERE context = ? AND id = ?";
+
+#[async_trait]
+impl ParkingStore for SqliteStore {
+    async fn due_parked(
+        &self,
+        partitions: &[Partition],
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>> {
+        let rows = sqlx::query(DUE)
+            .bind(self.context())
+            .bind(slot_mask(partitions.iter().copied()))
+            .bind(now.as_micros())
+            .bind(i64::from(limit))
+            .fetch_all(&self.database.readers)
+            .await;
+        rows.and_then(|rows| rows.iter().map(parked).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
+        let due: Option<i64> = sqlx::query_scalar(NEXT_DUE)
+            .bind(self.context())
+            .bind(slot_mask(partitions.iter().copied()))
+            .fetch_one(&self.database.readers)
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(due.map(Timestamp::from_micros))
+    }
+
+    async fn parked_count(&self) -> Result<u64> {
+        self.count(PARKED_COUNT).await
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for SqliteStore {
+    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
+        let rows = sqlx::query(DEAD_LETTERS)
+            .bind(self.context())
+            .bind(after.map(|id| id.as_uuid().as_bytes().to_vec()))
+            .bind(i64::from(limit))
+            .fetch_all(&self.database.readers)
+            .await;
+        rows.and_then(|rows| rows.iter().map(dead_letter).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let row = sqlx::query(DEAD_LETTER)
+            .bind(self.context())
+            .bind(bytes(id))
+            .fetch_optional(&self.database.readers)
+            .await;
+        row.and_then(|row| row.as_ref().map(dead_letter).transpose())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool> {
+        let due = Some(self.database.clock.now());
+        self.end_dead_letter(id, due).await
+    }
+
+    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool> {
+        self.end_dead_letter(id, None).await
+    }
+
+    async fn dead_letter_count(&self) -> Result<u64> {
+        self.count(DEAD_LETTER_COUNT).await
+    }
+}
+
+impl SqliteStore {
+    async fn end_dead_letter(&self, id: MessageId, replay_due: Option<Timestamp>) -> Result<bool> {
+        let context = self.context().to_owned();
+        let end = EndDeadLetter {
+            context,
+            id,
+            replay_due,
+        };
+        self.database.submit(end).await
+    }
+}
+
+/// Takes a dead letter away, back to parking when it is replayed.
+struct EndDeadLetter {
+    context: String,
+    id: MessageId,
+    replay_due: Option<Timestamp>,
+}
+
+#[async_trait]
+impl Work for EndDeadLetter {
+    type Output = bool;
+
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<bool, Stop<bool>> {
+        let mut script = Script::default();
+        if let Some(due) = self.replay_due {
+            script
+                .statement(REPLAY, Expect::Anything)
+                .bind(due.as_micros());
+            script.bind(self.context.as_str()).bind(bytes(self.id));
+        }
+        script.statement(DISCARD, Expect::Anything);
+        script.bind(self.context.as_str()).bind(bytes(self.id));
+        Ok(script.run(transaction).await?.changes > 0)
+    }
+}
+
+/// Records what becomes of the message that is being handled.
+pub(super) fn settle(
+    script: &mut Script,
+    context: &str,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<()> {
+    match receipt.origin {
+        Origin::Delivery => settle_delivery(script, context, receipt, now),
+        Origin::Parked => settle_parked(script, context, receipt, now),
+    }
+}
+
+fn settle_delivery(
+    script: &mut Script,
+    context: &str,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<()> {
+    receive(script, context, receipt.envelope.metadata.id, now);
+    let parks = matches!(receipt.disposition, Disposition::Park { .. });
+    if let Some(lane) = receipt.envelope.lane()
+        && !parks
+    {
+        let blocked = Expect::NoRow(Ok(CommitOutcome::LaneParked));
+        script
+            .statement(LANE_IS_PARKED, blocked)
+            .bind(context)
+            .bind(lane.as_str());
+    }
+    match &receipt.disposition {
+        Disposition::Handled => return Ok(()),
+        Disposition::Park {
+            due,
+            attempts,
+            failure,
+        } => {
+            add_positioned(script, context, PARK, receipt);
+            script.bind(due.as_micros()).bind(now.as_micros());
+            script.bind(i64::from(*attempts)).bind(to_json(failure)?);
+        }
+        Disposition::DeadLetter {
+            reason,
+            attempts,
+            failure,
+        } => {
+            add_positioned(script, context, GIVE_UP, receipt);
+            script.bind(reason.as_str()).bind(i64::from(*attempts));
+            script.bind(now.as_micros()).bind(now.as_micros());
+            script.bind(to_json(failure)?);
+        }
+    }
+    script
+        .bind(to_json(&receipt.envelope.metadata)?)
+        .bind(receipt.envelope.payload.as_ref())
+        .bind(context);
+    Ok(())
+}
+
+/// Draws the next position and begins the row that takes it.
+fn add_positioned(script: &mut Script, context: &str, sql: &str, receipt: &Receipt) {
+    let metadata = &receipt.envelope.metadata;
+    let lane = receipt.envelope.lane();
+    script
+        .statement(NEXT_POSITION, Expect::Anything)
+        .bind(context);
+    script
+        .statement(sql, Expect::Anything)
+        .bind(bytes(metadata.id))
+        .bind(lane.as_ref().map(|lane| lane.as_str()))
+        .bind(i64::from(metadata.slot()));
+}
+
+fn settle_parked(
+    script: &mut Script,
+    context: &str,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<()> {
+    let id = bytes(receipt.envelope.metadata.id);
+    let still_parked = || Expect::Change(Ok(CommitOutcome::Duplicate));
+    match &receipt.disposition {
+        Disposition::Handled => {
+            script.statement(UNPARK, still_parked());
+        }
+        Disposition::Park {
+            due,
+            attempts,
+            failure,
+        } => {
+            script.statement(PARK_AGAIN, still_parked());
+            script.bind(due.as_micros()).bind(i64::from(*attempts));
+            script.bind(to_json(failure)?);
+        }
+        Disposition::DeadLetter {
+            reason,
+            attempts,
+            failure,
+        } => {
+            let (reason, attempts) = (reason.as_str(), i64::from(*attempts));
+            script.statement(GIVE_UP_PARKED, still_parked());
+            script.bind(reason).bind(attempts).bind(now.as_micros());
+            script.bind(to_json(failure)?).bind(context).bind(&id[..]);
+            script.statement(UNPARK, still_parked());
+        }
+    }
+    script.bind(context).bind(id);
+    Ok(())
+}
+
+fn bytes(id: MessageId) -> Vec<u8> {
+    id.as_uuid().as_bytes().to_vec()
+}
+
+fn parked(row: &SqliteRow) -> Result<ParkedMessage, sqlx::Error> {
+    Ok(ParkedMessage {
+        due: Timestamp::from_micros(row.try_get(0)?),
+        since: Timestamp::from_micros(row.try_get(1)?),
+        attempts: read_attempts(row, 2)?,
+        failure: read_failure(row, 3)?,
+        envelope: read_envelope(row, 4)?,
+    })
+}
+
+fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
+    let reason: &str = row.try_get(0)?;
+    let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
+    Ok(DeadLetter {
+        reason: DeadLetterReason::parse(reason).ok_or_else(unknown)?,
+        attempts: read_attempts(row, 1)?,
+        first_failed: Timestamp::from_micros(row.try_get(2)?),
+        last_failed: Timestamp::from_micros(row.try_get(3)?),
+        failure: read_failure(row, 4)?,
+        envelope: read_envelope(row, 5)?,
+    })
+}

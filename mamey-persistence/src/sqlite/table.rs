@@ -1,0 +1,158 @@
+//! The table of one collection: its name, its columns, and the SQL that writes it.
+
+use mamey_core::criteria::{ID_FIELD, ValueType};
+use mamey_core::domain::{Collection, Index};
+use mamey_core::message::ContextName;
+
+/// Stands before the name of an indexed field, so that it clashes with no column of ours.
+pub(super) const FIELD_PREFIX: &str = "f_";
+
+/// The SQL for one collection, written once. All names in it were checked by `Declared`.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) collection: &'static Collection,
+    /// The quoted name.
+    pub(super) name: String,
+    /// Binds: id, version, data, indexed values.
+    pub(super) insert: String,
+    /// Binds: version, data, indexed values, id, expected version.
+    pub(super) update: String,
+    /// Binds: id, expected version.
+    pub(super) delete: String,
+    /// Binds: id.
+    pub(super) exists: String,
+    /// Binds: id, expected version.
+    pub(super) is_at: String,
+    /// Gives up the unique values of a document that is about to be written. Binds: id, expected
+    /// version.
+    pub(super) give_up: Option<String>,
+}
+
+impl Table {
+    pub(super) fn new(context: &ContextName, collection: &'static Collection) -> Self {
+        let name = table_name(context, collection.name);
+        let columns: Vec<_> = collection
+            .indexes
+            .iter()
+            .map(|index| column(index.field))
+            .collect();
+        let listed = |prefix: &str| -> String {
+            columns
+                .iter()
+                .map(|column| format!("{prefix}{column}"))
+                .collect()
+        };
+        let set: String = columns
+            .iter()
+            .map(|column| format!(", {column} = ?"))
+            .collect();
+        let binds = ", ?".repeat(columns.len());
+        Self {
+            collection,
+            insert: format!(
+                "INSERT INTO {name} (id, version, data{}) VALUES (?, ?, ?{binds})",
+                listed(", ")
+            ),
+            update: format!(
+                "UPDATE {name} SET version = ?, data = ?{set} WHERE id = ? AND version = ?"
+            ),
+            delete: format!("DELETE FROM {name} WHERE id = ? AND version = ?"),
+            exists: format!("SELECT 1 FROM {name} WHERE id = ?"),
+            is_at: format!("SELECT 1 FROM {name} WHERE id = ? AND version = ?"),
+            give_up: give_up(&name, collection),
+            name,
+        }
+    }
+
+    /// Whether any of its fields is unique.
+    pub(super) fn has_unique(&self) -> bool {
+        self.give_up.is_some()
+    }
+
+    pub(super) fn create(&self) -> String {
+        let id = sql_type(self.collection.id);
+        let fields: String = self
+            .collection
+            .indexes
+            .iter()
+            .map(|index| format!(", {} {}", column(index.field), sql_type(index.value)))
+            .collect();
+        format!(
+            "CREATE TABLE {} (id {id} PRIMARY KEY NOT NULL, version INTEGER NOT NULL, \
+             data TEXT NOT NULL{fields}) STRICT",
+            self.name
+        )
+    }
+
+    pub(super) fn add_column(&self, index: &Index) -> String {
+        let (column, of) = (column(index.field), sql_type(index.value));
+        format!("ALTER TABLE {} ADD COLUMN {column} {of}", self.name)
+    }
+
+    /// The id stands behind a field that is not unique, because it is the last key of every order.
+    pub(super) fn create_index(&self, index: &Index) -> String {
+        let (name, column) = (self.index_name(index.field), column(index.field));
+        if index.unique {
+            format!("CREATE UNIQUE INDEX {name} ON {} ({column})", self.name)
+        } else {
+            format!("CREATE INDEX {name} ON {} ({column}, id)", self.name)
+        }
+    }
+
+    pub(super) fn drop_index(&self, field: &str) -> String {
+        format!("DROP INDEX IF EXISTS {}", self.index_name(field))
+    }
+
+    fn index_name(&self, field: &str) -> String {
+        format!("\"{}.{field}\"", self.name.trim_matches('"'))
+    }
+}
+
+/// The quoted column of a field.
+pub(super) fn column(field: &str) -> String {
+    if field == ID_FIELD {
+        return ID_FIELD.to_owned();
+    }
+    format!("\"{FIELD_PREFIX}{field}\"")
+}
+
+/// The stable name of a type, as recorded beside collections and indexes.
+pub(super) const fn type_name(of: ValueType) -> &'static str {
+    match of {
+        ValueType::Bool => "bool",
+        ValueType::Int => "int",
+        ValueType::Float => "float",
+        ValueType::Text => "text",
+        ValueType::Uuid => "uuid",
+        ValueType::Time => "time",
+    }
+}
+
+const fn sql_type(of: ValueType) -> &'static str {
+    match of {
+        ValueType::Bool | ValueType::Int | ValueType::Time => "INTEGER",
+        ValueType::Float => "REAL",
+        ValueType::Text => "TEXT",
+        ValueType::Uuid => "BLOB",
+    }
+}
+
+fn table_name(context: &ContextName, collection: &str) -> String {
+    format!("\"{context}.{collection}\"")
+}
+
+fn give_up(table: &str, collection: &Collection) -> Option<String> {
+    let unique: Vec<_> = collection
+        .indexes
+        .iter()
+        .filter(|index| index.unique)
+        .map(|index| format!("{} = NULL", column(index.field)))
+        .collect();
+    if unique.is_empty() {
+        return None;
+    }
+    let set = unique.join(", ");
+    Some(format!(
+        "UPDATE {table} SET {set} WHERE id = ? AND version = ?"
+    ))
+}
