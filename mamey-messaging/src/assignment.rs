@@ -1,0 +1,166 @@
+//! Which partitions an instance works on, and which of them it is about to give back.
+
+use std::collections::BTreeMap;
+
+use mamey_core::store::{Lease, Partition};
+
+use crate::leasing::Tenure;
+
+/// The partitions of one instance. Plain data: the driver feeds it what the store answered.
+#[derive(Debug, Default)]
+pub(crate) struct Assignment {
+    leases: BTreeMap<Partition, Assigned>,
+}
+
+#[derive(Debug)]
+struct Assigned {
+    tenure: Tenure,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// New work may begin.
+    Active,
+    /// Its work is being finished, then it is given back.
+    Draining,
+    /// It is being given back. Until that shows, it still counts as held, but nothing may begin.
+    Returned,
+}
+
+/// What a renewal changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Partitions to work on from now on.
+    pub(crate) gained: Vec<Lease>,
+    /// Partitions that another instance may work on: begin nothing more there.
+    pub(crate) lost: Vec<Lease>,
+    /// Partitions to finish, because others have too few.
+    pub(crate) draining: Vec<Lease>,
+}
+
+impl Assignment {
+    /// Takes over what is held now.
+    pub(crate) fn update(&mut self, held: &[Tenure], surplus: usize) -> Changes {
+        let mut changes = Changes::default();
+        self.leases.retain(|_, assigned| {
+            let kept = held.contains(&assigned.tenure);
+            if !kept {
+                changes.lost.push(assigned.tenure.lease);
+            }
+            kept
+        });
+        for tenure in held {
+            self.leases
+                .entry(tenure.lease.partition)
+                .or_insert_with(|| {
+                    changes.gained.push(tenure.lease);
+                    Assigned {
+                        tenure: *tenure,
+                        stage: Stage::Active,
+                    }
+                });
+        }
+        changes.draining = self.drain(surplus);
+        changes
+    }
+
+    /// Marks the last partitions, so that each renewal with the same surplus marks the same ones.
+    fn drain(&mut self, surplus: usize) -> Vec<Lease> {
+        let going = |assigned: &&Assigned| assigned.stage != Stage::Active;
+        let more = surplus.saturating_sub(self.leases.values().filter(going).count());
+        let active = |assigned: &&mut Assigned| assigned.stage == Stage::Active;
+        let mark = |assigned: &mut Assigned| {
+            assigned.stage = Stage::Draining;
+            assigned.tenure.lease
+        };
+        let last_first = self.leases.values_mut().rev();
+        last_first.filter(active).take(more).map(mark).collect()
+    }
+
+    /// The lease under which new work on a partition may begin.
+    pub(crate) fn active(&self, partition: Partition) -> Option<Lease> {
+        let assigned = self.leases.get(&partition)?;
+        (assigned.stage == Stage::Active).then_some(assigned.tenure.lease)
+    }
+
+    /// All leases under which new work may begin.
+    pub(crate) fn all_active(&self) -> Vec<Lease> {
+        let active = |assigned: &&Assigned| assigned.stage == Stage::Active;
+        let assigned = self.leases.values().filter(active);
+        assigned.map(|assigned| assigned.tenure.lease).collect()
+    }
+
+    /// The draining leases whose work is finished, each once.
+    pub(crate) fn take_drained(&mut self, busy: impl Fn(Partition) -> bool) -> Vec<Lease> {
+        let mut drained = Vec::new();
+        for (partition, assigned) in &mut self.leases {
+            if assigned.stage == Stage::Draining && !busy(*partition) {
+                assigned.stage = Stage::Returned;
+                drained.push(assigned.tenure.lease);
+            }
+        }
+        drained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mamey_core::store::LeaseRole;
+
+    fn lease(number: u16, epoch: u64) -> Lease {
+        Lease {
+            role: LeaseRole::Relay,
+            partition: Partition::new(number, 4).unwrap(),
+            epoch,
+        }
+    }
+
+    fn held(number: u16, epoch: u64) -> Tenure {
+        Tenure {
+            lease: lease(number, epoch),
+            number: 1,
+        }
+    }
+
+    #[test]
+    fn a_lease_of_another_epoch_is_lost_and_gained() {
+        let mut assignment = Assignment::default();
+        assert_eq!(assignment.update(&[held(0, 1)], 0).gained, [lease(0, 1)]);
+        let changes = assignment.update(&[held(0, 3)], 0);
+        assert_eq!(changes.lost, [lease(0, 1)]);
+        assert_eq!(changes.gained, [lease(0, 3)]);
+        assert_eq!(assignment.update(&[held(0, 3)], 0), Changes::default());
+    }
+
+    #[test]
+    fn a_surplus_is_drained_once_and_given_back_when_it_is_idle() {
+        let mut assignment = Assignment::default();
+        let all: Vec<_> = (0..4).map(|number| held(number, 1)).collect();
+        assert_eq!(
+            assignment.update(&all, 2).draining,
+            [lease(3, 1), lease(2, 1)]
+        );
+        assert!(assignment.update(&all, 2).draining.is_empty());
+        assert_eq!(assignment.all_active(), [lease(0, 1), lease(1, 1)]);
+        let busy = |partition: Partition| partition.number() == 3;
+        assert_eq!(assignment.take_drained(busy), [lease(2, 1)]);
+        assert_eq!(assignment.take_drained(|_| false), [lease(3, 1)]);
+        assert!(assignment.take_drained(|_| false).is_empty());
+    }
+
+    #[test]
+    fn nothing_begins_on_a_returned_partition_until_it_was_given_back_and_taken_again() {
+        let mut assignment = Assignment::default();
+        let mut tenure = held(0, 1);
+        assignment.update(&[tenure], 1);
+        assert_eq!(assignment.take_drained(|_| false), [lease(0, 1)]);
+        // A renewal that was on its way still shows it.
+        assignment.update(&[tenure], 0);
+        assert_eq!(assignment.active(tenure.lease.partition), None);
+        tenure.number = 2;
+        assert_eq!(assignment.update(&[tenure], 0).gained, [lease(0, 1)]);
+        assert!(assignment.active(tenure.lease.partition).is_some());
+    }
+}

@@ -1,0 +1,24 @@
+//! Moves messages between contexts: the in-process transport, the relay and the consumer.
+//!
+//! | Part | What it does |
+//! |---|---|
+//! | [`connect`] | picks the transport that a URL names |
+//! | [`MemoryTransport`] | carries messages between the contexts of one process |
+//! | [`Relay`] | moves committed outbox records to a transport |
+
+mod assignment;
+mod connect;
+mod guard;
+mod leasing;
+mod limits;
+mod memory;
+mod quiet;
+mod relay;
+mod stats;
+
+pub use connect::connect;
+pub use memory::{
+    MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
+};
+pub use relay::{Relay, RelayOptions};
+pub use stats::{RelaySnapshot, RelayStats};

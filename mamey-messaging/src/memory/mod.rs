@@ -1,0 +1,94 @@
+//! The in-process transport: carries messages between the contexts of one process.
+
+mod publisher;
+mod queue;
+mod rejected;
+mod state;
+mod subscriber;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::capabilities::TransportCapabilities;
+use mamey_core::message::BODY_BYTES_MAX;
+use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+
+use publisher::MemoryPublisher;
+use state::Shared;
+use subscriber::MemorySubscriber;
+
+pub use queue::QUEUE_MESSAGES_MAX;
+pub use rejected::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage};
+
+/// Carries messages between the contexts of one process.
+///
+/// It keeps nothing beyond the process. So that nothing is lost all the same, publishing resolves
+/// only when every subscribing context has acknowledged or rejected the message: until then it
+/// stays in its sender's outbox.
+///
+/// All clones are the same transport.
+#[derive(Clone, Default)]
+pub struct MemoryTransport {
+    shared: Arc<Shared>,
+}
+
+impl MemoryTransport {
+    /// A transport that no context was applied to yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The newest messages that a context rejected because its store could not keep them, oldest
+    /// first; see [`REJECTED_MESSAGES_MAX`] and [`REJECTED_BYTES_MAX`].
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<RejectedMessage> {
+        self.shared.lock().rejected()
+    }
+}
+
+#[async_trait]
+impl Transport for MemoryTransport {
+    fn capabilities(&self) -> TransportCapabilities {
+        TransportCapabilities {
+            name: "memory",
+            remote: false,
+            durable: false,
+            ordered: true,
+            message_bytes_max: BODY_BYTES_MAX,
+        }
+    }
+
+    fn describe(&self) -> String {
+        "memory:".to_owned()
+    }
+
+    async fn apply(&self, topology: &Topology) -> Result<()> {
+        self.shared.lock().apply(topology)
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::new(MemoryPublisher::new(Arc::clone(&self.shared)))
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
+        let subscriber = MemorySubscriber::open(Arc::clone(&self.shared), subscription)?;
+        Ok(Box::new(subscriber))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.shared.lock().ensure_open()
+    }
+
+    async fn close(&self) {
+        self.shared.lock().close();
+    }
+}
+
+impl fmt::Debug for MemoryTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryTransport")
+    }
+}

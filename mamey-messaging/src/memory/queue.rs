@@ -1,0 +1,174 @@
+//! One partition of a context's input: what waits, what is unsettled, and who receives it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mamey_core::message::Envelope;
+use mamey_core::transport::Settlement;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// How many messages one partition holds, unsettled ones included; then publishers wait.
+pub const QUEUE_MESSAGES_MAX: usize = 1024;
+
+/// A message in the queue. Its order is its sequence, which it keeps when it is released.
+pub(super) struct Entry {
+    pub(super) envelope: Envelope,
+    pub(super) redelivered: bool,
+    /// Tells the publisher; dropped unsent when the transport closes.
+    settled: oneshot::Sender<()>,
+    /// Its place among the messages that the queue may hold.
+    _place: OwnedSemaphorePermit,
+}
+
+/// Who received a message: settling is checked against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SubscriptionId(pub(super) u64);
+
+pub(super) struct Queue {
+    waiting: BTreeMap<u64, Entry>,
+    unsettled: BTreeMap<u64, (SubscriptionId, Entry)>,
+    subscription: Option<SubscriptionId>,
+    places: Arc<Semaphore>,
+    /// Wakes the subscriber.
+    changed: Arc<Notify>,
+}
+
+/// What a subscriber finds.
+pub(super) enum Next {
+    Message {
+        sequence: u64,
+        envelope: Envelope,
+        redelivered: bool,
+    },
+    NothingYet,
+    /// Another subscriber took over.
+    Replaced,
+}
+
+impl Entry {
+    pub(super) fn new(
+        envelope: Envelope,
+        place: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<()>) {
+        let (settled, outcome) = oneshot::channel();
+        let entry = Self {
+            envelope,
+            redelivered: false,
+            settled,
+            _place: place,
+        };
+        (entry, outcome)
+    }
+
+    /// Tells the publisher that this context is done with the message.
+    pub(super) fn finish(self) -> Envelope {
+        // The publisher may have stopped waiting; then its outbox publishes again.
+        let _ = self.settled.send(());
+        self.envelope
+    }
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            subscription: None,
+            places: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    pub(super) fn push(&mut self, sequence: u64, entry: Entry) {
+        self.waiting.insert(sequence, entry);
+        self.changed.notify_waiters();
+    }
+
+    /// Lets a new subscriber take over; what the old one left goes back to its place.
+    pub(super) fn subscribe(&mut self, subscription: SubscriptionId) {
+        self.requeue();
+        self.subscription = Some(subscription);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends a subscription, unless another took over before.
+    pub(super) fn unsubscribe(&mut self, subscription: SubscriptionId) {
+        if self.subscription == Some(subscription) {
+            self.subscription = None;
+            self.requeue();
+        }
+    }
+
+    fn requeue(&mut self) {
+        for (sequence, (_, mut entry)) in std::mem::take(&mut self.unsettled) {
+            entry.redelivered = true;
+            self.waiting.insert(sequence, entry);
+        }
+    }
+
+    pub(super) fn next(&mut self, subscription: SubscriptionId, prefetch: usize) -> Next {
+        if self.subscription != Some(subscription) {
+            return Next::Replaced;
+        }
+        if self.unsettled.len() >= prefetch {
+            return Next::NothingYet;
+        }
+        let Some((sequence, entry)) = self.waiting.pop_first() else {
+            return Next::NothingYet;
+        };
+        let (envelope, redelivered) = (entry.envelope.clone(), entry.redelivered);
+        self.unsettled.insert(sequence, (subscription, entry));
+        Next::Message {
+            sequence,
+            envelope,
+            redelivered,
+        }
+    }
+
+    /// Settles a delivery and gives back the entry that has left the queue.
+    ///
+    /// A subscriber that was replaced may still acknowledge: what it committed is committed. Its
+    /// other settlements are void, because the message is its successor's now.
+    pub(super) fn settle(
+        &mut self,
+        sequence: u64,
+        subscription: SubscriptionId,
+        settlement: &Settlement,
+    ) -> Option<Entry> {
+        let own = matches!(self.unsettled.get(&sequence), Some((by, _)) if *by == subscription);
+        let settled = match (own, settlement) {
+            (true, Settlement::Release) => {
+                let (_, mut entry) = self.unsettled.remove(&sequence)?;
+                entry.redelivered = true;
+                self.waiting.insert(sequence, entry);
+                None
+            }
+            (true, _) | (false, Settlement::Ack) => self.remove(sequence),
+            (false, _) => None,
+        };
+        self.changed.notify_waiters();
+        settled
+    }
+
+    fn remove(&mut self, sequence: u64) -> Option<Entry> {
+        let unsettled = self.unsettled.remove(&sequence).map(|(_, entry)| entry);
+        unsettled.or_else(|| self.waiting.remove(&sequence))
+    }
+
+    /// Drops everything: publishers that wait are told by their dropped channel.
+    pub(super) fn close(&mut self) {
+        self.places.close();
+        self.subscription = None;
+        self.waiting.clear();
+        self.unsettled.clear();
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,90 @@
+//! Where in the outbox the next read begins.
+
+/// Where in the outbox the next read begins.
+///
+/// A commit may become visible after one with a larger sequence, so a read never begins right
+/// behind the last record: a successor of its key could come first, and order would be lost. It
+/// begins at a floor that stays one to two sweeps behind. What lies between is known and passed
+/// over, and what was confirmed is deleted, so little is read twice.
+#[derive(Debug, Default)]
+pub(super) struct Position {
+    /// Everything up to here was read at least one sweep ago.
+    floor: u64,
+    /// The next floor.
+    mark: u64,
+    /// Everything up to here was read, but for late commits.
+    scanned: u64,
+    /// Where to begin instead, because records behind it were passed over on purpose.
+    resume: Option<u64>,
+}
+
+impl Position {
+    /// Where the next read begins. What lies before is then taken as read, until said otherwise.
+    pub(super) fn begin(&mut self) -> u64 {
+        let resume = self.resume.take().unwrap_or(self.floor);
+        resume.min(self.floor)
+    }
+
+    /// A read ended at `last`, with more behind it or not.
+    pub(super) fn read_to(&mut self, last: u64, more: bool) {
+        self.scanned = self.scanned.max(last);
+        if more && last < self.floor {
+            self.again_after(last);
+        }
+    }
+
+    /// Records after `sequence` are to be read again.
+    pub(super) fn again_after(&mut self, sequence: u64) {
+        let resume = self.resume.map_or(sequence, |resume| resume.min(sequence));
+        self.resume = Some(resume);
+    }
+
+    /// The record itself is to be read again.
+    pub(super) fn again_from(&mut self, sequence: u64) {
+        self.again_after(sequence.saturating_sub(1));
+    }
+
+    /// Whether records before the floor are to be read again.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.resume.is_some()
+    }
+
+    /// Lifts the floor by one step, and has everything read once more.
+    pub(super) fn sweep(&mut self) {
+        self.floor = self.mark;
+        self.mark = self.scanned;
+        self.again_after(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_stays_one_sweep_behind_and_each_sweep_begins_at_zero() {
+        let mut position = Position::default();
+        assert_eq!(position.begin(), 0);
+        position.read_to(100, false);
+        position.sweep();
+        assert_eq!(position.begin(), 0);
+        assert_eq!(position.begin(), 0);
+        position.sweep();
+        assert_eq!(position.begin(), 0);
+        assert_eq!(position.begin(), 100);
+    }
+
+    #[test]
+    fn a_page_below_the_floor_goes_on_where_it_ended() {
+        let mut position = Position {
+            floor: 100,
+            ..Position::default()
+        };
+        position.again_from(5);
+        assert_eq!(position.begin(), 4);
+        position.read_to(60, true);
+        assert_eq!(position.begin(), 60);
+        position.read_to(160, true);
+        assert_eq!(position.begin(), 100);
+    }
+}

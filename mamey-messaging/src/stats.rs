@@ -1,0 +1,140 @@
+//! Counts what relays and consumers did, cheaply enough to be always on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a relay did since it was made. Clones count the same.
+#[derive(Clone, Debug, Default)]
+pub struct RelayStats(pub(crate) Arc<RelayCounters>);
+
+/// What a relay did, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelaySnapshot {
+    /// Messages that were confirmed and routed to at least one subscriber.
+    pub published: u64,
+    /// Messages for any subscriber that had none, and so count as done.
+    pub no_subscriber: u64,
+    /// Failed tries to publish; each is tried again.
+    pub failed: u64,
+    /// Those among the failed that had no route.
+    pub unroutable: u64,
+    /// Records deleted from the outbox.
+    pub confirmed: u64,
+    /// Calls to the store that failed; each is tried again.
+    pub store_failures: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RelayCounters {
+    pub(crate) published: Counter,
+    pub(crate) no_subscriber: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) unroutable: Counter,
+    pub(crate) confirmed: Counter,
+    pub(crate) store_failures: Counter,
+}
+
+impl RelayStats {
+    /// The counts now.
+    #[must_use]
+    pub fn snapshot(&self) -> RelaySnapshot {
+        let counters = &self.0;
+        RelaySnapshot {
+            published: counters.published.get(),
+            no_subscriber: counters.no_subscriber.get(),
+            failed: counters.failed.get(),
+            unroutable: counters.unroutable.get(),
+            confirmed: counters.confirmed.get(),
+            store_failures: counters.store_failures.get(),
+        }
+    }
+}
+
+/// What a consumer did since it was made. Clones count the same.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerStats(pub(crate) Arc<ConsumerCounters>);
+
+/// What a consumer did, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerSnapshot {
+    /// Messages whose effect was committed.
+    pub handled: u64,
+    /// Messages that had taken effect, or were kept, before: acknowledged without effect.
+    pub duplicates_absorbed: u64,
+    /// Messages that were parked after a failure, counted with each failure.
+    pub parked: u64,
+    /// Messages that were parked because an earlier one of their lane was.
+    pub parked_behind: u64,
+    /// Runs of messages out of parking.
+    pub retried: u64,
+    /// Runs again at once after a failure.
+    pub run_again: u64,
+    /// Messages that became dead letters in the store.
+    pub dead_lettered: u64,
+    /// Runs that met a version conflict.
+    pub conflicts: u64,
+    /// Messages that were rejected to the transport because the store could not keep them.
+    pub rejected: u64,
+    /// Messages that were given back to the transport to be delivered again.
+    pub released: u64,
+    /// Subscriptions that failed; each is tried again.
+    pub subscription_failures: u64,
+    /// Calls to the store that failed; each is tried again.
+    pub store_failures: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ConsumerCounters {
+    pub(crate) handled: Counter,
+    pub(crate) duplicates_absorbed: Counter,
+    pub(crate) parked: Counter,
+    pub(crate) parked_behind: Counter,
+    pub(crate) retried: Counter,
+    pub(crate) run_again: Counter,
+    pub(crate) dead_lettered: Counter,
+    pub(crate) conflicts: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) released: Counter,
+    pub(crate) subscription_failures: Counter,
+    pub(crate) store_failures: Counter,
+}
+
+impl ConsumerStats {
+    /// The counts now.
+    #[must_use]
+    pub fn snapshot(&self) -> ConsumerSnapshot {
+        let counters = &self.0;
+        ConsumerSnapshot {
+            handled: counters.handled.get(),
+            duplicates_absorbed: counters.duplicates_absorbed.get(),
+            parked: counters.parked.get(),
+            parked_behind: counters.parked_behind.get(),
+            retried: counters.retried.get(),
+            run_again: counters.run_again.get(),
+            dead_lettered: counters.dead_lettered.get(),
+            conflicts: counters.conflicts.get(),
+            rejected: counters.rejected.get(),
+            released: counters.released.get(),
+            subscription_failures: counters.subscription_failures.get(),
+            store_failures: counters.store_failures.get(),
+        }
+    }
+}
