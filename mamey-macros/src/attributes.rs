@@ -63,7 +63,10 @@ pub(crate) fn crate_path(meta: &ParseNestedMeta<'_>) -> Result<Path> {
     if !meta.input.peek(Token![=]) {
         return Err(meta.error(format!("this needs a value: write `{example}`")));
     }
-    meta.value()?.call(Path::parse_mod_style)
+    let input = meta.value()?;
+    let at = input.span();
+    let unfit = |_| Error::new(at, format!("this value does not fit: write `{example}`"));
+    input.call(Path::parse_mod_style).map_err(unfit)
 }
 
 /// Where generated code finds Mamey unless told otherwise.
@@ -85,11 +88,23 @@ pub(crate) fn all<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec
     errors.map_or(Ok(values), Err)
 }
 
+/// Both values, or the errors of both.
+pub(crate) fn both<A, B>(one: Result<A>, two: Result<B>) -> Result<(A, B)> {
+    match (one, two) {
+        (Ok(one), Ok(two)) => Ok((one, two)),
+        (Err(mut one), Err(two)) => {
+            one.combine(two);
+            Err(one)
+        }
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+    }
+}
+
 /// `a`, `b` and `c`.
 pub(crate) fn listed(names: &[&str]) -> String {
     let quoted = |name: &&str| format!("`{name}`");
     match names {
-        [] => "nothing".to_owned(),
+        [] => "none".to_owned(),
         [only] => quoted(only),
         [first @ .., last] => {
             let first: Vec<String> = first.iter().map(quoted).collect();

@@ -83,7 +83,11 @@ fn check_arguments(signature: &Signature) -> Result<()> {
 }
 
 fn check_context(reference: &TypeReference) -> Result<()> {
-    if let Some(lifetime) = &reference.lifetime {
+    let named = reference
+        .lifetime
+        .as_ref()
+        .filter(|lifetime| lifetime.ident != "_");
+    if let Some(lifetime) = named {
         let error = "the context is borrowed for one call of any length: remove the lifetime";
         return Err(Error::new_spanned(lifetime, error));
     }

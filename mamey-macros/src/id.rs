@@ -5,13 +5,14 @@ use quote::quote;
 use syn::{DeriveInput, Error, Path, Result, Type};
 
 use crate::attributes::{crate_path, default_crate, each_option};
-use crate::shape::{newtype_field, refuse_generics};
+use crate::shape::{newtype_field, refuse_generics, refuse_inside};
 
 const NOT_A_NEWTYPE: &str = "an id wraps one value: write `struct OrderId(Uuid);`";
 
 /// Expands the derive.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     refuse_generics(input, "an id")?;
+    refuse_inside(&input.data, "id", "the type")?;
     let mut krate = None;
     each_option(&input.attrs, "id", &["crate"], |_, meta| {
         krate = Some(crate_path(meta)?);

@@ -10,7 +10,7 @@ use syn::{Data, DeriveInput, Error, Fields, Path, Result, Variant};
 use crate::attributes::{all, crate_path, default_crate, each_option, text};
 use crate::id::expand_index_value;
 use crate::names::kebab_case;
-use crate::shape::{newtype_field, refuse_generics, some_variants};
+use crate::shape::{newtype_field, refuse_generics, refuse_inside, some_variants};
 
 const NOT_INDEXABLE: &str =
     "an indexable type is an enum without data or a struct that wraps one value: `struct Name(T);`";
@@ -31,6 +31,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let error = "an indexed enum has at least one variant: add one";
         return expand_enum(input, some_variants(input, &data.variants, error)?, &krate);
     }
+    refuse_inside(&input.data, "index_value", "the type")?;
     let inner = &newtype_field(input, NOT_INDEXABLE)?.ty;
     Ok(expand_index_value(input, inner, &krate))
 }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Member, Path, Result, Variant};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Fields, LitStr, Member, Path, Result, Type, Variant,
+};
 
 use crate::attributes::{all, crate_path, default_crate, each_option, flag, text};
 use crate::names::{check_dotted, kebab_case};
-use crate::shape::{only_member, refuse_generics, some_variants};
+use crate::shape::{only_member, refuse_generics, refuse_on_fields, some_variants};
 
 const EXAMPLE: &str = "code = \"orders.empty\"";
 
@@ -29,9 +32,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 /// How a struct or a variant gets its code.
-enum Code {
+enum Code<'a> {
     Own(LitStr),
-    OfField(Member),
+    OfField(Member, &'a Type),
 }
 
 fn expand_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
@@ -41,7 +44,10 @@ fn expand_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let krate = krate.unwrap_or_else(default_crate);
     let body = match code {
         Code::Own(code) => quote! { #code },
-        Code::OfField(member) => quote! { #krate::Rejection::code(&self.#member) },
+        Code::OfField(member, ty) => {
+            let code = code_of(ty, &krate);
+            quote! { #code(&self.#member) }
+        }
     };
     Ok(expand_impl(&input.ident, &krate, &body))
 }
@@ -82,9 +88,10 @@ fn expand_arm(
             }
             Ok(quote! { Self::#ident { .. } => #code, })
         }
-        Code::OfField(member) => Ok(quote! {
-            Self::#ident { #member: inner } => #krate::Rejection::code(inner),
-        }),
+        Code::OfField(member, ty) => {
+            let code = code_of(ty, krate);
+            Ok(quote! { Self::#ident { #member: inner } => #code(inner), })
+        }
     }
 }
 
@@ -99,13 +106,19 @@ fn expand_impl(ident: &Ident, krate: &Path, body: &TokenStream) -> TokenStream {
     }
 }
 
-fn read_code(
+/// Spanned to the field's type, so that one that is no rejection is pointed at.
+fn code_of(ty: &Type, krate: &Path) -> TokenStream {
+    quote_spanned! { ty.span() => <#ty as #krate::Rejection>::code }
+}
+
+fn read_code<'a>(
     attrs: &[Attribute],
     known: &[&str],
     ident: &Ident,
-    fields: &Fields,
+    fields: &'a Fields,
     krate: &mut Option<Path>,
-) -> Result<Code> {
+) -> Result<Code<'a>> {
+    refuse_on_fields(fields, "rejection", "what holds the field")?;
     let (mut code, mut transparent) = (None, false);
     each_option(attrs, "rejection", known, |option, meta| {
         match option {
@@ -124,10 +137,11 @@ fn read_code(
             check_dotted(&code, &format!("context.{own}"))?;
             Ok(Code::Own(code))
         }
-        (None, true) => only_member(fields).map(Code::OfField).ok_or_else(|| {
+        (None, true) => {
             let error = "`transparent` needs exactly one field, which is a rejection itself";
-            Error::new_spanned(ident, error)
-        }),
+            let only = only_member(fields).ok_or_else(|| Error::new_spanned(ident, error));
+            only.map(|(member, ty)| Code::OfField(member, ty))
+        }
         (None, false) => {
             let mend = format!("add a stable code: `#[rejection(code = \"context.{own}\")]`");
             Err(Error::new_spanned(ident, mend))

@@ -2,7 +2,8 @@
 
 use syn::punctuated::Punctuated;
 use syn::{
-    Data, DeriveInput, Error, Field, Fields, GenericParam, Index, Member, Result, Token, Variant,
+    Attribute, Data, DeriveInput, Error, Field, Fields, GenericParam, Index, Member, Result, Token,
+    Type, Variant,
 };
 
 /// Refuses generic types: names, collections and codes belong to one concrete type.
@@ -18,6 +19,33 @@ pub(crate) fn refuse_generics(input: &DeriveInput, what: &str) -> Result<()> {
         param,
         format!("{what} cannot be generic: {mend}"),
     ))
+}
+
+/// Refuses `#[attribute(…)]` inside the type, where it would be passed over in silence.
+pub(crate) fn refuse_inside(data: &Data, attribute: &str, place: &str) -> Result<()> {
+    match data {
+        Data::Struct(data) => refuse_on_fields(&data.fields, attribute, place),
+        Data::Enum(data) => data.variants.iter().try_for_each(|variant| {
+            refuse_attribute(&variant.attrs, attribute, place)?;
+            refuse_on_fields(&variant.fields, attribute, place)
+        }),
+        Data::Union(_) => Ok(()),
+    }
+}
+
+/// Refuses `#[attribute(…)]` on fields.
+pub(crate) fn refuse_on_fields(fields: &Fields, attribute: &str, place: &str) -> Result<()> {
+    fields
+        .iter()
+        .try_for_each(|field| refuse_attribute(&field.attrs, attribute, place))
+}
+
+fn refuse_attribute(attrs: &[Attribute], attribute: &str, place: &str) -> Result<()> {
+    let Some(found) = attrs.iter().find(|attr| attr.path().is_ident(attribute)) else {
+        return Ok(());
+    };
+    let error = format!("`#[{attribute}(…)]` means nothing here: move it to {place}");
+    Err(Error::new_spanned(found, error))
 }
 
 /// The fields of a struct; anything else gets `error`.
@@ -37,16 +65,17 @@ pub(crate) fn newtype_field<'a>(input: &'a DeriveInput, error: &str) -> Result<&
     }
 }
 
-/// The one field's name or place, if there is exactly one field.
-pub(crate) fn only_member(fields: &Fields) -> Option<Member> {
+/// The one field's name or place and its type, if there is exactly one field.
+pub(crate) fn only_member(fields: &Fields) -> Option<(Member, &Type)> {
     let mut iter = fields.iter();
     let (Some(field), None) = (iter.next(), iter.next()) else {
         return None;
     };
-    Some(match &field.ident {
+    let member = match &field.ident {
         Some(ident) => Member::Named(ident.clone()),
         None => Member::Unnamed(Index::from(0)),
-    })
+    };
+    Some((member, &field.ty))
 }
 
 /// The variants of an enum that has some; no variants get `error`.

@@ -7,7 +7,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, LitStr, Path, Result};
 
-use crate::attributes::{crate_path, default_crate, each_option, text};
+use crate::attributes::{both, crate_path, default_crate, each_option, text};
 use crate::names::{column_rule, is_column, kebab_case};
 use crate::shape::refuse_generics;
 use fields::{Fields, IndexedField};
@@ -15,8 +15,7 @@ use fields::{Fields, IndexedField};
 /// Expands the derive.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     refuse_generics(input, "an aggregate")?;
-    let fields = Fields::read(input)?;
-    let options = Options::read(input)?;
+    let (options, fields) = both(Options::read(input), Fields::read(input))?;
     let constants = expand_constants(input, &fields, &options.krate);
     let aggregate = expand_aggregate(input, &fields, &options);
     Ok(quote! { #aggregate #constants })
@@ -68,7 +67,10 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
         .indexed
         .iter()
         .map(|field| expand_index(field, krate));
-    let members = fields.indexed.iter().map(|field| &field.ident);
+    let values = fields
+        .indexed
+        .iter()
+        .map(|field| expand_value(field, krate));
     quote! {
         #[automatically_derived]
         impl #krate::Aggregate for #ident {
@@ -85,7 +87,7 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
             }
 
             fn index_values(&self) -> ::std::vec::Vec<#krate::criteria::Value> {
-                ::std::vec![#(#krate::criteria::IndexValue::to_value(&self.#members)),*]
+                ::std::vec![#(#values),*]
             }
         }
     }
@@ -95,6 +97,12 @@ fn expand_index(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {
     let (name, unique) = (&indexed.name, indexed.unique);
     let value = value_type(indexed.ty, krate);
     quote! { #krate::domain::Index { field: #name, value: #value, unique: #unique } }
+}
+
+fn expand_value(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {
+    let (member, ty) = (indexed.ident, indexed.ty);
+    let to_value = quote_spanned! { ty.span() => <#ty as #krate::criteria::IndexValue>::to_value };
+    quote! { #to_value(&self.#member) }
 }
 
 /// Spanned to the field's type, so that a type that cannot be indexed is pointed at.

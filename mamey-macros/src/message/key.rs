@@ -1,10 +1,11 @@
 //! The field that a message is ordered by.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::quote_spanned;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Member, Path, Result, Token};
 
 use crate::attributes::listed;
@@ -17,9 +18,11 @@ impl KeyPath {
     pub(super) fn expand(&self, input: &DeriveInput, krate: &Path) -> Result<TokenStream> {
         self.check(input)?;
         let path = &self.0;
-        Ok(quote! {
+        // Spanned to the field, so that one that does not print is pointed at.
+        Ok(quote_spanned! { path.span() =>
             fn key(&self) -> ::core::option::Option<#krate::message::Key> {
-                ::core::option::Option::Some(#krate::message::Key::new(&self.#path))
+                let field = &self.#path;
+                ::core::option::Option::Some(#krate::message::Key::new(field))
             }
         })
     }

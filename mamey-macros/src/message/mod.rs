@@ -3,12 +3,12 @@
 mod key;
 mod options;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Path, Result, Type};
 
-use crate::shape::refuse_generics;
+use crate::shape::{refuse_generics, refuse_inside};
 use options::Options;
 
 /// Which of the four derives is expanded.
@@ -27,6 +27,7 @@ pub(crate) fn expand(kind: Kind, input: &DeriveInput) -> Result<TokenStream> {
         let error = format!("{} is a struct or an enum", kind.with_article());
         return Err(Error::new_spanned(data.union_token, error));
     }
+    refuse_inside(&input.data, kind.attribute(), "the type")?;
     let options = Options::read(kind, input)?;
     let message = expand_message(input, &options)?;
     let own = expand_kind(kind, input, &options);
@@ -42,10 +43,7 @@ fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream>
         .map(|key| key.expand(input, krate))
         .transpose()?;
     let validate = options.validate.then(|| expand_validate(krate));
-    let lift = options
-        .from
-        .as_ref()
-        .map(|old| expand_lift(input, old, krate));
+    let lift = options.from.as_ref().map(|old| expand_lift(old, krate));
     let checks = options
         .from
         .as_ref()
@@ -95,14 +93,15 @@ fn expand_validate(krate: &Path) -> TokenStream {
     }
 }
 
-fn expand_lift(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
-    let ident = &input.ident;
+fn expand_lift(old: &Type, krate: &Path) -> TokenStream {
     // Spanned to the old type, so that a missing `From` points there.
-    let convert = quote_spanned! { old.span() => <#ident as ::core::convert::From<#old>>::from };
+    let older = Ident::new("old", old.span());
+    let lifted = quote_spanned! { old.span() => ::core::convert::Into::into(#older) };
     quote! {
         fn lift(version: u32, payload: &[u8]) -> #krate::Result<Self> {
             if version < <Self as #krate::Message>::VERSION {
-                return <#old as #krate::Message>::decode(version, payload).map(#convert);
+                let #older = <#old as #krate::Message>::decode(version, payload)?;
+                return ::core::result::Result::Ok(#lifted);
             }
             ::core::result::Result::Err(#krate::private::unknown_version::<Self>(version))
         }
@@ -151,5 +150,32 @@ impl Kind {
             Self::Event => "an event",
             Self::Message => "a message",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    #[test]
+    fn mamey_is_found_at_its_own_name_unless_told_otherwise() {
+        let plain = parse_quote! { struct PlaceOrder; };
+        let expanded = expand(Kind::Command, &plain).unwrap().to_string();
+        assert!(
+            expanded.contains("impl :: mamey :: Message for PlaceOrder"),
+            "{expanded}"
+        );
+        assert!(
+            expanded.contains("impl :: mamey :: Command for PlaceOrder"),
+            "{expanded}"
+        );
+        let moved = parse_quote! { #[query(crate = crate::sdk)] struct FindOrder; };
+        let expanded = expand(Kind::Query, &moved).unwrap().to_string();
+        assert!(
+            expanded.contains("impl crate :: sdk :: Query for FindOrder"),
+            "{expanded}"
+        );
+        assert!(!expanded.contains("mamey"), "{expanded}");
     }
 }
