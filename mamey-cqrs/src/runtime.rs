@@ -1,0 +1,132 @@
+//! A bounded context at work: open on its store, ready for commands, queries and messages.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::clock::{Clock, SystemClock};
+use mamey_core::id::{IdSource, UuidV7Source};
+use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::message::{Catalog, ContextName, Direction};
+use mamey_core::store::{CommitOutcome, Store};
+use mamey_core::{Command, Query, Result, RetryPolicy};
+
+use crate::layer::InvocationKind;
+use crate::pipeline::Pipeline;
+use crate::registry::Registry;
+use crate::request::{CommandRequest, QueryRequest, unknown};
+
+/// What a context needs of the world.
+#[derive(Clone)]
+pub struct Resources {
+    /// The context's share of a database, opened with its schema.
+    pub store: Arc<dyn Store>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn IdSource>,
+}
+
+impl Resources {
+    /// A store, the machine's clock, and UUIDv7.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(UuidV7Source::default()),
+        }
+    }
+}
+
+/// A bounded context at work.
+pub struct ContextRuntime {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) registry: Registry,
+    pub(crate) retry: RetryPolicy,
+}
+
+impl ContextRuntime {
+    /// The context's name.
+    #[must_use]
+    pub fn name(&self) -> &ContextName {
+        &self.pipeline.scope.name
+    }
+
+    /// Sends a command; await it, or first add what belongs to it.
+    ///
+    /// The answer is the handler's reply, given after its commit. It is `NotFound` when nobody
+    /// handles the command here, and otherwise what the handler or the commit said.
+    pub fn send<C: Command>(&self, command: C) -> CommandRequest<'_, C> {
+        CommandRequest::new(self, command)
+    }
+
+    /// Asks a query; await it, or first add what belongs to it.
+    ///
+    /// The answer is the handler's reply, or `NotFound` when nobody answers the query here.
+    pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
+        QueryRequest::new(self, query)
+    }
+
+    /// The commands it handles, by type and name.
+    pub fn command_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
+        self.registry.command_types()
+    }
+
+    /// The queries it answers, by type and name.
+    pub fn query_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
+        self.registry.query_types()
+    }
+
+    /// All messages it takes and gives.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.pipeline.scope.catalog
+    }
+
+    /// Its share of the database.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.pipeline.scope.store
+    }
+}
+
+#[async_trait]
+impl Inbound for ContextRuntime {
+    fn context(&self) -> &ContextName {
+        self.name()
+    }
+
+    fn handles(&self) -> Vec<&'static str> {
+        self.catalog().names(Direction::Handles).collect()
+    }
+
+    fn retry_policy(&self, name: &str) -> RetryPolicy {
+        let own = self.registry.message(name).and_then(|entry| entry.retry);
+        own.unwrap_or(self.retry)
+    }
+
+    async fn handle(&self, incoming: Incoming<'_>) -> Result<CommitOutcome> {
+        let name = &incoming.envelope.metadata.name;
+        match self.registry.message(name) {
+            Some(entry) => entry.runner.run(&self.pipeline, incoming).await,
+            None => Err(unknown(self.name(), InvocationKind::Message, name)),
+        }
+    }
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ContextRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContextRuntime")
+            .field("name", self.name())
+            .field("catalog", self.catalog())
+            .finish_non_exhaustive()
+    }
+}
