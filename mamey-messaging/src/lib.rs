@@ -5,9 +5,11 @@
 //! | [`connect`] | picks the transport that a URL names |
 //! | [`MemoryTransport`] | carries messages between the contexts of one process |
 //! | [`Relay`] | moves committed outbox records to a transport |
+//! | [`Consumer`] | receives a context's messages and sees each through |
 
 mod assignment;
 mod connect;
+mod consumer;
 mod guard;
 mod leasing;
 mod limits;
@@ -17,8 +19,9 @@ mod relay;
 mod stats;
 
 pub use connect::connect;
+pub use consumer::{Consumer, ConsumerOptions};
 pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
 };
 pub use relay::{Relay, RelayOptions};
-pub use stats::{RelaySnapshot, RelayStats};
+pub use stats::{ConsumerSnapshot, ConsumerStats, RelaySnapshot, RelayStats};

@@ -1,0 +1,134 @@
+//! Takes messages of one partition from the transport, and subscribes again when that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::store::Partition;
+use mamey_core::transport::{Delivery, Subscriber, Subscription, Transport};
+use mamey_core::{Backoff, Error, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::guard::guarded;
+use crate::stats::ConsumerStats;
+
+/// The pauses before subscribing again.
+const RESUBSCRIBE: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    max: Duration::from_secs(10),
+    jitter: 0.5,
+};
+
+/// A message, and which intake it came through.
+pub(super) struct Arrival {
+    pub(super) intake: u64,
+    pub(super) partition: Partition,
+    pub(super) delivery: Delivery,
+}
+
+/// A task that takes messages of one partition. Dropped, it ends, and what is unsettled goes back.
+pub(super) struct Intake {
+    pub(super) number: u64,
+    taking: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What an intake needs.
+pub(super) struct Source {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) subscription: Subscription,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) stats: ConsumerStats,
+}
+
+impl Intake {
+    /// Begins to take, after a pause.
+    pub(super) fn start(source: Source, number: u64, pause: Duration) -> Self {
+        let (taking, gate) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            source.run(number, gate).await;
+        });
+        Self {
+            number,
+            taking,
+            task,
+        }
+    }
+
+    /// Takes or holds still. Holding still keeps the subscription, so that what runs can be
+    /// acknowledged.
+    pub(super) fn set_taking(&self, taking: bool) {
+        self.taking
+            .send_if_modified(|now| std::mem::replace(now, taking) != taking);
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Source {
+    async fn run(self, number: u64, mut gate: watch::Receiver<bool>) {
+        let mut failures = 0;
+        loop {
+            let before = failures;
+            let ended = self
+                .subscribe_and_take(number, &mut gate, &mut failures)
+                .await;
+            let error = match ended {
+                Ok(()) if self.arrivals.is_closed() => return,
+                Ok(()) => Error::unavailable("the subscription was closed"),
+                Err(error) => error,
+            };
+            self.stats.0.subscription_failures.increment();
+            let pause = RESUBSCRIBE.delay(before, fastrand::f64());
+            let partition = self.subscription.partition;
+            let context = &self.subscription.context;
+            tracing::error!(%context, %partition, %error, ?pause, "a subscription failed");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Takes until the subscription ends. `failures` starts anew with the first message.
+    async fn subscribe_and_take(
+        &self,
+        number: u64,
+        gate: &mut watch::Receiver<bool>,
+        failures: &mut u32,
+    ) -> Result<()> {
+        *failures = failures.saturating_add(1);
+        let mut subscriber = guarded(self.transport.subscribe(&self.subscription)).await?;
+        while let Some(delivery) = next(subscriber.as_mut(), gate).await? {
+            *failures = 0;
+            let arrival = Arrival {
+                intake: number,
+                partition: self.subscription.partition,
+                delivery,
+            };
+            if self.arrivals.send(arrival).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next message, while messages are taken.
+async fn next(
+    subscriber: &mut dyn Subscriber,
+    gate: &mut watch::Receiver<bool>,
+) -> Result<Option<Delivery>> {
+    loop {
+        if gate.wait_for(|taking| *taking).await.is_err() {
+            return Ok(None);
+        }
+        tokio::select! {
+            next = guarded(subscriber.next()) => return next,
+            // Dropping `next` loses nothing: a message is either returned or still to come.
+            _ = gate.wait_for(|taking| !*taking) => {}
+        }
+    }
+}
