@@ -13,9 +13,12 @@
 //! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
 //! | [`inbound`] | the port between a consumer and the handlers |
+//! | `conformance` | suites for backends, with the feature `conformance` |
 
 pub mod capabilities;
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod context;
 pub mod criteria;
 pub mod domain;

@@ -9,7 +9,9 @@
 //! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
 
 mod connect;
+#[cfg(any(feature = "memory", feature = "sqlite"))]
 mod schema;
+#[cfg(any(feature = "memory", feature = "sqlite"))]
 mod sharing;
 
 #[cfg(feature = "memory")]

@@ -88,6 +88,7 @@ impl Share {
     }
 
     /// Whether the partition has not changed hands since this lease was given.
+    #[cfg(feature = "memory")]
     pub(crate) fn is_current(&self, lease: &Lease) -> bool {
         self.partition == lease.partition && self.epoch == lease.epoch
     }

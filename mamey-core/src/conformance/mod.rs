@@ -1,0 +1,3 @@
+//! What every backend must do, as suites that each backend's own tests run.
+
+pub mod store;

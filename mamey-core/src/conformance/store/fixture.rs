@@ -1,0 +1,284 @@
+//! What the cases share: collections, units, messages, and a store under test.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::criteria::{Value, ValueType};
+use crate::domain::{Collection, Index};
+use crate::id::MessageId;
+use crate::message::{ContextName, Envelope, Headers, Metadata, Target};
+use crate::store::{
+    Change, CommitOutcome, Database, DeadLetterReason, Disposition, Document, Expected, Failure,
+    InstanceId, Lease, LeaseRequest, LeaseRole, Origin, Receipt, Schema, Store, UnitOfWork, Write,
+};
+use crate::{Error, ErrorKind};
+
+/// A database under test, and the clock it was made with.
+pub struct Harness {
+    pub(super) database: Arc<dyn Database>,
+    pub(super) clock: Arc<ManualClock>,
+    /// Whatever must live as long, such as a temporary folder.
+    _keep: Box<dyn Any + Send>,
+}
+
+impl Harness {
+    /// A harness around an empty database whose leases and receipts are stamped by `clock`.
+    pub fn new(
+        database: Arc<dyn Database>,
+        clock: Arc<ManualClock>,
+        keep: impl Any + Send,
+    ) -> Self {
+        let _keep = Box::new(keep);
+        Self {
+            database,
+            clock,
+            _keep,
+        }
+    }
+
+    /// The context that most cases use.
+    pub(super) async fn store(&self) -> Arc<dyn Store> {
+        self.context("orders").await
+    }
+
+    pub(super) async fn context(&self, name: &str) -> Arc<dyn Store> {
+        let schema = Schema {
+            context: ContextName::new(name).unwrap(),
+            collections: vec![&ITEMS, &NOTES],
+        };
+        self.database.open(&schema).await.unwrap()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for Harness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Harness({})", self.database.describe())
+    }
+}
+
+const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
+    Index {
+        field,
+        value,
+        unique,
+    }
+}
+
+/// One index of each type, and a unique one.
+pub(super) static ITEMS: Collection = Collection {
+    name: "items",
+    id: ValueType::Uuid,
+    indexes: &[
+        index("email", ValueType::Text, true),
+        index("flag", ValueType::Bool, false),
+        index("count", ValueType::Int, false),
+        index("ratio", ValueType::Float, false),
+        index("label", ValueType::Text, false),
+        index("owner", ValueType::Uuid, false),
+        index("at", ValueType::Time, false),
+    ],
+};
+
+/// No index, and text for an id.
+pub(super) static NOTES: Collection = Collection {
+    name: "notes",
+    id: ValueType::Text,
+    indexes: &[],
+};
+
+/// Declared nowhere.
+pub(super) static STRANGERS: Collection = Collection {
+    name: "strangers",
+    id: ValueType::Int,
+    indexes: &[],
+};
+
+pub(super) fn uuid(number: u128) -> Value {
+    Value::Uuid(Uuid::from_u128(number))
+}
+
+pub(super) fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// Values of an item that has an email address and nothing else.
+pub(super) fn with_email(email: &str) -> Vec<Value> {
+    let mut values = nothing();
+    values[0] = text(email);
+    values
+}
+
+pub(super) fn nothing() -> Vec<Value> {
+    vec![Value::Null; ITEMS.indexes.len()]
+}
+
+pub(super) fn put_item(id: u128, expected: Expected, index: Vec<Value>) -> Write {
+    let data = Bytes::from(format!("{{\"id\":{id}}}"));
+    Write {
+        collection: &ITEMS,
+        id: uuid(id),
+        expected,
+        change: Change::Put { data, index },
+    }
+}
+
+pub(super) fn put_note(id: &str, expected: Expected, body: &str) -> Write {
+    let (data, index) = (Bytes::from(format!("{body:?}")), Vec::new());
+    Write {
+        collection: &NOTES,
+        id: text(id),
+        expected,
+        change: Change::Put { data, index },
+    }
+}
+
+pub(super) fn remove(mut write: Write) -> Write {
+    write.change = Change::Remove;
+    write
+}
+
+pub(super) fn writes(writes: impl IntoIterator<Item = Write>) -> UnitOfWork {
+    UnitOfWork {
+        writes: writes.into_iter().collect(),
+        ..UnitOfWork::default()
+    }
+}
+
+pub(super) fn sending(outbox: impl IntoIterator<Item = Envelope>) -> UnitOfWork {
+    UnitOfWork {
+        outbox: outbox.into_iter().collect(),
+        ..UnitOfWork::default()
+    }
+}
+
+pub(super) fn receiving(
+    envelope: &Envelope,
+    origin: Origin,
+    disposition: Disposition,
+) -> UnitOfWork {
+    UnitOfWork {
+        receipt: Some(Receipt {
+            envelope: envelope.clone(),
+            origin,
+            disposition,
+        }),
+        ..UnitOfWork::default()
+    }
+}
+
+pub(super) fn park(due: Timestamp, attempts: u32) -> Disposition {
+    Disposition::Park {
+        due,
+        attempts,
+        failure: failure(),
+    }
+}
+
+pub(super) fn give_up() -> Disposition {
+    Disposition::DeadLetter {
+        reason: DeadLetterReason::Exhausted,
+        attempts: 3,
+        failure: failure(),
+    }
+}
+
+pub(super) fn failure() -> Failure {
+    Failure::from(&Error::rejected("orders.empty", "an order needs a line"))
+}
+
+/// Message `number` from the context `sales`.
+pub(super) fn message(number: u128, key: Option<&str>) -> Envelope {
+    let id = MessageId::from_uuid(Uuid::from_u128(number));
+    let mut headers = Headers::default();
+    headers.insert("region", "eu").unwrap();
+    let metadata = Metadata {
+        id,
+        name: "sales.order-placed".into(),
+        version: 2,
+        sender: "sales".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: Timestamp::from_micros(i64::try_from(number).unwrap()),
+        key: key.map(Into::into),
+        tenant: None,
+        trace: None,
+        content_type: "application/json".into(),
+        must_route: false,
+        headers,
+    };
+    let payload = Bytes::from(format!("{{\"number\":{number}}}"));
+    Envelope { metadata, payload }
+}
+
+pub(super) fn request(holder: u128, partitions: u16) -> LeaseRequest {
+    LeaseRequest {
+        role: LeaseRole::Relay,
+        holder: InstanceId(Uuid::from_u128(holder)),
+        partitions,
+        duration: Duration::from_secs(10),
+    }
+}
+
+/// Leases on everything.
+pub(super) async fn all_leases(store: &dyn Store) -> Vec<Lease> {
+    store.hold_leases(request(1, 4)).await.unwrap().leases
+}
+
+pub(super) async fn commit(store: &dyn Store, unit: UnitOfWork) {
+    let outcome = store.commit(unit).await.unwrap();
+    assert!(
+        matches!(outcome, CommitOutcome::Committed(_)),
+        "{outcome:?}"
+    );
+}
+
+pub(super) async fn fail(store: &dyn Store, unit: UnitOfWork) -> Error {
+    store.commit(unit).await.unwrap_err()
+}
+
+pub(super) async fn load_item(store: &dyn Store, id: u128) -> Option<Document> {
+    store
+        .load(&ITEMS, &[uuid(id)])
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
+}
+
+pub(super) async fn load_note(store: &dyn Store, id: &str) -> Option<Document> {
+    store
+        .load(&NOTES, &[text(id)])
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
+}
+
+pub(super) fn assert_kind(error: &Error, kind: ErrorKind, naming: &str) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    assert!(error.to_string().contains(naming), "{error} names {naming}");
+}
+
+/// Numbers that look random and are the same in each run.
+pub(super) struct Numbers(pub(super) u64);
+
+impl Numbers {
+    /// A number below `end`, by an xorshift.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}

@@ -1,0 +1,121 @@
+//! The inbox and remembered replies: effect once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::fixture::{
+    Harness, commit, give_up, load_note, message, park, put_note, receiving, writes,
+};
+use crate::store::{CommitOutcome, Disposition, Expected, Origin, SavedReply, UnitOfWork};
+
+fn committed(outcomes: &[crate::Result<CommitOutcome>]) -> usize {
+    let committed = |outcome: &&crate::Result<CommitOutcome>| {
+        matches!(outcome, Ok(CommitOutcome::Committed(_)))
+    };
+    let duplicate =
+        |outcome: &crate::Result<CommitOutcome>| matches!(outcome, Ok(CommitOutcome::Duplicate));
+    let won = outcomes.iter().filter(committed).count();
+    let lost = outcomes.iter().filter(|outcome| duplicate(outcome)).count();
+    assert_eq!(won + lost, outcomes.len(), "{outcomes:?}");
+    won
+}
+
+/// Of many deliveries of one message at once, one takes effect and the others are duplicates that
+/// leave nothing; each context has an inbox of its own.
+pub async fn a_message_takes_effect_once(harness: Harness) {
+    let store = harness.store().await;
+    for number in 1..=5 {
+        let envelope = message(number, Some("k"));
+        let deliver = |copy: u32| {
+            let mut unit = receiving(&envelope, Origin::Delivery, Disposition::Handled);
+            let note = format!("{number}-{copy}");
+            unit.writes = vec![put_note(&note, Expected::Absent, "effect")];
+            store.commit(unit)
+        };
+        assert_eq!(committed(&join_all((0..6).map(deliver)).await), 1);
+        assert!(store.was_received(envelope.metadata.id).await.unwrap());
+    }
+    let all = crate::criteria::Filter::TRUE;
+    let effects = store.count(&super::fixture::NOTES, &all).await.unwrap();
+    assert_eq!(effects, 5);
+    assert_eq!(store.received_count().await.unwrap(), 5);
+    let other = harness.context("payments").await;
+    assert!(
+        !other
+            .was_received(message(1, None).metadata.id)
+            .await
+            .unwrap()
+    );
+    let there = receiving(
+        &message(1, Some("k")),
+        Origin::Delivery,
+        Disposition::Handled,
+    );
+    commit(&*other, there).await;
+}
+
+/// Of many commands under one key at once, one takes effect, and its reply is remembered. Keys of
+/// different commands do not clash.
+pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
+    let store = harness.store().await;
+    let unit = |command, note: &str| UnitOfWork {
+        reply: Some(SavedReply {
+            command,
+            key: "key-1".to_owned(),
+            body: Bytes::from(note.to_owned()),
+        }),
+        ..writes([put_note(note, Expected::Absent, "effect")])
+    };
+    let names: Vec<_> = (0..6).map(|copy| format!("copy-{copy}")).collect();
+    let commits = names
+        .iter()
+        .map(|name| store.commit(unit("orders.place", name)));
+    let outcomes = join_all(commits).await;
+    assert_eq!(committed(&outcomes), 1);
+    let won = outcomes
+        .iter()
+        .position(|outcome| matches!(outcome, Ok(CommitOutcome::Committed(_))));
+    let won = &names[won.unwrap()];
+    let reply = store.saved_reply("orders.place", "key-1").await.unwrap();
+    assert_eq!(reply.as_deref(), Some(won.as_bytes()));
+    for name in &names {
+        let stored = load_note(&*store, name).await.is_some();
+        assert_eq!(stored, name == won, "{name}");
+    }
+    commit(&*store, unit("orders.cancel", "cancelled")).await;
+    assert_eq!(
+        store.saved_reply("orders.place", "key-2").await.unwrap(),
+        None
+    );
+}
+
+/// Marks and replies are forgotten by age, but never the mark of a message that still waits here.
+pub async fn old_marks_are_forgotten(harness: Harness) {
+    let store = harness.store().await;
+    let soon = harness.now().plus(Duration::from_secs(1));
+    let (handled, parked, dead) = (message(1, None), message(2, Some("k")), message(3, None));
+    let mut unit = receiving(&handled, Origin::Delivery, Disposition::Handled);
+    unit.reply = Some(SavedReply {
+        command: "orders.place",
+        key: "k".to_owned(),
+        body: Bytes::from_static(b"1"),
+    });
+    commit(&*store, unit).await;
+    commit(&*store, receiving(&parked, Origin::Delivery, park(soon, 1))).await;
+    commit(&*store, receiving(&dead, Origin::Delivery, give_up())).await;
+    assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 0);
+    harness.clock.advance(Duration::from_secs(60));
+    let fresh = message(4, None);
+    let unit = receiving(&fresh, Origin::Delivery, Disposition::Handled);
+    commit(&*store, unit).await;
+    assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 2);
+    let known = async |envelope: &crate::message::Envelope| {
+        store.was_received(envelope.metadata.id).await.unwrap()
+    };
+    assert!(!known(&handled).await);
+    assert!(known(&parked).await && known(&dead).await && known(&fresh).await);
+    assert_eq!(store.saved_reply("orders.place", "k").await.unwrap(), None);
+    assert_eq!(store.received_count().await.unwrap(), 3);
+}

@@ -1,0 +1,210 @@
+//! The outbox: commit order, partitions, fenced confirmation, announcements.
+
+use std::collections::HashMap;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use super::fixture::{Harness, all_leases, commit, message, request, sending};
+use crate::message::{Envelope, Key};
+use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Partition, Store};
+
+fn read(leases: &[Lease]) -> OutboxRead<'_> {
+    OutboxRead {
+        leases,
+        after: 0,
+        skip: &[],
+        limit: 10_000,
+    }
+}
+
+fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
+    let number = |record: &OutboxRecord| record.envelope.metadata.id.as_uuid().as_u128();
+    records.iter().map(number).collect()
+}
+
+/// Records come back as they were sent, ascending, and per key in the order of their commits, also
+/// when many writers commit at once.
+pub async fn outbox_order_is_commit_order(harness: Harness) {
+    const WRITERS: u128 = 8;
+    const COMMITS: u128 = 12;
+    let store = harness.store().await;
+    let envelope = |writer: u128, number: u128| -> Envelope {
+        let key = format!("key-{writer}");
+        message(writer * 1000 + number, Some(&key))
+    };
+    let write = |writer: u128| {
+        let store = &store;
+        async move {
+            for number in 0..COMMITS {
+                let pair = [
+                    envelope(writer, 2 * number),
+                    envelope(writer, 2 * number + 1),
+                ];
+                commit(&**store, sending(pair)).await;
+            }
+        }
+    };
+    join_all((0..WRITERS).map(write)).await;
+    let leases = all_leases(&*store).await;
+    let records = store.read_outbox(read(&leases)).await.unwrap();
+    assert_eq!(records.len() as u128, WRITERS * COMMITS * 2);
+    assert!(records.is_sorted_by(|one, two| one.sequence < two.sequence));
+    let mut next: HashMap<u128, u128> = HashMap::new();
+    for record in &records {
+        let number = record.envelope.metadata.id.as_uuid().as_u128();
+        let (writer, number) = (number / 1000, number % 1000);
+        assert_eq!(record.envelope, envelope(writer, number));
+        let expected = next.entry(writer).or_default();
+        assert_eq!(number, *expected, "writer {writer}");
+        *expected += 1;
+    }
+}
+
+/// A read sees the partitions of its leases only, after its cursor, without the keys to skip, up to
+/// its limit.
+pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
+    let store = harness.store().await;
+    let sent = (1..=40).map(|number| {
+        let key = format!("key-{}", number % 10);
+        message(number, (number % 4 > 0).then_some(&*key))
+    });
+    commit(&*store, sending(sent)).await;
+    let leases = all_leases(&*store).await;
+    let all = store.read_outbox(read(&leases)).await.unwrap();
+    assert_eq!(numbers(&all), (1..=40).collect::<Vec<_>>());
+    let mut seen = 0;
+    for lease in &leases {
+        let of_lease = store
+            .read_outbox(read(std::slice::from_ref(lease)))
+            .await
+            .unwrap();
+        let ours =
+            |record: &OutboxRecord| lease.partition.contains(record.envelope.metadata.slot());
+        assert!(of_lease.iter().all(ours));
+        seen += of_lease.len();
+    }
+    assert_eq!(seen, 40);
+    assert!(store.read_outbox(read(&[])).await.unwrap().is_empty());
+    let skip = [Key::from("key-1"), Key::from("key-\"2'")];
+    let rest = OutboxRead {
+        after: all[4].sequence,
+        skip: &skip,
+        limit: 6,
+        leases: &leases,
+    };
+    let rest = store.read_outbox(rest).await.unwrap();
+    assert_eq!(numbers(&rest), [6, 7, 8, 9, 10, 12]);
+    let other = harness.context("payments").await;
+    let theirs = other.read_outbox(read(&leases)).await.unwrap();
+    assert!(theirs.is_empty(), "another context's records are not ours");
+}
+
+/// Confirmed records leave once, and the count of them grows with the deletion.
+pub async fn confirmed_records_leave_and_are_counted(harness: Harness) {
+    let store = harness.store().await;
+    commit(
+        &*store,
+        sending((1..=10).map(|number| message(number, None))),
+    )
+    .await;
+    let leases = all_leases(&*store).await;
+    let depth = store.outbox_depth().await.unwrap();
+    assert_eq!((depth.records, depth.confirmed), (10, 0));
+    assert_eq!(depth.oldest, Some(message(1, None).metadata.time));
+    let records = store.read_outbox(read(&leases)).await.unwrap();
+    let confirmed = under(&leases, &records[..4]);
+    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 4);
+    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 0);
+    let depth = store.outbox_depth().await.unwrap();
+    assert_eq!((depth.records, depth.confirmed), (6, 4));
+    assert_eq!(depth.oldest, Some(message(5, None).metadata.time));
+    let rest = store.read_outbox(read(&leases)).await.unwrap();
+    assert_eq!(numbers(&rest), [5, 6, 7, 8, 9, 10]);
+    assert_eq!(
+        store.confirm_outbox(&under(&leases, &rest)).await.unwrap(),
+        6
+    );
+    commit(&*store, sending([message(11, None)])).await;
+    let later = store.read_outbox(read(&leases)).await.unwrap();
+    assert!(
+        later[0].sequence > rest[5].sequence,
+        "a sequence never comes again"
+    );
+}
+
+/// Each record with the lease of its partition.
+fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, u64)> {
+    let lease_of = |record: &OutboxRecord| {
+        let slot = record.envelope.metadata.slot();
+        *leases
+            .iter()
+            .find(|lease| lease.partition.contains(slot))
+            .unwrap()
+    };
+    records
+        .iter()
+        .map(|record| (lease_of(record), record.sequence))
+        .collect()
+}
+
+/// A lease that moved to another epoch deletes nothing, while the current one of the same call does.
+pub async fn stale_leases_confirm_nothing(harness: Harness) {
+    let store = harness.store().await;
+    commit(
+        &*store,
+        sending((1..=20).map(|number| message(number, None))),
+    )
+    .await;
+    let old = all_leases(&*store).await;
+    let records = store.read_outbox(read(&old)).await.unwrap();
+    store.release_leases(&old[..2]).await.unwrap();
+    let new = store.hold_leases(request(2, 4)).await.unwrap().leases;
+    assert_eq!(new.len(), 2);
+    assert!(new.iter().all(|lease| lease.epoch == 2));
+    let moved = |lease: &Lease| new.iter().any(|new| new.partition == lease.partition);
+    let confirmed = under(&old, &records);
+    let fenced = confirmed.iter().filter(|(lease, _)| moved(lease)).count() as u64;
+    assert!(fenced > 0 && fenced < 20);
+    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 20 - fenced);
+    let rest = store.read_outbox(read(&new)).await.unwrap();
+    assert_eq!(rest.len() as u64, fenced);
+    let forged = [
+        Lease {
+            epoch: 99,
+            ..new[0]
+        },
+        Lease {
+            role: LeaseRole::Consumer,
+            ..new[0]
+        },
+        Lease {
+            partition: Partition::new(0, 1).unwrap(),
+            ..new[0]
+        },
+    ];
+    for lease in forged {
+        let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.sequence)).collect();
+        assert_eq!(
+            store.confirm_outbox(&confirmed).await.unwrap(),
+            0,
+            "{lease:?}"
+        );
+    }
+    assert_eq!(
+        store.confirm_outbox(&under(&new, &rest)).await.unwrap(),
+        fenced
+    );
+}
+
+/// A commit with messages is announced to each open of the context; the hint waits for the asker,
+/// and survives one who stops asking.
+pub async fn commits_are_announced(harness: Harness) {
+    let (one, two) = (harness.store().await, harness.store().await);
+    assert!(one.outbox_changed().now_or_never().is_none());
+    commit(&*one, sending([message(1, None)])).await;
+    let told = |store: &dyn Store| store.outbox_changed().now_or_never().is_some();
+    assert!(told(&*one));
+    assert!(told(&*two));
+    assert!(!told(&*one));
+}

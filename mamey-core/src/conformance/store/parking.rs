@@ -1,0 +1,220 @@
+//! Parking and dead letters: lanes stay in order, and each message ends once.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::fixture::{
+    Harness, commit, failure, give_up, load_note, message, park, put_note, receiving,
+};
+use crate::clock::Timestamp;
+use crate::message::Envelope;
+use crate::store::{
+    CommitOutcome, DeadLetter, DeadLetterReason, Disposition, Expected, Origin, ParkedMessage,
+    Partition, Store,
+};
+
+fn everything() -> Vec<Partition> {
+    Partition::all(4).unwrap()
+}
+
+fn number(envelope: &Envelope) -> u128 {
+    envelope.metadata.id.as_uuid().as_u128()
+}
+
+async fn due(store: &dyn Store, now: Timestamp) -> Vec<u128> {
+    let parked = store.due_parked(&everything(), now, 100).await.unwrap();
+    parked
+        .iter()
+        .map(|parked| number(&parked.envelope))
+        .collect()
+}
+
+async fn dead(store: &dyn Store) -> Vec<u128> {
+    let letters = store.dead_letters(None, 100).await.unwrap();
+    letters
+        .iter()
+        .map(|letter| number(&letter.envelope))
+        .collect()
+}
+
+async fn deliver(store: &dyn Store, envelope: &Envelope, disposition: Disposition) {
+    commit(store, receiving(envelope, Origin::Delivery, disposition)).await;
+}
+
+async fn retry(store: &dyn Store, envelope: &Envelope, disposition: Disposition) {
+    commit(store, receiving(envelope, Origin::Parked, disposition)).await;
+}
+
+/// While a message of a lane is parked, the lane's others cannot take effect or be given up; they
+/// park behind it and come out in order. Other lanes and messages without a key go on.
+pub async fn a_parked_lane_holds_its_successors(harness: Harness) {
+    let store = harness.store().await;
+    let now = harness.now();
+    let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
+    deliver(&*store, &lane[0], park(now, 1)).await;
+    for disposition in [Disposition::Handled, give_up()] {
+        let mut unit = receiving(&lane[1], Origin::Delivery, disposition);
+        unit.writes = vec![put_note("early", Expected::Absent, "x")];
+        let outcome = store.commit(unit).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::LaneParked);
+        assert!(!store.was_received(lane[1].metadata.id).await.unwrap());
+    }
+    assert_eq!(load_note(&*store, "early").await, None);
+    deliver(&*store, &lane[1], park(now, 0)).await;
+    deliver(&*store, &lane[2], park(now, 0)).await;
+    deliver(&*store, &message(4, Some("other")), Disposition::Handled).await;
+    deliver(&*store, &message(5, None), Disposition::Handled).await;
+    let mut foreign = message(6, Some("k"));
+    foreign.metadata.sender = "till".into();
+    deliver(&*store, &foreign, Disposition::Handled).await;
+    assert_eq!(store.parked_count().await.unwrap(), 3);
+    for envelope in &lane {
+        assert_eq!(due(&*store, now).await, [number(envelope)]);
+        retry(&*store, envelope, Disposition::Handled).await;
+    }
+    assert_eq!(store.parked_count().await.unwrap(), 0);
+    deliver(&*store, &message(7, Some("k")), Disposition::Handled).await;
+}
+
+/// Heads and messages without a key come when due, the longest due first, of the asked partitions
+/// only; a retry that fails keeps the message's place and the time it was parked first.
+pub async fn retries_are_scheduled(harness: Harness) {
+    let store = harness.store().await;
+    let start = harness.now();
+    let at = |seconds| start.plus(Duration::from_secs(seconds));
+    let (first, second) = (message(1, Some("a")), message(2, Some("a")));
+    let (lone, third) = (message(3, None), message(4, Some("b")));
+    deliver(&*store, &first, park(at(30), 1)).await;
+    deliver(&*store, &second, park(at(1), 0)).await;
+    deliver(&*store, &lone, park(at(20), 1)).await;
+    deliver(&*store, &third, park(at(10), 1)).await;
+    assert_eq!(store.next_due(&everything()).await.unwrap(), Some(at(10)));
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
+    assert!(
+        due(&*store, at(9)).await.is_empty(),
+        "a successor is not due before its head"
+    );
+    assert_eq!(due(&*store, at(30)).await, [4, 3, 1]);
+    let limited = store.due_parked(&everything(), at(30), 2).await.unwrap();
+    assert_eq!(limited.len(), 2);
+    for partition in everything() {
+        let found = store.due_parked(&[partition], at(30), 10).await.unwrap();
+        let ours = |parked: &ParkedMessage| partition.contains(parked.envelope.metadata.slot());
+        assert!(found.iter().all(ours));
+    }
+    harness.clock.advance(Duration::from_secs(30));
+    retry(&*store, &first, park(at(60), 2)).await;
+    assert_eq!(due(&*store, at(59)).await, [4, 3]);
+    let parked = store.due_parked(&everything(), at(60), 10).await.unwrap();
+    let expected = ParkedMessage {
+        envelope: first,
+        attempts: 2,
+        since: start,
+        due: at(60),
+        failure: failure(),
+    };
+    assert_eq!(parked.last(), Some(&expected));
+}
+
+/// A parked message is taken out once, whatever becomes of it, and nothing of the late unit is kept.
+pub async fn parked_messages_are_taken_once(harness: Harness) {
+    let store = harness.store().await;
+    let now = harness.now();
+    let envelope = message(1, Some("k"));
+    deliver(&*store, &envelope, park(now, 1)).await;
+    let again = receiving(&envelope, Origin::Delivery, park(now, 1));
+    assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
+    let take = |copy: u32| {
+        let mut unit = receiving(&envelope, Origin::Parked, Disposition::Handled);
+        unit.writes = vec![put_note(&copy.to_string(), Expected::Absent, "effect")];
+        store.commit(unit)
+    };
+    let outcomes = join_all((0..4).map(take)).await;
+    let duplicates = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Ok(CommitOutcome::Duplicate)));
+    assert_eq!(duplicates.count(), 3);
+    let all = crate::criteria::Filter::TRUE;
+    assert_eq!(store.count(&super::fixture::NOTES, &all).await.unwrap(), 1);
+    for disposition in [Disposition::Handled, park(now, 2), give_up()] {
+        let late = receiving(&envelope, Origin::Parked, disposition);
+        assert_eq!(store.commit(late).await.unwrap(), CommitOutcome::Duplicate);
+    }
+    assert_eq!(store.parked_count().await.unwrap(), 0);
+    assert_eq!(store.dead_letter_count().await.unwrap(), 0);
+    assert!(store.was_received(envelope.metadata.id).await.unwrap());
+}
+
+/// Dead letters keep everything about their end and are listed in its order, page by page.
+pub async fn dead_letters_are_listed_in_order(harness: Harness) {
+    let store = harness.store().await;
+    let start = harness.now();
+    let parked = message(9, Some("a"));
+    deliver(&*store, &parked, park(start, 1)).await;
+    deliver(&*store, &message(5, None), give_up()).await;
+    harness.clock.advance(Duration::from_secs(5));
+    retry(&*store, &parked, give_up()).await;
+    deliver(&*store, &message(2, None), give_up()).await;
+    assert_eq!(dead(&*store).await, [5, 9, 2]);
+    let letter = store.dead_letter(parked.metadata.id).await.unwrap();
+    let expected = DeadLetter {
+        envelope: parked.clone(),
+        reason: DeadLetterReason::Exhausted,
+        attempts: 3,
+        first_failed: start,
+        last_failed: harness.now(),
+        failure: failure(),
+    };
+    assert_eq!(letter, Some(expected));
+    let first = store.dead_letters(None, 1).await.unwrap();
+    let last = first[0].envelope.metadata.id;
+    let rest = store.dead_letters(Some(last), 10).await.unwrap();
+    assert_eq!(
+        rest.iter()
+            .map(|letter| number(&letter.envelope))
+            .collect::<Vec<_>>(),
+        [9, 2]
+    );
+    assert_eq!(store.parked_count().await.unwrap(), 0);
+    let again = receiving(&parked, Origin::Delivery, Disposition::Handled);
+    assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
+    assert!(store.discard_dead_letter(last).await.unwrap());
+    assert!(!store.discard_dead_letter(last).await.unwrap());
+    assert_eq!(store.dead_letter(last).await.unwrap(), None);
+    assert_eq!(store.dead_letter_count().await.unwrap(), 2);
+}
+
+/// Of two racing replays one succeeds, and the message stands ahead of what its lane parked since,
+/// in the lane's own order.
+pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: Harness) {
+    let store = harness.store().await;
+    let start = harness.now();
+    let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
+    deliver(&*store, &lane[0], park(start, 1)).await;
+    retry(&*store, &lane[0], give_up()).await;
+    deliver(&*store, &lane[1], give_up()).await;
+    deliver(&*store, &lane[2], park(start, 1)).await;
+    harness.clock.advance(Duration::from_secs(5));
+    let now = harness.now();
+    let replay = |envelope: &Envelope| store.replay_dead_letter(envelope.metadata.id);
+    let race = join_all([replay(&lane[1]), replay(&lane[1])]).await;
+    let won = race.into_iter().filter(|won| matches!(won, Ok(true)));
+    assert_eq!(won.count(), 1);
+    assert_eq!(due(&*store, now).await, [2]);
+    assert!(replay(&lane[0]).await.unwrap());
+    assert!(
+        !store
+            .discard_dead_letter(lane[0].metadata.id)
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.dead_letter_count().await.unwrap(), 0);
+    let parked = store.due_parked(&everything(), now, 10).await.unwrap();
+    assert_eq!((parked[0].attempts, parked[0].due), (0, now));
+    for envelope in &lane {
+        assert_eq!(due(&*store, now).await, [number(envelope)]);
+        retry(&*store, envelope, Disposition::Handled).await;
+    }
+    assert!(!replay(&lane[0]).await.unwrap());
+}

@@ -1,0 +1,18 @@
+//! The store in memory keeps every promise of the ports.
+#![cfg(feature = "memory")]
+
+use std::sync::Arc;
+
+use mamey_core::clock::{ManualClock, Timestamp};
+use mamey_core::conformance::store::Harness;
+use mamey_persistence::MemoryDatabase;
+
+async fn harness() -> Harness {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
+        1_790_000_000_000_000,
+    )));
+    let database = MemoryDatabase::new(clock.clone());
+    Harness::new(Arc::new(database), clock, ())
+}
+
+mamey_core::store_conformance!(harness);

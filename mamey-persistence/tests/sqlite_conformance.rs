@@ -1,0 +1,27 @@
+//! The store on SQLite keeps every promise of the ports.
+#![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::sync::Arc;
+
+use mamey_core::clock::{ManualClock, Timestamp};
+use mamey_core::conformance::store::Harness;
+use mamey_persistence::{SqliteDatabase, SqliteOptions};
+
+async fn harness() -> Harness {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
+        1_790_000_000_000_000,
+    )));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let options = SqliteOptions {
+        clock: clock.clone(),
+        ..SqliteOptions::default()
+    };
+    let database = SqliteDatabase::open(path.to_str().unwrap(), options)
+        .await
+        .unwrap();
+    Harness::new(Arc::new(database), clock, folder)
+}
+
+mamey_core::store_conformance!(harness);
