@@ -11,13 +11,13 @@
 //! | `pipeline` | the fixed order of every call; the one place where it is written |
 //! | `layer` | the user's own steps in that order |
 //! | `runtime`, `request` | sending commands and asking queries |
-//! | [`validation`] | checks a message with garde |
-//! | [`testing`] | given, when, then over one bounded context |
+//! | `validation` | checks a message with garde |
+//! | `testing` | given, when, then over one bounded context |
 //!
 //! | Feature | What it adds |
 //! |---|---|
-//! | `validation` | [`validation::check`], and garde itself as [`garde`] |
-//! | `testing` | the module [`testing`] |
+//! | `validation` | `validation::check`, and garde itself as `garde` |
+//! | `testing` | the module `testing` |
 
 mod attempt;
 mod bounded_context;

@@ -1,0 +1,212 @@
+//! Scenarios: a bounded context with a past, and one thing that happens to it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mamey_core::clock::ManualClock;
+use mamey_core::context::Cause;
+use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::message::Envelope;
+use mamey_core::store::{Database, Origin, UnitOfWork};
+use mamey_core::{Aggregate, Command, Message, Query, Result};
+use serde::Serialize;
+
+use super::outcome::Outcome;
+use super::world::World;
+use crate::bounded_context::BoundedContext;
+use crate::layer::InvocationKind;
+
+/// A bounded context with a past, on a database of its own.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use mamey_core::{Command, Context, Message, Result, store::Database};
+/// # use mamey_cqrs::{BoundedContext, testing::Scenario};
+/// # #[derive(Clone)] struct Greet(&'static str);
+/// # impl Message for Greet { const NAME: &'static str = "greet"; }
+/// # impl Command for Greet { type Reply = String; }
+/// # async fn greet(command: Greet, _: &Context) -> Result<String> { Ok(command.0.to_owned()) }
+/// # fn greetings() -> BoundedContext { BoundedContext::new("greetings").command(greet) }
+/// async fn a_greeting_is_returned(database: Arc<dyn Database>) {
+///     Scenario::new(greetings(), database)
+///         .await
+///         .when(Greet("hello"))
+///         .await
+///         .then_reply("hello".to_owned())
+///         .then_publishes_nothing();
+/// }
+/// ```
+pub struct Scenario {
+    world: World,
+    past: Vec<Past>,
+    tenant: Option<Arc<str>>,
+}
+
+/// One thing that happened before. It is made up at once and happens when the scenario begins.
+enum Past {
+    Committed(Box<UnitOfWork>),
+    Handled(Envelope),
+}
+
+impl Scenario {
+    /// A context without a past. Give each scenario a database of its own: ids start again at 1.
+    ///
+    /// # Panics
+    /// When the declaration has mistakes or the database cannot be opened.
+    pub async fn new(context: BoundedContext, database: Arc<dyn Database>) -> Self {
+        let name = context.name().to_owned();
+        let world = World::open(context, &*database).await;
+        let world = world.unwrap_or_else(|error| panic!("`{name}` does not open: {error:?}"));
+        Self {
+            world,
+            past: Vec::new(),
+            tenant: None,
+        }
+    }
+
+    /// An aggregate that is there already.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    #[must_use]
+    #[track_caller]
+    pub fn given<A: Aggregate>(mut self, aggregate: &A) -> Self {
+        let context = self.world.context(Cause::default());
+        if let Err(error) = context.repository::<A>().add(aggregate) {
+            panic!("given an aggregate that cannot be stored: {error:?}");
+        }
+        let unit = Box::new(context.into_unit());
+        self.past.push(Past::Committed(unit));
+        self
+    }
+
+    /// A message that was handled already, by the context's own handler.
+    ///
+    /// # Panics
+    /// When it cannot be written as JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn given_handled<M: Message + Serialize>(mut self, message: &M) -> Self {
+        let envelope = self.envelope(message);
+        self.past.push(Past::Handled(envelope));
+        self
+    }
+
+    /// The tenant of everything that happens from here on.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// The context's clock, which stands still until it is moved.
+    #[must_use]
+    pub fn clock(&self) -> &ManualClock {
+        &self.world.clock
+    }
+
+    /// Sends a command.
+    ///
+    /// # Panics
+    /// When the past cannot happen, or the store fails.
+    pub async fn when<C: Command>(&mut self, command: C) -> Outcome<C::Reply> {
+        let before = self.begin().await;
+        let request = self.world.runtime.send(command).cause(self.cause());
+        let result = request.await;
+        self.outcome(InvocationKind::Command, C::NAME, result, before)
+            .await
+    }
+
+    /// Asks a query.
+    ///
+    /// # Panics
+    /// As [`Scenario::when`].
+    pub async fn when_query<Q: Query>(&mut self, query: Q) -> Outcome<Q::Reply> {
+        let before = self.begin().await;
+        let request = self.world.runtime.query(query).cause(self.cause());
+        let result = request.await;
+        self.outcome(InvocationKind::Query, Q::NAME, result, before)
+            .await
+    }
+
+    /// Brings a message of another context.
+    ///
+    /// # Panics
+    /// As [`Scenario::when`], and when the message cannot be written as JSON.
+    pub async fn when_message<M: Message + Serialize>(&mut self, message: &M) -> Outcome<()> {
+        let before = self.begin().await;
+        let envelope = self.envelope(message);
+        let result = self.handle(&envelope).await;
+        self.outcome(InvocationKind::Message, M::NAME, result, before)
+            .await
+    }
+
+    /// Lets the past happen, and says how far the outbox reaches after it.
+    async fn begin(&mut self) -> u64 {
+        for past in std::mem::take(&mut self.past) {
+            let (what, happened) = match past {
+                Past::Committed(unit) => ("aggregate", self.commit(*unit).await),
+                Past::Handled(envelope) => ("message", self.handle(&envelope).await),
+            };
+            if let Err(error) = happened {
+                panic!("the given {what} cannot be: {error:?}");
+            }
+        }
+        let records = or_panic(self.world.outbox().await);
+        records.last().map_or(0, |record| record.sequence)
+    }
+
+    async fn commit(&self, unit: UnitOfWork) -> Result<()> {
+        self.world.runtime.store().commit(unit).await.map(|_| ())
+    }
+
+    async fn handle(&self, envelope: &Envelope) -> Result<()> {
+        let incoming = Incoming {
+            envelope,
+            origin: Origin::Delivery,
+            attempt: 1,
+        };
+        self.world.runtime.handle(incoming).await.map(|_| ())
+    }
+
+    async fn outcome<R>(
+        &self,
+        kind: InvocationKind,
+        name: &str,
+        result: Result<R>,
+        before: u64,
+    ) -> Outcome<R> {
+        let records = or_panic(self.world.outbox().await);
+        let new = records
+            .into_iter()
+            .filter(|record| record.sequence > before);
+        let sent = new.map(|record| record.envelope).collect();
+        let when = format!("{kind} `{name}` in context `{}`", self.world.runtime.name());
+        Outcome::new(when, result, sent, self.world.clone())
+    }
+
+    fn cause(&self) -> Cause {
+        Cause {
+            tenant: self.tenant.clone(),
+            ..Cause::default()
+        }
+    }
+
+    #[track_caller]
+    fn envelope<M: Message + Serialize>(&self, message: &M) -> Envelope {
+        or_panic(self.world.envelope(message, self.tenant.clone()))
+    }
+}
+
+#[track_caller]
+pub(super) fn or_panic<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("the scenario cannot go on: {error:?}"))
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("context", self.world.runtime.name())
+            .finish_non_exhaustive()
+    }
+}

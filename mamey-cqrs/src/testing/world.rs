@@ -1,0 +1,121 @@
+//! An open context with a clock that stands still and ids that count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::clock::{Clock, ManualClock, Timestamp};
+use mamey_core::context::{Cause, Scope};
+use mamey_core::id::{IdSource, SequentialIds};
+use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Headers, Metadata, Target};
+use mamey_core::store::{Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, OutboxRecord};
+use mamey_core::{Context, Message, Result};
+use serde::Serialize;
+
+use crate::bounded_context::BoundedContext;
+use crate::runtime::{ContextRuntime, Resources};
+
+/// The time at which every scenario begins: 2026-01-01T00:00:00Z.
+pub const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// The sender of the messages that a scenario makes up.
+const SENDER: &str = "outside";
+
+const RECORDS_PER_READ: u32 = 500;
+
+/// Long enough for a person who steps through a test with a debugger.
+const LEASE: Duration = Duration::from_hours(24);
+
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) runtime: Arc<ContextRuntime>,
+    pub(super) clock: Arc<ManualClock>,
+    ids: Arc<SequentialIds>,
+}
+
+impl World {
+    pub(super) async fn open(context: BoundedContext, database: &dyn Database) -> Result<Self> {
+        let clock = Arc::new(ManualClock::at(START));
+        let ids = Arc::new(SequentialIds::default());
+        let store = database.open(&context.schema()?).await?;
+        let runtime = context.open(Resources {
+            store,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ids: Arc::clone(&ids) as Arc<dyn IdSource>,
+        })?;
+        Ok(Self {
+            runtime,
+            clock,
+            ids,
+        })
+    }
+
+    pub(super) fn scope(&self) -> Arc<Scope> {
+        Arc::clone(&self.runtime.pipeline.scope)
+    }
+
+    pub(super) fn context(&self, cause: Cause) -> Context {
+        Context::new(self.scope(), cause)
+    }
+
+    pub(super) async fn commit(&self, context: Context) -> Result<()> {
+        let unit = context.into_unit();
+        self.runtime.store().commit(unit).await.map(|_| ())
+    }
+
+    /// The message as it would arrive from another context.
+    pub(super) fn envelope<M: Message + Serialize>(
+        &self,
+        message: &M,
+        tenant: Option<Arc<str>>,
+    ) -> Result<Envelope> {
+        let id = self.ids.message_id();
+        let metadata = Metadata {
+            id,
+            name: M::NAME.into(),
+            version: M::VERSION,
+            sender: SENDER.into(),
+            target: Target::Any,
+            correlation_id: id,
+            causation_id: None,
+            time: self.clock.now(),
+            key: message.key(),
+            tenant,
+            trace: None,
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: false,
+            headers: Headers::default(),
+        };
+        let payload = message.encode()?;
+        Ok(Envelope { metadata, payload })
+    }
+
+    /// What waits in the outbox, in commit order.
+    pub(super) async fn outbox(&self) -> Result<Vec<OutboxRecord>> {
+        let store = self.runtime.store();
+        let request = LeaseRequest {
+            role: LeaseRole::Relay,
+            holder: InstanceId(mamey_core::id::new_uuid()),
+            partitions: 1,
+            duration: LEASE,
+        };
+        let holdings = store.hold_leases(request).await?;
+        let mut found: Vec<OutboxRecord> = Vec::new();
+        loop {
+            let read = OutboxRead {
+                leases: &holdings.leases,
+                after: found.last().map_or(0, |record| record.sequence),
+                skip: &[],
+                limit: RECORDS_PER_READ,
+            };
+            let records = store.read_outbox(read).await?;
+            let whole = records.len() == RECORDS_PER_READ as usize;
+            found.extend(records);
+            if !whole {
+                break;
+            }
+        }
+        // The next look is another holder's, which must find the partition free.
+        store.retire(request.role, request.holder).await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,168 @@
+//! Messages of a consumer: found by name, decoded, lifted, and never committed without a store.
+
+use std::sync::{Arc, Mutex};
+
+use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::message::Envelope;
+use mamey_core::store::{CommitOutcome, Origin};
+use mamey_core::{Context, Error, ErrorKind, Message, Result, RetryPolicy};
+use mamey_cqrs::{BoundedContext, ContextRuntime, MessageHandler};
+use serde::Deserialize;
+
+use crate::no_store::{envelope, open};
+
+#[derive(Deserialize)]
+struct PaidV1 {
+    cents: i64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Paid {
+    cents: i64,
+    currency: String,
+}
+
+impl Message for Paid {
+    const NAME: &'static str = "payments.paid";
+    const VERSION: u32 = 2;
+
+    fn lift(version: u32, payload: &[u8]) -> Result<Self> {
+        if version != 1 {
+            return Err(Error::unsupported(format!("version {version} is unknown")));
+        }
+        let old: PaidV1 = serde_json::from_slice(payload).map_err(Error::other)?;
+        Ok(Self {
+            cents: old.cents,
+            currency: "EUR".to_owned(),
+        })
+    }
+}
+
+/// Notes what it gets, and how often.
+struct Noting(Arc<Mutex<Vec<Paid>>>);
+
+impl MessageHandler<Paid> for Noting {
+    async fn handle(&self, message: Paid, cx: &Context) -> Result<()> {
+        assert_eq!(cx.message_id(), cx.correlation_id());
+        self.0.lock().unwrap().push(message);
+        Ok(())
+    }
+}
+
+type Notes = Arc<Mutex<Vec<Paid>>>;
+
+fn ledger() -> (Arc<ContextRuntime>, Notes) {
+    let notes = Notes::default();
+    (
+        open(BoundedContext::new("ledger").on(Noting(Arc::clone(&notes)))),
+        notes,
+    )
+}
+
+async fn handle(
+    runtime: &ContextRuntime,
+    name: &'static str,
+    version: u32,
+    payload: &'static str,
+) -> Result<CommitOutcome> {
+    let envelope = envelope(name, version, payload);
+    runtime
+        .handle(Incoming {
+            envelope: &envelope,
+            origin: Origin::Delivery,
+            attempt: 1,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_message_is_decoded_or_lifted_and_its_receipt_must_commit() {
+    let (runtime, notes) = ledger();
+    assert_eq!(runtime.handles(), ["payments.paid"]);
+    for (version, payload) in [
+        (2, r#"{"cents":5,"currency":"CHF"}"#),
+        (1, r#"{"cents":5}"#),
+    ] {
+        // Without a store nothing is handled, however content the handler is.
+        let error = handle(&runtime, "payments.paid", version, payload)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+    let paid = |currency: &str| Paid {
+        cents: 5,
+        currency: currency.to_owned(),
+    };
+    assert_eq!(*notes.lock().unwrap(), [paid("CHF"), paid("EUR")]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_never_reaches_the_handler() {
+    let (runtime, notes) = ledger();
+    let kind = async |name, version, payload| {
+        handle(&runtime, name, version, payload)
+            .await
+            .unwrap_err()
+            .kind()
+    };
+    assert_eq!(kind("payments.refused", 1, "{}").await, ErrorKind::NotFound);
+    assert_eq!(kind("payments.paid", 3, "{}").await, ErrorKind::Unsupported);
+    assert_eq!(kind("payments.paid", 2, "{").await, ErrorKind::Invalid);
+    assert!(notes.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn only_json_is_read() {
+    let (runtime, notes) = ledger();
+    let mut envelope = envelope("payments.paid", 2, r#"{"cents":5,"currency":"CHF"}"#);
+    let handle = async |envelope: &Envelope| {
+        let incoming = Incoming {
+            envelope,
+            origin: Origin::Delivery,
+            attempt: 1,
+        };
+        runtime.handle(incoming).await.unwrap_err()
+    };
+    for other in ["text/xml", "application/avro", "", "application/jsonp"] {
+        envelope.metadata.content_type = other.into();
+        let error = handle(&envelope).await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    assert!(notes.lock().unwrap().is_empty());
+    for json in [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/vnd.x+json",
+    ] {
+        envelope.metadata.content_type = json.into();
+        assert_eq!(handle(&envelope).await.kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(notes.lock().unwrap().len(), 3);
+}
+
+#[derive(Deserialize)]
+struct Refused;
+
+impl Message for Refused {
+    const NAME: &'static str = "payments.refused";
+}
+
+async fn on_refused(_: Refused, _: &Context) -> Result<()> {
+    Ok(())
+}
+
+#[test]
+fn a_handler_may_have_a_retry_policy_of_its_own() {
+    let common = RetryPolicy {
+        delayed: 3,
+        ..RetryPolicy::default()
+    };
+    let context = BoundedContext::new("ledger")
+        .on(Noting(Notes::default()))
+        .on_with(on_refused, RetryPolicy::NEVER)
+        .retry(common);
+    let runtime = open(context);
+    assert_eq!(runtime.retry_policy("payments.paid"), common);
+    assert_eq!(runtime.retry_policy("payments.refused"), RetryPolicy::NEVER);
+    assert_eq!(runtime.retry_policy("payments.unknown"), common);
+}

@@ -1,0 +1,191 @@
+//! A store that is always out of reach: what never commits never notices.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mamey_core::capabilities::StoreCapabilities;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Filter, Value};
+use mamey_core::domain::Collection;
+use mamey_core::id::MessageId;
+use mamey_core::message::Envelope;
+use mamey_core::store::{
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Find,
+    Holdings, InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
+    OutboxRead, OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Partition, Store,
+    UnitOfWork,
+};
+use mamey_core::{Error, Result};
+use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
+
+pub(crate) struct NoStore;
+
+/// Opens a context on no store.
+pub(crate) fn open(context: BoundedContext) -> Arc<ContextRuntime> {
+    context.open(Resources::new(Arc::new(NoStore))).unwrap()
+}
+
+fn away<T>() -> Result<T> {
+    Err(Error::unavailable("there is no store"))
+}
+
+#[async_trait]
+impl DocumentStore for NoStore {
+    async fn load(&self, _: &'static Collection, _: &[Value]) -> Result<Vec<Option<Document>>> {
+        away()
+    }
+
+    async fn find(&self, _: &Find) -> Result<Vec<Document>> {
+        away()
+    }
+
+    async fn count(&self, _: &'static Collection, _: &Filter) -> Result<u64> {
+        away()
+    }
+}
+
+#[async_trait]
+impl CommitStore for NoStore {
+    async fn commit(&self, _: UnitOfWork) -> Result<CommitOutcome> {
+        away()
+    }
+}
+
+#[async_trait]
+impl OutboxStore for NoStore {
+    async fn read_outbox(&self, _: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+        away()
+    }
+
+    async fn confirm_outbox(&self, _: &[(Lease, u64)]) -> Result<u64> {
+        away()
+    }
+
+    async fn outbox_changed(&self) {
+        std::future::pending().await
+    }
+
+    async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        away()
+    }
+}
+
+#[async_trait]
+impl InboxStore for NoStore {
+    async fn was_received(&self, _: MessageId) -> Result<bool> {
+        away()
+    }
+
+    async fn received_count(&self) -> Result<u64> {
+        away()
+    }
+
+    async fn saved_reply(&self, _: &str, _: &str) -> Result<Option<Bytes>> {
+        away()
+    }
+
+    async fn expire_inbox(&self, _: Timestamp) -> Result<u64> {
+        away()
+    }
+}
+
+#[async_trait]
+impl ParkingStore for NoStore {
+    async fn due_parked(
+        &self,
+        _: &[Partition],
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<ParkedMessage>> {
+        away()
+    }
+
+    async fn next_due(&self, _: &[Partition]) -> Result<Option<Timestamp>> {
+        away()
+    }
+
+    async fn parked_count(&self) -> Result<u64> {
+        away()
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for NoStore {
+    async fn dead_letters(&self, _: Option<MessageId>, _: u32) -> Result<Vec<DeadLetter>> {
+        away()
+    }
+
+    async fn dead_letter(&self, _: MessageId) -> Result<Option<DeadLetter>> {
+        away()
+    }
+
+    async fn replay_dead_letter(&self, _: MessageId) -> Result<bool> {
+        away()
+    }
+
+    async fn discard_dead_letter(&self, _: MessageId) -> Result<bool> {
+        away()
+    }
+
+    async fn dead_letter_count(&self) -> Result<u64> {
+        away()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for NoStore {
+    async fn hold_leases(&self, _: LeaseRequest) -> Result<Holdings> {
+        away()
+    }
+
+    async fn release_leases(&self, _: &[Lease]) -> Result<()> {
+        away()
+    }
+
+    async fn retire(&self, _: LeaseRole, _: InstanceId) -> Result<()> {
+        away()
+    }
+}
+
+#[async_trait]
+impl Store for NoStore {
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities {
+            name: "none",
+            durable: false,
+            shared: false,
+            document_bytes_max: 0,
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        away()
+    }
+}
+
+/// A message as a consumer brings it.
+pub(crate) fn envelope(name: &'static str, version: u32, payload: &'static str) -> Envelope {
+    use mamey_core::message::{CONTENT_TYPE_JSON, Headers, Metadata, Target};
+    let id = MessageId::from_foreign("tests", payload);
+    let metadata = Metadata {
+        id,
+        name: name.into(),
+        version,
+        sender: "abroad".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: Timestamp::EPOCH,
+        key: None,
+        tenant: None,
+        trace: None,
+        content_type: CONTENT_TYPE_JSON.into(),
+        must_route: false,
+        headers: Headers::default(),
+    };
+    Envelope {
+        metadata,
+        payload: payload.into(),
+    }
+}
