@@ -1,0 +1,149 @@
+//! A file in a folder of its own, and the units that the tests write into it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Value, ValueType};
+use mamey_core::domain::Collection;
+use mamey_core::id::MessageId;
+use mamey_core::message::{ContextName, Envelope, Headers, Metadata, Target};
+use mamey_core::store::{
+    Change, CommitOutcome, Database, Expected, Schema, Store, UnitOfWork, Write,
+};
+use mamey_core::{Error, ErrorKind};
+use mamey_persistence::{SqliteDatabase, SqliteOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+pub(crate) static NOTES: Collection = Collection {
+    name: "notes",
+    id: ValueType::Text,
+    indexes: &[],
+};
+
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) async fn open(&self) -> SqliteDatabase {
+        self.try_open(SqliteOptions::default()).await.unwrap()
+    }
+
+    pub(crate) async fn try_open(&self, options: SqliteOptions) -> Result<SqliteDatabase, Error> {
+        open(&self.path("store.db"), options).await
+    }
+
+    /// Runs SQL on the file as another program would.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut connection = raw(&self.path("store.db")).await;
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+pub(crate) async fn open(path: &Path, options: SqliteOptions) -> Result<SqliteDatabase, Error> {
+    SqliteDatabase::open(path.to_str().unwrap(), options).await
+}
+
+async fn raw(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true);
+    options.connect().await.unwrap()
+}
+
+pub(crate) async fn notes(database: &SqliteDatabase) -> Arc<dyn Store> {
+    collection(database, &NOTES).await.unwrap()
+}
+
+pub(crate) async fn collection(
+    database: &SqliteDatabase,
+    collection: &'static Collection,
+) -> Result<Arc<dyn Store>, Error> {
+    let schema = Schema {
+        context: ContextName::new("orders").unwrap(),
+        collections: vec![collection],
+    };
+    Database::open(database, &schema).await
+}
+
+pub(crate) fn add(id: &str, body: &str) -> UnitOfWork {
+    put(&NOTES, id, Expected::Absent, body, Vec::new())
+}
+
+pub(crate) fn put(
+    collection: &'static Collection,
+    id: &str,
+    expected: Expected,
+    body: &str,
+    index: Vec<Value>,
+) -> UnitOfWork {
+    let data = Bytes::from(body.to_owned());
+    let write = Write {
+        collection,
+        id: Value::Text(id.to_owned()),
+        expected,
+        change: Change::Put { data, index },
+    };
+    UnitOfWork {
+        writes: vec![write],
+        ..UnitOfWork::default()
+    }
+}
+
+pub(crate) fn message(number: u128) -> Envelope {
+    let id = MessageId::from_uuid(Uuid::from_u128(number));
+    let metadata = Metadata {
+        id,
+        name: "sales.order-placed".into(),
+        version: 1,
+        sender: "sales".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: Timestamp::from_micros(7),
+        key: Some("k".into()),
+        tenant: None,
+        trace: None,
+        content_type: "application/json".into(),
+        must_route: false,
+        headers: Headers::default(),
+    };
+    let payload = Bytes::from_static(b"{}");
+    Envelope { metadata, payload }
+}
+
+pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
+    let outcome = store.commit(unit).await.unwrap();
+    assert!(
+        matches!(outcome, CommitOutcome::Committed(_)),
+        "{outcome:?}"
+    );
+}
+
+pub(crate) async fn body(store: &dyn Store, id: &str) -> Option<String> {
+    let ids = [Value::Text(id.to_owned())];
+    let document = store.load(&NOTES, &ids).await.unwrap().pop().unwrap()?;
+    Some(String::from_utf8(document.data.to_vec()).unwrap())
+}
+
+pub(crate) fn assert_misconfigured<T>(result: Result<T, Error>, naming: &[&str]) {
+    let Err(error) = result else {
+        panic!("this must be refused, naming {naming:?}");
+    };
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    for name in naming {
+        assert!(error.to_string().contains(name), "`{error}` names `{name}`");
+    }
+}
