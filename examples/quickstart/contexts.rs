@@ -3,7 +3,7 @@
 //! Nothing here knows whether they share a process or a database: they talk in messages only.
 
 use mamey::{
-    Aggregate, BoundedContext, Command, Context, Event, IndexValue, Query, ReadContext, Rejection,
+    Aggregate, BoundedContext, Command, Context, Criteria, Event, IndexValue, Query, ReadContext, Rejection,
     Result,
 };
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,10 @@ pub mod orders {
         pub amount_cents: i64,
     }
 
+    /// Counts the orders of one status, or all of them.
     #[derive(Query)]
     #[query(reply = u64)]
-    pub struct CountOrders(pub OrderStatus);
+    pub struct CountOrders(pub Option<OrderStatus>);
 
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "orders.order-placed", key = order_id, must_route)]
@@ -71,7 +72,7 @@ pub mod orders {
     }
 
     async fn count_orders(query: CountOrders, cx: &ReadContext) -> Result<u64> {
-        cx.repository().count(Order::STATUS.eq(query.0)).await
+        cx.repository().count(query.0.map_or(Criteria::all(), |status| Order::STATUS.eq(status))).await
     }
 
     async fn on_stock_reserved(event: StockReserved, cx: &Context) -> Result<()> {
@@ -111,7 +112,7 @@ pub mod payments {
     use super::{catalog::OutOfStock, orders::OrderPlaced};
 
     /// What one order may cost at most.
-    const LIMIT_CENTS: i64 = 500_00;
+    const LIMIT_CENTS: i64 = 50_000;
 
     /// Keyed by product, so that the catalog handles the orders for one product in turn.
     #[derive(Event, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example quickstart -- --help` says what it can do.
 
-#![allow(missing_docs, reason = "an example is read, not looked up")]
+#![allow(missing_docs, unreachable_pub, reason = "an example is read, not looked up")]
 
 mod contexts;
 mod input;
@@ -125,12 +125,12 @@ async fn trade(
         service.wait_for_shutdown().await;
         return Ok(());
     }
-    file.place_orders(service).await?;
+    let bad_lines = file.bad_lines + file.place_orders(service).await?;
     // Alone on the in-process transport nobody answers: the events wait in the outbox.
     if hosted.len() == 3 || service.reaches_other_processes() {
-        wait_until_all_ended(service, file.orders.len() as u64).await?;
+        wait_until_all_ended(service).await?;
     }
-    let report = Report::of(service, file, hosted.contains(&Hosted::Catalog)).await?;
+    let report = Report::of(service, bad_lines, hosted.contains(&Hosted::Catalog)).await?;
     report.print_table();
     if json {
         report.print_json();
@@ -138,13 +138,14 @@ async fn trade(
     Ok(())
 }
 
-async fn wait_until_all_ended(service: &RunningService, orders: u64) -> Result<()> {
+async fn wait_until_all_ended(service: &RunningService) -> Result<()> {
+    let orders = service.query(CountOrders(None)).await?;
     let bar = ProgressBar::new(orders).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} orders ended, {elapsed}")
             .map_err(Error::other)?,
     );
     loop {
-        let pending = service.query(CountOrders(OrderStatus::Pending)).await?;
+        let pending = service.query(CountOrders(Some(OrderStatus::Pending))).await?;
         bar.set_position(orders.saturating_sub(pending));
         if pending == 0 {
             bar.finish_and_clear();

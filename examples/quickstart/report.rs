@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::contexts::catalog::CountStock;
 use crate::contexts::orders::{CountOrders, OrderStatus};
-use crate::input::OrderFile;
 
 /// The totals of a folder over all its runs, but for what only a run can count.
 #[derive(Serialize)]
@@ -27,8 +26,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub async fn of(service: &RunningService, file: &OrderFile, has_stock: bool) -> Result<Self> {
-        let count = |status| service.query(CountOrders(status)).into_future();
+    pub async fn of(service: &RunningService, bad_lines: u64, has_stock: bool) -> Result<Self> {
+        let count = |status| service.query(CountOrders(Some(status))).into_future();
         let (paid, refused) = (count(OrderStatus::Paid).await?, count(OrderStatus::Refused).await?);
         let out_of_stock = count(OrderStatus::OutOfStock).await?;
         let pending = count(OrderStatus::Pending).await?;
@@ -38,11 +37,11 @@ impl Report {
         };
         let totals = service.totals().await?;
         Ok(Self {
-            orders: paid + refused + out_of_stock + pending,
+            orders: service.query(CountOrders(None)).await?,
             paid,
             refused,
             out_of_stock,
-            bad_lines: file.bad_lines,
+            bad_lines,
             stock_balanced,
             published: totals.published,
             handled: totals.handled,

@@ -1,0 +1,51 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | the root | what most services need: derives, [`Service`], [`BoundedContext`], [`Context`] |
+//! | [`message`] | envelopes, metadata, codecs, the catalog |
+//! | [`criteria`] | filter, sort and pages over indexed fields |
+//! | [`domain`] | aggregates and repositories |
+//! | [`store`], [`transport`] | the ports, for operators' tools and writers of backends |
+//! | [`persistence`], [`messaging`] | the backends of this build |
+//! | [`testing`] | given, when, then (feature `testing`) |
+//!
+//! # Features
+//!
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `sqlite` | yes | the embedded store `sqlite:` |
+//! | `validation` | yes | `validate` on messages, by `garde` |
+//! | `testing` | no | the testing kit |
+
+mod service;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+
+pub use mamey_core::{
+    Aggregate, Backoff, Command, Context, Error, ErrorKind, Event, Message, Query, ReadContext,
+    Rejection, Repository, Result, ResultExt, Retry, RetryPolicy, Versioned, capabilities, clock,
+    context, criteria, domain, id, inbound, message, redact_url, store, transport,
+};
+pub use mamey_core::clock::Timestamp;
+pub use mamey_core::criteria::{Criteria, IndexValue, Page};
+pub use mamey_core::id::MessageId;
+pub use mamey_core::private::uuid::Uuid;
+pub use mamey_cqrs::{BoundedContext, CommandHandler, MessageHandler, QueryHandler};
+pub use mamey_macros::{
+    Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,
+};
+pub use service::{RunningService, Service, Settings, Totals};
+
+pub use mamey_messaging as messaging;
+pub use mamey_persistence as persistence;
+
+#[cfg(feature = "validation")]
+pub use mamey_cqrs::{garde, validation};
+
+#[doc(hidden)]
+pub use mamey_core::private;

@@ -1,0 +1,224 @@
+//! A running service: the door for callers, the totals, and the orderly end.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mamey_core::store::{Database, Store};
+use mamey_core::transport::{Publisher, Transport};
+use mamey_core::{Command, Error, Query, Result};
+use mamey_cqrs::{CommandRequest, ContextRuntime, QueryRequest};
+use tokio::time::Instant;
+
+use super::hosted::Hosted;
+use super::signals;
+use super::tasks::{Failure, Tasks};
+
+/// How often to look whether everything has come to rest.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A service at work. Clones are the same service.
+///
+/// Dropping the last clone without [`RunningService::shutdown`] stops the work where it is, as a
+/// crash would: nothing is lost, and the next start goes on.
+#[derive(Clone)]
+pub struct RunningService(Arc<Inner>);
+
+struct Inner {
+    hosted: Vec<Hosted>,
+    /// Which of the hosted contexts takes a command or a query, by its type.
+    routes: HashMap<TypeId, usize>,
+    database: Arc<dyn Database>,
+    transport: Arc<dyn Transport>,
+    tasks: Mutex<Option<Tasks>>,
+    failure: Failure,
+    closing: AtomicBool,
+    drain: Duration,
+}
+
+/// Totals of a service over all contexts it hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages that were confirmed and have left the outbox, over the store's life.
+    pub published: u64,
+    /// Messages that took effect, as far as the inbox remembers.
+    pub handled: u64,
+    /// Messages that wait in an outbox.
+    pub waiting: u64,
+    /// Messages that failed and wait to be handled again, with those behind them.
+    pub parked: u64,
+    /// Messages that were given up and wait for a person.
+    pub dead_letters: u64,
+    /// Messages for any subscriber of which there was none, in this run.
+    pub no_subscriber: u64,
+    /// Deliveries without effect because it had happened before, in this run.
+    pub duplicates_absorbed: u64,
+}
+
+impl RunningService {
+    pub(super) fn new(
+        hosted: Vec<Hosted>,
+        database: Arc<dyn Database>,
+        transport: Arc<dyn Transport>,
+        tasks: Tasks,
+        drain: Duration,
+    ) -> Self {
+        let failure = tasks.failure.clone();
+        let (tasks, closing) = (Mutex::new(Some(tasks)), AtomicBool::new(false));
+        let routes = routes(&hosted);
+        Self(Arc::new(Inner { hosted, routes, database, transport, tasks, failure, closing, drain }))
+    }
+
+    /// Sends a command to the hosted context that handles it; await it, or first add what belongs
+    /// to it, such as an idempotency key.
+    ///
+    /// The answer is the handler's reply, given after its commit. It is `NotFound` when no hosted
+    /// context handles the command, `Cancelled` when the service is shutting down, and otherwise
+    /// what the handler or the commit said.
+    pub fn send<C: Command>(&self, command: C) -> CommandRequest<'_, C> {
+        self.0.runtime_of(TypeId::of::<C>()).send(command)
+    }
+
+    /// Asks a query of the hosted context that answers it; await it, or first add what belongs to
+    /// it. Fails as [`RunningService::send`] does.
+    pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
+        self.0.runtime_of(TypeId::of::<Q>()).query(query)
+    }
+
+    /// A hosted context, to send it a command that other hosted contexts handle too.
+    ///
+    /// # Errors
+    /// `NotFound` when the service hosts no such context.
+    pub fn context(&self, name: &str) -> Result<&ContextRuntime> {
+        let hosted = self.0.hosted.iter().find(|hosted| hosted.name() == name);
+        hosted
+            .map(|hosted| &*hosted.runtime)
+            .ok_or_else(|| Error::not_found(format!("this service hosts no context `{name}`")))
+    }
+
+    /// The share of the database of a hosted context, for operators' tools: depth of the outbox,
+    /// dead letters to show, replay or discard.
+    ///
+    /// # Errors
+    /// `NotFound` when the service hosts no such context.
+    pub fn store(&self, context: &str) -> Result<Arc<dyn Store>> {
+        self.context(context).map(|runtime| Arc::clone(runtime.store()))
+    }
+
+    /// The transport's publisher, to bring in messages from outside without an outbox.
+    #[must_use]
+    pub fn publisher(&self) -> Arc<dyn Publisher> {
+        self.0.transport.publisher()
+    }
+
+    /// Whether the transport reaches contexts of other processes.
+    #[must_use]
+    pub fn reaches_other_processes(&self) -> bool {
+        self.0.transport.capabilities().remote
+    }
+
+    /// Totals over all hosted contexts.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    pub async fn totals(&self) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for hosted in &self.0.hosted {
+            let outbox = hosted.store().outbox_depth().await?;
+            let (parked, dead) =
+                (hosted.store().parked_count().await?, hosted.store().dead_letter_count().await?);
+            let received = hosted.store().received_count().await?;
+            totals.published += outbox.confirmed;
+            totals.waiting += outbox.records;
+            totals.parked += parked;
+            totals.dead_letters += dead;
+            totals.handled += received.saturating_sub(parked + dead);
+            totals.no_subscriber += hosted.relayed.snapshot().no_subscriber;
+            totals.duplicates_absorbed += hosted.consumed.snapshot().duplicates_absorbed;
+        }
+        Ok(totals)
+    }
+
+    /// Completes when no message waits in an outbox or in parking: everything that was set off has
+    /// come to its end. For tests and one-shot programs on the in-process transport; messages
+    /// inside a broker are not seen, and a message without a route never comes to rest.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like; `Cancelled` when the service ends before.
+    pub async fn wait_until_idle(&self) -> Result<()> {
+        let mut before = None;
+        loop {
+            self.check_open()?;
+            let now = self.totals().await?;
+            let quiet = now.waiting == 0 && now.parked == 0;
+            // Contexts are looked at one after the other; only two equal looks rule out that a
+            // message moved from one not yet seen to one seen already.
+            if quiet && before == Some(now) {
+                return Ok(());
+            }
+            before = Some(now);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Completes when the process is asked to end by SIGTERM or Ctrl-C, or when a part of the
+    /// service has failed for good; [`RunningService::shutdown`] then returns that failure.
+    pub async fn wait_for_shutdown(&self) {
+        tokio::select! {
+            () = signals::shutdown_requested() => tracing::info!("asked to shut down"),
+            () = self.0.failure.happened() => {}
+        }
+    }
+
+    /// Ends the service in order: takes no new commands and messages, finishes what runs, gives
+    /// back the rest, and closes store and transport. Again, it does nothing.
+    ///
+    /// # Errors
+    /// `TimedOut` when the work did not end within the drain time: it was then cut off, which
+    /// loses nothing; the failure that a part of the service ended with.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.0.closing.store(true, Ordering::SeqCst);
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(tasks) = tasks else { return Ok(()) };
+        let drained = tasks.drain(Instant::now() + self.0.drain).await;
+        self.0.transport.close().await;
+        self.0.database.close().await;
+        self.0.failure.take().map_or(drained, Err)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.0.closing.load(Ordering::SeqCst) {
+            return Err(Error::cancelled("the service is shutting down and takes nothing new"));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// A message that nobody takes goes to the first context, whose answer then says so.
+    fn runtime_of(&self, message: TypeId) -> &ContextRuntime {
+        let at = self.routes.get(&message).copied().unwrap_or_default();
+        &self.hosted[at].runtime
+    }
+}
+
+fn routes(hosted: &[Hosted]) -> HashMap<TypeId, usize> {
+    let mut routes = HashMap::new();
+    for (at, hosted) in hosted.iter().enumerate() {
+        let commands = hosted.runtime.command_types();
+        for (message, _) in commands.chain(hosted.runtime.query_types()) {
+            routes.entry(message).or_insert(at);
+        }
+    }
+    routes
+}
+
+impl fmt::Debug for RunningService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contexts: Vec<_> = self.0.hosted.iter().map(Hosted::name).collect();
+        f.debug_struct("RunningService").field("contexts", &contexts).finish_non_exhaustive()
+    }
+}

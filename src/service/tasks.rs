@@ -1,0 +1,134 @@
+//! The background work of a service, and how it ends: relays first, then consumers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mamey_core::{Error, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// The background work of a service. Dropped, it is cut off.
+#[derive(Default)]
+pub(super) struct Tasks {
+    relays: Group,
+    consumers: Group,
+    housekeeping: JoinSet<()>,
+    pub(super) failure: Failure,
+}
+
+#[derive(Default)]
+struct Group {
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+/// The first failure of a background task, which ends the whole service.
+#[derive(Clone, Default)]
+pub(super) struct Failure {
+    happened: CancellationToken,
+    error: Arc<Mutex<Option<Error>>>,
+}
+
+impl Tasks {
+    /// Runs one consumer until it is told to stop.
+    pub(super) fn consume<F>(&mut self, name: String, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.consumers.spawn(name, run, &self.failure);
+    }
+
+    /// Runs one relay until it is told to stop.
+    pub(super) fn relay<F>(&mut self, name: String, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.relays.spawn(name, run, &self.failure);
+    }
+
+    /// Runs work that may be cut off at any moment.
+    pub(super) fn keep_house(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.housekeeping.spawn(work);
+    }
+
+    /// Stops everything by `deadline`. Consumers go on while relays finish: on the in-process
+    /// transport a publish is confirmed by consumers only.
+    pub(super) async fn drain(mut self, deadline: Instant) -> Result<()> {
+        let halfway = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        let relayed = self.relays.finish(halfway).await;
+        let consumed = self.consumers.finish(deadline).await;
+        self.housekeeping.shutdown().await;
+        if relayed && consumed {
+            return Ok(());
+        }
+        Err(Error::timed_out(
+            "some work did not end within the drain time (MAMEY_DRAIN_MS) and was cut off; \
+             it is done again after the next start",
+        ))
+    }
+}
+
+impl Group {
+    fn spawn<F>(
+        &mut self,
+        name: String,
+        run: impl FnOnce(CancellationToken) -> F,
+        failure: &Failure,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (work, failure) = (run(self.stop.clone()), failure.clone());
+        self.running.spawn(async move {
+            // In a task of its own, so that a panic is seen here and not swallowed.
+            let outcome = match AbortOnDrop(tokio::spawn(work)).join().await {
+                Ok(outcome) => outcome,
+                Err(panic) => Err(Error::other(panic)),
+            };
+            if let Err(error) = outcome {
+                failure.set(error.context(name));
+            }
+        });
+    }
+
+    /// Asks all to stop and waits for it; false when some had to be cut off.
+    async fn finish(&mut self, deadline: Instant) -> bool {
+        self.stop.cancel();
+        let all = async { while self.running.join_next().await.is_some() {} };
+        let in_time = timeout_at(deadline, all).await.is_ok();
+        self.running.shutdown().await;
+        in_time
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> std::result::Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Failure {
+    /// Completes when a task has failed.
+    pub(super) async fn happened(&self) {
+        self.happened.cancelled().await;
+    }
+
+    /// Takes out the first failure.
+    pub(super) fn take(&self) -> Option<Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set(&self, error: Error) {
+        tracing::error!(%error, "a part of the service failed for good");
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+        self.happened.cancel();
+    }
+}
