@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,9 +18,8 @@ use tokio::time::sleep;
 /// is unconstrained, so that a handler that uses up the task's budget cannot starve it.
 pub(crate) async fn within<T>(
     limit: Duration,
-    handler: impl Future<Output = Result<T>>,
+    mut handler: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
-    let mut handler = pin!(handler);
     let mut timer = pin!(None);
     poll_fn(|cx| {
         if let Poll::Ready(result) = handler.as_mut().poll(cx) {

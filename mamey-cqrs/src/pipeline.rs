@@ -11,13 +11,13 @@
 //! handler that timed out has not succeeded, and a commit in progress is never cut short. A unit
 //! without content is not committed. Queries have no unit: they are validated and answered.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::context::{Cause, Scope};
 use mamey_core::message::Message;
-use mamey_core::store::CommitOutcome;
+use mamey_core::store::{CommitOutcome, UnitOfWork};
 use mamey_core::{Context, Error, ErrorKind, Query, ReadContext, Result, Retry};
 use tracing::Instrument;
 
@@ -45,11 +45,12 @@ pub(crate) struct Pipeline {
 pub(crate) type Done<R> = (R, Option<CommitOutcome>);
 
 impl Pipeline {
-    /// Steps 1 and 2 around the rest, which is `core`.
+    /// Steps 1 and 2 around the rest, which is `core`: pinned, because each async function that
+    /// took it by value would double the size of the whole call.
     pub(crate) async fn call<T: Send>(
         &self,
         invocation: Invocation<'_>,
-        core: impl Future<Output = Result<T>> + Send,
+        core: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
         let span = telemetry::span(&invocation);
         let layered = self.through_layers(&invocation, core);
@@ -66,7 +67,7 @@ impl Pipeline {
     async fn through_layers<T: Send>(
         &self,
         invocation: &Invocation<'_>,
-        core: impl Future<Output = Result<T>> + Send,
+        core: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
         if self.layers.is_empty() {
             return core.await;
@@ -115,13 +116,13 @@ impl Pipeline {
         message: W::Message,
         cx: &Context,
     ) -> Result<Done<W::Reply>> {
-        let reply = within(self.timeout, work.handle(message, cx)).await?;
-        let mut unit = std::mem::take(&mut *cx.unit());
-        work.seal(&reply, &mut unit)?;
-        if unit.is_empty() {
-            return Ok((reply, None));
-        }
-        let outcome = self.scope.store.commit(unit).await?;
+        let handler = pin!(work.handle(message, cx));
+        let reply = within(self.timeout, handler).await?;
+        let committing = match sealed(work, &reply, cx)? {
+            Some(unit) => self.scope.store.commit(unit),
+            None => return Ok((reply, None)),
+        };
+        let outcome = committing.await?;
         Ok((reply, Some(outcome)))
     }
 
@@ -134,8 +135,16 @@ impl Pipeline {
     ) -> Result<Q::Reply> {
         Message::validate(&query)?;
         let cx = ReadContext::new(Arc::clone(&self.scope), cause.clone());
-        within(self.timeout, handler.handle(query, &cx)).await
+        let handler = pin!(handler.handle(query, &cx));
+        within(self.timeout, handler).await
     }
+}
+
+/// Takes the unit out of its context, complete; `None` when there is nothing to commit.
+fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
+    let mut unit = cx.unit();
+    work.seal(reply, &mut unit)?;
+    Ok((!unit.is_empty()).then(|| std::mem::take(&mut *unit)))
 }
 
 fn is_conflict(error: &Error) -> bool {

@@ -1,5 +1,7 @@
 //! What a command and a message each bring to the pipeline, and what they take from it.
 
+use std::pin::pin;
+
 use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
 use mamey_core::message::{CONTENT_TYPE_JSON, Metadata};
@@ -51,7 +53,7 @@ pub(crate) async fn command<C: Command>(
         idempotency.identify(C::NAME, &pipeline.scope.name, &mut cause);
     }
     let invocation = invocation::<C>(pipeline, InvocationKind::Command, &cause);
-    let core = async {
+    let core = pin!(async {
         command.validate()?;
         let work = CommandWork {
             handler,
@@ -63,7 +65,7 @@ pub(crate) async fn command<C: Command>(
             None => pipeline.run(work, &cause).await.map(|(reply, _)| reply),
             Some(idempotency) => once(pipeline, idempotency, work, &cause).await,
         }
-    };
+    });
     pipeline.call(invocation, core).await
 }
 
@@ -136,7 +138,7 @@ pub(crate) async fn query<Q: Query>(
     cause: Cause,
 ) -> Result<Q::Reply> {
     let invocation = invocation::<Q>(pipeline, InvocationKind::Query, &cause);
-    let core = pipeline.answer(handler, query, &cause);
+    let core = pin!(pipeline.answer(handler, query, &cause));
     pipeline.call(invocation, core).await
 }
 
@@ -150,7 +152,7 @@ pub(crate) async fn message<M: Message + DeserializeOwned>(
     let mut invocation = invocation::<M>(pipeline, InvocationKind::Message, &cause);
     invocation.metadata = Some(metadata);
     invocation.attempt = incoming.attempt;
-    let core = async {
+    let core = pin!(async {
         let message = decode::<M>(incoming)?;
         message.validate()?;
         let decoded = Some(message);
@@ -162,7 +164,7 @@ pub(crate) async fn message<M: Message + DeserializeOwned>(
         let (_, outcome) = pipeline.run(work, &cause).await?;
         // A message's unit holds its receipt, so it is never without content.
         Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken(0))))
-    };
+    });
     pipeline.call(invocation, core).await
 }
 

@@ -45,7 +45,7 @@ pub struct Scenario {
 /// One thing that happened before. It is made up at once and happens when the scenario begins.
 enum Past {
     Committed(Box<UnitOfWork>),
-    Handled(Envelope),
+    Handled(Box<Envelope>),
 }
 
 impl Scenario {
@@ -88,7 +88,7 @@ impl Scenario {
     #[track_caller]
     pub fn given_handled<M: Message + Serialize>(mut self, message: &M) -> Self {
         let envelope = self.envelope(message);
-        self.past.push(Past::Handled(envelope));
+        self.past.push(Past::Handled(Box::new(envelope)));
         self
     }
 

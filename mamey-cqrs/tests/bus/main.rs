@@ -1,5 +1,7 @@
 //! Dispatch, the pipeline's order and its guards, with handlers that need no store.
 
+#![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
+
 mod dispatch;
 mod failures;
 mod layers;

@@ -63,7 +63,7 @@ impl OutboxStore for NoStore {
     }
 
     async fn outbox_changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
