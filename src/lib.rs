@@ -25,16 +25,15 @@ mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-
+pub use mamey_core::clock::Timestamp;
+pub use mamey_core::criteria::{Criteria, IndexValue, Page};
+pub use mamey_core::id::MessageId;
+pub use mamey_core::private::uuid::Uuid;
 pub use mamey_core::{
     Aggregate, Backoff, Command, Context, Error, ErrorKind, Event, Message, Query, ReadContext,
     Rejection, Repository, Result, ResultExt, Retry, RetryPolicy, Versioned, capabilities, clock,
     context, criteria, domain, id, inbound, message, redact_url, store, transport,
 };
-pub use mamey_core::clock::Timestamp;
-pub use mamey_core::criteria::{Criteria, IndexValue, Page};
-pub use mamey_core::id::MessageId;
-pub use mamey_core::private::uuid::Uuid;
 pub use mamey_cqrs::{BoundedContext, CommandHandler, MessageHandler, QueryHandler};
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mamey_core::context::Scope;
@@ -245,6 +246,7 @@ impl BoundedContext {
             pipeline,
             registry: self.registry,
             retry: self.retry,
+            closed: AtomicBool::new(false),
         }))
     }
 

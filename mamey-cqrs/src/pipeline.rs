@@ -4,7 +4,7 @@
 //! 2. the user's layers, in the order of their registration
 //! 3. for messages, decoding; then validation
 //! 4. for commands with an idempotency key, the look at the remembered reply
-//! 5. retry on conflict, each run with a fresh context, around
+//! 5. retry on conflict (and once on a taken id or unique value), each run with a fresh context, around
 //! 6. the unit of work: the handler within its timeout, then the commit
 //!
 //! The timeout is over when the unit reaches the committer: from there the outcome is awaited, so a
@@ -90,14 +90,15 @@ impl Pipeline {
     /// Step 5: runs the handler and commits, again after a conflict.
     pub(crate) async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
         let mut cause = cause.clone();
-        let mut conflicts = 0;
+        let (mut conflicts, mut met_taken) = (0, false);
         loop {
             let last = conflicts == self.conflict_retries;
             let message = work.message(last)?;
             let cx = Context::new(Arc::clone(&self.scope), cause.clone());
             match self.unit(&work, message, &cx).await {
-                Err(error) if !last && is_conflict(&error) => {
+                Err(error) if !last && lost_race(&error, met_taken) => {
                     conflicts += 1;
+                    met_taken |= error.kind() == ErrorKind::AlreadyExists;
                     // Every run of one call has the same message id and trace.
                     cause.message_id = Some(cx.message_id());
                     cause.trace = Some(cx.trace_context().clone());
@@ -147,8 +148,14 @@ fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<Un
     Ok((!unit.is_empty()).then(|| std::mem::take(&mut *unit)))
 }
 
-fn is_conflict(error: &Error) -> bool {
-    error.kind() == ErrorKind::Conflict && error.retry() == Retry::Immediately
+/// Whether another run may see what this one could not: a version that moved, or, once, an id or a
+/// unique value that a rival took between this handler's look and its commit.
+fn lost_race(error: &Error, met_taken: bool) -> bool {
+    match error.kind() {
+        ErrorKind::Conflict => error.retry() == Retry::Immediately,
+        ErrorKind::AlreadyExists => !met_taken,
+        _ => false,
+    }
 }
 
 /// Rivals for one document that all run again at once would only meet again: from the second

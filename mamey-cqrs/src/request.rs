@@ -90,7 +90,8 @@ impl<'r, C: Command> IntoFuture for CommandRequest<'r, C> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { runtime, sent } = self;
-        if let Some(Err(error)) = sent.idempotency.as_ref().map(Idempotency::check) {
+        let key = || sent.idempotency.as_ref().map_or(Ok(()), Idempotency::check);
+        if let Err(error) = runtime.check_open().and_then(|()| key()) {
             return Box::pin(ready(Err(error)));
         }
         match runtime.registry.command::<C>() {
@@ -143,6 +144,9 @@ impl<'r, Q: Query> IntoFuture for QueryRequest<'r, Q> {
             query,
             cause,
         } = self;
+        if let Err(error) = runtime.check_open() {
+            return Box::pin(ready(Err(error)));
+        }
         match runtime.registry.query::<Q>() {
             Some(runner) => runner.run(&runtime.pipeline, query, cause),
             None => Box::pin(ready(Err(unknown(

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mamey_core::clock::{Clock, SystemClock};
@@ -10,7 +11,7 @@ use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::{Catalog, ContextName, Direction};
 use mamey_core::store::{CommitOutcome, Store};
-use mamey_core::{Command, Query, Result, RetryPolicy};
+use mamey_core::{Command, Error, Query, Result, RetryPolicy};
 
 use crate::layer::InvocationKind;
 use crate::pipeline::Pipeline;
@@ -45,6 +46,7 @@ pub struct ContextRuntime {
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
     pub(crate) retry: RetryPolicy,
+    pub(crate) closed: AtomicBool,
 }
 
 impl ContextRuntime {
@@ -67,6 +69,22 @@ impl ContextRuntime {
     /// The answer is the handler's reply, or `NotFound` when nobody answers the query here.
     pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
         QueryRequest::new(self, query)
+    }
+
+    /// Takes no new commands and queries from now on: the answer to them is `Cancelled`. Those
+    /// that run go on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if !self.closed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let name = self.name();
+        Err(Error::cancelled(format!(
+            "context `{name}` is shutting down and takes nothing new"
+        )))
     }
 
     /// The commands it handles, by type and name.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mamey_cqrs::ContextRuntime;
 use mamey_core::store::Store;
+use mamey_cqrs::ContextRuntime;
 use mamey_messaging::{ConsumerStats, RelayStats};
 
 /// One context of a running service.

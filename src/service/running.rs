@@ -3,7 +3,6 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +34,6 @@ struct Inner {
     transport: Arc<dyn Transport>,
     tasks: Mutex<Option<Tasks>>,
     failure: Failure,
-    closing: AtomicBool,
     drain: Duration,
 }
 
@@ -67,9 +65,17 @@ impl RunningService {
         drain: Duration,
     ) -> Self {
         let failure = tasks.failure.clone();
-        let (tasks, closing) = (Mutex::new(Some(tasks)), AtomicBool::new(false));
+        let tasks = Mutex::new(Some(tasks));
         let routes = routes(&hosted);
-        Self(Arc::new(Inner { hosted, routes, database, transport, tasks, failure, closing, drain }))
+        Self(Arc::new(Inner {
+            hosted,
+            routes,
+            database,
+            transport,
+            tasks,
+            failure,
+            drain,
+        }))
     }
 
     /// Sends a command to the hosted context that handles it; await it, or first add what belongs
@@ -105,7 +111,8 @@ impl RunningService {
     /// # Errors
     /// `NotFound` when the service hosts no such context.
     pub fn store(&self, context: &str) -> Result<Arc<dyn Store>> {
-        self.context(context).map(|runtime| Arc::clone(runtime.store()))
+        self.context(context)
+            .map(|runtime| Arc::clone(runtime.store()))
     }
 
     /// The transport's publisher, to bring in messages from outside without an outbox.
@@ -128,8 +135,10 @@ impl RunningService {
         let mut totals = Totals::default();
         for hosted in &self.0.hosted {
             let outbox = hosted.store().outbox_depth().await?;
-            let (parked, dead) =
-                (hosted.store().parked_count().await?, hosted.store().dead_letter_count().await?);
+            let (parked, dead) = (
+                hosted.store().parked_count().await?,
+                hosted.store().dead_letter_count().await?,
+            );
             let received = hosted.store().received_count().await?;
             totals.published += outbox.confirmed;
             totals.waiting += outbox.records;
@@ -151,7 +160,11 @@ impl RunningService {
     pub async fn wait_until_idle(&self) -> Result<()> {
         let mut before = None;
         loop {
-            self.check_open()?;
+            if self.is_closed() {
+                return Err(Error::cancelled(
+                    "the service has ended before it came to rest",
+                ));
+            }
             let now = self.totals().await?;
             let quiet = now.waiting == 0 && now.parked == 0;
             // Contexts are looked at one after the other; only two equal looks rule out that a
@@ -180,8 +193,16 @@ impl RunningService {
     /// `TimedOut` when the work did not end within the drain time: it was then cut off, which
     /// loses nothing; the failure that a part of the service ended with.
     pub async fn shutdown(&self) -> Result<()> {
-        self.0.closing.store(true, Ordering::SeqCst);
-        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0
+            .hosted
+            .iter()
+            .for_each(|hosted| hosted.runtime.close());
+        let tasks = self
+            .0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(tasks) = tasks else { return Ok(()) };
         let drained = tasks.drain(Instant::now() + self.0.drain).await;
         self.0.transport.close().await;
@@ -189,11 +210,12 @@ impl RunningService {
         self.0.failure.take().map_or(drained, Err)
     }
 
-    fn check_open(&self) -> Result<()> {
-        if self.0.closing.load(Ordering::SeqCst) {
-            return Err(Error::cancelled("the service is shutting down and takes nothing new"));
-        }
-        Ok(())
+    fn is_closed(&self) -> bool {
+        self.0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 }
 
@@ -219,6 +241,8 @@ fn routes(hosted: &[Hosted]) -> HashMap<TypeId, usize> {
 impl fmt::Debug for RunningService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let contexts: Vec<_> = self.0.hosted.iter().map(Hosted::name).collect();
-        f.debug_struct("RunningService").field("contexts", &contexts).finish_non_exhaustive()
+        f.debug_struct("RunningService")
+            .field("contexts", &contexts)
+            .finish_non_exhaustive()
     }
 }
