@@ -40,6 +40,7 @@ pub trait InboxStore: Send + Sync {
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>>;
 
     /// Forgets what was received or replied before `before`, and says how many entries that were.
+    /// A message that is parked or a dead letter stays known however old it is.
     ///
     /// # Errors
     /// `Unavailable` and the like.

@@ -172,7 +172,8 @@ pub struct DeadLetter {
 /// Dead letters, for people and their tools.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync {
-    /// Dead letters after the one with the id `after`, in the order in which they were given up.
+    /// Dead letters after the one with the id `after`, in the order in which they were given up;
+    /// from the first when `after` is gone, so that a loop may replay or discard as it reads.
     ///
     /// # Errors
     /// `Unavailable` and the like.
