@@ -1,3 +1,5 @@
+//! The front door of Mamey: everything that a service needs, in one crate.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # Where things are
