@@ -182,6 +182,8 @@ pub async fn dead_letters_are_listed_in_order(harness: Harness) {
     assert!(store.discard_dead_letter(last).await.unwrap());
     assert!(!store.discard_dead_letter(last).await.unwrap());
     assert_eq!(store.dead_letter(last).await.unwrap(), None);
+    let anew = store.dead_letters(Some(last), 10).await.unwrap();
+    assert_eq!(anew.len(), 2, "a cursor that is gone starts from the first");
     assert_eq!(store.dead_letter_count().await.unwrap(), 2);
 }
 
