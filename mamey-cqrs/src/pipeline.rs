@@ -4,7 +4,8 @@
 //! 2. the user's layers, in the order of their registration
 //! 3. for messages, decoding; then validation
 //! 4. for commands with an idempotency key, the look at the remembered reply
-//! 5. retry on conflict (and once on a taken id or unique value), each run with a fresh context, around
+//! 5. retry on conflict (and once on a taken id or unique value), each run with a fresh context,
+//!    around
 //! 6. the unit of work: the handler within its timeout, then the commit
 //!
 //! The timeout is over when the unit reaches the committer: from there the outcome is awaited, so a

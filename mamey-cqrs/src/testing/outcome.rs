@@ -213,8 +213,12 @@ impl<R> Outcome<R> {
         expected: &dyn fmt::Display,
         actual: &dyn fmt::Display,
     ) -> ! {
-        let (when, summary) = (&self.when, self.summary());
-        panic!("{at}: {when}\n  expected: {expected}\n  actual:   {actual}\n  outcome:  {summary}")
+        let (when, summary, actual) = (&self.when, self.summary(), actual.to_string());
+        let outcome = match actual == summary {
+            true => String::new(),
+            false => format!("\n  outcome:  {summary}"),
+        };
+        panic!("{at}: {when}\n  expected: {expected}\n  actual:   {actual}{outcome}")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use mamey_core::message::TraceContext;
 use mamey_core::{Command, Context, ErrorKind, Message, Query, ReadContext, Result};
 use mamey_cqrs::{BoundedContext, CommandHandler, QueryHandler};
@@ -164,4 +165,22 @@ fn requests_can_be_sent_from_any_task() {
     let runtime = open(BoundedContext::new("hall").command(greet).query(how_many));
     send(IntoFuture::into_future(runtime.send(Greet("hello"))));
     send(IntoFuture::into_future(runtime.query(HowMany)));
+}
+
+#[tokio::test]
+async fn a_closed_context_finishes_what_runs_and_takes_nothing_new() {
+    let runtime = open(BoundedContext::new("hall").command(greet).query(how_many));
+    let mut running = IntoFuture::into_future(runtime.send(Greet("hello")));
+    assert!(
+        (&mut running).now_or_never().is_none(),
+        "it waits at its first await"
+    );
+    runtime.close();
+    assert_eq!(running.await.unwrap(), "hello from hall");
+    let error = runtime.send(Greet("hello")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(
+        runtime.query(HowMany).await.unwrap_err().kind(),
+        ErrorKind::Cancelled
+    );
 }

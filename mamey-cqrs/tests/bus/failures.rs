@@ -193,3 +193,34 @@ async fn runs_after_conflicts_are_bounded() {
         assert_eq!(runs.load(Ordering::SeqCst), retries + 1);
     }
 }
+
+#[derive(Clone)]
+struct Register;
+
+impl Message for Register {
+    const NAME: &'static str = "register";
+}
+
+impl Command for Register {
+    type Reply = ();
+}
+
+/// Finds its name taken, each time.
+struct Registering(Arc<AtomicU32>);
+
+impl CommandHandler<Register> for Registering {
+    async fn handle(&self, _: Register, _: &Context) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(Error::already_exists("the name is taken"))
+    }
+}
+
+#[tokio::test]
+async fn a_taken_name_is_looked_at_once_more_and_then_reported() {
+    let runs = Arc::default();
+    let handler = Registering(Arc::clone(&runs));
+    let runtime = open(BoundedContext::new("site").command(handler));
+    let error = runtime.send(Register).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+}
