@@ -3,13 +3,18 @@
 set -euo pipefail
 
 # Which servers the suite talks to, by their names in `./dev servers`.
-needed=()
+needed=(postgres rabbitmq redis mongodb)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 started=()
 
-stop_started() {
+# Each test that skips itself adds a line.
+MAMEY_SKIPPED_TESTS_FILE="$(realpath -m "${CARGO_TARGET_DIR:-target}/skipped-tests")"
+export MAMEY_SKIPPED_TESTS_FILE
+
+finish() {
+    infra/dev/skipped.sh "$MAMEY_SKIPPED_TESTS_FILE" || true
     if [ ${#started[@]} -gt 0 ]; then
         ./dev servers down "${started[@]}"
     fi
@@ -64,7 +69,8 @@ run_doctests() {
     cargo test --workspace --all-features --doc
 }
 
-trap stop_started EXIT
+rm -f "$MAMEY_SKIPPED_TESTS_FILE"
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

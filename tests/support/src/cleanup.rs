@@ -1,7 +1,6 @@
 //! Runs a test's cleaning up when its guard is dropped, in whatever state the test's runtime is.
 
 use std::future::Future;
-use std::io::{self, Write};
 use std::pin::Pin;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime;
 
 use crate::Result;
+use crate::report::report;
 
 /// How long cleaning up may take; what is left after it waits for the next run's sweep.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -57,11 +57,4 @@ fn run(job: Job) -> Result<(), String> {
         Ok(outcome) => outcome.map_err(|error| error.in_full()),
         Err(elapsed) => Err(elapsed.to_string()),
     }
-}
-
-/// One line to standard error itself: the test harness swallows what `eprintln!` writes in a test
-/// that passes.
-pub(crate) fn report(line: &str) {
-    // There is nowhere left to complain if this fails.
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

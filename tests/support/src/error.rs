@@ -46,12 +46,10 @@ pub enum Error {
         source: Source,
     },
     /// The node is not one that `./dev servers` runs here, so it cannot be paused.
-    #[error("{node} is no node of ./dev servers that runs, so it cannot be paused: {why}")]
+    #[error("{node} is no node that ./dev servers runs, so it cannot be paused")]
     NotOurs {
-        /// The node's name in `./dev servers status`.
+        /// The node's name, or its port.
         node: String,
-        /// What `./dev servers` said.
-        why: String,
     },
     /// A URL is not of the form `scheme://[user[:password]@]host[:port][/path][?query]`.
     #[error("not a URL of one server: {url}")]

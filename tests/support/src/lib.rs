@@ -25,13 +25,33 @@
 //! both. Every namespace is dropped with its guard, after a panic too; what a killed run left is
 //! dropped by the next run that asks for a namespace of the same server.
 
-mod cleanup;
 mod error;
-mod name;
 mod proxy;
-mod server;
+mod report;
 mod skip;
 mod url;
+
+#[cfg(any(
+    feature = "postgres",
+    feature = "rabbitmq",
+    feature = "redis",
+    feature = "mongodb"
+))]
+mod cleanup;
+#[cfg(any(
+    feature = "postgres",
+    feature = "rabbitmq",
+    feature = "redis",
+    feature = "mongodb"
+))]
+mod name;
+#[cfg(any(
+    feature = "postgres",
+    feature = "rabbitmq",
+    feature = "redis",
+    feature = "mongodb"
+))]
+mod server;
 
 #[cfg(feature = "rabbitmq")]
 mod http;

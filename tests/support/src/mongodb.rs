@@ -9,8 +9,9 @@ use mongodb::options::ClientOptions;
 use tokio::sync::OnceCell;
 
 use crate::Result;
-use crate::cleanup::{Cleanup, report};
+use crate::cleanup::Cleanup;
 use crate::name;
+use crate::report::report;
 use crate::server::{CONNECT_TIMEOUT, Server};
 use crate::url::Url;
 
@@ -90,7 +91,7 @@ async fn sweep_once(admin: &Client) {
             ));
         }
     };
-    SWEPT.get_or_init(|| sweep).await;
+    SWEPT.get_or_init(|| Box::pin(sweep)).await;
 }
 
 async fn sweep_with(admin: &Client) -> Result<Vec<String>> {
@@ -153,6 +154,7 @@ async fn connect(url: &Url) -> Result<Client> {
         ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) => MONGODB.unreachable(url, error),
         _ => MONGODB.refused("let us in", error),
     };
+    // Boxed: the driver is large, and this future becomes part of every test that asks.
     let connecting = async {
         let mut options = ClientOptions::parse(url.to_text()).await.map_err(refused)?;
         options.server_selection_timeout = Some(CONNECT_TIMEOUT);
@@ -164,5 +166,5 @@ async fn connect(url: &Url) -> Result<Client> {
             .map_err(refused)?;
         Ok(client)
     };
-    MONGODB.within_timeout(url, connecting).await
+    MONGODB.within_timeout(url, Box::pin(connecting)).await
 }

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::OnceCell;
 
 use crate::Result;
-use crate::cleanup::{Cleanup, report};
+use crate::cleanup::Cleanup;
 use crate::name;
+use crate::report::report;
 use crate::server::Server;
 use crate::url::Url;
 
@@ -175,7 +176,7 @@ async fn sweep_once(admin: &mut PgConnection) {
             ));
         }
     };
-    SWEPT.get_or_init(|| sweep).await;
+    SWEPT.get_or_init(|| Box::pin(sweep)).await;
 }
 
 async fn sweep_with(admin: &mut PgConnection) -> Result<Vec<String>> {
@@ -233,6 +234,7 @@ async fn connect(url: &Url) -> Result<PgConnection> {
         .map_err(|error: sqlx::Error| PRIMARY.refused("understand its URL", error))?;
     // A test that logs its statements means its own.
     let options = options.disable_statement_logging();
+    // Boxed: the driver is large, and this future becomes part of every test that asks.
     let connecting = async {
         PgConnection::connect_with(&options)
             .await
@@ -241,5 +243,5 @@ async fn connect(url: &Url) -> Result<PgConnection> {
                 error => PRIMARY.refused("let us in", error),
             })
     };
-    PRIMARY.within_timeout(url, connecting).await
+    PRIMARY.within_timeout(url, Box::pin(connecting)).await
 }

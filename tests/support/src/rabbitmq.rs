@@ -6,9 +6,10 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::Result;
-use crate::cleanup::{Cleanup, report};
+use crate::cleanup::Cleanup;
 use crate::http::{self, Response};
 use crate::name;
+use crate::report::report;
 use crate::server::Server;
 
 const BROKER: Server = Server {
@@ -123,7 +124,7 @@ async fn sweep_once() -> Result<()> {
             Ok(_) => Ok(()),
         }
     };
-    SWEPT.get_or_try_init(|| sweep).await.map(|_| ())
+    SWEPT.get_or_try_init(|| Box::pin(sweep)).await.map(|_| ())
 }
 
 /// The names of all virtual hosts.

@@ -7,8 +7,9 @@ use redis::{Client, FromRedisValue, RedisError};
 use tokio::sync::OnceCell;
 
 use crate::Result;
-use crate::cleanup::{Cleanup, report};
+use crate::cleanup::Cleanup;
 use crate::name;
+use crate::report::report;
 use crate::server::Server;
 use crate::url::Url;
 
@@ -102,7 +103,7 @@ async fn sweep_once(admin: &mut MultiplexedConnection) {
             ));
         }
     };
-    SWEPT.get_or_init(|| sweep).await;
+    SWEPT.get_or_init(|| Box::pin(sweep)).await;
 }
 
 async fn sweep_with(admin: &mut MultiplexedConnection) -> Result<Vec<String>> {
@@ -153,11 +154,12 @@ async fn connect(url: &Url) -> Result<MultiplexedConnection> {
         false => REDIS.refused("let us in", error),
     };
     let client = Client::open(url.to_text()).map_err(refused)?;
+    // Boxed: the driver is large, and this future becomes part of every test that asks.
     let connecting = async {
         client
             .get_multiplexed_async_connection()
             .await
             .map_err(refused)
     };
-    REDIS.within_timeout(url, connecting).await
+    REDIS.within_timeout(url, Box::pin(connecting)).await
 }

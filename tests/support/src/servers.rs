@@ -3,10 +3,17 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::cleanup::report;
+use crate::report::report;
+use crate::url::Url;
 use crate::{Error, Result};
 
-/// Pauses a node until the guard is dropped.
+const SCRIPT: &str = "./dev servers";
+
+/// What the script says of a node that it does not run.
+const NO_SUCH_NODE: &str = "there is no node";
+
+/// Pauses a node until the guard is dropped. It is named as in `./dev servers status`, or by a URL
+/// of it.
 ///
 /// All tests share the servers, so keep it short: others wait meanwhile. A
 /// [`FaultProxy`](crate::FaultProxy) in [`Mode::Silent`](crate::Mode::Silent) does the same to one
@@ -17,10 +24,13 @@ use crate::{Error, Result};
 /// [`Error::NotOurs`] where `./dev servers` does not run the node; [`require!`](crate::require)
 /// skips the test then.
 pub fn pause(node: &str) -> Result<Paused> {
-    act("pause", node)?;
-    Ok(Paused {
-        node: node.to_owned(),
-    })
+    // `./dev servers` knows its nodes by their ports too.
+    let node = match node.contains("://") {
+        true => Url::parse(node)?.port(),
+        false => node.to_owned(),
+    };
+    act("pause", &node)?;
+    Ok(Paused { node })
 }
 
 /// A paused node, which goes on when this is dropped.
@@ -38,20 +48,21 @@ impl Drop for Paused {
 }
 
 fn act(word: &str, node: &str) -> Result<()> {
-    let not_ours = |why: String| Error::NotOurs {
-        node: node.to_owned(),
-        why,
-    };
+    let action = format!("{word} {node}");
     let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dev"));
     let output = Command::new(script)
         .args(["servers", word, node])
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| not_ours(error.to_string()))?;
+        .map_err(|error| Error::refused(SCRIPT, &action, error))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(not_ours(
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if why.contains(NO_SUCH_NODE) {
+        return Err(Error::NotOurs {
+            node: node.to_owned(),
+        });
+    }
+    Err(Error::refused(SCRIPT, &action, why))
 }

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use crate::Error;
-use crate::cleanup::report;
+use crate::report::report;
 
 /// The file that gets a line for each skipped test; `./dev test` sets it and counts its lines.
 const SKIPPED_FILE_VARIABLE: &str = "MAMEY_SKIPPED_TESTS_FILE";

@@ -71,7 +71,15 @@ impl Url {
         format!("{}:{port}", self.host)
     }
 
-    #[cfg(any(feature = "rabbitmq", feature = "mongodb"))]
+    pub(crate) fn port(&self) -> String {
+        self.address()
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[cfg(feature = "mongodb")]
     pub(crate) fn path(&self) -> Option<&str> {
         self.path.as_deref().filter(|path| !path.is_empty())
     }
@@ -156,7 +164,9 @@ mod tests {
             ("redis://[::1]/0", "[::1]:6379"),
             ("redis://[::1]:7/0", "[::1]:7"),
         ] {
-            assert_eq!(Url::parse(url).unwrap().address(), address);
+            let url = Url::parse(url).unwrap();
+            assert_eq!(url.address(), address);
+            assert_eq!(url.port(), address.rsplit(':').next().unwrap());
         }
     }
 

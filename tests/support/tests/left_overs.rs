@@ -1,5 +1,7 @@
 //! A test that panics drops its namespaces, and one that is killed has them swept.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::env;
 use std::process::{self, Command};
 use std::sync::mpsc;
@@ -29,12 +31,19 @@ struct Everything {
 
 impl Everything {
     async fn make() -> Result<Self> {
+        let (database, schema, vhost, prefix, documents) = tokio::try_join!(
+            postgres::database(),
+            postgres::schema(),
+            rabbitmq::vhost(),
+            redis::prefix(),
+            mongodb::database(),
+        )?;
         let made = Self {
-            database: postgres::database().await?,
-            schema: postgres::schema().await?,
-            vhost: rabbitmq::vhost().await?,
-            prefix: redis::prefix().await?,
-            documents: mongodb::database().await?,
+            database,
+            schema,
+            vhost,
+            prefix,
+            documents,
         };
         // The other three are there from the beginning.
         set(&made.prefix.key("order")).await;

@@ -1,5 +1,7 @@
 //! MongoDB: databases come and go, transactions and change streams work for a user with a password.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::time::Duration;
 
 use futures_util::StreamExt;

@@ -1,5 +1,7 @@
 //! PostgreSQL: databases and schemas come and go, faults reach the client, the replica follows.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::time::Duration;
 
 use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
@@ -137,9 +139,9 @@ async fn the_replica_sees_a_write() {
 
 #[tokio::test]
 async fn a_cut_in_the_middle_of_a_reply_is_the_clients_error() {
-    let database = require!(postgres::database().await);
-    let proxy = FaultProxy::start(database.url()).await.unwrap();
-    let url = proxy.url_for(database.url()).unwrap();
+    let schema = require!(postgres::schema().await);
+    let proxy = FaultProxy::start(schema.url()).await.unwrap();
+    let url = proxy.url_for(schema.url()).unwrap();
     let mut session = connect(&url).await;
     assert_eq!(answer(&mut session).await.unwrap(), 42);
 
@@ -163,9 +165,9 @@ async fn a_cut_in_the_middle_of_a_reply_is_the_clients_error() {
 
 #[tokio::test]
 async fn after_a_silence_the_reply_arrives() {
-    let database = require!(postgres::database().await);
-    let proxy = FaultProxy::start(database.url()).await.unwrap();
-    let mut session = connect(&proxy.url_for(database.url()).unwrap()).await;
+    let schema = require!(postgres::schema().await);
+    let proxy = FaultProxy::start(schema.url()).await.unwrap();
+    let mut session = connect(&proxy.url_for(schema.url()).unwrap()).await;
     assert_eq!(answer(&mut session).await.unwrap(), 42);
 
     proxy.set(Mode::Silent).await.unwrap();
@@ -178,9 +180,9 @@ async fn after_a_silence_the_reply_arrives() {
 
 #[tokio::test]
 async fn a_refused_connection_is_the_clients_error_until_the_proxy_is_back() {
-    let database = require!(postgres::database().await);
-    let proxy = FaultProxy::start(database.url()).await.unwrap();
-    let url = proxy.url_for(database.url()).unwrap();
+    let schema = require!(postgres::schema().await);
+    let proxy = FaultProxy::start(schema.url()).await.unwrap();
+    let url = proxy.url_for(schema.url()).unwrap();
     proxy.set(Mode::Refuse).await.unwrap();
     assert!(matches!(
         PgConnection::connect(&url).await,
@@ -192,9 +194,9 @@ async fn a_refused_connection_is_the_clients_error_until_the_proxy_is_back() {
 
 #[tokio::test]
 async fn a_prepared_statement_is_one_round_trip() {
-    let database = require!(postgres::database().await);
-    let proxy = FaultProxy::start(database.url()).await.unwrap();
-    let mut session = connect(&proxy.url_for(database.url()).unwrap()).await;
+    let schema = require!(postgres::schema().await);
+    let proxy = FaultProxy::start(schema.url()).await.unwrap();
+    let mut session = connect(&proxy.url_for(schema.url()).unwrap()).await;
     answer(&mut session).await.unwrap();
 
     let before = proxy.counts();

@@ -1,5 +1,7 @@
 //! Every mode of the fault proxy, against a server that echoes.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! RabbitMQ: virtual hosts come and go, hold quorum queues, and faults reach the client.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::time::Duration;
 
 use lapin::options::{

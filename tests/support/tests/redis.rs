@@ -1,8 +1,10 @@
 //! Redis: prefixes come and go, the password is asked for, and writes go to a file.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::time::Duration;
 
-use mamey_test_support::{FaultProxy, Mode, redis as support, require, servers};
+use mamey_test_support::{Error, FaultProxy, Mode, redis as support, require, servers};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, cmd};
 use tokio::time::timeout;
@@ -141,11 +143,17 @@ async fn a_reset_is_the_clients_error() {
 async fn a_paused_server_answers_when_it_goes_on() {
     let prefix = require!(support::prefix().await);
     let mut session = connect(prefix.url()).await;
-    let paused = require!(servers::pause("redis"));
+    let paused = require!(servers::pause(prefix.url()));
     let key = prefix.key("order");
     let reply = get(&mut session, &key);
     tokio::pin!(reply);
     assert!(timeout(QUIET, &mut reply).await.is_err());
     drop(paused);
     assert_eq!(timeout(SOON, reply).await.unwrap(), None);
+}
+
+#[test]
+fn a_server_that_is_not_ours_is_not_paused() {
+    let error = servers::pause("redis://127.0.0.1:1/0").unwrap_err();
+    assert!(matches!(error, Error::NotOurs { .. }), "{error}");
 }

@@ -1,5 +1,7 @@
 //! A test without its server is skipped by name and counted, or fails where servers are required.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::env;
 use std::fs;
 use std::net::TcpListener;
