@@ -1,14 +1,18 @@
 //! SIGKILL at random moments: the totals are those of an undisturbed run.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::program::quickstart;
+use crate::program::{Quickstart, orders_file, quickstart};
 
 /// How many kills must hit a running process.
 const KILLS: u32 = 24;
 
 /// More tries than this without a hit would mean that the moments are badly chosen.
 const TRIES_MAX: u32 = 200;
+
+/// How many of the shipped orders are placed: enough for a run to last about a second.
+const ORDERS: usize = 300;
 
 /// How many kills one folder bears before it may finish: some folders see a single one, others a
 /// chain, also within the recovery from the kill before.
@@ -23,8 +27,15 @@ fn a_kill_at_any_moment_changes_no_total() {
     println!("MAMEY_TEST_SEED={seed} chooses the same moments");
     let mut random = fastrand::Rng::with_seed(seed);
 
+    let input = tempfile::tempdir().unwrap();
+    let orders = input.path().join("orders.jsonl");
+    let shipped = std::fs::read_to_string(orders_file()).unwrap();
+    let lines: Vec<&str> = shipped.lines().take(ORDERS).collect();
+    std::fs::write(&orders, lines.join("\n")).unwrap();
+    let on = |folder: &Path| quickstart(folder).orders(&orders);
+
     let started = Instant::now();
-    let undisturbed = quickstart(tempfile::tempdir().unwrap().path()).totals();
+    let undisturbed = on(tempfile::tempdir().unwrap().path()).totals();
     let whole_run = started.elapsed();
 
     let (mut kills, mut tries) = (0, 0);
@@ -32,9 +43,9 @@ fn a_kill_at_any_moment_changes_no_total() {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..KILLS_PER_FOLDER {
             tries += 1;
-            kills += u32::from(kill_after(folder.path(), whole_run.mul_f64(random.f64())));
+            kills += u32::from(kill_after(on(folder.path()), whole_run.mul_f64(random.f64())));
         }
-        let totals = quickstart(folder.path()).totals();
+        let totals = on(folder.path()).totals();
         assert_eq!(totals, undisturbed, "after {kills} kills, seed {seed}");
         assert!(
             tries < TRIES_MAX,
@@ -44,8 +55,8 @@ fn a_kill_at_any_moment_changes_no_total() {
 }
 
 /// Starts the quickstart and kills it after a while; false when it had already ended.
-fn kill_after(folder: &std::path::Path, moment: Duration) -> bool {
-    let mut process = quickstart(folder).spawn();
+fn kill_after(quickstart: Quickstart, moment: Duration) -> bool {
+    let mut process = quickstart.spawn();
     std::thread::sleep(moment);
     let running = process.try_wait().unwrap().is_none();
     // On Unix this is SIGKILL: no destructor and no signal handler runs.

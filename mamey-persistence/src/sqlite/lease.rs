@@ -45,6 +45,15 @@ const LEAVE: &str = "DELETE FROM mamey_members WHERE context = ? AND role = ? AN
 const RELEASE_ALL: &str =
     "UPDATE mamey_leases SET holder = NULL WHERE context = ? AND role = ? AND holder = ?";
 
+const FORGET_INSTANCES: &str =
+    "DELETE FROM mamey_members; UPDATE mamey_leases SET holder = NULL WHERE holder IS NOT NULL";
+
+/// Frees what the instances of earlier processes held: whoever has the file lock knows that they
+/// are gone, and need not wait until their leases expire. Epochs stay.
+pub(super) async fn forget_instances(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(FORGET_INSTANCES).execute(connection).await.map(drop)
+}
+
 #[async_trait]
 impl LeaseStore for SqliteStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {

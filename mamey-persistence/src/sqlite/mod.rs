@@ -144,6 +144,10 @@ impl SqliteDatabase {
         migrate::migrate(&mut first, &path, options.clock.now())
             .await
             .context(doing)?;
+        lease::forget_instances(&mut first)
+            .await
+            .map_err(|cause| store_error(&path, Arc::new(cause)))
+            .context(doing)?;
         Ok(Self {
             shared: Arc::new(Shared::start(path, options, (writing, first), file_lock)),
         })

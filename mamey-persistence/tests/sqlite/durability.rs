@@ -78,7 +78,8 @@ async fn assert_filled(store: &dyn Store) {
     assert_eq!(store.parked_count().await.unwrap(), 1);
     assert_eq!(store.dead_letter_count().await.unwrap(), 1);
     let leases = store.hold_leases(request()).await.unwrap().leases;
-    assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 1));
+    // Freed by the new process and taken again, so the epoch has moved on.
+    assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
     let read = OutboxRead {
         leases: &leases,
         after: 0,
@@ -114,6 +115,21 @@ async fn everything_is_there_without_a_close() {
     drop((store, database));
     let again = folder.open().await;
     assert_filled(&*notes(&again).await).await;
+}
+
+#[tokio::test]
+async fn a_new_process_takes_over_at_once() {
+    let folder = Folder::new();
+    let database = folder.open().await;
+    fill(&*notes(&database).await).await;
+    drop(database);
+    let again = folder.open().await;
+    let newcomer = LeaseRequest {
+        holder: InstanceId(Uuid::from_u128(2)),
+        ..request()
+    };
+    let holdings = notes(&again).await.hold_leases(newcomer).await.unwrap();
+    assert_eq!((holdings.leases.len(), holdings.surplus), (2, 0));
 }
 
 /// The files as they are in the moment after the answer are what a power failure would leave.
