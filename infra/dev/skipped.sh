@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says which tests of a run were skipped and why: skipped.sh FILE, which has a line for each.
+# Says which tests of a run were skipped and why: skipped.sh FILE, with a line NAME: REASON for each.
 set -euo pipefail
 
 file="$1"
@@ -7,8 +7,13 @@ if [ ! -s "$file" ]; then exit 0; fi
 
 count="$(wc -l <"$file")"
 if [ "$count" -eq 1 ]; then
-    echo "== 1 test was skipped:" >&2
+    echo "== 1 test was skipped" >&2
 else
-    echo "== $count tests were skipped:" >&2
+    echo "== $count tests were skipped" >&2
 fi
-sort "$file" | sed 's/^/   /' >&2
+
+# A missing server has many tests and one reason, which is said once, above their names.
+sed 's|^\([^ ]*\): \(.*\)$|\2\t\1|' "$file" | LC_ALL=C sort | awk -F '\t' '
+    $1 != reason { reason = $1; print "   " reason }
+    { print "      " $2 }
+' >&2

@@ -1,9 +1,10 @@
 //! Gives a test a prefix of its own for the keys it keeps in Redis.
 
 use std::fmt;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, FromRedisValue, RedisError};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError};
 use tokio::sync::OnceCell;
 
 use crate::Result;
@@ -23,6 +24,9 @@ const PREFIXES: &str = "mamey_test_prefixes";
 
 /// How many keys a scan looks at, and deletes at most, in one round trip.
 const SCAN_KEYS: u32 = 1000;
+
+/// How long one command may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A prefix of keys that one test owns; its keys are deleted with this.
 pub struct Prefix {
@@ -155,9 +159,13 @@ async fn connect(url: &Url) -> Result<MultiplexedConnection> {
     };
     let client = Client::open(url.to_text()).map_err(refused)?;
     // Boxed: the driver is large, and this future becomes part of every test that asks.
+    // The driver's own limits are short, and fail where a busy machine is only slow.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(Some(RESPONSE_TIMEOUT));
     let connecting = async {
         client
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(refused)
     };

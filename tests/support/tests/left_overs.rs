@@ -69,7 +69,14 @@ fn url(variable: &str) -> String {
 
 async fn redis_session() -> ::redis::aio::MultiplexedConnection {
     let client = ::redis::Client::open(url("MAMEY_TEST_REDIS_URL")).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    // The driver's own limits are short, and fail where a busy machine is only slow.
+    let config = ::redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(SOON))
+        .set_response_timeout(Some(SOON));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .unwrap()
 }
 
 async fn set(key: &str) {

@@ -6,17 +6,23 @@ use std::time::Duration;
 
 use mamey_test_support::{Error, FaultProxy, Mode, redis as support, require, servers};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, cmd};
+use redis::{AsyncConnectionConfig, Client, cmd};
 use tokio::time::timeout;
 
 const QUIET: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_secs(10);
 
+/// The driver's own limits are short, and fail where a busy machine is only slow.
+fn patient() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(SOON))
+        .set_response_timeout(Some(SOON))
+}
+
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = Client::open(url).unwrap();
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     client
-        .get_multiplexed_async_connection_with_config(&config)
+        .get_multiplexed_async_connection_with_config(&patient())
         .await
         .unwrap()
 }
@@ -85,7 +91,10 @@ async fn the_server_asks_for_its_password_and_keeps_an_append_only_file() {
     let (before, host) = prefix.url().rsplit_once('@').unwrap();
     assert!(before.len() > "redis://".len());
     let without = Client::open(format!("redis://{host}")).unwrap();
-    let mut session = without.get_multiplexed_async_connection().await.unwrap();
+    let mut session = without
+        .get_multiplexed_async_connection_with_config(&patient())
+        .await
+        .unwrap();
     let refused = cmd("GET")
         .arg("x")
         .query_async::<Option<String>>(&mut session)
