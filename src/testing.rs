@@ -21,7 +21,7 @@
 //! let bell = BoundedContext::new("bell").command(ring).publishes::<Rung>();
 //! let mut scenario = testing::scenario(bell).await;
 //! let outcome = scenario.when(Ring { times: 3 }).await;
-//! outcome.then_reply(3).then_publishes(&[Rung { times: 3 }]);
+//! outcome.then_reply(3).then_publishes(&[&Rung { times: 3 }]);
 //! # }
 //! ```
 
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use mamey_cqrs::BoundedContext;
 use mamey_persistence::MemoryDatabase;
 
-pub use mamey_cqrs::testing::{Outcome, Scenario, TestContext};
+pub use mamey_cqrs::testing::{ExpectedMessage, Outcome, START, Scenario, TestContext};
 
 /// A scenario over `context` on a new store in memory, with a clock that stands still.
 ///
