@@ -3,112 +3,64 @@
 use std::collections::HashMap;
 
 use mamey_core::message::Key;
-use mamey_core::store::Partition;
+use mamey_core::store::{Lease, OutboxRecord, Partition};
 use tokio::time::Instant;
 
 use super::window::LaneId;
 
-/// Keys that wait, without their messages: those stay in the outbox and are read again.
+/// Keys that wait, each with the one message that failed. Its successors stay in the outbox.
 #[derive(Debug, Default)]
-pub(super) struct Blocked {
-    waiting: HashMap<LaneId, Waiting>,
-    /// Keys whose wait is over and whose message is being tried again.
-    retrying: HashMap<LaneId, Failures>,
-}
+pub(super) struct Blocked(HashMap<LaneId, Failed>);
 
-#[derive(Clone, Copy, Debug)]
-struct Failures {
-    partition: Partition,
-    count: u32,
-}
-
+/// A message that could not be published.
 #[derive(Debug)]
-struct Waiting {
-    failures: Failures,
-    /// The message to try again; its successors lie behind it.
-    sequence: u64,
-    due: Instant,
+pub(super) struct Failed {
+    pub(super) lease: Lease,
+    pub(super) record: OutboxRecord,
+    /// Where its successors begin.
+    pub(super) cut_after: u64,
+    pub(super) failures: u32,
+    pub(super) due: Instant,
 }
 
 impl Blocked {
-    /// How often the key's next message has failed so far.
-    pub(super) fn failures(&self, lane: &LaneId) -> u32 {
-        self.retrying.get(lane).map_or(0, |failures| failures.count)
-    }
-
-    pub(super) fn block(
-        &mut self,
-        lane: LaneId,
-        partition: Partition,
-        sequence: u64,
-        due: Instant,
-    ) {
-        let count = self.failures(&lane).saturating_add(1);
-        self.retrying.remove(&lane);
-        let failures = Failures { partition, count };
-        let waiting = Waiting {
-            failures,
-            sequence,
-            due,
-        };
-        self.waiting.insert(lane, waiting);
+    pub(super) fn insert(&mut self, lane: LaneId, failed: Failed) {
+        self.0.insert(lane, failed);
     }
 
     pub(super) fn contains(&self, lane: &LaneId) -> bool {
-        self.waiting.contains_key(lane)
+        self.0.contains_key(lane)
     }
 
-    pub(super) fn is_retrying(&self, lane: &LaneId) -> bool {
-        self.retrying.contains_key(lane)
-    }
-
-    /// How many keys wait or are being tried again.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + self.retrying.len()
+        self.0.len()
     }
 
-    /// The keys that need not be read.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.waiting.keys().filter_map(LaneId::key)
+    /// The keys that need not be read from after `after` on: their turn comes again from there.
+    pub(super) fn skip(&mut self, after: u64) -> Vec<Key> {
+        for failed in self.0.values_mut() {
+            failed.cut_after = failed.cut_after.min(after);
+        }
+        self.0.keys().filter_map(LaneId::key).cloned().collect()
     }
 
     /// How many messages without a key wait: they are read again and again, and passed over.
     pub(super) fn alone(&self) -> usize {
-        self.waiting
-            .keys()
-            .filter(|lane| lane.key().is_none())
-            .count()
+        self.0.keys().filter(|lane| lane.key().is_none()).count()
     }
 
-    /// Ends the waits that are over, and says where the first of their messages lies.
-    pub(super) fn unblock_due(&mut self, now: Instant) -> Option<u64> {
-        let mut first = None::<u64>;
-        let due = |_: &LaneId, waiting: &mut Waiting| waiting.due <= now;
-        for (lane, waiting) in self.waiting.extract_if(due) {
-            first = Some(first.map_or(waiting.sequence, |first| first.min(waiting.sequence)));
-            self.retrying.insert(lane, waiting.failures);
-        }
-        first
+    /// Takes out the messages whose wait is over.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(LaneId, Failed)> {
+        self.0.extract_if(|_, failed| failed.due <= now).collect()
     }
 
     /// When the next wait is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.values().map(|waiting| waiting.due).min()
+        self.0.values().map(|failed| failed.due).min()
     }
 
-    /// The key's message got through.
-    pub(super) fn clear(&mut self, lane: &LaneId) {
-        self.retrying.remove(lane);
-    }
-
-    pub(super) fn forget_partition(&mut self, partition: Partition) {
-        self.waiting
-            .retain(|_, it| it.failures.partition != partition);
-        self.retrying.retain(|_, it| it.partition != partition);
-    }
-
-    /// Forgets keys whose message is gone, for instance because another instance published it.
-    pub(super) fn forget_idle(&mut self, is_known: impl Fn(&LaneId) -> bool) {
-        self.retrying.retain(|lane, _| is_known(lane));
+    pub(super) fn drop_partition(&mut self, partition: Partition) {
+        self.0
+            .retain(|_, failed| failed.lease.partition != partition);
     }
 }

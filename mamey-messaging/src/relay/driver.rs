@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::store::{Lease, OutboxRead, OutboxRecord, Partition, Store};
+use mamey_core::store::{OutboxRead, OutboxRecord, Partition, Store};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -50,7 +50,7 @@ pub(super) struct Driver {
 
 /// The outcome of a call.
 enum Done {
-    Published(LaneId, Lease, OutboxRecord, Result<Routed>),
+    Published(Start, Result<Routed>),
     Read(ReadPlan, Result<Vec<OutboxRecord>>),
     Confirmed(Result<u64>),
 }
@@ -140,7 +140,7 @@ impl Driver {
         let publisher = Arc::clone(&self.publisher);
         self.calls.spawn(async move {
             let published = guarded(publisher.publish(&start.record.envelope)).await;
-            Done::Published(start.lane, start.lease, start.record, published)
+            Done::Published(start, published)
         });
     }
 
@@ -172,7 +172,9 @@ impl Driver {
         if Instant::now() < self.confirm_not_before {
             return;
         }
-        let Some(records) = self.window.plan_confirm(CONFIRMED_PER_CALL_MAX) else {
+        let current = |partition| self.assignment.active(partition);
+        let planned = self.window.plan_confirm(CONFIRMED_PER_CALL_MAX, current);
+        let Some(records) = planned else {
             return;
         };
         let store = Arc::clone(&self.store);
@@ -186,8 +188,8 @@ impl Driver {
         for lease in changes.lost.iter().chain(&changes.draining) {
             self.window.drop_partition(lease.partition);
         }
-        if !changes.gained.is_empty() {
-            self.window.gained_partition();
+        for lease in &changes.gained {
+            self.window.gained_partition(lease.partition);
         }
         if changes != Default::default() {
             tracing::debug!(?changes, "the relay's partitions changed");
@@ -196,15 +198,16 @@ impl Driver {
 
     fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Published(lane, lease, record, Ok(routed))) => {
-                self.count_published(&record, routed);
-                self.window.published(lane, lease, record.sequence);
+            Ok(Done::Published(start, Ok(routed))) => {
+                self.count_published(&start.record, routed);
+                let sequence = start.record.sequence;
+                self.window.published(start.lane, start.lease, sequence);
             }
-            Ok(Done::Published(lane, lease, record, Err(error))) => {
-                self.report_failed_publish(&record, &error);
-                let due = self.due_after_failure(&lane, &error);
-                let still_held = self.assignment.active(lease.partition).is_some();
-                self.window.failed(lane, record.sequence, due, still_held);
+            Ok(Done::Published(start, Err(error))) => {
+                self.report_failed_publish(&start.record, &error);
+                let due = self.due_after_failure(&start.lane, &error);
+                let lease = self.assignment.active(start.lease.partition);
+                self.window.failed(start, due, lease);
             }
             Ok(Done::Read(plan, Ok(records))) => self.absorb(&plan, records),
             Ok(Done::Read(plan, Err(error))) => {
@@ -213,7 +216,7 @@ impl Driver {
             }
             Ok(Done::Confirmed(Ok(count))) => {
                 self.stats.0.confirmed.add(count);
-                self.window.confirmed();
+                self.window.confirmed(count);
             }
             Ok(Done::Confirmed(Err(error))) => {
                 self.window.confirm_failed();

@@ -6,6 +6,9 @@ mod options;
 mod position;
 mod window;
 
+#[cfg(test)]
+mod model;
+
 use std::sync::Arc;
 
 use mamey_core::Result;

@@ -21,8 +21,8 @@ pub struct RelayOptions {
     pub in_flight_max: usize,
     /// How many records may be in memory, whatever the backlog. Default: 1024.
     pub held_records_max: usize,
-    /// How many keys may wait for a message that cannot be published; beyond it nothing of other
-    /// keys is published until some get through. Default: 1024.
+    /// How many keys may wait for a message that cannot be published, each with that message in
+    /// memory; beyond it nothing more is read until some get through. Default: 1024.
     pub blocked_keys_max: usize,
     /// How often to look for records that no hint announced. Default: 1 s.
     pub poll_interval: Duration,

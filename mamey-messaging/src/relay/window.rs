@@ -8,11 +8,11 @@ use mamey_core::message::Key;
 use mamey_core::store::{Lease, OutboxRecord, Partition};
 use tokio::time::Instant;
 
-use super::blocked::Blocked;
+use super::blocked::{Blocked, Failed};
 use super::position::Position;
 
-/// How many records of one key are held: one hot key must not fill the window.
-const HELD_PER_KEY_MAX: usize = 64;
+/// Which part of the window one key may fill: a hot key must not keep out the others.
+const WINDOWS_PER_KEY: usize = 4;
 
 /// What is published one message at a time: a key, or a record without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +43,14 @@ pub(super) struct Window {
     deleting: BTreeMap<u64, Lease>,
     /// Deleted since the read that is under way began: it may still return them.
     deleted_while_reading: HashSet<u64>,
+    /// Gained since then: what it returns of them may have a gap, and is read again.
+    gained_while_reading: HashSet<Partition>,
+    /// Came to where they were cut since then: likewise.
+    drained_while_reading: HashSet<LaneId>,
     reading: bool,
     blocked: Blocked,
+    /// Lanes whose wait is over and whose message is being tried again.
+    retrying: usize,
     position: Position,
     /// Counts ticks, to tell which messages take long.
     ticks: u64,
@@ -57,6 +63,8 @@ struct Lane {
     in_flight: Option<u64>,
     /// The tick at which that began.
     begun: u64,
+    /// How often the first message has failed.
+    failures: u32,
     /// More records of this key follow after this one, but are not held.
     cut_after: Option<u64>,
 }
@@ -102,6 +110,15 @@ impl LaneId {
     }
 }
 
+impl Lane {
+    /// Where to read on when what waits is dropped from memory. Usually behind the message on its
+    /// way; an earlier one may wait when its partition went away and came back.
+    fn cut(&self) -> Option<u64> {
+        let first = *self.waiting.keys().next()?;
+        Some(first.saturating_sub(1))
+    }
+}
+
 impl Window {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
@@ -113,14 +130,17 @@ impl Window {
             published: BTreeMap::new(),
             deleting: BTreeMap::new(),
             deleted_while_reading: HashSet::new(),
+            gained_while_reading: HashSet::new(),
+            drained_while_reading: HashSet::new(),
             reading: false,
             blocked: Blocked::default(),
+            retrying: 0,
             position: Position::default(),
             ticks: 0,
         }
     }
 
-    /// How many records are in memory or about to be deleted.
+    /// How many records are in memory or about to be deleted, beside those that are blocked.
     pub(super) fn held(&self) -> usize {
         self.waiting + self.in_flight + self.published.len() + self.deleting.len()
     }
@@ -130,9 +150,9 @@ impl Window {
         self.in_flight == 0 && self.published.is_empty() && self.deleting.is_empty()
     }
 
-    /// Whether so many keys are blocked that no others are begun.
+    /// Whether so many keys are blocked that nothing more is read.
     pub(super) fn is_full_of_blocked(&self) -> bool {
-        self.blocked.len() >= self.limits.blocked_max
+        self.blocked.len() + self.retrying >= self.limits.blocked_max
     }
 
     /// Whether work of a partition is not finished.
@@ -148,35 +168,48 @@ impl Window {
 
     /// Begins nothing more of a partition: it was lost, or is about to be given back.
     pub(super) fn drop_partition(&mut self, partition: Partition) {
-        let mut dropped = 0;
-        self.lanes.retain(|_, lane| {
-            if lane.partition == partition {
-                dropped += lane.waiting.len();
-                lane.waiting.clear();
-                lane.cut_after = None;
-            }
-            lane.in_flight.is_some() || !lane.waiting.is_empty()
-        });
-        self.waiting -= dropped;
-        self.blocked.forget_partition(partition);
+        let of_partition = |lane: &Lane| lane.partition == partition;
+        for lane in self.lanes.values_mut().filter(|lane| of_partition(lane)) {
+            self.waiting -= lane.waiting.len();
+            lane.waiting.clear();
+            lane.cut_after = None;
+        }
+        let idle = |lane: &Lane| lane.in_flight.is_none() && lane.waiting.is_empty();
+        for (_, lane) in self.lanes.extract_if(|_, lane| idle(lane)) {
+            self.retrying -= usize::from(lane.failures > 0);
+        }
+        self.blocked.drop_partition(partition);
     }
 
     /// A partition was gained: its records may lie anywhere.
-    pub(super) fn gained_partition(&mut self) {
+    pub(super) fn gained_partition(&mut self, partition: Partition) {
         self.position.again_after(0);
+        if self.reading {
+            self.gained_while_reading.insert(partition);
+        }
     }
 
     /// Has everything read once more, for commits that became visible late.
     pub(super) fn sweep(&mut self) {
         self.position.sweep();
-        let lanes = &self.lanes;
-        self.blocked.forget_idle(|lane| lanes.contains_key(lane));
     }
 
     /// Has messages that failed tried again, when their time has come.
     pub(super) fn unblock_due(&mut self, now: Instant) {
-        if let Some(first) = self.blocked.unblock_due(now) {
-            self.position.again_from(first);
+        for (id, failed) in self.blocked.take_due(now) {
+            let sequence = failed.record.sequence;
+            let lane = Lane {
+                partition: failed.lease.partition,
+                waiting: BTreeMap::from([(sequence, (failed.lease, failed.record))]),
+                in_flight: None,
+                begun: 0,
+                failures: failed.failures,
+                cut_after: Some(failed.cut_after),
+            };
+            self.waiting += 1;
+            self.retrying += 1;
+            self.ready.push_back(id.clone());
+            self.lanes.insert(id, lane);
         }
     }
 
@@ -193,18 +226,22 @@ impl Window {
     /// What to read next. `None` while a read is under way, or when there is too little room for
     /// one: reading again what is held already should stay the smaller part.
     pub(super) fn plan_read(&mut self) -> Option<ReadPlan> {
-        if self.reading || !self.has_room() {
+        if self.reading || self.is_full_of_blocked() || !self.has_room() {
             return None;
         }
         self.reading = true;
-        let cut = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.cut_after.is_some());
-        let cut = cut.filter_map(|(id, _)| id.key());
+        let after = self.position.begin();
+        let mut skip = self.blocked.skip(after);
+        for (id, lane) in &mut self.lanes {
+            if let (Some(key), Some(cut)) = (id.key(), &mut lane.cut_after) {
+                // What this read passes over is read again when the key's turn comes.
+                *cut = after.min(*cut);
+                skip.push(key.clone());
+            }
+        }
         Some(ReadPlan {
-            after: self.position.begin(),
-            skip: self.blocked.keys().chain(cut).cloned().collect(),
+            after,
+            skip,
             // What is held may be returned again, and must not crowd out what is new.
             limit: self.limits.held_max + self.blocked.alone(),
         })
@@ -224,13 +261,11 @@ impl Window {
             return;
         }
         for lane in self.lanes.values_mut() {
-            let Some(in_flight) = lane.in_flight else {
-                continue;
-            };
-            if lane.begun + 1 < self.ticks && !lane.waiting.is_empty() {
+            let takes_long = lane.in_flight.is_some() && lane.begun + 1 < self.ticks;
+            if takes_long && let Some(cut) = lane.cut() {
                 self.waiting -= lane.waiting.len();
                 lane.waiting.clear();
-                lane.cut_after = Some(in_flight);
+                lane.cut_after = Some(cut);
             }
         }
     }
@@ -244,6 +279,8 @@ impl Window {
     fn end_read(&mut self) {
         self.reading = false;
         self.deleted_while_reading.clear();
+        self.gained_while_reading.clear();
+        self.drained_while_reading.clear();
     }
 
     /// Takes in what was read. `lease_of` is the lease under which a record may be published now.
@@ -257,21 +294,24 @@ impl Window {
         if let Some(last) = records.last() {
             self.position.read_to(last.sequence, more);
         }
-        let full = self.is_full_of_blocked();
         let (mut repeated, mut no_room) = (0, false);
         for record in records {
             let lane = LaneId::of(&record);
+            // These are read on purpose when their turn comes.
+            if self.is_cut_off(&lane, record.sequence) {
+                continue;
+            }
             if self.is_known(&lane, record.sequence) {
                 repeated += 1;
                 continue;
             }
-            // Without a lease the partition was lost while reading; whoever gains it reads anew.
-            let Some(lease) = lease_of(&record) else {
+            // A partition that was lost or gained while reading is read anew by whoever has it.
+            let gained = |lease: &Lease| self.gained_while_reading.contains(&lease.partition);
+            let Some(lease) = lease_of(&record).filter(|lease| !gained(lease)) else {
                 continue;
             };
-            no_room |= self.held() >= self.limits.held_max;
-            let may_begin = self.lanes.contains_key(&lane) || self.blocked.is_retrying(&lane);
-            if no_room || (full && !may_begin) {
+            no_room |= self.held() >= self.limits.held_max || self.is_full_of_blocked();
+            if no_room {
                 self.position.again_from(record.sequence);
                 continue;
             }
@@ -284,11 +324,14 @@ impl Window {
         }
     }
 
+    fn is_cut_off(&self, lane: &LaneId, sequence: u64) -> bool {
+        let cut_after = self.lanes.get(lane).and_then(|lane| lane.cut_after);
+        cut_after.is_some_and(|cut| sequence > cut) || self.drained_while_reading.contains(lane)
+    }
+
     fn is_known(&self, lane: &LaneId, sequence: u64) -> bool {
         let held = self.lanes.get(lane).is_some_and(|lane| {
-            lane.in_flight == Some(sequence)
-                || lane.waiting.contains_key(&sequence)
-                || lane.cut_after.is_some_and(|cut| sequence > cut)
+            lane.in_flight == Some(sequence) || lane.waiting.contains_key(&sequence)
         });
         held || self.blocked.contains(lane)
             || self.published.contains_key(&sequence)
@@ -302,10 +345,13 @@ impl Window {
             waiting: BTreeMap::new(),
             in_flight: None,
             begun: 0,
+            failures: 0,
             cut_after: None,
         });
         let last = lane.waiting.keys().next_back().copied().or(lane.in_flight);
-        if lane.waiting.len() >= HELD_PER_KEY_MAX {
+        let is_last = last.is_none_or(|last| record.sequence > last);
+        let is_full = lane.waiting.len() >= self.limits.held_max.div_ceil(WINDOWS_PER_KEY);
+        if is_full && is_last {
             lane.cut_after = last;
             return;
         }
@@ -345,48 +391,68 @@ impl Window {
 
     /// A message was confirmed and routed: its key goes on, and its record can be deleted.
     pub(super) fn published(&mut self, id: LaneId, lease: Lease, sequence: u64) {
-        self.blocked.clear(&id);
         self.published.insert(sequence, lease);
         self.in_flight -= 1;
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
         lane.in_flight = None;
+        self.retrying -= usize::from(std::mem::take(&mut lane.failures) > 0);
         if !lane.waiting.is_empty() {
             self.ready.push_back(id);
         } else if let Some(lane) = self.lanes.remove(&id)
             && let Some(cut) = lane.cut_after
         {
             self.position.again_after(cut);
+            if self.reading {
+                self.drained_while_reading.insert(id);
+            }
         }
     }
 
     /// How often the message that is on its way has failed before.
     pub(super) fn failures(&self, lane: &LaneId) -> u32 {
-        self.blocked.failures(lane)
+        self.lanes.get(lane).map_or(0, |lane| lane.failures)
     }
 
-    /// A message could not be published: its key waits until `due`. Its successors are dropped from
-    /// memory and read again then. `still_held` unless its partition was lost meanwhile.
-    pub(super) fn failed(&mut self, id: LaneId, sequence: u64, due: Instant, still_held: bool) {
+    /// A message could not be published: its key waits until `due`, and its successors are dropped
+    /// from memory. `lease` is the one its partition is held under now, if it is.
+    pub(super) fn failed(&mut self, start: Start, due: Instant, lease: Option<Lease>) {
         self.in_flight -= 1;
-        let Some(lane) = self.lanes.remove(&id) else {
+        let Some(lane) = self.lanes.remove(&start.lane) else {
             return;
         };
         self.waiting -= lane.waiting.len();
-        if still_held {
-            self.blocked.block(id, lane.partition, sequence, due);
-        }
+        self.retrying -= usize::from(lane.failures > 0);
+        // Without a lease the record is read and published by whoever gains the partition.
+        let Some(lease) = lease else {
+            return;
+        };
+        let sequence = start.record.sequence;
+        let failed = Failed {
+            lease,
+            cut_after: lane.cut().map_or(sequence, |cut| cut.min(sequence)),
+            record: start.record,
+            failures: lane.failures.saturating_add(1),
+            due,
+        };
+        self.blocked.insert(start.lane, failed);
     }
 
-    /// Records to delete, unless some are being deleted already.
-    pub(super) fn plan_confirm(&mut self, max: usize) -> Option<Vec<(Lease, u64)>> {
+    /// Records to delete, unless some are being deleted already. A partition that came back to us
+    /// is deleted from under its new lease: confirmed is confirmed.
+    pub(super) fn plan_confirm(
+        &mut self,
+        max: usize,
+        current: impl Fn(Partition) -> Option<Lease>,
+    ) -> Option<Vec<(Lease, u64)>> {
         if !self.deleting.is_empty() || self.published.is_empty() {
             return None;
         }
         while self.deleting.len() < max
             && let Some((sequence, lease)) = self.published.pop_first()
         {
+            let lease = current(lease.partition).unwrap_or(lease);
             self.deleting.insert(sequence, lease);
         }
         let records = self.deleting.iter();
@@ -397,9 +463,13 @@ impl Window {
         )
     }
 
-    /// The records are deleted, or stay because their lease has moved.
-    pub(super) fn confirmed(&mut self) {
+    /// `count` of the records are deleted; the others stay, because their lease has moved. They may
+    /// have come back to us, and were passed over while they were being deleted: read again.
+    pub(super) fn confirmed(&mut self, count: u64) {
         let deleted = std::mem::take(&mut self.deleting);
+        if count < deleted.len() as u64 {
+            self.position.again_after(0);
+        }
         if self.reading {
             self.deleted_while_reading.extend(deleted.into_keys());
         }

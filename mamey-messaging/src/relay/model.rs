@@ -1,0 +1,392 @@
+//! Proves the window's laws against a model of an outbox: commits that become visible late,
+//! publishes that fail, deletions that cross reads, and partitions that come and go.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use mamey_core::id::MessageId;
+use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Key, Metadata};
+use mamey_core::store::{Lease, LeaseRole, OutboxRecord, Partition};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tokio::time::Instant;
+
+use super::window::{Limits, ReadPlan, Start, Window};
+
+const PARTITIONS: u16 = 2;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Commits a message; it becomes visible now, or some steps later.
+    Commit {
+        key: Option<u8>,
+        late: bool,
+    },
+    /// One late commit becomes visible.
+    Show(Index),
+    BeginRead,
+    EndRead {
+        fails: bool,
+    },
+    Start,
+    Settle {
+        which: Index,
+        fails: bool,
+    },
+    BeginConfirm,
+    EndConfirm {
+        fails: bool,
+    },
+    Unblock,
+    Sweep,
+    Tick,
+    Lose(u16),
+    Gain(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<Index>;
+    prop_oneof![
+        6 => (prop::option::weighted(0.9, 0..5_u8), prop::bool::weighted(0.2))
+            .prop_map(|(key, late)| Step::Commit { key, late }),
+        2 => index().prop_map(Step::Show),
+        4 => Just(Step::BeginRead),
+        4 => prop::bool::weighted(0.1).prop_map(|fails| Step::EndRead { fails }),
+        6 => Just(Step::Start),
+        6 => (index(), prop::bool::weighted(0.3))
+            .prop_map(|(which, fails)| Step::Settle { which, fails }),
+        3 => Just(Step::BeginConfirm),
+        3 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndConfirm { fails }),
+        2 => Just(Step::Unblock),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Tick),
+        1 => (0..PARTITIONS).prop_map(Step::Lose),
+        1 => (0..PARTITIONS).prop_map(Step::Gain),
+    ]
+}
+
+/// An outbox, a relay's window on it, and what came out.
+struct Model {
+    window: Window,
+    now: Instant,
+    sequence: u64,
+    visible: BTreeMap<u64, OutboxRecord>,
+    late: BTreeMap<u64, OutboxRecord>,
+    leased: HashMap<u16, Lease>,
+    epoch: u64,
+    read: Option<(ReadPlan, Vec<OutboxRecord>)>,
+    deleting: Option<Vec<(Lease, u64)>>,
+    in_flight: Vec<Start>,
+    /// The epoch under which each was published.
+    published: HashMap<u64, u64>,
+    last_of_key: HashMap<Key, u64>,
+    limits: Limits,
+}
+
+impl Model {
+    fn new(limits: Limits) -> Self {
+        let mut model = Self {
+            window: Window::new(limits),
+            now: Instant::now(),
+            sequence: 0,
+            visible: BTreeMap::new(),
+            late: BTreeMap::new(),
+            leased: HashMap::new(),
+            epoch: 0,
+            read: None,
+            deleting: None,
+            in_flight: Vec::new(),
+            published: HashMap::new(),
+            last_of_key: HashMap::new(),
+            limits,
+        };
+        (0..PARTITIONS).for_each(|number| model.gain(number));
+        model
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Commit { key, late } => self.commit(key, late),
+            Step::Show(index) => self.show(index),
+            Step::BeginRead => self.begin_read(),
+            Step::EndRead { fails } => self.end_read(fails),
+            Step::Start => self.start(),
+            Step::Settle { which, fails } => self.settle(|len| which.index(len), fails),
+            Step::BeginConfirm => self.begin_confirm(),
+            Step::EndConfirm { fails } => self.end_confirm(fails),
+            Step::Unblock => self.unblock(),
+            Step::Sweep => self.sweep(),
+            Step::Tick => self.window.tick(),
+            Step::Lose(number) => self.lose(number),
+            Step::Gain(number) => self.gain(number),
+        }
+        // Messages that are tried again come on top.
+        let held_max = self.limits.held_max + self.limits.blocked_max;
+        assert!(self.window.held() <= held_max, "too much is held");
+        assert!(self.in_flight.len() <= self.limits.in_flight_max);
+    }
+
+    fn commit(&mut self, key: Option<u8>, late: bool) {
+        self.sequence += 1;
+        let record = record(self.sequence, key);
+        // Commits of one key are visible in order: a later one waits for an earlier.
+        let key = &record.envelope.metadata.key;
+        let behind_late = self
+            .late
+            .values()
+            .any(|it| key.is_some() && it.envelope.metadata.key == *key);
+        let place = if late || behind_late {
+            &mut self.late
+        } else {
+            &mut self.visible
+        };
+        place.insert(self.sequence, record);
+    }
+
+    fn show(&mut self, index: Index) {
+        if self.late.is_empty() {
+            return;
+        }
+        let picked = *self.late.keys().nth(index.index(self.late.len())).unwrap();
+        let key = self.late[&picked].envelope.metadata.key.clone();
+        let same_key = |it: &&u64| key.is_some() && self.late[it].envelope.metadata.key == key;
+        let first = self.late.keys().find(same_key).copied().unwrap_or(picked);
+        let record = self.late.remove(&first).unwrap();
+        self.visible.insert(first, record);
+    }
+
+    fn begin_read(&mut self) {
+        if self.read.is_some() || self.leased.is_empty() {
+            return;
+        }
+        let Some(plan) = self.window.plan_read() else {
+            return;
+        };
+        let wanted = |record: &&OutboxRecord| {
+            let metadata = &record.envelope.metadata;
+            let skipped = metadata
+                .key
+                .as_ref()
+                .is_some_and(|key| plan.skip.contains(key));
+            !skipped && self.leased.contains_key(&partition(record).number())
+        };
+        let behind = self
+            .visible
+            .range(plan.after + 1..)
+            .map(|(_, record)| record);
+        let records = behind.filter(wanted).take(plan.limit).cloned().collect();
+        self.read = Some((plan, records));
+    }
+
+    fn end_read(&mut self, fails: bool) {
+        let Some((plan, records)) = self.read.take() else {
+            return;
+        };
+        if fails {
+            return self.window.read_failed(&plan);
+        }
+        let leased = &self.leased;
+        let lease_of = |record: &OutboxRecord| leased.get(&partition(record).number()).copied();
+        self.window.absorb(&plan, records, lease_of);
+    }
+
+    fn start(&mut self) {
+        let Some(start) = self.window.start() else {
+            return;
+        };
+        let (sequence, epoch) = (start.record.sequence, start.lease.epoch);
+        let held = self.leased.get(&start.lease.partition.number());
+        assert_eq!(held, Some(&start.lease), "published without the lease");
+        assert_ne!(
+            self.published.get(&sequence),
+            Some(&epoch),
+            "published twice"
+        );
+        assert!(
+            self.in_flight
+                .iter()
+                .all(|it| it.record.sequence != sequence)
+        );
+        if let Some(key) = start.lane.key() {
+            let same = |it: &Start| it.lane.key() == Some(key);
+            assert!(
+                !self.in_flight.iter().any(same),
+                "two of a key are on their way"
+            );
+            // What is published again after its lease moved may come late: it is a duplicate.
+            let last = self.last_of_key.get(key).copied();
+            let again = self.published.contains_key(&sequence);
+            assert!(
+                again || last.is_none_or(|last| last <= sequence),
+                "{sequence} after {last:?}"
+            );
+            let earlier = self.visible.range(..sequence).find(|(earlier, record)| {
+                let same = record.envelope.metadata.key.as_ref() == Some(key);
+                same && !self.published.contains_key(earlier)
+            });
+            assert!(earlier.is_none(), "{sequence} overtook {earlier:?}");
+            self.last_of_key
+                .insert(key.clone(), last.unwrap_or_default().max(sequence));
+        }
+        self.in_flight.push(start);
+    }
+
+    fn settle(&mut self, which: impl Fn(usize) -> usize, fails: bool) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        let start = self.in_flight.remove(which(self.in_flight.len()));
+        let (sequence, lease) = (start.record.sequence, start.lease);
+        if fails {
+            let due = self.now + Duration::from_secs(1);
+            let held = self.leased.get(&lease.partition.number()).copied();
+            self.window.failed(start, due, held);
+        } else {
+            self.published.insert(sequence, lease.epoch);
+            self.window.published(start.lane, lease, sequence);
+        }
+    }
+
+    fn begin_confirm(&mut self) {
+        if let Some(records) = self
+            .window
+            .plan_confirm(3, |it| self.leased.get(&it.number()).copied())
+        {
+            assert!(self.deleting.is_none(), "two deletions at a time");
+            self.deleting = Some(records);
+        }
+    }
+
+    fn end_confirm(&mut self, fails: bool) {
+        let Some(records) = self.deleting.take() else {
+            return;
+        };
+        if fails {
+            return self.window.confirm_failed();
+        }
+        let mut count = 0;
+        for (lease, sequence) in records {
+            assert!(
+                self.published.contains_key(&sequence),
+                "deleted before it was published"
+            );
+            if self.leased.get(&lease.partition.number()) == Some(&lease) {
+                count += u64::from(self.visible.remove(&sequence).is_some());
+            }
+        }
+        self.window.confirmed(count);
+    }
+
+    fn unblock(&mut self) {
+        self.now += Duration::from_secs(2);
+        self.window.unblock_due(self.now);
+    }
+
+    /// A late commit becomes visible before the floor has passed it.
+    fn sweep(&mut self) {
+        self.visible.append(&mut self.late);
+        self.end_read(false);
+        self.drain_reads();
+        self.window.sweep();
+    }
+
+    /// Reads until nothing was left out, as the relay does long before a sweep is due.
+    fn drain_reads(&mut self) {
+        for _ in 0..3 {
+            self.begin_read();
+            self.end_read(false);
+        }
+    }
+
+    fn lose(&mut self, number: u16) {
+        if let Some(lease) = self.leased.remove(&number) {
+            self.window.drop_partition(lease.partition);
+        }
+    }
+
+    fn gain(&mut self, number: u16) {
+        if self.leased.contains_key(&number) {
+            return;
+        }
+        self.epoch += 1;
+        let lease = Lease {
+            role: LeaseRole::Relay,
+            partition: Partition::new(number, PARTITIONS).unwrap(),
+            epoch: self.epoch,
+        };
+        self.leased.insert(number, lease);
+        self.window.gained_partition(lease.partition);
+    }
+
+    /// With everything working again, the outbox empties and the window with it.
+    fn finish(mut self) {
+        (0..PARTITIONS).for_each(|number| self.gain(number));
+        for _ in 0..10_000 {
+            self.visible.append(&mut self.late);
+            self.unblock();
+            self.end_read(false);
+            self.begin_read();
+            self.end_read(false);
+            self.start();
+            self.settle(|_| 0, false);
+            self.begin_confirm();
+            self.end_confirm(false);
+            if self.visible.is_empty() && self.window.is_settled() {
+                break;
+            }
+        }
+        assert!(
+            self.visible.is_empty(),
+            "left behind: {:?}",
+            self.visible.keys()
+        );
+        let all: HashSet<u64> = (1..=self.sequence).collect();
+        assert_eq!(self.published.keys().copied().collect::<HashSet<_>>(), all);
+        assert_eq!(self.window.held(), 0);
+    }
+}
+
+fn partition(record: &OutboxRecord) -> Partition {
+    Partition::of_slot(record.envelope.metadata.slot(), PARTITIONS).unwrap()
+}
+
+fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
+    let id = MessageId::from_foreign("outbox", &sequence.to_string());
+    let metadata = Metadata {
+        id,
+        name: "orders.order-placed".into(),
+        version: 1,
+        sender: "orders".into(),
+        target: mamey_core::message::Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: mamey_core::clock::Timestamp::EPOCH,
+        key: key.map(Key::new),
+        tenant: None,
+        trace: None,
+        content_type: CONTENT_TYPE_JSON.into(),
+        must_route: false,
+        headers: mamey_core::message::Headers::default(),
+    };
+    let payload = bytes::Bytes::new();
+    OutboxRecord {
+        sequence,
+        envelope: Envelope { metadata, payload },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_key_goes_out_in_order_and_nothing_is_lost_or_doubled(
+        steps in prop::collection::vec(step(), 0..400),
+        in_flight_max in 1..6_usize, held_max in 2..24_usize, blocked_max in 1..6_usize,
+    ) {
+        let mut model = Model::new(Limits { in_flight_max, held_max, blocked_max });
+        for step in steps {
+            model.step(step);
+        }
+        model.finish();
+    }
+}
