@@ -11,7 +11,7 @@ use crate::Result;
 use crate::report::report;
 
 /// How long cleaning up may take; what is left after it waits for the next run's sweep.
-const CLEANUP_TIMEOUT: Duration = Duration::from_secs(20);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Job = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
