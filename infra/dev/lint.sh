@@ -34,8 +34,10 @@ lint_dependencies() {
         return
     fi
     step "cargo deny"
+    # The check looks at every platform's crates; a build has fetched those of this one alone.
+    cargo fetch --locked
     # Offline: advisories need a download, and a lint must not change its mind overnight.
-    cargo deny --offline check bans licenses sources
+    cargo deny --workspace --offline check bans licenses sources
 }
 
 lint_compose() {
