@@ -58,7 +58,7 @@ pub(super) struct Driver {
 
 /// The outcome of a task.
 enum Done {
-    Delivered(Delivered),
+    Delivered(Box<Delivered>),
     Retried(Box<ParkedMessage>, Partition, Fate),
     Looked(Result<Look>),
 }
@@ -169,14 +169,14 @@ impl Driver {
         let worker = Arc::clone(&self.worker);
         self.tasks.spawn(async move {
             let (fate, released) = worker.deliver(delivery, lane_is_parked).await;
-            Done::Delivered(Delivered {
+            Done::Delivered(Box::new(Delivered {
                 id,
                 lane,
                 intake,
                 partition,
                 fate,
                 released,
-            })
+            }))
         });
     }
 
@@ -279,7 +279,7 @@ impl Driver {
 
     fn settle(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Delivered(delivered)) => self.settle_delivered(delivered),
+            Ok(Done::Delivered(delivered)) => self.settle_delivered(*delivered),
             Ok(Done::Retried(message, partition, fate)) => {
                 self.unbusy(partition);
                 let id = message.envelope.metadata.id;
@@ -301,7 +301,7 @@ impl Driver {
             }
             // Panics are caught in the tasks and nothing aborts them, so there is none of these.
             Err(cause) => {
-                tracing::error!(%cause, "a task of the consumer ended without an outcome")
+                tracing::error!(%cause, "a task of the consumer ended without an outcome");
             }
         }
     }

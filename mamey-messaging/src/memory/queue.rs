@@ -37,7 +37,7 @@ pub(super) struct Queue {
 pub(super) enum Next {
     Message {
         sequence: u64,
-        envelope: Envelope,
+        envelope: Box<Envelope>,
         redelivered: bool,
     },
     NothingYet,
@@ -124,7 +124,7 @@ impl Queue {
         let Some((sequence, entry)) = self.waiting.pop_first() else {
             return Next::NothingYet;
         };
-        let (envelope, redelivered) = (entry.envelope.clone(), entry.redelivered);
+        let (envelope, redelivered) = (Box::new(entry.envelope.clone()), entry.redelivered);
         self.unsettled.insert(sequence, (subscription, entry));
         Next::Message {
             sequence,

@@ -72,7 +72,7 @@ impl Subscriber for MemorySubscriber {
                     redelivered,
                 }) => {
                     let settle = self.settle_of(sequence);
-                    return Ok(Some(Delivery::new(envelope, redelivered, settle)));
+                    return Ok(Some(Delivery::new(*envelope, redelivered, settle)));
                 }
                 Some(Next::NothingYet) => changed.await,
             }

@@ -50,7 +50,7 @@ pub(super) struct Driver {
 
 /// The outcome of a call.
 enum Done {
-    Published(Start, Result<Routed>),
+    Published(Box<Start>, Result<Routed>),
     Read(ReadPlan, Result<Vec<OutboxRecord>>),
     Confirmed(Result<u64>),
 }
@@ -140,7 +140,7 @@ impl Driver {
         let publisher = Arc::clone(&self.publisher);
         self.calls.spawn(async move {
             let published = guarded(publisher.publish(&start.record.envelope)).await;
-            Done::Published(start, published)
+            Done::Published(Box::new(start), published)
         });
     }
 
@@ -207,7 +207,7 @@ impl Driver {
                 self.report_failed_publish(&start.record, &error);
                 let due = self.due_after_failure(&start.lane, &error);
                 let lease = self.assignment.active(start.lease.partition);
-                self.window.failed(start, due, lease);
+                self.window.failed(*start, due, lease);
             }
             Ok(Done::Read(plan, Ok(records))) => self.absorb(&plan, records),
             Ok(Done::Read(plan, Err(error))) => {

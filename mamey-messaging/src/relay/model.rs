@@ -104,8 +104,8 @@ impl Model {
         model
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Commit { key, late } => self.commit(key, late),
             Step::Show(index) => self.show(index),
             Step::BeginRead => self.begin_read(),
@@ -385,7 +385,7 @@ proptest! {
     ) {
         let mut model = Model::new(Limits { in_flight_max, held_max, blocked_max });
         for step in steps {
-            model.step(step);
+            model.step(&step);
         }
         model.finish();
     }

@@ -1,0 +1,150 @@
+//! What arrives, in which order, and what settling does.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
+use crate::transport::{Routed, Settlement, Transport};
+
+/// Metadata and payload arrive as they were sent, empty, large and binary ones too.
+pub async fn messages_arrive_unchanged(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let every_byte: Bytes = (0..=u8::MAX).collect();
+    let large = Bytes::from(vec![b'x'; 1024 * 1024]);
+    let payloads = [Bytes::new(), Bytes::from_static(b"1"), every_byte, large];
+    for payload in payloads {
+        let mut sent = event(Some("order-1"));
+        sent.payload = payload;
+        // Most of these are no JSON, so they travel under a media type that says so.
+        sent.metadata.content_type = "application/octet-stream".into();
+        let got = publish_and(transport, &sent, take(&mut payments)).await;
+        assert_eq!(got.metadata, sent.metadata);
+        assert!(
+            got.payload == sent.payload,
+            "{} bytes differ",
+            sent.payload.len()
+        );
+    }
+}
+
+/// Messages of one key arrive in the order in which they were confirmed, many keys at a time.
+pub async fn order_holds_within_a_key(transport: Arc<dyn Transport>) {
+    const KEYS: usize = 8;
+    const EACH: usize = 25;
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 4).await;
+    let publish_key = |key: usize| async move {
+        let mut sent = Vec::new();
+        for _ in 0..EACH {
+            let envelope = event(Some(&format!("order-{key}")));
+            let publisher = transport.publisher();
+            assert_eq!(
+                publisher.publish(&envelope).await.unwrap(),
+                Routed::Delivered
+            );
+            sent.push(envelope.metadata.id);
+        }
+        sent
+    };
+    let receive = async {
+        let mut got = Vec::new();
+        while got.len() < KEYS * EACH {
+            got.push(take(&mut payments).await.metadata);
+        }
+        got
+    };
+    let published = join_all((0..KEYS).map(publish_key));
+    let (published, got) = futures_util::future::join(published, receive).await;
+    for (key, sent) in published.into_iter().enumerate() {
+        let key = format!("order-{key}");
+        let of_key = got
+            .iter()
+            .filter(|it| it.key.as_ref().is_some_and(|it| it.as_str() == key));
+        assert_eq!(of_key.map(|metadata| metadata.id).collect::<Vec<_>>(), sent);
+    }
+}
+
+/// A transport that keeps nothing confirms only what every subscriber has settled; any other
+/// confirms what it has stored.
+pub async fn a_message_is_confirmed_when_it_is_safe(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    for name in ["payments", "kitchen"] {
+        apply(transport, name, &[PLACED], 1).await;
+    }
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let mut kitchen = subscribe(transport, "kitchen", 1).await;
+    let mut begun = [Begun::new(transport, &event(None))];
+    let one = beside(&mut begun, next(&mut payments)).await;
+    let other = beside(&mut begun, next(&mut kitchen)).await;
+    let durable = transport.capabilities().durable;
+    assert!(
+        durable || !begun[0].is_done(),
+        "confirmed before anyone settled it"
+    );
+    one.settle(Settlement::Ack);
+    assert!(
+        durable || !begun[0].is_done(),
+        "confirmed before all have settled it"
+    );
+    other.settle(Settlement::Ack);
+    let [begun] = begun;
+    assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+}
+
+/// A released message is delivered again before its key's next, and marked.
+pub async fn a_released_message_comes_again_in_its_place(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let (first, second) = (event(Some("order-1")), event(Some("order-1")));
+    let mut begun = vec![Begun::new(transport, &first)];
+    let delivery = beside(&mut begun, next(&mut payments)).await;
+    assert!(!delivery.is_redelivered());
+    begun.push(Begun::new(transport, &second));
+    delivery.settle(Settlement::Release);
+    let again = beside(&mut begun, next(&mut payments)).await;
+    assert_eq!(again.envelope(), &first);
+    assert!(again.is_redelivered());
+    again.settle(Settlement::Ack);
+    assert_eq!(beside(&mut begun, take(&mut payments)).await, second);
+    for begun in begun {
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
+}
+
+/// A delivery that is dropped without a word, as by a panic, is delivered again.
+pub async fn a_dropped_delivery_comes_again(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let sent = event(None);
+    let drop_and_take = async {
+        drop(next(&mut payments).await);
+        take(&mut payments).await
+    };
+    assert_eq!(publish_and(transport, &sent, drop_and_take).await, sent);
+}
+
+/// A rejected message is done with: the transport has set it aside.
+pub async fn a_rejected_message_does_not_come_again(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let reject = async {
+        let reason = "the store cannot keep it".to_owned();
+        next(&mut payments)
+            .await
+            .settle(Settlement::Reject { reason });
+    };
+    publish_and(transport, &event(Some("order-1")), reject).await;
+    let sent = event(Some("order-1"));
+    assert_eq!(
+        publish_and(transport, &sent, take(&mut payments)).await,
+        sent
+    );
+}

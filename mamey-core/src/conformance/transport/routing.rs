@@ -1,0 +1,95 @@
+//! Who gets a message, and what its publisher learns when nobody does.
+
+use std::sync::Arc;
+
+use super::fixture::{
+    Begun, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe, take,
+};
+use crate::ErrorKind;
+use crate::message::Target;
+use crate::transport::{Routed, Transport};
+
+/// Each subscribing context gets each event once.
+pub async fn every_subscribing_context_gets_each_event(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    for name in ["payments", "kitchen"] {
+        apply(transport, name, &[PLACED], 1).await;
+    }
+    apply(transport, "audit", &[TAKE], 1).await;
+    let mut payments = subscribe(transport, "payments", 10).await;
+    let mut kitchen = subscribe(transport, "kitchen", 10).await;
+    for _ in 0..10 {
+        let sent = event(Some("order-1"));
+        let both = async { (take(&mut payments).await, take(&mut kitchen).await) };
+        let (one, other) = publish_and(transport, &sent, both).await;
+        assert_eq!((&one, &other), (&sent, &sent));
+    }
+}
+
+/// A targeted message reaches its target and no other context that handles the name.
+pub async fn a_target_is_reached_alone(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    for name in ["payments", "kitchen"] {
+        apply(transport, name, &[TAKE, PLACED], 1).await;
+    }
+    let mut payments = subscribe(transport, "payments", 10).await;
+    let mut kitchen = subscribe(transport, "kitchen", 10).await;
+    let targeted = message(TAKE, Target::Service(context("payments")), Some("order-1"));
+    let got = publish_and(transport, &targeted, take(&mut payments)).await;
+    assert_eq!(got, targeted);
+    let sent = event(Some("order-1"));
+    let both = async { (take(&mut payments).await, take(&mut kitchen).await) };
+    let (one, other) = publish_and(transport, &sent, both).await;
+    assert_eq!((one, other), (sent.clone(), sent));
+}
+
+/// A target that does not exist, or does not handle the message, is an error that names both.
+pub async fn a_target_without_a_route_is_refused(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "kitchen", &[PLACED], 1).await;
+    for target in ["payments", "kitchen"] {
+        let sent = message(TAKE, Target::Service(context(target)), None);
+        let error = transport.publisher().publish(&sent).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unroutable, "{error:?}");
+        let text = error.to_string();
+        let start = format!("`{TAKE}` for context `{target}` has no route");
+        assert!(text.starts_with(&start), "{text}");
+    }
+}
+
+/// An event that nobody subscribes to counts as done.
+pub async fn an_event_without_subscribers_is_done(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "kitchen", &[TAKE], 1).await;
+    let routed = transport.publisher().publish(&event(None)).await.unwrap();
+    assert_eq!(routed, Routed::NoSubscriber);
+}
+
+/// An event that must route is refused when nobody subscribes to it.
+pub async fn a_message_that_must_route_is_refused_without_subscribers(
+    transport: Arc<dyn Transport>,
+) {
+    let transport = transport.as_ref();
+    apply(transport, "kitchen", &[TAKE], 1).await;
+    let mut sent = event(None);
+    sent.metadata.must_route = true;
+    let error = transport.publisher().publish(&sent).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unroutable, "{error:?}");
+    assert!(error.to_string().contains(PLACED), "{error}");
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    publish_and(transport, &sent, take(&mut payments)).await;
+}
+
+/// Applying a topology again changes nothing, and keeps what waits.
+pub async fn topologies_can_be_applied_again(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let sent = event(Some("order-1"));
+    let mut begun = [Begun::new(transport, &sent)];
+    beside(&mut begun, apply(transport, "payments", &[PLACED], 1)).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    assert_eq!(beside(&mut begun, take(&mut payments)).await, sent);
+    let [begun] = begun;
+    assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+}

@@ -1,0 +1,144 @@
+//! Subscribers that come late, go, wait, and are bounded.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::fixture::{
+    Begun, PLACED, apply, beside, context, event, next, publish_and, subscribe, subscribe_to, take,
+};
+use crate::ErrorKind;
+use crate::store::Partition;
+use crate::transport::{Routed, Settlement, Subscription, Transport};
+
+/// What was published before anyone subscribed waits.
+pub async fn a_late_subscriber_gets_what_waits(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let sent = event(Some("order-1"));
+    let mut begun = [Begun::new(transport, &sent)];
+    let mut payments = beside(&mut begun, subscribe(transport, "payments", 1)).await;
+    assert_eq!(beside(&mut begun, take(&mut payments)).await, sent);
+    let [begun] = begun;
+    assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+}
+
+/// What a subscriber leaves unsettled, its successor gets, in order.
+pub async fn a_replaced_subscriber_leaves_all_it_had(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut leaving = subscribe(transport, "payments", 10).await;
+    let (mut begun, mut sent, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let envelope = event(Some("order-1"));
+        begun.push(Begun::new(transport, &envelope));
+        unsettled.push(beside(&mut begun, next(&mut leaving)).await);
+        sent.push(envelope);
+    }
+    drop(leaving);
+    // Late releases of what is the successor's by now change nothing.
+    drop(unsettled);
+    let mut payments = beside(&mut begun, subscribe(transport, "payments", 10)).await;
+    for envelope in sent {
+        let delivery = beside(&mut begun, next(&mut payments)).await;
+        assert_eq!(delivery.envelope(), &envelope);
+        assert!(delivery.is_redelivered());
+        delivery.settle(Settlement::Ack);
+    }
+    for begun in begun {
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
+}
+
+/// Giving up waiting for a message loses none.
+pub async fn a_cancelled_wait_loses_nothing(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    for _ in 0..20 {
+        assert!(
+            payments.next().now_or_never().is_none(),
+            "nothing was published"
+        );
+        let sent = event(Some("order-1"));
+        let mut begun = [Begun::new(transport, &sent)];
+        // It may come at once; then it is given back and comes again.
+        drop(payments.next().now_or_never());
+        assert_eq!(beside(&mut begun, take(&mut payments)).await, sent);
+        let [begun] = begun;
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
+}
+
+/// At the limit of unsettled deliveries the subscriber waits until one is settled.
+pub async fn unsettled_deliveries_are_bounded_by_the_prefetch(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 2).await;
+    let mut begun: Vec<_> = (0..3)
+        .map(|_| Begun::new(transport, &event(None)))
+        .collect();
+    let one = beside(&mut begun, next(&mut payments)).await;
+    let two = beside(&mut begun, next(&mut payments)).await;
+    assert!(
+        payments.next().now_or_never().is_none(),
+        "past the prefetch"
+    );
+    one.settle(Settlement::Ack);
+    let three = beside(&mut begun, next(&mut payments)).await;
+    two.settle(Settlement::Ack);
+    three.settle(Settlement::Ack);
+    for begun in begun {
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
+}
+
+/// Each partition brings the keys whose slots are its own, and all keys have one.
+pub async fn partitions_split_the_keys(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 4).await;
+    let mut subscribers = Vec::new();
+    for partition in Partition::all(4).unwrap() {
+        subscribers.push(subscribe_to(transport, "payments", partition, 4).await);
+    }
+    for number in 0..32 {
+        let key = format!("order-{number}");
+        let sent = event((number % 4 > 0).then_some(key.as_str()));
+        let partition = Partition::of_slot(sent.metadata.slot(), 4).unwrap();
+        let subscriber = &mut subscribers[usize::from(partition.number())];
+        assert_eq!(publish_and(transport, &sent, take(subscriber)).await, sent);
+    }
+}
+
+/// A context that was not applied has nothing to subscribe to.
+pub async fn unknown_contexts_cannot_subscribe(transport: Arc<dyn Transport>) {
+    let subscription = Subscription {
+        context: context("nobody"),
+        partition: Partition::new(0, 1).unwrap(),
+        prefetch: 1,
+    };
+    let error = transport.subscribe(&subscription).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    assert!(error.to_string().contains("nobody"), "{error}");
+}
+
+/// After closing, calls fail; those that wait end, however many close at once.
+pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let waiting = async {
+        let next = payments.next().await;
+        assert!(!matches!(next, Ok(Some(_))), "nothing was published");
+    };
+    let close = async { futures_util::future::join(transport.close(), transport.close()).await };
+    futures_util::future::join(waiting, close).await;
+    assert!(transport.publisher().publish(&event(None)).await.is_err());
+    assert!(transport.ping().await.is_err());
+    let subscription = Subscription {
+        context: context("payments"),
+        partition: Partition::new(0, 1).unwrap(),
+        prefetch: 1,
+    };
+    assert!(transport.subscribe(&subscription).await.is_err());
+}

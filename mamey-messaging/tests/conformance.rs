@@ -1,0 +1,12 @@
+//! Runs the transport suite on the in-process transport.
+
+use std::sync::Arc;
+
+use mamey_core::transport::Transport;
+use mamey_messaging::MemoryTransport;
+
+async fn memory() -> Arc<dyn Transport> {
+    Arc::new(MemoryTransport::new())
+}
+
+mamey_core::transport_conformance!(memory);

@@ -1,0 +1,161 @@
+//! What the in-process transport does beyond the suite: connecting, bounds and dead letters.
+#![expect(clippy::unwrap_used, reason = "a failure must end the test")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mamey_core::ErrorKind;
+use mamey_core::clock::Timestamp;
+use mamey_core::id::{IdSource, UuidV7Source};
+use mamey_core::message::{
+    BODY_BYTES_MAX, CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target,
+};
+use mamey_core::store::Partition;
+use mamey_core::transport::{Settlement, Subscriber, Subscription, Topology, Transport};
+use mamey_messaging::{MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_MESSAGES_MAX, connect};
+
+fn event() -> Envelope {
+    let id = UuidV7Source::default().message_id();
+    let metadata = Metadata {
+        id,
+        name: "orders.order-placed".into(),
+        version: 1,
+        sender: "orders".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: Timestamp::EPOCH,
+        key: None,
+        tenant: None,
+        trace: None,
+        content_type: CONTENT_TYPE_JSON.into(),
+        must_route: false,
+        headers: Headers::default(),
+    };
+    let payload = Bytes::from_static(b"{}");
+    Envelope { metadata, payload }
+}
+
+async fn hosting_payments(partitions: u16) -> MemoryTransport {
+    let transport = MemoryTransport::new();
+    transport.apply(&topology(partitions)).await.unwrap();
+    transport
+}
+
+fn topology(partitions: u16) -> Topology {
+    Topology {
+        context: ContextName::new("payments").unwrap(),
+        handles: vec!["orders.order-placed"],
+        publishes: vec![],
+        partitions,
+    }
+}
+
+async fn subscribe(transport: &MemoryTransport, prefetch: u16) -> Box<dyn Subscriber> {
+    let subscription = Subscription {
+        context: ContextName::new("payments").unwrap(),
+        partition: Partition::new(0, 1).unwrap(),
+        prefetch,
+    };
+    transport.subscribe(&subscription).await.unwrap()
+}
+
+#[tokio::test]
+async fn urls_that_name_no_transport_say_what_does() {
+    assert!(connect("memory:").await.is_ok());
+    for url in ["kafka://broker", "memory:queue", "orders", ""] {
+        let error = connect(url).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Misconfigured, "{url}");
+        assert!(error.to_string().contains("memory:"), "{error}");
+    }
+    let error = connect("amqp://app:s3cret@broker").await.err().unwrap();
+    assert!(error.to_string().contains("not in this build"), "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_refused() {
+    let transport = hosting_payments(4).await;
+    let error = transport.apply(&topology(8)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    assert!(transport.apply(&topology(4)).await.is_ok());
+}
+
+#[tokio::test]
+async fn rejected_messages_are_kept_with_their_reason_and_within_bounds() {
+    let transport = hosting_payments(1).await;
+    let mut payments = subscribe(&transport, 1).await;
+    let receive = tokio::spawn(async move {
+        for number in 0..=REJECTED_MESSAGES_MAX {
+            let delivery = payments.next().await.unwrap().unwrap();
+            let reason = format!("reason {number}");
+            delivery.settle(Settlement::Reject { reason });
+        }
+    });
+    let publisher = transport.publisher();
+    let mut last = event();
+    for _ in 0..=REJECTED_MESSAGES_MAX {
+        last = event();
+        publisher.publish(&last).await.unwrap();
+    }
+    receive.await.unwrap();
+    let kept = transport.dead_letters();
+    assert_eq!(kept.len(), REJECTED_MESSAGES_MAX);
+    assert_eq!(kept[0].reason, "reason 1");
+    let newest = kept.last().unwrap();
+    assert_eq!(
+        (newest.context.as_str(), &newest.envelope),
+        ("payments", &last)
+    );
+}
+
+#[tokio::test]
+async fn publishers_wait_when_a_queue_is_full() {
+    let transport = hosting_payments(1).await;
+    let publishing: Vec<_> = (0..=QUEUE_MESSAGES_MAX)
+        .map(|_| {
+            let publisher = transport.publisher();
+            tokio::spawn(async move { publisher.publish(&event()).await })
+        })
+        .collect();
+    let mut payments = subscribe(&transport, u16::MAX).await;
+    let mut unsettled = Vec::new();
+    for _ in 0..QUEUE_MESSAGES_MAX {
+        unsettled.push(payments.next().await.unwrap().unwrap());
+    }
+    let next = tokio::time::timeout(Duration::from_millis(20), payments.next()).await;
+    assert!(next.is_err(), "one more than the queue holds");
+    for delivery in unsettled {
+        delivery.settle(Settlement::Ack);
+    }
+    let last = payments.next().await.unwrap().unwrap();
+    last.settle(Settlement::Ack);
+    for published in publishing {
+        published.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_publishes_that_wait() {
+    let transport = hosting_payments(1).await;
+    let publisher = transport.publisher();
+    let publishing = tokio::spawn(async move { publisher.publish(&event()).await });
+    let mut payments = subscribe(&transport, 1).await;
+    let unsettled = payments.next().await.unwrap();
+    transport.close().await;
+    let error = publishing.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    drop(unsettled);
+    assert!(payments.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_for_good() {
+    let transport = Arc::new(hosting_payments(1).await);
+    let mut large = event();
+    large.payload = Bytes::from(vec![0; BODY_BYTES_MAX + 1]);
+    let error = transport.publisher().publish(&large).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert_eq!(error.retry(), mamey_core::Retry::Never);
+}
