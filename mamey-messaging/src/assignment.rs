@@ -51,15 +51,10 @@ impl Assignment {
             kept
         });
         for tenure in held {
-            self.leases
-                .entry(tenure.lease.partition)
-                .or_insert_with(|| {
-                    changes.gained.push(tenure.lease);
-                    Assigned {
-                        tenure: *tenure,
-                        stage: Stage::Active,
-                    }
-                });
+            self.leases.entry(tenure.lease.partition).or_insert_with(|| {
+                changes.gained.push(tenure.lease);
+                Assigned { tenure: *tenure, stage: Stage::Active }
+            });
         }
         changes.draining = self.drain(surplus);
         changes
@@ -110,18 +105,11 @@ mod tests {
     use mamey_core::store::LeaseRole;
 
     fn lease(number: u16, epoch: u64) -> Lease {
-        Lease {
-            role: LeaseRole::Relay,
-            partition: Partition::new(number, 4).unwrap(),
-            epoch,
-        }
+        Lease { role: LeaseRole::Relay, partition: Partition::new(number, 4).unwrap(), epoch }
     }
 
     fn held(number: u16, epoch: u64) -> Tenure {
-        Tenure {
-            lease: lease(number, epoch),
-            number: 1,
-        }
+        Tenure { lease: lease(number, epoch), number: 1 }
     }
 
     #[test]
@@ -138,10 +126,7 @@ mod tests {
     fn a_surplus_is_drained_once_and_given_back_when_it_is_idle() {
         let mut assignment = Assignment::default();
         let all: Vec<_> = (0..4).map(|number| held(number, 1)).collect();
-        assert_eq!(
-            assignment.update(&all, 2).draining,
-            [lease(3, 1), lease(2, 1)]
-        );
+        assert_eq!(assignment.update(&all, 2).draining, [lease(3, 1), lease(2, 1)]);
         assert!(assignment.update(&all, 2).draining.is_empty());
         assert_eq!(assignment.all_active(), [lease(0, 1), lease(1, 1)]);
         let busy = |partition: Partition| partition.number() == 3;

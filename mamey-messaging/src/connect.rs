@@ -37,8 +37,5 @@ fn memory(url: &str) -> Result<Arc<dyn Transport>> {
 }
 
 fn unknown(url: &str) -> Error {
-    Error::misconfigured(format!(
-        "`{}` names no transport; known here: `memory:`",
-        redact_url(url)
-    ))
+    Error::misconfigured(format!("`{}` names no transport; known here: `memory:`", redact_url(url)))
 }

@@ -47,11 +47,7 @@ pub(crate) struct Leasing {
 
 impl Held {
     fn nothing() -> Self {
-        Self {
-            leases: Vec::new(),
-            surplus: 0,
-            valid_until: Instant::now(),
-        }
+        Self { leases: Vec::new(), surplus: 0, valid_until: Instant::now() }
     }
 
     pub(crate) fn is_valid(&self) -> bool {
@@ -64,14 +60,7 @@ impl Leasing {
         let (held, receiver) = watch::channel(Held::nothing());
         let (releases, released) = mpsc::channel(RELEASES_MAX);
         let (retire, retired) = oneshot::channel();
-        let keeper = Keeper {
-            store,
-            request,
-            held,
-            released,
-            tenures: 0,
-            quiet: Quiet::default(),
-        };
+        let keeper = Keeper { store, request, held, released, tenures: 0, quiet: Quiet::default() };
         Self {
             held: receiver,
             releases,
@@ -164,10 +153,7 @@ impl Keeper {
             let kept = before.iter().find(|tenure| tenure.lease == *lease);
             kept.copied().unwrap_or_else(|| {
                 self.tenures += 1;
-                Tenure {
-                    lease: *lease,
-                    number: self.tenures,
-                }
+                Tenure { lease: *lease, number: self.tenures }
             })
         };
         leases.iter().map(tenure).collect()
@@ -180,10 +166,7 @@ impl Keeper {
         });
         let store = Arc::clone(&self.store);
         if let Err(error) = self.in_time(store.release_leases(&[lease])).await {
-            self.report(
-                &error,
-                "a lease could not be given back; it expires by itself",
-            );
+            self.report(&error, "a lease could not be given back; it expires by itself");
         }
     }
 
@@ -191,10 +174,7 @@ impl Keeper {
         let store = Arc::clone(&self.store);
         let retired = store.retire(self.request.role, self.request.holder);
         if let Err(error) = self.in_time(retired).await {
-            self.report(
-                &error,
-                "leases could not be given back; they expire by themselves",
-            );
+            self.report(&error, "leases could not be given back; they expire by themselves");
         }
     }
 
@@ -202,9 +182,7 @@ impl Keeper {
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.renewal_interval();
         timeout(limit, guarded(call)).await.unwrap_or_else(|_| {
-            Err(Error::timed_out(format!(
-                "the store did not answer within {limit:?}"
-            )))
+            Err(Error::timed_out(format!("the store did not answer within {limit:?}")))
         })
     }
 

@@ -104,10 +104,7 @@ async fn rejected_messages_are_kept_with_their_reason_and_within_bounds() {
     assert_eq!(kept.len(), REJECTED_MESSAGES_MAX);
     assert_eq!(kept[0].reason, "reason 1");
     let newest = kept.last().unwrap();
-    assert_eq!(
-        (newest.context.as_str(), &newest.envelope),
-        ("payments", &last)
-    );
+    assert_eq!((newest.context.as_str(), &newest.envelope), ("payments", &last));
 }
 
 #[tokio::test]

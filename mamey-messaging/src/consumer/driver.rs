@@ -156,27 +156,14 @@ impl Driver {
     }
 
     fn begin_delivery(&mut self, id: LaneId, arrival: Arrival) {
-        let Arrival {
-            intake,
-            partition,
-            delivery,
-        } = arrival;
+        let Arrival { intake, partition, delivery } = arrival;
         *self.busy.entry(partition).or_default() += 1;
         let lane = delivery.envelope().lane();
-        let lane_is_parked = lane
-            .as_ref()
-            .is_some_and(|lane| self.parking.is_parked(lane));
+        let lane_is_parked = lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane));
         let worker = Arc::clone(&self.worker);
         self.tasks.spawn(async move {
             let (fate, released) = worker.deliver(delivery, lane_is_parked).await;
-            Done::Delivered(Box::new(Delivered {
-                id,
-                lane,
-                intake,
-                partition,
-                fate,
-                released,
-            }))
+            Done::Delivered(Box::new(Delivered { id, lane, intake, partition, fate, released }))
         });
     }
 
@@ -260,18 +247,13 @@ impl Driver {
     }
 
     fn drop_waiting(&mut self, partition: Partition) {
-        let dropped = self
-            .lanes
-            .take_out(|arrival| arrival.partition == partition);
+        let dropped = self.lanes.take_out(|arrival| arrival.partition == partition);
         self.stats.0.released.add(dropped.len() as u64);
     }
 
     fn give_back_drained(&mut self, leasing: &Leasing) {
         let busy = &self.busy;
-        for lease in self
-            .assignment
-            .take_drained(|partition| busy.contains_key(&partition))
-        {
+        for lease in self.assignment.take_drained(|partition| busy.contains_key(&partition)) {
             self.stop_intake(lease.partition);
             leasing.release(lease);
         }
@@ -307,14 +289,7 @@ impl Driver {
     }
 
     fn settle_delivered(&mut self, delivered: Delivered) {
-        let Delivered {
-            id,
-            lane,
-            intake,
-            partition,
-            fate,
-            released,
-        } = delivered;
+        let Delivered { id, lane, intake, partition, fate, released } = delivered;
         self.unbusy(partition);
         self.parking.learn(Instant::now(), lane, &fate);
         let current = self.intakes.get(&partition).map(|intake| intake.number);
@@ -334,9 +309,7 @@ impl Driver {
         if let Some(parked) = look.parked {
             self.set_full(parked);
         }
-        let picked = self
-            .parking
-            .end_look(Instant::now(), look.due, look.next_due_in);
+        let picked = self.parking.end_look(Instant::now(), look.due, look.next_due_in);
         for message in picked {
             self.begin_retry(message);
         }
@@ -423,9 +396,5 @@ async fn look(
         true => Some(store.parked_count().await?),
         false => None,
     };
-    Ok(Look {
-        due,
-        next_due_in: next_due.map(|due| due.since(now)),
-        parked,
-    })
+    Ok(Look { due, next_due_in: next_due.map(|due| due.since(now)), parked })
 }

@@ -13,11 +13,8 @@ use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
 /// The pauses before subscribing again.
-const RESUBSCRIBE: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    max: Duration::from_secs(10),
-    jitter: 0.5,
-};
+const RESUBSCRIBE: Backoff =
+    Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10), jitter: 0.5 };
 
 /// A message, and which intake it came through.
 pub(super) struct Arrival {
@@ -49,18 +46,13 @@ impl Intake {
             tokio::time::sleep(pause).await;
             source.run(number, gate).await;
         });
-        Self {
-            number,
-            taking,
-            task,
-        }
+        Self { number, taking, task }
     }
 
     /// Takes or holds still. Holding still keeps the subscription, so that what runs can be
     /// acknowledged.
     pub(super) fn set_taking(&self, taking: bool) {
-        self.taking
-            .send_if_modified(|now| std::mem::replace(now, taking) != taking);
+        self.taking.send_if_modified(|now| std::mem::replace(now, taking) != taking);
     }
 }
 
@@ -75,9 +67,7 @@ impl Source {
         let mut failures = 0;
         loop {
             let before = failures;
-            let ended = self
-                .subscribe_and_take(number, &mut gate, &mut failures)
-                .await;
+            let ended = self.subscribe_and_take(number, &mut gate, &mut failures).await;
             let error = match ended {
                 Ok(()) if self.arrivals.is_closed() => return,
                 Ok(()) => Error::unavailable("the subscription was closed"),
@@ -103,11 +93,8 @@ impl Source {
         let mut subscriber = guarded(self.transport.subscribe(&self.subscription)).await?;
         while let Some(delivery) = next(subscriber.as_mut(), gate).await? {
             *failures = 0;
-            let arrival = Arrival {
-                intake: number,
-                partition: self.subscription.partition,
-                delivery,
-            };
+            let arrival =
+                Arrival { intake: number, partition: self.subscription.partition, delivery };
             if self.arrivals.send(arrival).await.is_err() {
                 break;
             }

@@ -32,13 +32,7 @@ struct Queue<T> {
 
 impl<T> Lanes<T> {
     pub(super) fn new(running_max: usize) -> Self {
-        Self {
-            queues: HashMap::new(),
-            ready: VecDeque::new(),
-            running: 0,
-            running_max,
-            alone: 0,
-        }
+        Self { queues: HashMap::new(), ready: VecDeque::new(), running: 0, running_max, alone: 0 }
     }
 
     /// Adds a message at the end of its lane.
@@ -50,10 +44,10 @@ impl<T> Lanes<T> {
                 LaneId::Alone(self.alone)
             }
         };
-        let queue = self.queues.entry(id.clone()).or_insert_with(|| Queue {
-            waiting: VecDeque::new(),
-            running: false,
-        });
+        let queue = self
+            .queues
+            .entry(id.clone())
+            .or_insert_with(|| Queue { waiting: VecDeque::new(), running: false });
         if queue.waiting.is_empty() && !queue.running {
             self.ready.push_back(id);
         }
@@ -102,11 +96,7 @@ impl<T> Lanes<T> {
         let mut out = VecDeque::new();
         self.queues.retain(|_, queue| {
             for message in std::mem::take(&mut queue.waiting) {
-                let place = if unwanted(&message) {
-                    &mut out
-                } else {
-                    &mut queue.waiting
-                };
+                let place = if unwanted(&message) { &mut out } else { &mut queue.waiting };
                 place.push_back(message);
             }
             queue.running || !queue.waiting.is_empty()

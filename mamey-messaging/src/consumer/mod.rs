@@ -50,14 +50,7 @@ impl Consumer {
         clock: Arc<dyn Clock>,
         options: ConsumerOptions,
     ) -> Self {
-        Self {
-            inbound,
-            store,
-            transport,
-            clock,
-            options,
-            stats: ConsumerStats::default(),
-        }
+        Self { inbound, store, transport, clock, options, stats: ConsumerStats::default() }
     }
 
     /// The counts of this consumer, to be kept and asked while it runs.

@@ -122,3 +122,95 @@ impl Parking {
         self.parked_lanes.contains(lane)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use mamey_core::clock::Timestamp;
+    use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Headers, Key, Metadata, Target};
+    use mamey_core::store::Failure;
+
+    const POLL: Duration = Duration::from_secs(1);
+
+    fn parked(id: &str) -> ParkedMessage {
+        let id = MessageId::from_foreign("orders", id);
+        let metadata = Metadata {
+            id,
+            name: "orders.order-placed".into(),
+            version: 1,
+            sender: "orders".into(),
+            target: Target::Any,
+            correlation_id: id,
+            causation_id: None,
+            time: Timestamp::EPOCH,
+            key: Some("order-1".into()),
+            tenant: None,
+            trace: None,
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: false,
+            headers: Headers::default(),
+        };
+        let payload = Bytes::new();
+        ParkedMessage {
+            envelope: Envelope { metadata, payload },
+            attempts: 1,
+            since: Timestamp::EPOCH,
+            due: Timestamp::EPOCH,
+            failure: Failure::waiting(),
+        }
+    }
+
+    #[test]
+    fn a_message_that_runs_is_not_picked_again_until_it_is_finished() {
+        let now = Instant::now();
+        let mut parking = Parking::new(2, POLL, now);
+        assert_eq!(parking.begin_look(now), 2);
+        let both = vec![parked("a"), parked("b"), parked("c")];
+        assert_eq!(parking.end_look(now, both, None).len(), 2);
+        assert_eq!(parking.look_at(), None, "all that may run do");
+        parking.finished(now, parked("a").envelope.metadata.id, &Fate::Handled);
+        assert_eq!(parking.look_at(), Some(now), "its lane's next is due");
+        parking.begin_look(now);
+        let picked = parking.end_look(now, vec![parked("b"), parked("c")], None);
+        assert_eq!(picked, [parked("c")]);
+    }
+
+    #[test]
+    fn the_next_look_is_when_the_next_message_is_due_and_no_later_than_the_poll() {
+        let now = Instant::now();
+        let mut parking = Parking::new(2, POLL, now);
+        parking.begin_look(now);
+        assert_eq!(parking.look_at(), None, "one look at a time");
+        parking.end_look(now, Vec::new(), Some(POLL * 5));
+        assert_eq!(parking.look_at(), Some(now + POLL));
+        // Parked while a look was under way, so it did not see it.
+        parking.begin_look(now);
+        parking.learn(now, None, &Fate::Parked(POLL / 4));
+        parking.end_look(now, Vec::new(), Some(POLL / 2));
+        assert_eq!(parking.look_at(), Some(now + POLL / 4));
+    }
+
+    #[test]
+    fn a_message_that_stays_where_it_was_does_not_run_in_a_circle() {
+        let now = Instant::now();
+        let mut parking = Parking::new(2, POLL, now);
+        parking.begin_look(now);
+        parking.end_look(now, vec![parked("a")], Some(Duration::ZERO));
+        parking.finished(now, parked("a").envelope.metadata.id, &Fate::Released);
+        assert_eq!(parking.look_at(), Some(now + POLL));
+    }
+
+    #[test]
+    fn a_lane_is_known_as_parked_until_one_of_its_messages_left() {
+        let now = Instant::now();
+        let lane = Lane::new("orders", &Key::from("order-1"));
+        let mut parking = Parking::new(2, POLL, now);
+        parking.learn(now, Some(lane.clone()), &Fate::Handled);
+        assert!(!parking.is_parked(&lane));
+        parking.learn(now, Some(lane.clone()), &Fate::ParkedBehind);
+        assert!(parking.is_parked(&lane));
+        parking.forget_lane(&lane);
+        assert!(!parking.is_parked(&lane));
+    }
+}

@@ -58,11 +58,7 @@ mod tests {
     use super::*;
     use mamey_core::Backoff;
 
-    const POLICY: RetryPolicy = RetryPolicy {
-        immediate: 1,
-        delayed: 1,
-        backoff: Backoff::DEFAULT,
-    };
+    const POLICY: RetryPolicy = RetryPolicy { immediate: 1, delayed: 1, backoff: Backoff::DEFAULT };
 
     fn after(error: &Error, attempts: u32) -> Verdict {
         verdict(error, attempts, POLICY, true, 0.0)
@@ -90,9 +86,6 @@ mod tests {
 
     #[test]
     fn a_cancelled_handler_leaves_its_message() {
-        assert_eq!(
-            after(&Error::cancelled("shutting down"), 9),
-            Verdict::Release
-        );
+        assert_eq!(after(&Error::cancelled("shutting down"), 9), Verdict::Release);
     }
 }

@@ -22,11 +22,8 @@ use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
 /// The pauses while the store is out of reach.
-const OUTAGE: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    max: Duration::from_secs(5),
-    jitter: 0.5,
-};
+const OUTAGE: Backoff =
+    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
 
 /// How often an unknown failure of the store is met before the message is rejected: over a minute.
 const UNKNOWN_FAILURES_MAX: u32 = 24;
@@ -94,14 +91,9 @@ impl Worker {
         delivery: Delivery,
         lane_is_parked: bool,
     ) -> (Fate, Option<Delivery>) {
-        let case = Case {
-            envelope: delivery.envelope(),
-            origin: Origin::Delivery,
-        };
+        let case = Case { envelope: delivery.envelope(), origin: Origin::Delivery };
         let redelivered = delivery.is_redelivered();
-        let fate = self
-            .caught(self.receive(case, redelivered, lane_is_parked))
-            .await;
+        let fate = self.caught(self.receive(case, redelivered, lane_is_parked)).await;
         self.count(&fate);
         match &fate {
             Fate::Released => return (fate, Some(delivery)),
@@ -118,10 +110,7 @@ impl Worker {
     /// Sees a message through that was parked.
     pub(super) async fn retry(&self, parked: &ParkedMessage) -> Fate {
         self.stats.0.retried.increment();
-        let case = Case {
-            envelope: &parked.envelope,
-            origin: Origin::Parked,
-        };
+        let case = Case { envelope: &parked.envelope, origin: Origin::Parked };
         let fate = self.caught(self.run(case, parked.attempts)).await;
         self.count(&fate);
         fate
@@ -164,11 +153,7 @@ impl Worker {
     async fn run(&self, case: Case<'_>, earlier_attempts: u32) -> Fate {
         let (mut attempt, mut outages) = (earlier_attempts.saturating_add(1), 0);
         loop {
-            let incoming = Incoming {
-                envelope: case.envelope,
-                origin: case.origin,
-                attempt,
-            };
+            let incoming = Incoming { envelope: case.envelope, origin: case.origin, attempt };
             let error = match self.inbound.handle(incoming).await {
                 Ok(CommitOutcome::Committed(_)) => return Fate::Handled,
                 Ok(CommitOutcome::Duplicate) => return Fate::Duplicate,
@@ -227,11 +212,7 @@ impl Worker {
     }
 
     fn behind(&self) -> Disposition {
-        Disposition::Park {
-            due: self.clock.now(),
-            attempts: 0,
-            failure: Failure::waiting(),
-        }
+        Disposition::Park { due: self.clock.now(), attempts: 0, failure: Failure::waiting() }
     }
 
     async fn set_aside(
@@ -246,11 +227,8 @@ impl Worker {
             message = %metadata.name, id = %metadata.id, attempts, %error, reason = reason.as_str(),
             "a message becomes a dead letter"
         );
-        let disposition = Disposition::DeadLetter {
-            reason,
-            attempts,
-            failure: Failure::from(error),
-        };
+        let disposition =
+            Disposition::DeadLetter { reason, attempts, failure: Failure::from(error) };
         self.record(case, disposition, Fate::DeadLettered).await
     }
 
@@ -289,10 +267,7 @@ impl Worker {
             origin: case.origin,
             disposition: disposition.clone(),
         };
-        let unit = UnitOfWork {
-            receipt: Some(receipt),
-            ..UnitOfWork::default()
-        };
+        let unit = UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() };
         guarded(self.store.commit(unit)).await
     }
 

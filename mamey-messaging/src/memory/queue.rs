@@ -51,12 +51,7 @@ impl Entry {
         place: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<()>) {
         let (settled, outcome) = oneshot::channel();
-        let entry = Self {
-            envelope,
-            redelivered: false,
-            settled,
-            _place: place,
-        };
+        let entry = Self { envelope, redelivered: false, settled, _place: place };
         (entry, outcome)
     }
 
@@ -126,11 +121,7 @@ impl Queue {
         };
         let (envelope, redelivered) = (Box::new(entry.envelope.clone()), entry.redelivered);
         self.unsettled.insert(sequence, (subscription, entry));
-        Next::Message {
-            sequence,
-            envelope,
-            redelivered,
-        }
+        Next::Message { sequence, envelope, redelivered }
     }
 
     /// Settles a delivery and gives back the entry that has left the queue.

@@ -67,10 +67,7 @@ impl State {
             return hosted.apply(topology);
         }
         let queues = partitions.into_iter().map(|it| (it.number(), Queue::new()));
-        let hosted = Hosted {
-            topology: topology.clone(),
-            queues: queues.collect(),
-        };
+        let hosted = Hosted { topology: topology.clone(), queues: queues.collect() };
         self.contexts.insert(topology.context.clone(), hosted);
         Ok(())
     }
@@ -209,11 +206,7 @@ impl State {
             %context, message = %envelope.metadata.name, id = %envelope.metadata.id, %reason,
             "a message was rejected: neither its handler nor the store could take it"
         );
-        self.rejected.push(RejectedMessage {
-            context,
-            envelope,
-            reason,
-        });
+        self.rejected.push(RejectedMessage { context, envelope, reason });
     }
 
     pub(super) fn rejected(&self) -> Vec<RejectedMessage> {

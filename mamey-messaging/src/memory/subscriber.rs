@@ -29,10 +29,8 @@ struct MemorySettle {
 impl MemorySubscriber {
     pub(super) fn open(shared: Arc<Shared>, subscription: &Subscription) -> Result<Self> {
         let (id, changed) = shared.lock().subscribe(subscription)?;
-        let address = Address {
-            context: subscription.context.clone(),
-            partition: subscription.partition,
-        };
+        let address =
+            Address { context: subscription.context.clone(), partition: subscription.partition };
         Ok(Self {
             shared,
             address: Arc::new(address),
@@ -60,17 +58,10 @@ impl Subscriber for MemorySubscriber {
             // Listening begins before looking, so a message that comes in between wakes us.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            let next = self
-                .shared
-                .lock()
-                .next(&self.address, self.id, self.prefetch);
+            let next = self.shared.lock().next(&self.address, self.id, self.prefetch);
             match next {
                 None | Some(Next::Replaced) => return Ok(None),
-                Some(Next::Message {
-                    sequence,
-                    envelope,
-                    redelivered,
-                }) => {
+                Some(Next::Message { sequence, envelope, redelivered }) => {
                     let settle = self.settle_of(sequence);
                     return Ok(Some(Delivery::new(*envelope, redelivered, settle)));
                 }

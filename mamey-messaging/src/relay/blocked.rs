@@ -60,7 +60,6 @@ impl Blocked {
     }
 
     pub(super) fn drop_partition(&mut self, partition: Partition) {
-        self.0
-            .retain(|_, failed| failed.lease.partition != partition);
+        self.0.retain(|_, failed| failed.lease.partition != partition);
     }
 }

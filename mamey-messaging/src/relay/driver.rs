@@ -304,9 +304,7 @@ impl Driver {
         let pauses = [self.read_not_before, self.confirm_not_before];
         let pauses = pauses.into_iter().filter(|pause| *pause > now);
         let next = self.next_poll.min(self.next_sweep);
-        pauses
-            .chain(self.window.next_due())
-            .fold(next, Instant::min)
+        pauses.chain(self.window.next_due()).fold(next, Instant::min)
     }
 
     fn wake(&mut self) {

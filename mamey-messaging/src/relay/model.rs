@@ -131,15 +131,9 @@ impl Model {
         let record = record(self.sequence, key);
         // Commits of one key are visible in order: a later one waits for an earlier.
         let key = &record.envelope.metadata.key;
-        let behind_late = self
-            .late
-            .values()
-            .any(|it| key.is_some() && it.envelope.metadata.key == *key);
-        let place = if late || behind_late {
-            &mut self.late
-        } else {
-            &mut self.visible
-        };
+        let behind_late =
+            self.late.values().any(|it| key.is_some() && it.envelope.metadata.key == *key);
+        let place = if late || behind_late { &mut self.late } else { &mut self.visible };
         place.insert(self.sequence, record);
     }
 
@@ -164,16 +158,10 @@ impl Model {
         };
         let wanted = |record: &&OutboxRecord| {
             let metadata = &record.envelope.metadata;
-            let skipped = metadata
-                .key
-                .as_ref()
-                .is_some_and(|key| plan.skip.contains(key));
+            let skipped = metadata.key.as_ref().is_some_and(|key| plan.skip.contains(key));
             !skipped && self.leased.contains_key(&partition(record).number())
         };
-        let behind = self
-            .visible
-            .range(plan.after + 1..)
-            .map(|(_, record)| record);
+        let behind = self.visible.range(plan.after + 1..).map(|(_, record)| record);
         let records = behind.filter(wanted).take(plan.limit).cloned().collect();
         self.read = Some((plan, records));
     }
@@ -197,36 +185,21 @@ impl Model {
         let (sequence, epoch) = (start.record.sequence, start.lease.epoch);
         let held = self.leased.get(&start.lease.partition.number());
         assert_eq!(held, Some(&start.lease), "published without the lease");
-        assert_ne!(
-            self.published.get(&sequence),
-            Some(&epoch),
-            "published twice"
-        );
-        assert!(
-            self.in_flight
-                .iter()
-                .all(|it| it.record.sequence != sequence)
-        );
+        assert_ne!(self.published.get(&sequence), Some(&epoch), "published twice");
+        assert!(self.in_flight.iter().all(|it| it.record.sequence != sequence));
         if let Some(key) = start.lane.key() {
             let same = |it: &Start| it.lane.key() == Some(key);
-            assert!(
-                !self.in_flight.iter().any(same),
-                "two of a key are on their way"
-            );
+            assert!(!self.in_flight.iter().any(same), "two of a key are on their way");
             // What is published again after its lease moved may come late: it is a duplicate.
             let last = self.last_of_key.get(key).copied();
             let again = self.published.contains_key(&sequence);
-            assert!(
-                again || last.is_none_or(|last| last <= sequence),
-                "{sequence} after {last:?}"
-            );
+            assert!(again || last.is_none_or(|last| last <= sequence), "{sequence} after {last:?}");
             let earlier = self.visible.range(..sequence).find(|(earlier, record)| {
                 let same = record.envelope.metadata.key.as_ref() == Some(key);
                 same && !self.published.contains_key(earlier)
             });
             assert!(earlier.is_none(), "{sequence} overtook {earlier:?}");
-            self.last_of_key
-                .insert(key.clone(), last.unwrap_or_default().max(sequence));
+            self.last_of_key.insert(key.clone(), last.unwrap_or_default().max(sequence));
         }
         self.in_flight.push(start);
     }
@@ -248,9 +221,8 @@ impl Model {
     }
 
     fn begin_confirm(&mut self) {
-        if let Some(records) = self
-            .window
-            .plan_confirm(3, |it| self.leased.get(&it.number()).copied())
+        if let Some(records) =
+            self.window.plan_confirm(3, |it| self.leased.get(&it.number()).copied())
         {
             assert!(self.deleting.is_none(), "two deletions at a time");
             self.deleting = Some(records);
@@ -266,10 +238,7 @@ impl Model {
         }
         let mut count = 0;
         for (lease, sequence) in records {
-            assert!(
-                self.published.contains_key(&sequence),
-                "deleted before it was published"
-            );
+            assert!(self.published.contains_key(&sequence), "deleted before it was published");
             if self.leased.get(&lease.partition.number()) == Some(&lease) {
                 count += u64::from(self.visible.remove(&sequence).is_some());
             }
@@ -335,11 +304,7 @@ impl Model {
                 break;
             }
         }
-        assert!(
-            self.visible.is_empty(),
-            "left behind: {:?}",
-            self.visible.keys()
-        );
+        assert!(self.visible.is_empty(), "left behind: {:?}", self.visible.keys());
         let all: HashSet<u64> = (1..=self.sequence).collect();
         assert_eq!(self.published.keys().copied().collect::<HashSet<_>>(), all);
         assert_eq!(self.window.held(), 0);
@@ -369,10 +334,7 @@ fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
         headers: mamey_core::message::Headers::default(),
     };
     let payload = bytes::Bytes::new();
-    OutboxRecord {
-        sequence,
-        envelope: Envelope { metadata, payload },
-    }
+    OutboxRecord { sequence, envelope: Envelope { metadata, payload } }
 }
 
 proptest! {

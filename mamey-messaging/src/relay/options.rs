@@ -46,10 +46,7 @@ impl Default for RelayOptions {
             blocked_keys_max: 1024,
             poll_interval: limits::POLL_INTERVAL,
             sweep_interval: Duration::from_secs(30),
-            backoff: Backoff {
-                max: Duration::from_secs(30),
-                ..Backoff::DEFAULT
-            },
+            backoff: Backoff { max: Duration::from_secs(30), ..Backoff::DEFAULT },
             drain_max: limits::DRAIN_MAX,
         }
     }

@@ -76,10 +76,7 @@ mod tests {
 
     #[test]
     fn a_page_below_the_floor_goes_on_where_it_ended() {
-        let mut position = Position {
-            floor: 100,
-            ..Position::default()
-        };
+        let mut position = Position { floor: 100, ..Position::default() };
         position.again_from(5);
         assert_eq!(position.begin(), 4);
         position.read_to(60, true);

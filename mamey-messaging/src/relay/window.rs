@@ -318,10 +318,7 @@ impl Window {
             self.hold(lane, lease, record);
         }
         self.end_read();
-        Absorbed {
-            repeated,
-            more: more || no_room,
-        }
+        Absorbed { repeated, more: more || no_room }
     }
 
     fn is_cut_off(&self, lane: &LaneId, sequence: u64) -> bool {
@@ -380,11 +377,7 @@ impl Window {
             lane.begun = self.ticks;
             self.waiting -= 1;
             self.in_flight += 1;
-            return Some(Start {
-                lane: id,
-                lease,
-                record,
-            });
+            return Some(Start { lane: id, lease, record });
         }
         None
     }
@@ -456,11 +449,7 @@ impl Window {
             self.deleting.insert(sequence, lease);
         }
         let records = self.deleting.iter();
-        Some(
-            records
-                .map(|(sequence, lease)| (*lease, *sequence))
-                .collect(),
-        )
+        Some(records.map(|(sequence, lease)| (*lease, *sequence)).collect())
     }
 
     /// `count` of the records are deleted; the others stay, because their lease has moved. They may
