@@ -1,5 +1,7 @@
 //! The rules of the house, as tests: who may depend on whom, how files open, how long they grow.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +49,10 @@ fn siblings_never_depend_on_each_other() {
         let manifest = manifest(package);
         for other in SIBLINGS.iter().filter(|other| **other != package) {
             let depends = manifest.lines().any(|line| line.trim_start().starts_with(other));
-            assert!(!depends, "{package} depends on its sibling {other}: share a port of mamey-core");
+            assert!(
+                !depends,
+                "{package} depends on its sibling {other}: share a port of mamey-core"
+            );
         }
     }
 }

@@ -130,8 +130,7 @@ async fn a_rejection_stores_and_publishes_nothing() {
 
 #[tokio::test]
 async fn what_was_given_is_there() {
-    let mut scenario =
-        scenario(orders()).await.given(&order()).given_handled(&Taken { id: id() });
+    let mut scenario = scenario(orders()).await.given(&order()).given_handled(&Taken { id: id() });
     scenario.when(Place { id: id(), units: 1 }).await.then_fails(ErrorKind::AlreadyExists);
     scenario.when_query(UnitsOf(id())).await.then_reply(3);
     let cancelled = scenario.when(Cancel { id: id() }).await;

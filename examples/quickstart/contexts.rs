@@ -61,36 +61,19 @@ pub mod orders {
     }
 
     async fn place_order(command: PlaceOrder, cx: &Context) -> Result<OrderStatus> {
-        let PlaceOrder {
-            order_id,
-            customer,
-            product,
-            amount_cents,
-        } = command;
+        let PlaceOrder { order_id, customer, product, amount_cents } = command;
         if amount_cents < 1 {
             return Err(OrderError::FreeOfCharge(amount_cents).into());
         }
-        cx.publish(&OrderPlaced {
-            order_id: order_id.clone(),
-            product,
-            amount_cents,
-        })?;
+        cx.publish(&OrderPlaced { order_id: order_id.clone(), product, amount_cents })?;
         let status = OrderStatus::Pending;
-        cx.repository().add(&Order {
-            order_id,
-            customer,
-            status,
-        })?;
+        cx.repository().add(&Order { order_id, customer, status })?;
         Ok(status)
     }
 
     async fn count_orders(query: CountOrders, cx: &ReadContext) -> Result<u64> {
         cx.repository()
-            .count(
-                query
-                    .0
-                    .map_or(Criteria::all(), |status| Order::STATUS.eq(status)),
-            )
+            .count(query.0.map_or(Criteria::all(), |status| Order::STATUS.eq(status)))
             .await
     }
 
@@ -157,23 +140,12 @@ pub mod payments {
     }
 
     async fn on_order_placed(event: OrderPlaced, cx: &Context) -> Result<()> {
-        let OrderPlaced {
-            order_id,
-            product,
-            amount_cents,
-        } = event;
+        let OrderPlaced { order_id, product, amount_cents } = event;
         if amount_cents > LIMIT_CENTS {
             return cx.publish(&PaymentRefused { order_id });
         }
-        cx.publish(&PaymentTaken {
-            order_id: order_id.clone(),
-            product,
-        })?;
-        cx.repository().add(&Payment {
-            order_id,
-            amount_cents,
-            refunded: false,
-        })
+        cx.publish(&PaymentTaken { order_id: order_id.clone(), product })?;
+        cx.repository().add(&Payment { order_id, amount_cents, refunded: false })
     }
 
     async fn on_out_of_stock(event: OutOfStock, cx: &Context) -> Result<()> {
@@ -249,11 +221,7 @@ pub mod catalog {
 
     async fn stock_product(command: StockProduct, cx: &Context) -> Result<()> {
         let StockProduct { product, units } = command;
-        cx.repository().add(&Product {
-            product,
-            delivered: units,
-            left: units,
-        })
+        cx.repository().add(&Product { product, delivered: units, left: units })
     }
 
     async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
@@ -263,9 +231,7 @@ pub mod catalog {
             Some(mut found) if found.left > 0 => {
                 found.left -= 1;
                 products.save(&found)?;
-                cx.publish(&StockReserved {
-                    order_id: order_id.clone(),
-                })?;
+                cx.publish(&StockReserved { order_id: order_id.clone() })?;
                 cx.repository().add(&Reservation { order_id, product })
             }
             _ => cx.publish(&OutOfStock { order_id }),

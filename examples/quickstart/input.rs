@@ -26,15 +26,9 @@ impl OrderFile {
     /// Reads a file. A line that is no order is named by its number and counted.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|cause| {
-            Error::invalid(format!(
-                "cannot read orders from {}: {cause}",
-                path.display()
-            ))
+            Error::invalid(format!("cannot read orders from {}: {cause}", path.display()))
         })?;
-        let mut file = Self {
-            orders: Vec::new(),
-            bad_lines: 0,
-        };
+        let mut file = Self { orders: Vec::new(), bad_lines: 0 };
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             if line.trim_ascii().is_empty() {
                 continue;
@@ -52,23 +46,13 @@ impl OrderFile {
 
     /// Delivers stock for every product once, however often it is called.
     pub async fn deliver_stock(&self, service: &RunningService) -> Result<()> {
-        let products: BTreeSet<&str> = self
-            .orders
-            .iter()
-            .map(|(_, order)| order.product.as_str())
-            .collect();
+        let products: BTreeSet<&str> =
+            self.orders.iter().map(|(_, order)| order.product.as_str()).collect();
         let deliver = async |product: &str| {
-            let command = StockProduct {
-                product: product.to_owned(),
-                units: UNITS_PER_PRODUCT,
-            };
+            let command = StockProduct { product: product.to_owned(), units: UNITS_PER_PRODUCT };
             service.send(command).idempotency_key(product).await
         };
-        stream::iter(products)
-            .map(deliver)
-            .buffer_unordered(COMMANDS_IN_FLIGHT)
-            .try_collect()
-            .await
+        stream::iter(products).map(deliver).buffer_unordered(COMMANDS_IN_FLIGHT).try_collect().await
     }
 
     /// Places every order once, however often it is called, and says how many were rejected.

@@ -2,11 +2,9 @@
 //!
 //! `cargo run --example quickstart -- --help` says what it can do.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "an example is read, not looked up"
-)]
+#![allow(missing_docs, unreachable_pub, reason = "an example is read, not looked up")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+#![allow(clippy::large_futures, reason = "main runs once")]
 
 mod contexts;
 mod input;
@@ -149,9 +147,7 @@ async fn wait_until_all_ended(service: &RunningService) -> Result<()> {
             .map_err(Error::other)?,
     );
     loop {
-        let pending = service
-            .query(CountOrders(Some(OrderStatus::Pending)))
-            .await?;
+        let pending = service.query(CountOrders(Some(OrderStatus::Pending))).await?;
         bar.set_position(orders.saturating_sub(pending));
         if pending == 0 {
             bar.finish_and_clear();

@@ -28,10 +28,7 @@ pub struct Report {
 impl Report {
     pub async fn of(service: &RunningService, bad_lines: u64, has_stock: bool) -> Result<Self> {
         let count = |status| service.query(CountOrders(Some(status))).into_future();
-        let (paid, refused) = (
-            count(OrderStatus::Paid).await?,
-            count(OrderStatus::Refused).await?,
-        );
+        let (paid, refused) = (count(OrderStatus::Paid).await?, count(OrderStatus::Refused).await?);
         let out_of_stock = count(OrderStatus::OutOfStock).await?;
         let pending = count(OrderStatus::Pending).await?;
         let stock_balanced = !has_stock || {
@@ -60,22 +57,13 @@ impl Report {
         println!("  refused            {:>8}", self.refused);
         println!("  out of stock       {:>8}", self.out_of_stock);
         if self.pending > 0 {
-            println!(
-                "  pending            {:>8}  (their events wait in the outbox)",
-                self.pending
-            );
+            println!("  pending            {:>8}  (their events wait in the outbox)", self.pending);
         }
         println!("lines left out       {:>8}", self.bad_lines);
-        println!(
-            "stock balanced       {:>8}",
-            if self.stock_balanced { "yes" } else { "NO" }
-        );
+        println!("stock balanced       {:>8}", if self.stock_balanced { "yes" } else { "NO" });
         println!("messages published   {:>8}", self.published);
         println!("messages handled     {:>8}", self.handled);
-        println!(
-            "duplicates absorbed  {:>8}  (in this run)",
-            self.duplicates_absorbed
-        );
+        println!("duplicates absorbed  {:>8}  (in this run)", self.duplicates_absorbed);
         println!("dead letters         {:>8}", self.dead_letters);
     }
 

@@ -89,10 +89,7 @@ impl fmt::Display for Timestamp {
         let (hour, minute, second) = time.to_hms();
         let micros = time.microsecond();
         let month = u8::from(month);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
@@ -121,9 +118,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(micros(since_epoch))
     }
 }
@@ -165,10 +160,7 @@ mod tests {
         let time = Timestamp::from_micros(1_790_000_000_123_456);
         assert_eq!(time.to_string(), "2026-09-21T14:13:20.123456Z");
         assert_eq!(Timestamp::parse_rfc3339(&time.to_string()).unwrap(), time);
-        assert_eq!(
-            Timestamp::parse_rfc3339("2026-09-21T16:13:20.123456+02:00").unwrap(),
-            time
-        );
+        assert_eq!(Timestamp::parse_rfc3339("2026-09-21T16:13:20.123456+02:00").unwrap(), time);
         assert!(Timestamp::parse_rfc3339("yesterday").is_err());
     }
 
@@ -177,10 +169,7 @@ mod tests {
         for micros in [i64::MIN, i64::MAX] {
             let time = Timestamp::from_micros(micros);
             assert!(!time.to_string().is_empty());
-            assert_eq!(
-                time.plus(Duration::MAX),
-                Timestamp(micros.saturating_add(i64::MAX))
-            );
+            assert_eq!(time.plus(Duration::MAX), Timestamp(micros.saturating_add(i64::MAX)));
         }
     }
 }

@@ -331,10 +331,8 @@ mod tests {
     #[test]
     fn context_reads_outermost_first() {
         let result: Result<()> = Err(Error::unavailable("connection refused"));
-        let error = result
-            .context(|| "loading orders/42")
-            .context(|| "handling place-order")
-            .unwrap_err();
+        let error =
+            result.context(|| "loading orders/42").context(|| "handling place-order").unwrap_err();
         assert_eq!(
             error.to_string(),
             "handling place-order: loading orders/42: connection refused"

@@ -91,16 +91,8 @@ impl UuidV7Source {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let entropy = [0; ENTROPY_BYTES];
-        let state = State {
-            entropy,
-            used: ENTROPY_BYTES,
-            last_millis: 0,
-            counter: 0,
-        };
-        Self {
-            clock,
-            state: Mutex::new(state),
-        }
+        let state = State { entropy, used: ENTROPY_BYTES, last_millis: 0, counter: 0 };
+        Self { clock, state: Mutex::new(state) }
     }
 }
 
@@ -190,9 +182,7 @@ mod tests {
 
     #[test]
     fn ids_are_version_7_and_never_go_backwards_even_when_the_clock_does() {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
-            1_790_000_000_000_000,
-        )));
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
         let ids = UuidV7Source::new(clock.clone());
         let mut last = ids.next_uuid();
         for step in 0..20_000_i64 {

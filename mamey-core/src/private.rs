@@ -34,6 +34,5 @@ pub fn parse_id<T>(kind: &str, text: &str) -> Result<T>
 where
     T: FromStr<Err: Display>,
 {
-    text.parse()
-        .map_err(|cause| Error::invalid(format!("`{text:.64}` is not a `{kind}`: {cause}")))
+    text.parse().map_err(|cause| Error::invalid(format!("`{text:.64}` is not a `{kind}`: {cause}")))
 }

@@ -48,14 +48,8 @@ mod tests {
     #[test]
     fn passwords_and_query_values_are_hidden() {
         for (url, shown) in [
-            (
-                "postgres://app:s3cret@db/orders",
-                "postgres://app:***@db/orders",
-            ),
-            (
-                "amqp://app:p@ss:w@rd@mq:5672/%2f",
-                "amqp://app:***@mq:5672/%2f",
-            ),
+            ("postgres://app:s3cret@db/orders", "postgres://app:***@db/orders"),
+            ("amqp://app:p@ss:w@rd@mq:5672/%2f", "amqp://app:***@mq:5672/%2f"),
             ("redis://:s3cret@cache", "redis://:***@cache"),
             (
                 "postgres://db/orders?password=x&sslmode=require",

@@ -16,11 +16,7 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// No second run: the first failure is final.
-    pub const NEVER: Self = Self {
-        immediate: 0,
-        delayed: 0,
-        backoff: Backoff::DEFAULT,
-    };
+    pub const NEVER: Self = Self { immediate: 0, delayed: 0, backoff: Backoff::DEFAULT };
 
     /// The pause before the run that follows `attempts` failed ones, or `None` when it was the last.
     ///
@@ -41,11 +37,7 @@ impl RetryPolicy {
 impl Default for RetryPolicy {
     /// Two more runs at once, then eight with pauses from 200 ms to a minute: about two minutes.
     fn default() -> Self {
-        Self {
-            immediate: 2,
-            delayed: 8,
-            backoff: Backoff::DEFAULT,
-        }
+        Self { immediate: 2, delayed: 8, backoff: Backoff::DEFAULT }
     }
 }
 
@@ -62,18 +54,13 @@ pub struct Backoff {
 
 impl Backoff {
     /// From 200 ms, doubling up to a minute, half of each pause by chance.
-    pub const DEFAULT: Self = Self {
-        first: Duration::from_millis(200),
-        max: Duration::from_secs(60),
-        jitter: 0.5,
-    };
+    pub const DEFAULT: Self =
+        Self { first: Duration::from_millis(200), max: Duration::from_secs(60), jitter: 0.5 };
 
     /// The pause after `earlier` pauses; `random` is in `0.0..1.0`.
     #[must_use]
     pub fn delay(&self, earlier: u32, random: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(2_u32.saturating_pow(earlier.min(31)));
+        let doubled = self.first.saturating_mul(2_u32.saturating_pow(earlier.min(31)));
         let full = doubled.min(self.max);
         let jitter = self.jitter.clamp(0.0, 1.0);
         full.mul_f64(1.0 - jitter * random.clamp(0.0, 1.0))
@@ -93,11 +80,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_at_once_then_delayed_then_over() {
-        let policy = RetryPolicy {
-            immediate: 2,
-            delayed: 2,
-            backoff: Backoff::DEFAULT,
-        };
+        let policy = RetryPolicy { immediate: 2, delayed: 2, backoff: Backoff::DEFAULT };
         assert!(policy.is_immediate_after(1) && policy.is_immediate_after(2));
         assert!(!policy.is_immediate_after(3));
         assert_eq!(policy.delay_after(3, 0.0), Some(Duration::from_millis(200)));

@@ -57,8 +57,5 @@ fn panicked(message: &str, panic: &(dyn Any + Send)) -> Error {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("it left no text");
-    Error::new(
-        ErrorKind::Other,
-        format!("handler of `{message}` panicked: {text}"),
-    )
+    Error::new(ErrorKind::Other, format!("handler of `{message}` panicked: {text}"))
 }

@@ -203,10 +203,7 @@ impl BoundedContext {
     /// # Errors
     /// As [`BoundedContext::check`].
     pub fn schema(&self) -> Result<Schema> {
-        Ok(Schema {
-            context: self.checked_name()?,
-            collections: self.collections.clone(),
-        })
+        Ok(Schema { context: self.checked_name()?, collections: self.collections.clone() })
     }
 
     /// What it sends and receives, its input spread over `partitions`.
@@ -229,13 +226,7 @@ impl BoundedContext {
     pub fn open(self, resources: Resources) -> Result<Arc<ContextRuntime>> {
         let name = self.checked_name()?;
         let Resources { store, clock, ids } = resources;
-        let scope = Arc::new(Scope {
-            name,
-            store,
-            clock,
-            ids,
-            catalog: self.catalog,
-        });
+        let scope = Arc::new(Scope { name, store, clock, ids, catalog: self.catalog });
         let pipeline = Pipeline {
             scope,
             layers: self.layers,

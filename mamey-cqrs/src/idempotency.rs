@@ -30,11 +30,7 @@ impl<R> Idempotency<R> {
     where
         R: Serialize + DeserializeOwned,
     {
-        Self {
-            key,
-            write: serde_json::to_vec::<R>,
-            read: |body| serde_json::from_slice(body),
-        }
+        Self { key, write: serde_json::to_vec::<R>, read: |body| serde_json::from_slice(body) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -76,11 +72,7 @@ impl<R> Idempotency<R> {
         let body = (self.write)(reply).map_err(|cause| {
             Error::invalid(format!("the reply cannot be remembered: {cause}")).with_source(cause)
         })?;
-        Ok(SavedReply {
-            command,
-            key: self.scoped(cause),
-            body: body.into(),
-        })
+        Ok(SavedReply { command, key: self.scoped(cause), body: body.into() })
     }
 
     fn scoped(&self, cause: &Cause) -> String {

@@ -126,9 +126,7 @@ impl fmt::Display for InvocationKind {
 
 impl fmt::Debug for Next<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next")
-            .field("layers", &self.layers.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Next").field("layers", &self.layers.len()).finish_non_exhaustive()
     }
 }
 

@@ -55,9 +55,7 @@ impl Pipeline {
     ) -> Result<T> {
         let span = telemetry::span(&invocation);
         let layered = self.through_layers(&invocation, core);
-        let result = without_panics(invocation.name, layered)
-            .instrument(span.clone())
-            .await;
+        let result = without_panics(invocation.name, layered).instrument(span.clone()).await;
         result.map_err(|error| {
             telemetry::failed(&span, &error);
             let (name, context) = (invocation.name, invocation.context);

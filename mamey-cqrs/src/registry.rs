@@ -73,25 +73,16 @@ impl Registry {
         handler: impl MessageHandler<M>,
         retry: Option<RetryPolicy>,
     ) -> bool {
-        let runner = Box::new(HandlingMessage {
-            handler,
-            of: PhantomData::<fn(M)>,
-        });
-        self.messages
-            .insert(M::NAME, MessageEntry { runner, retry })
-            .is_none()
+        let runner = Box::new(HandlingMessage { handler, of: PhantomData::<fn(M)> });
+        self.messages.insert(M::NAME, MessageEntry { runner, retry }).is_none()
     }
 
     pub(crate) fn command<C: Command>(&self) -> Option<&dyn RunCommand<C>> {
-        self.commands
-            .get::<C, Box<dyn RunCommand<C>>>()
-            .map(|runner| &**runner)
+        self.commands.get::<C, Box<dyn RunCommand<C>>>().map(|runner| &**runner)
     }
 
     pub(crate) fn query<Q: Query>(&self) -> Option<&dyn RunQuery<Q>> {
-        self.queries
-            .get::<Q, Box<dyn RunQuery<Q>>>()
-            .map(|runner| &**runner)
+        self.queries.get::<Q, Box<dyn RunQuery<Q>>>().map(|runner| &**runner)
     }
 
     pub(crate) fn message(&self, name: &str) -> Option<&MessageEntry> {

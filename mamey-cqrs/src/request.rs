@@ -38,11 +38,7 @@ pub struct QueryRequest<'r, Q: Query> {
 
 impl<'r, C: Command> CommandRequest<'r, C> {
     pub(crate) fn new(runtime: &'r ContextRuntime, command: C) -> Self {
-        let sent = Sent {
-            command,
-            cause: Cause::default(),
-            idempotency: None,
-        };
+        let sent = Sent { command, cause: Cause::default(), idempotency: None };
         Self { runtime, sent }
     }
 
@@ -96,11 +92,7 @@ impl<'r, C: Command> IntoFuture for CommandRequest<'r, C> {
         }
         match runtime.registry.command::<C>() {
             Some(runner) => runner.run(&runtime.pipeline, sent),
-            None => Box::pin(ready(Err(unknown(
-                runtime.name(),
-                InvocationKind::Command,
-                C::NAME,
-            )))),
+            None => Box::pin(ready(Err(unknown(runtime.name(), InvocationKind::Command, C::NAME)))),
         }
     }
 }
@@ -108,11 +100,7 @@ impl<'r, C: Command> IntoFuture for CommandRequest<'r, C> {
 impl<'r, Q: Query> QueryRequest<'r, Q> {
     pub(crate) fn new(runtime: &'r ContextRuntime, query: Q) -> Self {
         let cause = Cause::default();
-        Self {
-            runtime,
-            query,
-            cause,
-        }
+        Self { runtime, query, cause }
     }
 
     /// Says what set the query off, in place of everything said before.
@@ -139,21 +127,13 @@ impl<'r, Q: Query> IntoFuture for QueryRequest<'r, Q> {
     type IntoFuture = BoxFuture<'r, Result<Q::Reply>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self {
-            runtime,
-            query,
-            cause,
-        } = self;
+        let Self { runtime, query, cause } = self;
         if let Err(error) = runtime.check_open() {
             return Box::pin(ready(Err(error)));
         }
         match runtime.registry.query::<Q>() {
             Some(runner) => runner.run(&runtime.pipeline, query, cause),
-            None => Box::pin(ready(Err(unknown(
-                runtime.name(),
-                InvocationKind::Query,
-                Q::NAME,
-            )))),
+            None => Box::pin(ready(Err(unknown(runtime.name(), InvocationKind::Query, Q::NAME)))),
         }
     }
 }

@@ -33,11 +33,7 @@ impl Resources {
     /// A store, the machine's clock, and UUIDv7.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self {
-            store,
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(UuidV7Source::default()),
-        }
+        Self { store, clock: Arc::new(SystemClock), ids: Arc::new(UuidV7Source::default()) }
     }
 }
 
@@ -82,9 +78,7 @@ impl ContextRuntime {
             return Ok(());
         }
         let name = self.name();
-        Err(Error::cancelled(format!(
-            "context `{name}` is shutting down and takes nothing new"
-        )))
+        Err(Error::cancelled(format!("context `{name}` is shutting down and takes nothing new")))
     }
 
     /// The commands it handles, by type and name.

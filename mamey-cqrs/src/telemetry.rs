@@ -7,14 +7,7 @@ use crate::layer::{Invocation, InvocationKind};
 
 /// The span of one call. Without a subscriber it is the empty span, and no field is evaluated.
 pub(crate) fn span(invocation: &Invocation<'_>) -> Span {
-    let Invocation {
-        kind,
-        name,
-        context,
-        cause,
-        metadata,
-        attempt,
-    } = *invocation;
+    let Invocation { kind, name, context, cause, metadata, attempt } = *invocation;
     let operation = kind.operation();
     tracing::info_span!(
         "handle",

@@ -55,10 +55,7 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named_with_its_path() {
         let lines = [1, 0].map(|units| Line { units }).into();
-        let order = PlaceOrder {
-            customer: String::new(),
-            lines,
-        };
+        let order = PlaceOrder { customer: String::new(), lines };
         let error = check(&order).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let text = error.to_string();
@@ -69,20 +66,14 @@ mod tests {
 
     #[test]
     fn a_message_in_order_passes() {
-        let order = PlaceOrder {
-            customer: "ada".to_owned(),
-            lines: vec![Line { units: 1 }],
-        };
+        let order = PlaceOrder { customer: "ada".to_owned(), lines: vec![Line { units: 1 }] };
         assert!(check(&order).is_ok());
     }
 
     #[test]
     fn a_hostile_message_cannot_make_the_error_grow_without_end() {
         let lines = (0..FINDINGS_MAX + 7).map(|_| Line { units: 0 }).collect();
-        let order = PlaceOrder {
-            customer: "ada".to_owned(),
-            lines,
-        };
+        let order = PlaceOrder { customer: "ada".to_owned(), lines };
         let text = check(&order).unwrap_err().to_string();
         assert!(text.ends_with("and 7 more"), "{text}");
     }

@@ -44,11 +44,7 @@ pub(crate) async fn command<C: Command>(
     handler: &impl CommandHandler<C>,
     sent: Sent<C>,
 ) -> Result<C::Reply> {
-    let Sent {
-        command,
-        mut cause,
-        idempotency,
-    } = sent;
+    let Sent { command, mut cause, idempotency } = sent;
     if let Some(idempotency) = &idempotency {
         idempotency.identify(C::NAME, &pipeline.scope.name, &mut cause);
     }
@@ -111,11 +107,7 @@ impl<C: Command, H: CommandHandler<C>> Work for CommandWork<'_, C, H> {
     type Reply = C::Reply;
 
     fn message(&mut self, last: bool) -> Result<C> {
-        let command = if last {
-            self.command.take()
-        } else {
-            self.command.clone()
-        };
+        let command = if last { self.command.take() } else { self.command.clone() };
         command.ok_or_else(|| Error::cancelled("the command has had its last run"))
     }
 
@@ -156,11 +148,7 @@ pub(crate) async fn message<M: Message + DeserializeOwned>(
         let message = decode::<M>(incoming)?;
         message.validate()?;
         let decoded = Some(message);
-        let work = MessageWork {
-            handler,
-            decoded,
-            incoming,
-        };
+        let work = MessageWork { handler, decoded, incoming };
         let (_, outcome) = pipeline.run(work, &cause).await?;
         // A message's unit holds its receipt, so it is never without content.
         Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken(0))))
@@ -183,9 +171,7 @@ where
     type Reply = ();
 
     fn message(&mut self, _last: bool) -> Result<M> {
-        self.decoded
-            .take()
-            .map_or_else(|| decode(self.incoming), Ok)
+        self.decoded.take().map_or_else(|| decode(self.incoming), Ok)
     }
 
     fn handle(&self, message: M, cx: &Context) -> impl Future<Output = Result<()>> + Send {
@@ -203,11 +189,7 @@ where
 }
 
 fn decode<M: Message + DeserializeOwned>(incoming: Incoming<'_>) -> Result<M> {
-    let Metadata {
-        content_type,
-        version,
-        ..
-    } = &incoming.envelope.metadata;
+    let Metadata { content_type, version, .. } = &incoming.envelope.metadata;
     if !is_json(content_type) {
         return Err(Error::unsupported(format!(
             "the payload is `{content_type:.64}`; only `{CONTENT_TYPE_JSON}` is read"

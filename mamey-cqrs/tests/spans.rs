@@ -73,17 +73,10 @@ async fn the_span_of_a_message_names_it_and_its_failure() {
     let mut envelope = envelope(Paid::NAME, 1, "{}");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     envelope.metadata.trace = Some(trace.parse().unwrap());
-    let incoming = Incoming {
-        envelope: &envelope,
-        origin: Origin::Delivery,
-        attempt: 3,
-    };
+    let incoming = Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 3 };
     let written = written_by(async { runtime.handle(incoming).await.unwrap_err() }).await;
     let (inside, closed) = written.trim_end().split_once('\n').unwrap();
-    assert!(
-        inside.contains("payments.paid") && inside.contains("inside"),
-        "{inside}"
-    );
+    assert!(inside.contains("payments.paid") && inside.contains("inside"), "{inside}");
     for field in [
         "otel.name=process payments.paid",
         "otel.kind=\"consumer\"",
@@ -104,10 +97,7 @@ async fn the_span_of_a_message_names_it_and_its_failure() {
 async fn the_span_of_a_command_claims_no_message_from_a_transport() {
     let runtime = open(BoundedContext::new("ledger").command(on_paid));
     let written = written_by(async { runtime.send(Paid {}).await.unwrap_err() }).await;
-    assert!(
-        written.contains("otel.name=handle payments.paid"),
-        "{written}"
-    );
+    assert!(written.contains("otel.name=handle payments.paid"), "{written}");
     assert!(!written.contains("messaging.operation.type"), "{written}");
     assert!(!written.contains("messaging.message.id"), "{written}");
 }

@@ -38,9 +38,7 @@ pub(crate) fn value<T: Parse>(meta: &ParseNestedMeta<'_>, example: &str) -> Resu
     }
     let input = meta.value()?;
     let at = input.span();
-    input
-        .parse()
-        .map_err(|_| Error::new(at, format!("this value does not fit: write `{example}`")))
+    input.parse().map_err(|_| Error::new(at, format!("this value does not fit: write `{example}`")))
 }
 
 /// An option without a value.

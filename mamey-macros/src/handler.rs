@@ -30,10 +30,7 @@ fn check(arguments: TokenStream, item: TokenStream) -> Result<()> {
 
 fn check_signature(signature: &Signature) -> Result<()> {
     if signature.asyncness.is_none() {
-        return Err(Error::new_spanned(
-            signature.fn_token,
-            "a handler is async: write `async fn`",
-        ));
+        return Err(Error::new_spanned(signature.fn_token, "a handler is async: write `async fn`"));
     }
     if let Some(receiver) = signature.receiver() {
         let error = "a handler is a free function: where it has dependencies, implement the \
@@ -83,10 +80,7 @@ fn check_arguments(signature: &Signature) -> Result<()> {
 }
 
 fn check_context(reference: &TypeReference) -> Result<()> {
-    let named = reference
-        .lifetime
-        .as_ref()
-        .filter(|lifetime| lifetime.ident != "_");
+    let named = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_");
     if let Some(lifetime) = named {
         let error = "the context is borrowed for one call of any length: remove the lifetime";
         return Err(Error::new_spanned(lifetime, error));

@@ -43,9 +43,7 @@ fn expand_enum<'a>(
 ) -> Result<TokenStream> {
     let ident = &input.ident;
     let mut taken = HashMap::new();
-    let arms = all(variants
-        .into_iter()
-        .map(|variant| expand_arm(variant, &mut taken)))?;
+    let arms = all(variants.into_iter().map(|variant| expand_arm(variant, &mut taken)))?;
     let criteria = quote! { #krate::criteria };
     Ok(quote! {
         #[automatically_derived]

@@ -311,7 +311,5 @@ fn derive(
     expand: impl FnOnce(&DeriveInput) -> Result<proc_macro2::TokenStream>,
 ) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    expand(&input)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -63,14 +63,8 @@ fn expand_enum<'a>(
     })?;
     let krate = krate.unwrap_or_else(default_crate);
     let mut taken = HashMap::new();
-    let arms = all(variants
-        .into_iter()
-        .map(|variant| expand_arm(variant, &krate, &mut taken)))?;
-    Ok(expand_impl(
-        &input.ident,
-        &krate,
-        &quote! { match self { #(#arms)* } },
-    ))
+    let arms = all(variants.into_iter().map(|variant| expand_arm(variant, &krate, &mut taken)))?;
+    Ok(expand_impl(&input.ident, &krate, &quote! { match self { #(#arms)* } }))
 }
 
 fn expand_arm(

@@ -15,10 +15,7 @@ pub(crate) fn refuse_generics(input: &DeriveInput, what: &str) -> Result<()> {
         GenericParam::Lifetime(_) => "own the data, for instance `String` for `&str`",
         _ => "write one type for each use",
     };
-    Err(Error::new_spanned(
-        param,
-        format!("{what} cannot be generic: {mend}"),
-    ))
+    Err(Error::new_spanned(param, format!("{what} cannot be generic: {mend}")))
 }
 
 /// Refuses `#[attribute(…)]` inside the type, where it would be passed over in silence.
@@ -35,9 +32,7 @@ pub(crate) fn refuse_inside(data: &Data, attribute: &str, place: &str) -> Result
 
 /// Refuses `#[attribute(…)]` on fields.
 pub(crate) fn refuse_on_fields(fields: &Fields, attribute: &str, place: &str) -> Result<()> {
-    fields
-        .iter()
-        .try_for_each(|field| refuse_attribute(&field.attrs, attribute, place))
+    fields.iter().try_for_each(|field| refuse_attribute(&field.attrs, attribute, place))
 }
 
 fn refuse_attribute(attrs: &[Attribute], attribute: &str, place: &str) -> Result<()> {

@@ -36,19 +36,13 @@ fn memory(_rest: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
 
 #[cfg(feature = "sqlite")]
 async fn sqlite(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    let options = crate::SqliteOptions {
-        clock,
-        ..crate::SqliteOptions::default()
-    };
+    let options = crate::SqliteOptions { clock, ..crate::SqliteOptions::default() };
     let database = crate::SqliteDatabase::open(url, options).await?;
     Ok(Arc::new(database))
 }
 
 #[cfg(not(feature = "sqlite"))]
-#[expect(
-    clippy::unused_async,
-    reason = "the same signature as with the feature"
-)]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
 async fn sqlite(_url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
     Err(not_built("sqlite"))
 }

@@ -40,10 +40,7 @@ impl Declared {
             }
         }
         let context = schema.context.clone();
-        Ok(Self {
-            context,
-            collections,
-        })
+        Ok(Self { context, collections })
     }
 
     /// Refuses a collection that the context did not declare.
@@ -65,9 +62,7 @@ impl Declared {
             self.check(guard.collection)?;
             check_id(guard.collection, &guard.id)?;
         }
-        unit.writes
-            .iter()
-            .try_for_each(|write| self.check_write(write))
+        unit.writes.iter().try_for_each(|write| self.check_write(write))
     }
 
     fn check_write(&self, write: &Write) -> Result<()> {
@@ -87,10 +82,7 @@ impl Declared {
         }
         let declared = write.collection.indexes;
         let fits = index.len() == declared.len()
-            && index
-                .iter()
-                .zip(declared)
-                .all(|(value, index)| type_fits(index.value, value));
+            && index.iter().zip(declared).all(|(value, index)| type_fits(index.value, value));
         if fits {
             return Ok(());
         }
@@ -113,9 +105,7 @@ impl Declared {
     /// As [`Declared::check_filter`], and the same for the order.
     pub(crate) fn check_find(&self, find: &Find) -> Result<()> {
         self.check_filter(find.collection, &find.filter)?;
-        find.order
-            .iter()
-            .try_for_each(|key| field_type(find.collection, key.field).map(drop))
+        find.order.iter().try_for_each(|key| field_type(find.collection, key.field).map(drop))
     }
 }
 
@@ -133,9 +123,9 @@ impl FilterSize {
             return Err(too_large("conditions", CONDITIONS_PER_FILTER_MAX));
         }
         match filter {
-            Filter::All(filters) | Filter::Any(filters) => filters
-                .iter()
-                .try_for_each(|filter| self.add(collection, filter)),
+            Filter::All(filters) | Filter::Any(filters) => {
+                filters.iter().try_for_each(|filter| self.add(collection, filter))
+            }
             Filter::Compare { field, value, .. } => {
                 self.add_values(collection, field, std::slice::from_ref(value))
             }
@@ -203,18 +193,13 @@ fn check_names(collection: &'static Collection) -> Result<()> {
              starting with a letter, at most {NAME_BYTES_MAX} bytes"
         )));
     }
-    collection
-        .indexes
-        .iter()
-        .try_for_each(|index| check_field_name(name, index.field))
+    collection.indexes.iter().try_for_each(|index| check_field_name(name, index.field))
 }
 
 fn check_field_name(collection: &str, field: &str) -> Result<()> {
     let fits = (1..=NAME_BYTES_MAX).contains(&field.len())
         && !field.starts_with(|first: char| first.is_ascii_digit())
-        && field
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && field != ID_FIELD;
     if fits {
         return Ok(());
@@ -234,16 +219,12 @@ fn declared_twice(context: &ContextName, collection: &str) -> Error {
 
 fn wrong_type(collection: &Collection, field: &str) -> Error {
     let name = collection.name;
-    Error::invalid(format!(
-        "a value for `{field}` of `{name}` has another type than the field"
-    ))
+    Error::invalid(format!("a value for `{field}` of `{name}` has another type than the field"))
 }
 
 fn too_large(what: &str, max: usize) -> Error {
-    Error::limit_exceeded(format!(
-        "a filter holds at most {max} {what}; ask in several steps"
-    ))
-    .with_retry(Retry::Never)
+    Error::limit_exceeded(format!("a filter holds at most {max} {what}; ask in several steps"))
+        .with_retry(Retry::Never)
 }
 
 /// The taken-id error that every store gives.

@@ -41,9 +41,7 @@ pub(crate) fn share_out(
         if leases.len() >= fair {
             break;
         }
-        let share = shares
-            .entry(partition.number())
-            .or_insert_with(|| Share::free(partition));
+        let share = shares.entry(partition.number()).or_insert_with(|| Share::free(partition));
         if share.is_free(request, now) {
             share.partition = partition;
             share.holder = Some(request.holder);
@@ -69,12 +67,7 @@ pub(crate) fn other_partition_count(request: &LeaseRequest, other: u16) -> Error
 
 impl Share {
     fn free(partition: Partition) -> Self {
-        Self {
-            partition,
-            holder: None,
-            epoch: 0,
-            expires: Timestamp::EPOCH,
-        }
+        Self { partition, holder: None, epoch: 0, expires: Timestamp::EPOCH }
     }
 
     fn is_held_by(&self, request: &LeaseRequest) -> bool {
@@ -94,10 +87,6 @@ impl Share {
     }
 
     fn lease(&self, role: LeaseRole) -> Lease {
-        Lease {
-            role,
-            partition: self.partition,
-            epoch: self.epoch,
-        }
+        Lease { role, partition: self.partition, epoch: self.epoch }
     }
 }

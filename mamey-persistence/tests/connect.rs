@@ -44,10 +44,7 @@ async fn an_unknown_store_is_refused_without_its_secret() {
 #[cfg(not(feature = "sqlite"))]
 #[tokio::test]
 async fn a_store_that_was_left_out_names_its_feature() {
-    let error = connect("sqlite:a.db", Arc::new(SystemClock))
-        .await
-        .err()
-        .unwrap();
+    let error = connect("sqlite:a.db", Arc::new(SystemClock)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
     assert!(error.to_string().contains("feature `sqlite`"), "{error}");
 }

@@ -8,9 +8,7 @@ use mamey_core::conformance::store::Harness;
 use mamey_persistence::MemoryDatabase;
 
 async fn harness() -> Harness {
-    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
-        1_790_000_000_000_000,
-    )));
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let database = MemoryDatabase::new(clock.clone());
     Harness::new(Arc::new(database), clock, ())
 }

@@ -44,21 +44,13 @@ impl Service {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let (contexts, clock) = (Vec::new(), Arc::new(SystemClock));
-        Self {
-            settings,
-            contexts,
-            database: None,
-            transport: None,
-            clock,
-        }
+        Self { settings, contexts, database: None, transport: None, clock }
     }
 
     /// A service that keeps everything in memory and ends with the process, for tests and trials.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(Settings::default())
-            .store_url("memory:")
-            .transport_url("memory:")
+        Self::new(Settings::default()).store_url("memory:").transport_url("memory:")
     }
 
     /// Hosts a bounded context.

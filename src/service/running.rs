@@ -67,15 +67,7 @@ impl RunningService {
         let failure = tasks.failure.clone();
         let tasks = Mutex::new(Some(tasks));
         let routes = routes(&hosted);
-        Self(Arc::new(Inner {
-            hosted,
-            routes,
-            database,
-            transport,
-            tasks,
-            failure,
-            drain,
-        }))
+        Self(Arc::new(Inner { hosted, routes, database, transport, tasks, failure, drain }))
     }
 
     /// Sends a command to the hosted context that handles it; await it, or first add what belongs
@@ -111,8 +103,7 @@ impl RunningService {
     /// # Errors
     /// `NotFound` when the service hosts no such context.
     pub fn store(&self, context: &str) -> Result<Arc<dyn Store>> {
-        self.context(context)
-            .map(|runtime| Arc::clone(runtime.store()))
+        self.context(context).map(|runtime| Arc::clone(runtime.store()))
     }
 
     /// The transport's publisher, to bring in messages from outside without an outbox.
@@ -135,10 +126,8 @@ impl RunningService {
         let mut totals = Totals::default();
         for hosted in &self.0.hosted {
             let outbox = hosted.store().outbox_depth().await?;
-            let (parked, dead) = (
-                hosted.store().parked_count().await?,
-                hosted.store().dead_letter_count().await?,
-            );
+            let (parked, dead) =
+                (hosted.store().parked_count().await?, hosted.store().dead_letter_count().await?);
             let received = hosted.store().received_count().await?;
             totals.published += outbox.confirmed;
             totals.waiting += outbox.records;
@@ -161,9 +150,7 @@ impl RunningService {
         let mut before = None;
         loop {
             if self.is_closed() {
-                return Err(Error::cancelled(
-                    "the service has ended before it came to rest",
-                ));
+                return Err(Error::cancelled("the service has ended before it came to rest"));
             }
             let now = self.totals().await?;
             let quiet = now.waiting == 0 && now.parked == 0;
@@ -193,16 +180,8 @@ impl RunningService {
     /// `TimedOut` when the work did not end within the drain time: it was then cut off, which
     /// loses nothing; the failure that a part of the service ended with.
     pub async fn shutdown(&self) -> Result<()> {
-        self.0
-            .hosted
-            .iter()
-            .for_each(|hosted| hosted.runtime.close());
-        let tasks = self
-            .0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.0.hosted.iter().for_each(|hosted| hosted.runtime.close());
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return Ok(()) };
         let drained = tasks.drain(Instant::now() + self.0.drain).await;
         self.0.transport.close().await;
@@ -211,11 +190,7 @@ impl RunningService {
     }
 
     fn is_closed(&self) -> bool {
-        self.0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
@@ -241,8 +216,6 @@ fn routes(hosted: &[Hosted]) -> HashMap<TypeId, usize> {
 impl fmt::Debug for RunningService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let contexts: Vec<_> = self.0.hosted.iter().map(Hosted::name).collect();
-        f.debug_struct("RunningService")
-            .field("contexts", &contexts)
-            .finish_non_exhaustive()
+        f.debug_struct("RunningService").field("contexts", &contexts).finish_non_exhaustive()
     }
 }

@@ -14,9 +14,7 @@ const POLL_MS: &str = "MAMEY_POLL_MS";
 const DRAIN_MS: &str = "MAMEY_DRAIN_MS";
 const INBOX_DAYS: &str = "MAMEY_INBOX_DAYS";
 
-const KNOWN: [&str; 7] = [
-    STORE, TRANSPORT, PARTITIONS, LEASE_MS, POLL_MS, DRAIN_MS, INBOX_DAYS,
-];
+const KNOWN: [&str; 7] = [STORE, TRANSPORT, PARTITIONS, LEASE_MS, POLL_MS, DRAIN_MS, INBOX_DAYS];
 
 /// Prefixes of variables that belong to the tests of Mamey itself.
 const FOREIGN_PREFIXES: [&str; 3] = ["MAMEY_TEST_", "MAMEY_REQUIRE_", "MAMEY_SERVERS_"];
@@ -71,10 +69,7 @@ impl Settings {
     /// `Misconfigured`, naming the variable, what it holds and what it may hold.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         }))
     }
 
@@ -112,10 +107,7 @@ impl Settings {
 /// A later build may know the variable, so an old one must still start; but a typo that silently
 /// selects a default store would be worse than a line in the log.
 fn warn_unknown(name: &str) {
-    if FOREIGN_PREFIXES
-        .iter()
-        .all(|prefix| !name.starts_with(prefix))
-    {
+    if FOREIGN_PREFIXES.iter().all(|prefix| !name.starts_with(prefix)) {
         let known = KNOWN.join(", ");
         tracing::warn!("the variable {name} means nothing to this build; it knows {known}");
     }
@@ -123,9 +115,7 @@ fn warn_unknown(name: &str) {
 
 fn non_empty(name: &str, value: &str) -> Result<String> {
     if value.is_empty() {
-        return Err(Error::misconfigured(format!(
-            "{name} is empty; unset it to use the default"
-        )));
+        return Err(Error::misconfigured(format!("{name} is empty; unset it to use the default")));
     }
     Ok(value.to_owned())
 }
@@ -135,16 +125,12 @@ fn millis(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Resu
 }
 
 fn number(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
-    value
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            Error::misconfigured(format!(
-                "{name} is `{value}`; it must be a whole number from {least} to {most}"
-            ))
-        })
+    value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        Error::misconfigured(format!(
+            "{name} is `{value}`; it must be a whole number from {least} to {most}"
+        ))
+    })
 }
 
 impl fmt::Debug for Settings {
@@ -178,15 +164,9 @@ mod tests {
     fn each_variable_is_read() {
         assert_eq!(read(STORE, "sqlite:x.db").unwrap().store_url, "sqlite:x.db");
         assert_eq!(read(PARTITIONS, "64").unwrap().partitions, 64);
-        assert_eq!(
-            read(LEASE_MS, "2000").unwrap().lease,
-            Duration::from_secs(2)
-        );
+        assert_eq!(read(LEASE_MS, "2000").unwrap().lease, Duration::from_secs(2));
         assert_eq!(read(DRAIN_MS, "0").unwrap().drain, Duration::ZERO);
-        assert_eq!(
-            read(INBOX_DAYS, "1").unwrap().inbox_window,
-            Duration::from_hours(24)
-        );
+        assert_eq!(read(INBOX_DAYS, "1").unwrap().inbox_window, Duration::from_hours(24));
     }
 
     #[test]

@@ -23,13 +23,7 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
 
 pub(super) async fn start(service: Service) -> Result<RunningService> {
     check_names(&service.contexts)?;
-    let Service {
-        settings,
-        contexts,
-        database,
-        transport,
-        clock,
-    } = service;
+    let Service { settings, contexts, database, transport, clock } = service;
     let database = match database {
         Some(database) => database,
         None => mamey_persistence::connect(&settings.store_url, Arc::clone(&clock)).await?,
@@ -54,23 +48,13 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
         "the service starts"
     );
     let mut tasks = Tasks::default();
-    let workplace = Workplace {
-        settings: &settings,
-        transport: &transport,
-        clock: &clock,
-    };
+    let workplace = Workplace { settings: &settings, transport: &transport, clock: &clock };
     let instance = InstanceId(mamey_core::id::new_uuid());
     let hosted = runtimes
         .into_iter()
         .map(|runtime| workplace.set_to_work(runtime, instance, &mut tasks))
         .collect();
-    Ok(RunningService::new(
-        hosted,
-        database,
-        transport,
-        tasks,
-        settings.drain,
-    ))
+    Ok(RunningService::new(hosted, database, transport, tasks, settings.drain))
 }
 
 fn check_names(contexts: &[BoundedContext]) -> Result<()> {
@@ -106,16 +90,9 @@ async fn host_all(
         let name = context.name().to_owned();
         let doing = || format!("starting context `{name}`");
         let topology = context.topology(settings.partitions).context(doing)?;
-        let store = database
-            .open(&context.schema().context(doing)?)
-            .await
-            .context(doing)?;
+        let store = database.open(&context.schema().context(doing)?).await.context(doing)?;
         transport.apply(&topology).await.context(doing)?;
-        let resources = Resources {
-            store,
-            clock: Arc::clone(clock),
-            ids: Arc::clone(&ids),
-        };
+        let resources = Resources { store, clock: Arc::clone(clock), ids: Arc::clone(&ids) };
         runtimes.push(context.open(resources).context(doing)?);
     }
     Ok(runtimes)
@@ -139,17 +116,11 @@ impl Workplace<'_> {
         let consumer = self.consumer(&runtime, instance);
         let relay = self.relay(store, instance);
         let (consumed, relayed) = (consumer.stats(), relay.stats());
-        tasks.consume(format!("the consumer of `{name}`"), |stop| {
-            consumer.run(stop)
-        });
+        tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
         let (store, clock) = (Arc::clone(store), Arc::clone(self.clock));
         tasks.keep_house(housekeeping(store, clock, self.settings.inbox_window));
-        Hosted {
-            runtime,
-            consumed,
-            relayed,
-        }
+        Hosted { runtime, consumed, relayed }
     }
 
     fn relay(&self, store: &Arc<dyn Store>, instance: InstanceId) -> Relay {
@@ -172,13 +143,7 @@ impl Workplace<'_> {
             ..ConsumerOptions::default()
         };
         let (store, transport) = (Arc::clone(runtime.store()), Arc::clone(self.transport));
-        Consumer::new(
-            runtime.clone(),
-            store,
-            transport,
-            Arc::clone(self.clock),
-            options,
-        )
+        Consumer::new(runtime.clone(), store, transport, Arc::clone(self.clock), options)
     }
 }
 

@@ -122,10 +122,7 @@ impl Failure {
 
     /// Takes out the first failure.
     pub(super) fn take(&self) -> Option<Error> {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn set(&self, error: Error) {

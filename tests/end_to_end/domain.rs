@@ -61,10 +61,7 @@ pub struct Emitted {
 
 impl From<EmittedV1> for Emitted {
     fn from(old: EmittedV1) -> Self {
-        Self {
-            stream: old.stream,
-            number: -1,
-        }
+        Self { stream: old.stream, number: -1 }
     }
 }
 
@@ -138,11 +135,7 @@ pub fn receiver(script: &Script) -> BoundedContext {
 
 /// Two runs at once, then three with pauses of a few milliseconds.
 pub fn quick_retries() -> RetryPolicy {
-    let mut policy = RetryPolicy {
-        immediate: 1,
-        delayed: 3,
-        ..RetryPolicy::default()
-    };
+    let mut policy = RetryPolicy { immediate: 1, delayed: 3, ..RetryPolicy::default() };
     policy.backoff.first = Duration::from_millis(20);
     policy.backoff.max = Duration::from_millis(100);
     policy
@@ -157,10 +150,7 @@ async fn emit(command: Emit, cx: &Context) -> Result<i64> {
 
 async fn emit_and_fail(command: EmitAndFail, cx: &Context) -> Result<()> {
     append(cx, &command.stream, 0).await?;
-    cx.publish(&Emitted {
-        stream: command.stream,
-        number: 0,
-    })?;
+    cx.publish(&Emitted { stream: command.stream, number: 0 })?;
     Err(Error::other("changed its mind"))
 }
 
@@ -169,12 +159,7 @@ async fn increment(command: Increment, cx: &Context) -> Result<i64> {
 }
 
 async fn poke(command: Poke, cx: &Context) -> Result<()> {
-    cx.send(
-        &command.target,
-        &Poked {
-            by: cx.name().to_string(),
-        },
-    )
+    cx.send(&command.target, &Poked { by: cx.name().to_string() })
 }
 
 async fn emissions(query: Emissions, cx: &ReadContext) -> Result<Vec<i64>> {
@@ -215,10 +200,7 @@ async fn append(cx: &Context, name: &String, number: i64) -> Result<i64> {
             Ok(stream.numbers.len() as i64)
         }
         None => {
-            streams.add(&Stream {
-                name: name.clone(),
-                numbers: vec![number],
-            })?;
+            streams.add(&Stream { name: name.clone(), numbers: vec![number] })?;
             Ok(1)
         }
     }
@@ -226,7 +208,5 @@ async fn append(cx: &Context, name: &String, number: i64) -> Result<i64> {
 
 async fn numbers(cx: &ReadContext, name: &String) -> Result<Vec<i64>> {
     let stream = cx.repository::<Stream>().get(name).await?;
-    Ok(stream
-        .map(|stream| stream.numbers.clone())
-        .unwrap_or_default())
+    Ok(stream.map(|stream| stream.numbers.clone()).unwrap_or_default())
 }

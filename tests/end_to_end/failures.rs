@@ -20,19 +20,11 @@ on_each_store! {
 const ENOUGH: u32 = 1000;
 
 async fn dead_letters(world: &World) -> Vec<DeadLetter> {
-    world
-        .store("receiver")
-        .dead_letters(None, 10)
-        .await
-        .unwrap()
+    world.store("receiver").dead_letters(None, 10).await.unwrap()
 }
 
 async fn one_dead_letter(world: &World) -> DeadLetter {
-    world
-        .until("a dead letter", async || {
-            !dead_letters(world).await.is_empty()
-        })
-        .await;
+    world.until("a dead letter", async || !dead_letters(world).await.is_empty()).await;
     world.idle().await;
     dead_letters(world).await.remove(0)
 }
@@ -49,15 +41,9 @@ async fn a_lasting_failure_ends_as_a_dead_letter(world: World) {
     world.emit("a", 1).await;
     let letter = one_dead_letter(&world).await;
     assert_eq!(letter.reason, DeadLetterReason::Exhausted);
-    assert_eq!(
-        letter.attempts, 5,
-        "one run, one more at once, three delayed"
-    );
+    assert_eq!(letter.attempts, 5, "one run, one more at once, three delayed");
     assert_eq!(letter.failure.kind, "other");
-    assert!(
-        letter.failure.message.contains("the script says fail"),
-        "{letter:?}"
-    );
+    assert!(letter.failure.message.contains("the script says fail"), "{letter:?}");
     assert!(letter.first_failed <= letter.last_failed);
     assert!(world.received("a").await.is_empty());
 }
@@ -67,16 +53,9 @@ async fn a_rejection_is_never_retried(world: World) {
     world.emit("a", 1).await;
     world.emit("a", 2).await;
     let letter = one_dead_letter(&world).await;
-    assert_eq!(
-        (letter.reason, letter.attempts),
-        (DeadLetterReason::Refused, 1)
-    );
+    assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Refused, 1));
     assert_eq!(letter.failure.code.as_deref(), Some("receiver.refused"));
-    assert_eq!(
-        world.received("a").await,
-        [2],
-        "the lane goes on after a dead letter"
-    );
+    assert_eq!(world.received("a").await, [2], "the lane goes on after a dead letter");
 }
 
 async fn a_panic_is_a_failure_like_any_other(world: World) {
@@ -100,13 +79,8 @@ async fn a_dead_letter_is_replayed_once(world: World) {
     let id = one_dead_letter(&world).await.envelope.metadata.id;
     let store = world.store("receiver");
     let (one, two) = tokio::join!(store.replay_dead_letter(id), store.replay_dead_letter(id));
-    assert!(
-        one.unwrap() ^ two.unwrap(),
-        "two racing replays happen once"
-    );
-    world
-        .until("the replay", async || world.received("a").await == [1])
-        .await;
+    assert!(one.unwrap() ^ two.unwrap(), "two racing replays happen once");
+    world.until("the replay", async || world.received("a").await == [1]).await;
     world.idle().await;
     assert_eq!(world.received("a").await, [1]);
     assert!(dead_letters(&world).await.is_empty());
@@ -116,20 +90,8 @@ async fn a_discarded_dead_letter_is_gone(world: World) {
     world.script.fault(1, Fault::Refuse, ENOUGH);
     world.emit("a", 1).await;
     let id = one_dead_letter(&world).await.envelope.metadata.id;
-    assert!(
-        world
-            .store("receiver")
-            .discard_dead_letter(id)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !world
-            .store("receiver")
-            .replay_dead_letter(id)
-            .await
-            .unwrap()
-    );
+    assert!(world.store("receiver").discard_dead_letter(id).await.unwrap());
+    assert!(!world.store("receiver").replay_dead_letter(id).await.unwrap());
     assert!(dead_letters(&world).await.is_empty());
 }
 
@@ -147,10 +109,7 @@ async fn a_payload_that_nobody_reads_is_a_dead_letter(world: World) {
     assert_eq!(letters.len(), 3, "{letters:?}");
     for letter in letters {
         assert_ne!(letter.reason, DeadLetterReason::Exhausted, "{letter:?}");
-        assert!(
-            letter.failure.message.contains("sender.emitted"),
-            "{letter:?}"
-        );
+        assert!(letter.failure.message.contains("sender.emitted"), "{letter:?}");
     }
     assert!(world.received("a").await.is_empty());
 }

@@ -1,6 +1,7 @@
 //! The laws, end to end: a sender and a receiver in one service, on each embedded store.
 
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod domain;
 mod effects;

@@ -26,11 +26,7 @@ async fn messages_of_one_key_are_handled_in_commit_order(world: World) {
     world.idle().await;
     for stream in 0..STREAMS {
         let received = world.received(&format!("s{stream}")).await;
-        assert_eq!(
-            received,
-            (0..NUMBERS).collect::<Vec<i64>>(),
-            "stream {stream}"
-        );
+        assert_eq!(received, (0..NUMBERS).collect::<Vec<i64>>(), "stream {stream}");
     }
 }
 
@@ -41,11 +37,7 @@ async fn a_failing_message_parks_its_own_key_only(world: World) {
     for number in 0..10 {
         world.emit("good", number).await;
     }
-    world
-        .until("the other key goes on", async || {
-            world.received("good").await.len() == 10
-        })
-        .await;
+    world.until("the other key goes on", async || world.received("good").await.len() == 10).await;
     world.idle().await;
     assert_eq!(world.received("bad").await, [100]);
     assert_eq!(world.service.totals().await.unwrap().dead_letters, 0);

@@ -14,30 +14,16 @@ on_each_store! {
 }
 
 fn emit(number: i64) -> Emit {
-    Emit {
-        stream: "a".into(),
-        number,
-    }
+    Emit { stream: "a".into(), number }
 }
 
 async fn the_same_idempotency_key_returns_the_first_reply(world: World) {
     for _ in 0..3 {
-        let reply = world
-            .service
-            .send(Increment {
-                counter: "c".into(),
-            })
-            .idempotency_key("k")
-            .await;
+        let reply =
+            world.service.send(Increment { counter: "c".into() }).idempotency_key("k").await;
         assert_eq!(reply.unwrap(), 1);
     }
-    let reply = world
-        .service
-        .send(Increment {
-            counter: "c".into(),
-        })
-        .idempotency_key("l")
-        .await;
+    let reply = world.service.send(Increment { counter: "c".into() }).idempotency_key("l").await;
     assert_eq!(reply.unwrap(), 2);
 }
 
@@ -47,32 +33,15 @@ async fn concurrent_calls_with_one_key_take_effect_once(world: World) {
         async { request.await.unwrap() }
     });
     let replies = futures_util::future::join_all(calls).await;
-    assert!(
-        replies.windows(2).all(|pair| pair[0] == pair[1]),
-        "{replies:?}"
-    );
+    assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{replies:?}");
     world.idle().await;
-    assert_eq!(
-        world.service.query(Emissions("a".into())).await.unwrap(),
-        [replies[0]]
-    );
+    assert_eq!(world.service.query(Emissions("a".into())).await.unwrap(), [replies[0]]);
     assert_eq!(world.received("a").await, [replies[0]]);
 }
 
 async fn keys_of_different_commands_do_not_clash(world: World) {
-    world
-        .service
-        .send(emit(7))
-        .idempotency_key("k")
-        .await
-        .unwrap();
-    let reply = world
-        .service
-        .send(Increment {
-            counter: "c".into(),
-        })
-        .idempotency_key("k")
-        .await;
+    world.service.send(emit(7)).idempotency_key("k").await.unwrap();
+    let reply = world.service.send(Increment { counter: "c".into() }).idempotency_key("k").await;
     assert_eq!(reply.unwrap(), 1);
 }
 
@@ -83,8 +52,5 @@ async fn an_unknown_command_names_the_mend(world: World) {
     let error = world.service.send(Unheard).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let text = error.to_string();
-    assert!(
-        text.contains("unheard") && text.contains(".command("),
-        "{text}"
-    );
+    assert!(text.contains("unheard") && text.contains(".command("), "{text}");
 }

@@ -27,36 +27,17 @@ async fn parked_messages_and_dead_letters_survive_a_restart() {
     world.emit("a", 1).await;
     world.idle().await;
     let world = world.restart().await;
-    let letters = world
-        .store("receiver")
-        .dead_letters(None, 10)
-        .await
-        .unwrap();
+    let letters = world.store("receiver").dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     let id = letters[0].envelope.metadata.id;
-    assert!(
-        world
-            .store("receiver")
-            .replay_dead_letter(id)
-            .await
-            .unwrap()
-    );
-    world
-        .until("the replay", async || world.received("a").await == [1])
-        .await;
+    assert!(world.store("receiver").replay_dead_letter(id).await.unwrap());
+    world.until("the replay", async || world.received("a").await == [1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_shutdown_callers_are_told() {
     let world = World::start(On::Memory).await;
     world.service.shutdown().await.unwrap();
-    let error = world
-        .service
-        .send(Emit {
-            stream: "a".into(),
-            number: 1,
-        })
-        .await
-        .unwrap_err();
+    let error = world.service.send(Emit { stream: "a".into(), number: 1 }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

@@ -30,17 +30,9 @@ impl World {
     pub async fn start(on: On) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = Script::default();
-        let service = service(on, &folder)
-            .host(sender())
-            .host(receiver(&script))
-            .start()
-            .await
-            .unwrap();
-        Self {
-            service,
-            script,
-            folder,
-        }
+        let service =
+            service(on, &folder).host(sender()).host(receiver(&script)).start().await.unwrap();
+        Self { service, script, folder }
     }
 
     /// Ends the service in order and starts it again on the same folder.
@@ -56,27 +48,18 @@ impl World {
     }
 
     pub async fn emit(&self, stream: &str, number: i64) {
-        let command = Emit {
-            stream: stream.to_owned(),
-            number,
-        };
+        let command = Emit { stream: stream.to_owned(), number };
         self.service.send(command).await.unwrap();
     }
 
     pub async fn received(&self, stream: &str) -> Vec<i64> {
-        self.service
-            .query(Received(stream.to_owned()))
-            .await
-            .unwrap()
+        self.service.query(Received(stream.to_owned())).await.unwrap()
     }
 
     /// Waits until nothing is on its way or parked any more.
     pub async fn idle(&self) {
         let idle = self.service.wait_until_idle();
-        tokio::time::timeout(PATIENCE, idle)
-            .await
-            .expect("the service comes to rest")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, idle).await.expect("the service comes to rest").unwrap();
     }
 
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
@@ -85,10 +68,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(
-            tokio::time::timeout(PATIENCE, wait).await.is_ok(),
-            "waited in vain: {what}"
-        );
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "waited in vain: {what}");
     }
 
     pub fn store(&self, context: &str) -> Arc<dyn Store> {
@@ -118,19 +98,13 @@ impl World {
 
     /// Brings a message to the transport as a foreign publisher would.
     pub async fn deliver(&self, metadata: Metadata, payload: &str) {
-        let envelope = Envelope {
-            metadata,
-            payload: payload.to_owned().into(),
-        };
+        let envelope = Envelope { metadata, payload: payload.to_owned().into() };
         self.service.publisher().publish(&envelope).await.unwrap();
     }
 }
 
 fn service(on: On, folder: &TempDir) -> Service {
-    let settings = Settings {
-        poll: Duration::from_millis(50),
-        ..Settings::default()
-    };
+    let settings = Settings { poll: Duration::from_millis(50), ..Settings::default() };
     let service = Service::new(settings).transport_url("memory:");
     match on {
         On::Memory => service.store_url("memory:"),

@@ -20,9 +20,7 @@ const KILLS_PER_FOLDER: u32 = 4;
 
 #[test]
 fn a_kill_at_any_moment_changes_no_total() {
-    let seed = std::env::var("MAMEY_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("MAMEY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("MAMEY_TEST_SEED={seed} chooses the same moments");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -47,10 +45,7 @@ fn a_kill_at_any_moment_changes_no_total() {
         }
         let totals = on(folder.path()).totals();
         assert_eq!(totals, undisturbed, "after {kills} kills, seed {seed}");
-        assert!(
-            tries < TRIES_MAX,
-            "{kills} of {tries} kills hit a running process"
-        );
+        assert!(tries < TRIES_MAX, "{kills} of {tries} kills hit a running process");
     }
 }
 

@@ -2,6 +2,7 @@
 //! moment.
 
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kill;
 mod program;
@@ -17,14 +18,8 @@ fn the_shipped_orders_all_end_and_the_stock_balances() {
     let folder = tempfile::tempdir().unwrap();
     let totals = quickstart(folder.path()).totals();
     assert_eq!(totals.orders, SHIPPED_ORDERS);
-    assert_eq!(
-        totals.paid + totals.refused + totals.out_of_stock,
-        SHIPPED_ORDERS
-    );
-    assert!(
-        totals.paid > 0 && totals.refused > 0 && totals.out_of_stock > 0,
-        "{totals:?}"
-    );
+    assert_eq!(totals.paid + totals.refused + totals.out_of_stock, SHIPPED_ORDERS);
+    assert!(totals.paid > 0 && totals.refused > 0 && totals.out_of_stock > 0, "{totals:?}");
     assert!(totals.stock_balanced, "{totals:?}");
     assert_eq!((totals.bad_lines, totals.dead_letters), (0, 0));
     // One event when placed; refused orders end with one more, the others with two more.
@@ -33,21 +28,14 @@ fn the_shipped_orders_all_end_and_the_stock_balances() {
     assert_eq!(totals.handled, totals.published + totals.out_of_stock);
 
     let again = quickstart(folder.path()).totals();
-    assert_eq!(
-        again, totals,
-        "a second run on the same folder changes nothing"
-    );
+    assert_eq!(again, totals, "a second run on the same folder changes nothing");
 }
 
 #[test]
 fn a_malformed_line_is_named_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let mut lines: Vec<String> = fs::read_to_string(orders_file())
-        .unwrap()
-        .lines()
-        .take(20)
-        .map(str::to_owned)
-        .collect();
+    let mut lines: Vec<String> =
+        fs::read_to_string(orders_file()).unwrap().lines().take(20).map(str::to_owned).collect();
     lines[3] = "{\"order_id\":".to_owned();
     lines[7] = "not JSON at all \u{0}".to_owned();
     lines[11] = lines[11].replace("\"amount_cents\":", "\"amount_cents\":-");
@@ -60,26 +48,17 @@ fn a_malformed_line_is_named_and_the_rest_goes_on() {
     assert!(run.status.success(), "{run:?}");
     let complaints = String::from_utf8_lossy(&run.stderr);
     for line in ["line 4 ", "line 8 ", "line 12 "] {
-        assert!(
-            complaints.contains(line),
-            "{line} is not named in: {complaints}"
-        );
+        assert!(complaints.contains(line), "{line} is not named in: {complaints}");
     }
     let totals = Totals::of(&run);
-    assert_eq!(
-        (totals.bad_lines, totals.orders),
-        (3, 16),
-        "a repeated order is one order"
-    );
+    assert_eq!((totals.bad_lines, totals.orders), (3, 16), "a repeated order is one order");
     assert!(totals.stock_balanced);
 }
 
 #[test]
 fn a_missing_file_or_an_unwritable_folder_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    let run = quickstart(folder.path())
-        .orders("/nonexistent/orders.jsonl".as_ref())
-        .run();
+    let run = quickstart(folder.path()).orders("/nonexistent/orders.jsonl".as_ref()).run();
     assert!(!run.status.success());
     assert!(String::from_utf8_lossy(&run.stderr).contains("/nonexistent/orders.jsonl"));
 
@@ -88,20 +67,14 @@ fn a_missing_file_or_an_unwritable_folder_is_an_error_that_names_it() {
     let run = quickstart(&file).run();
     assert!(!run.status.success());
     let complaint = String::from_utf8_lossy(&run.stderr);
-    assert!(
-        complaint.starts_with("error: ") && complaint.contains("file"),
-        "{complaint}"
-    );
+    assert!(complaint.starts_with("error: ") && complaint.contains("file"), "{complaint}");
 }
 
 #[test]
 fn one_context_alone_keeps_its_events_until_the_others_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let alone = quickstart(folder.path()).context("orders").totals();
-    assert_eq!(
-        (alone.orders, alone.published, alone.paid),
-        (SHIPPED_ORDERS, 0, 0)
-    );
+    assert_eq!((alone.orders, alone.published, alone.paid), (SHIPPED_ORDERS, 0, 0));
 
     let together = quickstart(folder.path()).totals();
     let undisturbed = quickstart(tempfile::tempdir().unwrap().path()).totals();

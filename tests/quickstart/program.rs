@@ -22,10 +22,7 @@ pub struct Totals {
 impl Totals {
     pub fn of(run: &Output) -> Self {
         let text = String::from_utf8_lossy(&run.stdout);
-        let last = text
-            .lines()
-            .last()
-            .unwrap_or_else(|| panic!("no output: {run:?}"));
+        let last = text.lines().last().unwrap_or_else(|| panic!("no output: {run:?}"));
         serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last}"))
     }
 }
@@ -41,10 +38,7 @@ pub fn quickstart(folder: &Path) -> Quickstart {
         }
     }
     command.arg("--json").arg("--data").arg(folder);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Quickstart(command)
 }
 
@@ -72,11 +66,7 @@ impl Quickstart {
 
     pub fn spawn(mut self) -> std::process::Child {
         // Nobody reads while it runs, and a full pipe would stop it.
-        self.0
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+        self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 }
 
@@ -88,12 +78,8 @@ pub fn orders_file() -> PathBuf {
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile
-        .join("examples")
-        .join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "build it first: cargo build --example quickstart"
-    );
+    let program =
+        profile.join("examples").join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "build it first: cargo build --example quickstart");
     program
 }

@@ -46,12 +46,7 @@ impl ReadContext {
     /// The context of one handler call.
     #[must_use]
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
-        Self {
-            scope,
-            cause,
-            message_id: OnceLock::new(),
-            trace: OnceLock::new(),
-        }
+        Self { scope, cause, message_id: OnceLock::new(), trace: OnceLock::new() }
     }
 
     /// Reads aggregates of one type.
@@ -65,25 +60,20 @@ impl ReadContext {
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         let new = || self.scope.ids.message_id();
-        *self
-            .message_id
-            .get_or_init(|| self.cause.message_id.unwrap_or_else(new))
+        *self.message_id.get_or_init(|| self.cause.message_id.unwrap_or_else(new))
     }
 
     /// The id shared by everything that one outside request set off.
     #[must_use]
     pub fn correlation_id(&self) -> MessageId {
-        self.cause
-            .correlation_id
-            .unwrap_or_else(|| self.message_id())
+        self.cause.correlation_id.unwrap_or_else(|| self.message_id())
     }
 
     /// The trace this call belongs to; a new one when the caller brought none.
     #[must_use]
     pub fn trace_context(&self) -> &TraceContext {
         let new = || TraceContext::root(&*self.scope.ids);
-        self.trace
-            .get_or_init(|| self.cause.trace.clone().unwrap_or_else(new))
+        self.trace.get_or_init(|| self.cause.trace.clone().unwrap_or_else(new))
     }
 
     /// The tenant the message belongs to.

@@ -24,8 +24,6 @@ pub struct Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Scope").field("name", &self.name).finish_non_exhaustive()
     }
 }

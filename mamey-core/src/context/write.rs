@@ -31,10 +31,7 @@ impl Context {
     /// The context of one handler call.
     #[must_use]
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
-        Self {
-            read: ReadContext::new(scope, cause),
-            unit: Mutex::default(),
-        }
+        Self { read: ReadContext::new(scope, cause), unit: Mutex::default() }
     }
 
     /// Reads and writes aggregates of one type.
@@ -82,9 +79,7 @@ impl Context {
     /// Ends the call and takes out what it buffered.
     #[must_use]
     pub fn into_unit(self) -> UnitOfWork {
-        self.unit
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.unit.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The unit of work so far.
@@ -100,9 +95,8 @@ impl Context {
         target: Target,
         headers: Headers,
     ) -> Result<()> {
-        let envelope = self
-            .envelope(message, target, headers)
-            .context(|| format!("sending `{}`", M::NAME))?;
+        let envelope =
+            self.envelope(message, target, headers).context(|| format!("sending `{}`", M::NAME))?;
         self.unit().enqueue(envelope)
     }
 
@@ -156,8 +150,6 @@ impl Deref for Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("read", &self.read)
-            .finish_non_exhaustive()
+        f.debug_struct("Context").field("read", &self.read).finish_non_exhaustive()
     }
 }

@@ -36,9 +36,7 @@ impl FromStr for Cursor {
             return Err(malformed());
         }
         let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| malformed())?;
-        serde_json::from_slice(&json)
-            .map(Self)
-            .map_err(|_| malformed())
+        serde_json::from_slice(&json).map(Self).map_err(|_| malformed())
     }
 }
 

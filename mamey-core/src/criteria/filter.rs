@@ -66,11 +66,7 @@ impl Filter {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.matches(value_of)),
             Self::Any(filters) => filters.iter().any(|filter| filter.matches(value_of)),
-            Self::Compare {
-                field,
-                comparison,
-                value,
-            } => comparison.holds(value_of(field), value),
+            Self::Compare { field, comparison, value } => comparison.holds(value_of(field), value),
             Self::OneOf { field, values } => values.contains(value_of(field)),
             Self::StartsWith { field, prefix } => {
                 matches!(value_of(field), Value::Text(text) if text.starts_with(prefix))

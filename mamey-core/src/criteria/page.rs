@@ -35,13 +35,7 @@ impl<A> Criteria<A> {
 
     pub(super) fn of(filter: Filter) -> Self {
         let (sort, after) = (Vec::new(), None);
-        Self {
-            filter,
-            sort,
-            limit: PAGE_SIZE_DEFAULT,
-            after,
-            of: PhantomData,
-        }
+        Self { filter, sort, limit: PAGE_SIZE_DEFAULT, after, of: PhantomData }
     }
 
     /// Only documents that `other`'s filter matches too.
@@ -61,10 +55,7 @@ impl<A> Criteria<A> {
     /// Sorts by `key`; a further call sorts within equal keys of the one before.
     #[must_use]
     pub fn sort_by(mut self, key: Sort<A>) -> Self {
-        self.sort.push(SortKey {
-            field: key.field,
-            descending: key.descending,
-        });
+        self.sort.push(SortKey { field: key.field, descending: key.descending });
         self
     }
 
@@ -95,21 +86,13 @@ impl<A: Aggregate> Criteria<A> {
         let mut order = self.sort.clone();
         let descending = order.last().is_some_and(|key| key.descending);
         if order.iter().all(|key| key.field != ID_FIELD) {
-            order.push(SortKey {
-                field: ID_FIELD,
-                descending,
-            });
+            order.push(SortKey { field: ID_FIELD, descending });
         }
         let filter = match &self.after {
             Some(cursor) => self.filter.clone().and(after_filter::<A>(&order, cursor)?),
             None => self.filter.clone(),
         };
-        Ok(Find {
-            collection: A::COLLECTION,
-            filter,
-            order,
-            limit: self.limit + 1,
-        })
+        Ok(Find { collection: A::COLLECTION, filter, order, limit: self.limit + 1 })
     }
 
     pub(crate) fn page_size(&self) -> usize {
@@ -126,10 +109,7 @@ pub(crate) fn cursor_at(order: &[SortKey], value_of: &dyn Fn(&str) -> Value) -> 
 /// nothing of cursors: later in the first key, or equal there and later in the second, and so on.
 fn after_filter<A: Aggregate>(order: &[SortKey], cursor: &Cursor) -> Result<Filter> {
     let fits = order.len() == cursor.0.len()
-        && order
-            .iter()
-            .zip(&cursor.0)
-            .all(|(key, value)| type_fits::<A>(key.field, value));
+        && order.iter().zip(&cursor.0).all(|(key, value)| type_fits::<A>(key.field, value));
     if !fits {
         return Err(Error::invalid(
             "the page cursor belongs to other criteria; start from the first page",
@@ -166,23 +146,13 @@ fn later(key: &SortKey, value: &Value) -> Filter {
 }
 
 fn compare(field: &'static str, comparison: Comparison, value: Value) -> Filter {
-    Filter::Compare {
-        field,
-        comparison,
-        value,
-    }
+    Filter::Compare { field, comparison, value }
 }
 
 impl<A> Clone for Criteria<A> {
     fn clone(&self) -> Self {
         let (filter, sort, after) = (self.filter.clone(), self.sort.clone(), self.after.clone());
-        Self {
-            filter,
-            sort,
-            limit: self.limit,
-            after,
-            of: PhantomData,
-        }
+        Self { filter, sort, limit: self.limit, after, of: PhantomData }
     }
 }
 

@@ -45,10 +45,7 @@ impl Collection {
         if field == ID_FIELD {
             return Some(self.id);
         }
-        self.indexes
-            .iter()
-            .find(|index| index.field == field)
-            .map(|index| index.value)
+        self.indexes.iter().find(|index| index.field == field).map(|index| index.value)
     }
 }
 

@@ -19,10 +19,7 @@ pub struct ReadRepository<'c, A> {
 
 impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub(crate) fn new(context: &'c ReadContext) -> Self {
-        Self {
-            context,
-            of: PhantomData,
-        }
+        Self { context, of: PhantomData }
     }
 
     /// The aggregate with this id, or `None`.
@@ -39,9 +36,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// # Errors
     /// `NotFound` when there is none; as [`ReadRepository::get`].
     pub async fn load(&self, id: &A::Id) -> Result<Versioned<A>> {
-        self.get(id)
-            .await?
-            .ok_or_else(|| absent::<A>(&id.to_value()))
+        self.get(id).await?.ok_or_else(|| absent::<A>(&id.to_value()))
     }
 
     /// The aggregates with these ids, in their order, `None` for those that are absent.
@@ -51,16 +46,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub async fn get_many(&self, ids: &[A::Id]) -> Result<Vec<Option<Versioned<A>>>> {
         let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
         let doing = || format!("loading from `{}`", A::COLLECTION.name);
-        let documents = self
-            .context
-            .store()
-            .load(A::COLLECTION, &ids)
-            .await
-            .context(doing)?;
-        documents
-            .into_iter()
-            .map(|document| document.map(read).transpose())
-            .collect()
+        let documents = self.context.store().load(A::COLLECTION, &ids).await.context(doing)?;
+        documents.into_iter().map(|document| document.map(read).transpose()).collect()
     }
 
     /// One page of the aggregates that match.
@@ -95,11 +82,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// As [`ReadRepository::find`].
     pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
         let doing = || format!("counting in `{}`", A::COLLECTION.name);
-        self.context
-            .store()
-            .count(A::COLLECTION, criteria.filter())
-            .await
-            .context(doing)
+        self.context.store().count(A::COLLECTION, criteria.filter()).await.context(doing)
     }
 
     /// Whether any aggregate matches.
@@ -110,13 +93,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let mut find = criteria.to_find()?;
         find.limit = 1;
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        Ok(!self
-            .context
-            .store()
-            .find(&find)
-            .await
-            .context(doing)?
-            .is_empty())
+        Ok(!self.context.store().find(&find).await.context(doing)?.is_empty())
     }
 }
 
@@ -132,10 +109,7 @@ pub struct Repository<'c, A> {
 
 impl<'c, A: Aggregate> Repository<'c, A> {
     pub(crate) fn new(context: &'c Context) -> Self {
-        Self {
-            read: ReadRepository::new(context),
-            context,
-        }
+        Self { read: ReadRepository::new(context), context }
     }
 
     /// The aggregate with this id, or `None`.
@@ -154,9 +128,7 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// # Errors
     /// `NotFound` when there is none; as [`ReadRepository::get`].
     pub async fn load(&self, id: &A::Id) -> Result<Versioned<A>> {
-        self.get(id)
-            .await?
-            .ok_or_else(|| absent::<A>(&id.to_value()))
+        self.get(id).await?.ok_or_else(|| absent::<A>(&id.to_value()))
     }
 
     /// The aggregates with these ids, in their order, `None` for those that are absent.
@@ -227,27 +199,15 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// # Errors
     /// `LimitExceeded`.
     pub fn remove(&self, aggregate: &Versioned<A>) -> Result<()> {
-        let (id, expected) = (
-            aggregate.id().to_value(),
-            Expected::Version(aggregate.version()),
-        );
-        self.write(Write {
-            collection: A::COLLECTION,
-            id,
-            expected,
-            change: Change::Remove,
-        })
+        let (id, expected) = (aggregate.id().to_value(), Expected::Version(aggregate.version()));
+        self.write(Write { collection: A::COLLECTION, id, expected, change: Change::Remove })
     }
 
     /// Makes the commit a conflict when a loaded aggregate has changed in the meantime, for
     /// decisions that rest on it without writing it.
     pub fn guard(&self, aggregate: &Versioned<A>) {
         let (id, version) = (aggregate.id().to_value(), aggregate.version());
-        self.context.unit().guards.push(Guard {
-            collection: A::COLLECTION,
-            id,
-            version,
-        });
+        self.context.unit().guards.push(Guard { collection: A::COLLECTION, id, version });
     }
 
     fn buffered(&self, id: &A::Id) -> Option<Result<Option<Versioned<A>>>> {
@@ -266,21 +226,13 @@ impl<'c, A: Aggregate> Repository<'c, A> {
         let storable = |value: &Value| !matches!(value, Value::Float(number) if number.is_nan());
         if let Some(at) = index.iter().position(|value| !storable(value)) {
             let field = A::COLLECTION.indexes[at].field;
-            return Err(unstorable::<A>(
-                &id,
-                &format!("indexed field `{field}` is not a number"),
-            ));
+            return Err(unstorable::<A>(&id, &format!("indexed field `{field}` is not a number")));
         }
         let data = serde_json::to_vec(aggregate)
             .map(Bytes::from)
             .map_err(|cause| unstorable::<A>(&id, &cause.to_string()))?;
         let change = Change::Put { data, index };
-        self.write(Write {
-            collection: A::COLLECTION,
-            id,
-            expected,
-            change,
-        })
+        self.write(Write { collection: A::COLLECTION, id, expected, change })
     }
 
     fn write(&self, write: Write) -> Result<()> {
@@ -292,10 +244,8 @@ fn read<A: Aggregate>(document: Document) -> Result<Versioned<A>> {
     let Document { id, version, data } = document;
     let aggregate = serde_json::from_slice(&data).map_err(|cause| {
         let (collection, kind) = (A::COLLECTION.name, std::any::type_name::<A>());
-        Error::invalid(format!(
-            "the document {collection}/{id} is not a `{kind}`: {cause}"
-        ))
-        .with_source(cause)
+        Error::invalid(format!("the document {collection}/{id} is not a `{kind}`: {cause}"))
+            .with_source(cause)
     })?;
     Ok(Versioned::new(aggregate, version))
 }
@@ -304,12 +254,8 @@ fn value_of<A: Aggregate>(aggregate: &A, field: &str) -> Value {
     if field == ID_FIELD {
         return aggregate.id().to_value();
     }
-    let at = A::COLLECTION
-        .indexes
-        .iter()
-        .position(|index| index.field == field);
-    at.and_then(|at| aggregate.index_values().into_iter().nth(at))
-        .unwrap_or(Value::Null)
+    let at = A::COLLECTION.indexes.iter().position(|index| index.field == field);
+    at.and_then(|at| aggregate.index_values().into_iter().nth(at)).unwrap_or(Value::Null)
 }
 
 fn absent<A: Aggregate>(id: &Value) -> Error {

@@ -44,11 +44,7 @@ impl CatalogEntry {
     /// The entry of a message type.
     #[must_use]
     pub fn of<M: Message>(direction: Direction) -> Self {
-        Self {
-            direction,
-            name: M::NAME,
-            version: M::VERSION,
-        }
+        Self { direction, name: M::NAME, version: M::VERSION }
     }
 }
 
@@ -59,9 +55,7 @@ pub struct Catalog(BTreeMap<(Direction, &'static str), CatalogEntry>);
 impl Catalog {
     /// Adds an entry; false when that direction and name are there already.
     pub fn insert(&mut self, entry: CatalogEntry) -> bool {
-        self.0
-            .insert((entry.direction, entry.name), entry)
-            .is_none()
+        self.0.insert((entry.direction, entry.name), entry).is_none()
     }
 
     /// Whether a message of `name` is there in `direction`.
@@ -77,9 +71,7 @@ impl Catalog {
 
     /// The names in one direction.
     pub fn names(&self, direction: Direction) -> impl Iterator<Item = &'static str> {
-        self.iter()
-            .filter(move |entry| entry.direction == direction)
-            .map(|entry| entry.name)
+        self.iter().filter(move |entry| entry.direction == direction).map(|entry| entry.name)
     }
 }
 

@@ -82,13 +82,7 @@ mod tests {
     #[test]
     fn slots_are_part_of_the_wire_contract() {
         // A changed value here moves keys between partitions of running systems: never do it.
-        let slots = [
-            "",
-            "a",
-            "order-1",
-            "order-2",
-            "0190f5d6-0000-7000-8000-000000000001",
-        ];
+        let slots = ["", "a", "order-1", "order-2", "0190f5d6-0000-7000-8000-000000000001"];
         let slots: Vec<u16> = slots.into_iter().map(|key| Key::from(key).slot()).collect();
         assert_eq!(slots, SLOT_VECTORS);
     }
@@ -101,9 +95,6 @@ mod tests {
         for n in 0..64_000 {
             counts[usize::from(Key::new(format_args!("order-{n}")).slot())] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (800..1200).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 }

@@ -142,9 +142,7 @@ impl Headers {
 
     /// All headers, by name in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// How many there are.
@@ -169,9 +167,7 @@ fn validate_header_name(name: &str) -> Result<()> {
         )));
     }
     if RESERVED.contains(&name) {
-        return Err(Error::invalid(format!(
-            "header `{name}` is reserved for the envelope itself"
-        )));
+        return Err(Error::invalid(format!("header `{name}` is reserved for the envelope itself")));
     }
     Ok(())
 }
@@ -183,22 +179,10 @@ mod tests {
     #[test]
     fn headers_that_could_not_travel_are_refused_by_name() {
         let mut headers = Headers::default();
-        for bad in [
-            "",
-            "Region",
-            "x-region",
-            "region_",
-            "id",
-            "traceparent",
-            &"x".repeat(21),
-        ] {
+        for bad in ["", "Region", "x-region", "region_", "id", "traceparent", &"x".repeat(21)] {
             assert!(headers.insert(bad, "v").is_err(), "{bad}");
         }
-        assert!(
-            headers
-                .insert("region", "x".repeat(HEADER_VALUE_BYTES_MAX + 1))
-                .is_err()
-        );
+        assert!(headers.insert("region", "x".repeat(HEADER_VALUE_BYTES_MAX + 1)).is_err());
         for n in 0..HEADERS_MAX {
             headers.insert(&format!("h{n}"), "v").unwrap();
         }

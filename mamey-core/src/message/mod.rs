@@ -63,11 +63,8 @@ pub trait Message: Send + Sync + Sized + 'static {
         Self: Serialize,
     {
         serde_json::to_vec(self).map(Into::into).map_err(|cause| {
-            Error::invalid(format!(
-                "`{}` cannot be written as JSON: {cause}",
-                Self::NAME
-            ))
-            .with_source(cause)
+            Error::invalid(format!("`{}` cannot be written as JSON: {cause}", Self::NAME))
+                .with_source(cause)
         })
     }
 
@@ -85,10 +82,8 @@ pub trait Message: Send + Sync + Sized + 'static {
         }
         serde_json::from_slice(payload).map_err(|cause| {
             let name = Self::NAME;
-            Error::invalid(format!(
-                "the payload is not a `{name}` of version {version}: {cause}"
-            ))
-            .with_source(cause)
+            Error::invalid(format!("the payload is not a `{name}` of version {version}: {cause}"))
+                .with_source(cause)
         })
     }
 

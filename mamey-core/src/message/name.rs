@@ -92,21 +92,10 @@ mod tests {
 
     #[test]
     fn context_names_that_no_backend_could_take_are_refused() {
-        for bad in [
-            "",
-            "Orders",
-            "1orders",
-            "or ders",
-            "orders.eu",
-            "ordérs",
-            &"x".repeat(49),
-        ] {
+        for bad in ["", "Orders", "1orders", "or ders", "orders.eu", "ordérs", &"x".repeat(49)] {
             assert!(ContextName::new(bad).is_err(), "{bad}");
         }
-        assert_eq!(
-            ContextName::new("orders-eu2").unwrap().as_str(),
-            "orders-eu2"
-        );
+        assert_eq!(ContextName::new("orders-eu2").unwrap().as_str(), "orders-eu2");
     }
 
     #[test]

@@ -13,10 +13,7 @@ const STATE_BYTES_MAX: usize = 512;
 
 /// A position in a distributed trace, as in the W3C headers `traceparent` and `tracestate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "(String, Option<String>)",
-    into = "(String, Option<String>)"
-)]
+#[serde(try_from = "(String, Option<String>)", into = "(String, Option<String>)")]
 pub struct TraceContext {
     trace_id: u128,
     parent_id: u64,
@@ -29,21 +26,13 @@ impl TraceContext {
     #[must_use]
     pub fn root(ids: &dyn IdSource) -> Self {
         let (trace_id, parent_id) = (ids.next_uuid().as_u128(), span_id(ids));
-        Self {
-            trace_id,
-            parent_id,
-            flags: 1,
-            state: None,
-        }
+        Self { trace_id, parent_id, flags: 1, state: None }
     }
 
     /// The same trace one step on: a new parent, the same flags and state.
     #[must_use]
     pub fn child(&self, ids: &dyn IdSource) -> Self {
-        Self {
-            parent_id: span_id(ids),
-            ..self.clone()
-        }
+        Self { parent_id: span_id(ids), ..self.clone() }
     }
 
     /// Reads the values of the two headers. A `tracestate` that is too long is dropped, as the
@@ -97,11 +86,7 @@ fn span_id(ids: &dyn IdSource) -> u64 {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id, self.parent_id, self.flags
-        )
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.parent_id, self.flags)
     }
 }
 
@@ -123,12 +108,7 @@ fn parse_traceparent(text: &str) -> Option<TraceContext> {
     // Version ff is forbidden; a later version may carry more parts, version 00 may not.
     let trailing_is_fine = version > 0 || parts.next().is_none();
     let valid = version < 0xff && trailing_is_fine && trace_id != 0 && parent_id != 0;
-    valid.then_some(TraceContext {
-        trace_id,
-        parent_id,
-        flags,
-        state: None,
-    })
+    valid.then_some(TraceContext { trace_id, parent_id, flags, state: None })
 }
 
 fn hex(text: &str, digits: usize) -> Option<u128> {

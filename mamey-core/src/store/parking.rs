@@ -55,11 +55,7 @@ impl Failure {
     #[must_use]
     pub fn waiting() -> Self {
         let message = "waits behind an earlier message of its lane".to_owned();
-        Self {
-            kind: "waiting".to_owned(),
-            code: None,
-            message,
-        }
+        Self { kind: "waiting".to_owned(), code: None, message }
     }
 }
 
@@ -69,11 +65,7 @@ impl From<&Error> for Failure {
         let end = message.floor_char_boundary(FAILURE_BYTES_MAX);
         message.truncate(end);
         let kind = error.kind().as_str().to_owned();
-        Self {
-            kind,
-            code: error.code().map(str::to_owned),
-            message,
-        }
+        Self { kind, code: error.code().map(str::to_owned), message }
     }
 }
 

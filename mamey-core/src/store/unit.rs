@@ -180,9 +180,7 @@ impl UnitOfWork {
     /// The buffered write of a document.
     #[must_use]
     pub fn write_of(&self, collection: &Collection, id: &Value) -> Option<&Write> {
-        self.writes
-            .iter()
-            .find(|write| write.collection.name == collection.name && write.id == *id)
+        self.writes.iter().find(|write| write.collection.name == collection.name && write.id == *id)
     }
 
     /// Buffers a write, merged with an earlier one of the same document.

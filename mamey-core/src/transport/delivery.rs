@@ -35,11 +35,7 @@ impl Delivery {
     /// A message and the way to settle it. `redelivered` when it may have been delivered before.
     #[must_use]
     pub fn new(envelope: Envelope, redelivered: bool, settle: Box<dyn Settle>) -> Self {
-        Self {
-            envelope,
-            redelivered,
-            settle: Some(settle),
-        }
+        Self { envelope, redelivered, settle: Some(settle) }
     }
 
     /// The message.

@@ -75,9 +75,7 @@ impl TestContext {
     #[must_use]
     pub fn published<E: Event>(&self) -> Vec<E> {
         let sent = self.sent();
-        let of_type = sent
-            .iter()
-            .filter(|envelope| envelope.metadata.name == E::NAME);
+        let of_type = sent.iter().filter(|envelope| envelope.metadata.name == E::NAME);
         of_type
             .map(|envelope| or_panic(E::decode(envelope.metadata.version, &envelope.payload)))
             .collect()
@@ -103,8 +101,6 @@ impl Deref for TestContext {
 
 impl fmt::Debug for TestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestContext")
-            .field("context", &self.context)
-            .finish_non_exhaustive()
+        f.debug_struct("TestContext").field("context", &self.context).finish_non_exhaustive()
     }
 }

@@ -76,8 +76,6 @@ impl fmt::Display for Listed<'_> {
         if self.0.is_empty() {
             return f.write_str("\n    nothing");
         }
-        self.0
-            .iter()
-            .try_for_each(|message| write!(f, "\n    {message}"))
+        self.0.iter().try_for_each(|message| write!(f, "\n    {message}"))
     }
 }

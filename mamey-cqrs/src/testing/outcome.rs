@@ -24,12 +24,7 @@ pub struct Outcome<R> {
 
 impl<R> Outcome<R> {
     pub(super) fn new(when: String, result: Result<R>, sent: Vec<Envelope>, world: World) -> Self {
-        Self {
-            when,
-            result,
-            sent,
-            world,
-        }
+        Self { when, result, sent, world }
     }
 
     /// It succeeded.
@@ -48,20 +43,14 @@ impl<R> Outcome<R> {
 
     /// It succeeded with this reply.
     #[track_caller]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "an expected value is written in place"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "an expected value is written in place")]
     pub fn then_reply(&self, expected: R) -> &Self
     where
         R: PartialEq + fmt::Debug,
     {
         let reply = self.reply(&format!("the reply {expected:?}"));
         if *reply != expected {
-            self.differs(
-                &format_args!("the reply {expected:?}"),
-                &format_args!("{reply:?}"),
-            );
+            self.differs(&format_args!("the reply {expected:?}"), &format_args!("{reply:?}"));
         }
         self
     }
@@ -178,9 +167,8 @@ impl<R> Outcome<R> {
     #[track_caller]
     fn compare_sent(&self, target: &Target, expected: &[&dyn ExpectedMessage]) -> &Self {
         let expected = expected.iter();
-        let expected: Result<Vec<Comparable>> = expected
-            .map(|message| Comparable::expected(target, *message))
-            .collect();
+        let expected: Result<Vec<Comparable>> =
+            expected.map(|message| Comparable::expected(target, *message)).collect();
         let expected = or_panic(expected);
         let sent = self.sent(|envelope| envelope.metadata.target == *target);
         if sent != expected {

@@ -57,11 +57,7 @@ impl Scenario {
         let name = context.name().to_owned();
         let world = World::open(context, &*database).await;
         let world = world.unwrap_or_else(|error| panic!("`{name}` does not open: {error:?}"));
-        Self {
-            world,
-            past: Vec::new(),
-            tenant: None,
-        }
+        Self { world, past: Vec::new(), tenant: None }
     }
 
     /// An aggregate that is there already.
@@ -113,8 +109,7 @@ impl Scenario {
         let before = self.begin().await;
         let request = self.world.runtime.send(command).cause(self.cause());
         let result = request.await;
-        self.outcome(InvocationKind::Command, C::NAME, result, before)
-            .await
+        self.outcome(InvocationKind::Command, C::NAME, result, before).await
     }
 
     /// Asks a query.
@@ -125,8 +120,7 @@ impl Scenario {
         let before = self.begin().await;
         let request = self.world.runtime.query(query).cause(self.cause());
         let result = request.await;
-        self.outcome(InvocationKind::Query, Q::NAME, result, before)
-            .await
+        self.outcome(InvocationKind::Query, Q::NAME, result, before).await
     }
 
     /// Brings a message of another context.
@@ -137,8 +131,7 @@ impl Scenario {
         let before = self.begin().await;
         let envelope = self.envelope(message);
         let result = self.handle(&envelope).await;
-        self.outcome(InvocationKind::Message, M::NAME, result, before)
-            .await
+        self.outcome(InvocationKind::Message, M::NAME, result, before).await
     }
 
     /// Lets the past happen, and says how far the outbox reaches after it.
@@ -161,11 +154,7 @@ impl Scenario {
     }
 
     async fn handle(&self, envelope: &Envelope) -> Result<()> {
-        let incoming = Incoming {
-            envelope,
-            origin: Origin::Delivery,
-            attempt: 1,
-        };
+        let incoming = Incoming { envelope, origin: Origin::Delivery, attempt: 1 };
         self.world.runtime.handle(incoming).await.map(|_| ())
     }
 
@@ -177,19 +166,14 @@ impl Scenario {
         before: u64,
     ) -> Outcome<R> {
         let records = or_panic(self.world.outbox().await);
-        let new = records
-            .into_iter()
-            .filter(|record| record.sequence > before);
+        let new = records.into_iter().filter(|record| record.sequence > before);
         let sent = new.map(|record| record.envelope).collect();
         let when = format!("{kind} `{name}` in context `{}`", self.world.runtime.name());
         Outcome::new(when, result, sent, self.world.clone())
     }
 
     fn cause(&self) -> Cause {
-        Cause {
-            tenant: self.tenant.clone(),
-            ..Cause::default()
-        }
+        Cause { tenant: self.tenant.clone(), ..Cause::default() }
     }
 
     #[track_caller]

@@ -42,11 +42,7 @@ impl World {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::clone(&ids) as Arc<dyn IdSource>,
         })?;
-        Ok(Self {
-            runtime,
-            clock,
-            ids,
-        })
+        Ok(Self { runtime, clock, ids })
     }
 
     pub(super) fn scope(&self) -> Arc<Scope> {

@@ -58,19 +58,14 @@ impl QueryHandler<HowMany> for Greeter {
 #[tokio::test]
 async fn functions_are_handlers_and_their_message_is_inferred() {
     let runtime = open(BoundedContext::new("hall").command(greet).query(how_many));
-    assert_eq!(
-        runtime.send(Greet("hello")).await.unwrap(),
-        "hello from hall"
-    );
+    assert_eq!(runtime.send(Greet("hello")).await.unwrap(), "hello from hall");
     assert_eq!(runtime.query(HowMany).await.unwrap().get(), 4);
 }
 
 #[tokio::test]
 async fn structs_with_dependencies_are_handlers_too() {
     let greeter = || Greeter("dear".into());
-    let context = BoundedContext::new("hall")
-        .command(greeter())
-        .query(greeter());
+    let context = BoundedContext::new("hall").command(greeter()).query(greeter());
     let runtime = open(context);
     assert_eq!(runtime.send(Greet("reader")).await.unwrap(), "dear reader");
     assert_eq!(runtime.query(HowMany).await.unwrap().get(), 4);
@@ -112,11 +107,7 @@ impl Command for Inspect {
 
 async fn inspect(_: Inspect, cx: &Context) -> Result<(Option<String>, TraceContext, bool)> {
     let own_correlation = cx.correlation_id() == cx.message_id();
-    Ok((
-        cx.tenant().map(str::to_owned),
-        cx.trace_context().clone(),
-        own_correlation,
-    ))
+    Ok((cx.tenant().map(str::to_owned), cx.trace_context().clone(), own_correlation))
 }
 
 #[tokio::test]
@@ -125,16 +116,9 @@ async fn a_request_carries_tenant_trace_and_correlation_to_the_handler() {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let trace: TraceContext = trace.parse().unwrap();
     let id = mamey_core::id::MessageId::from_foreign("browser", "1");
-    let request = runtime
-        .send(Inspect)
-        .tenant("acme")
-        .trace(trace.clone())
-        .correlation_id(id);
+    let request = runtime.send(Inspect).tenant("acme").trace(trace.clone()).correlation_id(id);
     let (tenant, seen, own_correlation) = request.await.unwrap();
-    assert_eq!(
-        (tenant.as_deref(), seen, own_correlation),
-        (Some("acme"), trace, false)
-    );
+    assert_eq!((tenant.as_deref(), seen, own_correlation), (Some("acme"), trace, false));
     let (tenant, _, own_correlation) = runtime.send(Inspect).await.unwrap();
     assert_eq!((tenant, own_correlation), (None, true));
 }
@@ -143,19 +127,11 @@ async fn a_request_carries_tenant_trace_and_correlation_to_the_handler() {
 async fn impossible_idempotency_keys_are_refused() {
     let runtime = open(BoundedContext::new("hall").command(greet));
     for bad in ["", "two\nlines", &"k".repeat(256)] {
-        let error = runtime
-            .send(Greet("hello"))
-            .idempotency_key(bad)
-            .await
-            .unwrap_err();
+        let error = runtime.send(Greet("hello")).idempotency_key(bad).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
     // A key that can be looked up is: the store answers.
-    let error = runtime
-        .send(Greet("hello"))
-        .idempotency_key("k")
-        .await
-        .unwrap_err();
+    let error = runtime.send(Greet("hello")).idempotency_key("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -171,16 +147,10 @@ fn requests_can_be_sent_from_any_task() {
 async fn a_closed_context_finishes_what_runs_and_takes_nothing_new() {
     let runtime = open(BoundedContext::new("hall").command(greet).query(how_many));
     let mut running = IntoFuture::into_future(runtime.send(Greet("hello")));
-    assert!(
-        (&mut running).now_or_never().is_none(),
-        "it waits at its first await"
-    );
+    assert!((&mut running).now_or_never().is_none(), "it waits at its first await");
     runtime.close();
     assert_eq!(running.await.unwrap(), "hello from hall");
     let error = runtime.send(Greet("hello")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(
-        runtime.query(HowMany).await.unwrap_err().kind(),
-        ErrorKind::Cancelled
-    );
+    assert_eq!(runtime.query(HowMany).await.unwrap_err().kind(), ErrorKind::Cancelled);
 }

@@ -63,19 +63,14 @@ impl Message for Done {
 }
 
 async fn fail(command: Work) -> Error {
-    let context = BoundedContext::new("site")
-        .command(work)
-        .timeout(Duration::from_millis(20));
+    let context = BoundedContext::new("site").command(work).timeout(Duration::from_millis(20));
     open(context).send(command).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn an_error_says_what_was_being_handled_and_where() {
     let error = fail(Work::Fail).await;
-    assert_eq!(
-        error.to_string(),
-        "handling `work` in context `site`: no tools"
-    );
+    assert_eq!(error.to_string(), "handling `work` in context `site`: no tools");
     assert_eq!(error.kind(), ErrorKind::Other);
 }
 
@@ -83,24 +78,15 @@ async fn an_error_says_what_was_being_handled_and_where() {
 async fn a_panic_becomes_an_error_that_names_handler_and_message() {
     let error = fail(Work::Panic).await;
     assert_eq!(error.kind(), ErrorKind::Other);
-    assert!(
-        error.message() == "handler of `work` panicked: broke 3 things",
-        "{error}"
-    );
+    assert!(error.message() == "handler of `work` panicked: broke 3 things", "{error}");
     let error = fail(Work::PanicBeforeAwait).await;
-    assert!(
-        error.message() == "handler of `work` panicked: broke",
-        "{error}"
-    );
+    assert!(error.message() == "handler of `work` panicked: broke", "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_hangs_is_given_up() {
     let error = fail(Work::Hang).await;
-    assert_eq!(
-        (error.kind(), error.retry()),
-        (ErrorKind::TimedOut, Retry::Later)
-    );
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TimedOut, Retry::Later));
     assert!(error.message().contains("within 20ms"), "{error}");
 }
 
@@ -113,10 +99,7 @@ async fn a_handler_that_never_rests_is_given_up_at_its_next_await() {
 async fn validation_comes_before_the_handler() {
     let error = fail(Work::Invalid).await;
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(
-        error.to_string().ends_with("hours: greater than 24"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("hours: greater than 24"), "{error}");
 }
 
 #[tokio::test]
@@ -161,33 +144,20 @@ impl CommandHandler<Compete> for Competing {
 #[tokio::test(start_paused = true)]
 async fn a_conflict_runs_the_handler_again_with_a_fresh_context() {
     let ids = Arc::default();
-    let handler = Competing {
-        losses: 5,
-        ids: Arc::clone(&ids),
-        ..Competing::default()
-    };
+    let handler = Competing { losses: 5, ids: Arc::clone(&ids), ..Competing::default() };
     let runtime = open(BoundedContext::new("site").command(handler));
     assert_eq!(runtime.send(Compete).await.unwrap(), 5);
     let ids = ids.lock().unwrap();
     assert_eq!(ids.len(), 6);
-    assert!(
-        ids.iter().all(|id| *id == ids[0]),
-        "every run has the same message id"
-    );
+    assert!(ids.iter().all(|id| *id == ids[0]), "every run has the same message id");
 }
 
 #[tokio::test(start_paused = true)]
 async fn runs_after_conflicts_are_bounded() {
     for retries in [0, 3] {
         let runs = Arc::default();
-        let handler = Competing {
-            losses: 100,
-            runs: Arc::clone(&runs),
-            ..Competing::default()
-        };
-        let context = BoundedContext::new("site")
-            .command(handler)
-            .conflict_retries(retries);
+        let handler = Competing { losses: 100, runs: Arc::clone(&runs), ..Competing::default() };
+        let context = BoundedContext::new("site").command(handler).conflict_retries(retries);
         let error = open(context).send(Compete).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert_eq!(runs.load(Ordering::SeqCst), retries + 1);

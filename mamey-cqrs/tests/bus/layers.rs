@@ -50,16 +50,9 @@ struct Noting(&'static str, Log);
 impl Layer for Noting {
     async fn call(&self, invocation: &Invocation<'_>, next: Next<'_>) -> Result<()> {
         let note = |text: String| self.1.lock().unwrap().push(format!("{}: {text}", self.0));
-        note(format!(
-            "{} {} of {}",
-            invocation.kind, invocation.name, invocation.context
-        ));
+        note(format!("{} {} of {}", invocation.kind, invocation.name, invocation.context));
         let result = next.run(invocation).await;
-        note(if result.is_ok() {
-            "ok".to_owned()
-        } else {
-            "failed".to_owned()
-        });
+        note(if result.is_ok() { "ok".to_owned() } else { "failed".to_owned() });
         result
     }
 }
@@ -72,12 +65,8 @@ async fn layers_run_in_the_order_of_registration_and_the_reply_comes_through() {
         .layer(Noting("outer", Arc::clone(&log)))
         .layer(Arc::new(Noting("inner", Arc::clone(&log))));
     assert_eq!(open(context).send(Echo("hello")).await.unwrap(), "hello");
-    let expected = [
-        "outer: command echo of hall",
-        "inner: command echo of hall",
-        "inner: ok",
-        "outer: ok",
-    ];
+    let expected =
+        ["outer: command echo of hall", "inner: command echo of hall", "inner: ok", "outer: ok"];
     assert_eq!(*log.lock().unwrap(), expected);
 }
 
@@ -86,10 +75,7 @@ async fn validation_happens_within_the_layers() {
     let log = Log::default();
     let layer = Noting("layer", Arc::clone(&log));
     let context = BoundedContext::new("hall").command(ping).layer(layer);
-    assert_eq!(
-        open(context).send(Ping).await.unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(open(context).send(Ping).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(log.lock().unwrap().last().unwrap(), "layer: failed");
 }
 
@@ -110,10 +96,7 @@ async fn a_layer_can_refuse_a_call() {
     let runtime = open(BoundedContext::new("hall").command(echo).layer(Gate));
     let error = runtime.send(Echo("hello")).await.unwrap_err();
     assert_eq!(error.message(), "a tenant is required");
-    assert_eq!(
-        runtime.send(Echo("hello")).tenant("acme").await.unwrap(),
-        "hello"
-    );
+    assert_eq!(runtime.send(Echo("hello")).tenant("acme").await.unwrap(), "hello");
 }
 
 struct Swallow;
@@ -146,8 +129,5 @@ impl Layer for Explode {
 async fn a_panic_of_a_layer_is_an_error_too() {
     let runtime = open(BoundedContext::new("hall").command(echo).layer(Explode));
     let error = runtime.send(Echo("hello")).await.unwrap_err();
-    assert!(
-        error.to_string().contains("a layer's own mistake"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("a layer's own mistake"), "{error}");
 }

@@ -31,10 +31,7 @@ impl Message for Paid {
             return Err(Error::unsupported(format!("version {version} is unknown")));
         }
         let old: PaidV1 = serde_json::from_slice(payload).map_err(Error::other)?;
-        Ok(Self {
-            cents: old.cents,
-            currency: "EUR".to_owned(),
-        })
+        Ok(Self { cents: old.cents, currency: "EUR".to_owned() })
     }
 }
 
@@ -53,10 +50,7 @@ type Notes = Arc<Mutex<Vec<Paid>>>;
 
 fn ledger() -> (Arc<ContextRuntime>, Notes) {
     let notes = Notes::default();
-    (
-        open(BoundedContext::new("ledger").on(Noting(Arc::clone(&notes)))),
-        notes,
-    )
+    (open(BoundedContext::new("ledger").on(Noting(Arc::clone(&notes)))), notes)
 }
 
 async fn handle(
@@ -66,33 +60,19 @@ async fn handle(
     payload: &'static str,
 ) -> Result<CommitOutcome> {
     let envelope = envelope(name, version, payload);
-    runtime
-        .handle(Incoming {
-            envelope: &envelope,
-            origin: Origin::Delivery,
-            attempt: 1,
-        })
-        .await
+    runtime.handle(Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 1 }).await
 }
 
 #[tokio::test]
 async fn a_message_is_decoded_or_lifted_and_its_receipt_must_commit() {
     let (runtime, notes) = ledger();
     assert_eq!(runtime.handles(), ["payments.paid"]);
-    for (version, payload) in [
-        (2, r#"{"cents":5,"currency":"CHF"}"#),
-        (1, r#"{"cents":5}"#),
-    ] {
+    for (version, payload) in [(2, r#"{"cents":5,"currency":"CHF"}"#), (1, r#"{"cents":5}"#)] {
         // Without a store nothing is handled, however content the handler is.
-        let error = handle(&runtime, "payments.paid", version, payload)
-            .await
-            .unwrap_err();
+        let error = handle(&runtime, "payments.paid", version, payload).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
-    let paid = |currency: &str| Paid {
-        cents: 5,
-        currency: currency.to_owned(),
-    };
+    let paid = |currency: &str| Paid { cents: 5, currency: currency.to_owned() };
     assert_eq!(*notes.lock().unwrap(), [paid("CHF"), paid("EUR")]);
 }
 
@@ -100,10 +80,7 @@ async fn a_message_is_decoded_or_lifted_and_its_receipt_must_commit() {
 async fn what_cannot_be_read_never_reaches_the_handler() {
     let (runtime, notes) = ledger();
     let kind = async |name, version, payload| {
-        handle(&runtime, name, version, payload)
-            .await
-            .unwrap_err()
-            .kind()
+        handle(&runtime, name, version, payload).await.unwrap_err().kind()
     };
     assert_eq!(kind("payments.refused", 1, "{}").await, ErrorKind::NotFound);
     assert_eq!(kind("payments.paid", 3, "{}").await, ErrorKind::Unsupported);
@@ -116,11 +93,7 @@ async fn only_json_is_read() {
     let (runtime, notes) = ledger();
     let mut envelope = envelope("payments.paid", 2, r#"{"cents":5,"currency":"CHF"}"#);
     let handle = async |envelope: &Envelope| {
-        let incoming = Incoming {
-            envelope,
-            origin: Origin::Delivery,
-            attempt: 1,
-        };
+        let incoming = Incoming { envelope, origin: Origin::Delivery, attempt: 1 };
         runtime.handle(incoming).await.unwrap_err()
     };
     for other in ["text/xml", "application/avro", "", "application/jsonp"] {
@@ -129,11 +102,7 @@ async fn only_json_is_read() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
     assert!(notes.lock().unwrap().is_empty());
-    for json in [
-        "application/json; charset=utf-8",
-        "Application/JSON",
-        "application/vnd.x+json",
-    ] {
+    for json in ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"] {
         envelope.metadata.content_type = json.into();
         assert_eq!(handle(&envelope).await.kind(), ErrorKind::Unavailable);
     }
@@ -153,10 +122,7 @@ async fn on_refused(_: Refused, _: &Context) -> Result<()> {
 
 #[test]
 fn a_handler_may_have_a_retry_policy_of_its_own() {
-    let common = RetryPolicy {
-        delayed: 3,
-        ..RetryPolicy::default()
-    };
+    let common = RetryPolicy { delayed: 3, ..RetryPolicy::default() };
     let context = BoundedContext::new("ledger")
         .on(Noting(Notes::default()))
         .on_with(on_refused, RetryPolicy::NEVER)

@@ -151,12 +151,7 @@ impl LeaseStore for NoStore {
 #[async_trait]
 impl Store for NoStore {
     fn capabilities(&self) -> StoreCapabilities {
-        StoreCapabilities {
-            name: "none",
-            durable: false,
-            shared: false,
-            document_bytes_max: 0,
-        }
+        StoreCapabilities { name: "none", durable: false, shared: false, document_bytes_max: 0 }
     }
 
     async fn ping(&self) -> Result<()> {
@@ -184,8 +179,5 @@ pub(crate) fn envelope(name: &'static str, version: u32, payload: &'static str) 
         must_route: false,
         headers: Headers::default(),
     };
-    Envelope {
-        metadata,
-        payload: payload.into(),
-    }
+    Envelope { metadata, payload: payload.into() }
 }

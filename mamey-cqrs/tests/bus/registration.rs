@@ -49,11 +49,8 @@ struct Order(String);
 impl Aggregate for Order {
     type Id = String;
 
-    const COLLECTION: &'static Collection = &Collection {
-        name: "orders",
-        id: ValueType::Text,
-        indexes: &[],
-    };
+    const COLLECTION: &'static Collection =
+        &Collection { name: "orders", id: ValueType::Text, indexes: &[] };
 
     fn id(&self) -> &String {
         &self.0
@@ -134,10 +131,5 @@ fn every_mistake_is_named_with_its_mend() {
 fn a_name_that_no_backend_could_take_is_refused() {
     let error = BoundedContext::new("Orders & Co").check().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
-    assert!(
-        error
-            .to_string()
-            .contains("`Orders & Co` cannot name a context"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`Orders & Co` cannot name a context"), "{error}");
 }

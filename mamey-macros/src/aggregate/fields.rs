@@ -45,17 +45,14 @@ impl<'a> Fields<'a> {
             return Err(Error::new_spanned(&input.ident, NOT_A_STRUCT));
         };
         let (mut id, mut indexed) = (None, Vec::new());
-        all(named
-            .named
-            .iter()
-            .map(|field| match (role_of(field)?, &field.ident) {
-                (Some(Role::Id), Some(ident)) => take_id(&mut id, ident, field),
-                (Some(Role::Index { unique }), Some(ident)) => {
-                    indexed.push(IndexedField::check(ident, field, unique)?);
-                    Ok(())
-                }
-                _ => Ok(()),
-            }))?;
+        all(named.named.iter().map(|field| match (role_of(field)?, &field.ident) {
+            (Some(Role::Id), Some(ident)) => take_id(&mut id, ident, field),
+            (Some(Role::Index { unique }), Some(ident)) => {
+                indexed.push(IndexedField::check(ident, field, unique)?);
+                Ok(())
+            }
+            _ => Ok(()),
+        }))?;
         let id = id.ok_or_else(|| Error::new_spanned(&input.ident, NO_ID))?;
         Ok(Self { id, indexed })
     }
@@ -69,18 +66,10 @@ impl<'a> IndexedField<'a> {
             return Err(Error::new_spanned(ident, error));
         }
         if !is_column(&name) {
-            let error = format!(
-                "an indexed field becomes a column: its name is {}",
-                column_rule()
-            );
+            let error = format!("an indexed field becomes a column: its name is {}", column_rule());
             return Err(Error::new_spanned(ident, error));
         }
-        Ok(Self {
-            ident,
-            name,
-            ty: &field.ty,
-            unique,
-        })
+        Ok(Self { ident, name, ty: &field.ty, unique })
     }
 
     /// The name of the constant for criteria.
@@ -94,36 +83,26 @@ fn take_id<'a>(id: &mut Option<IdField<'a>>, ident: &Ident, field: &'a Field) ->
         let error = "an aggregate has one id: keep `#[aggregate(id)]` on one field";
         return Err(Error::new_spanned(ident, error));
     }
-    *id = Some(IdField {
-        member: Member::Named(ident.clone()),
-        ty: &field.ty,
-    });
+    *id = Some(IdField { member: Member::Named(ident.clone()), ty: &field.ty });
     Ok(())
 }
 
 fn role_of(field: &Field) -> Result<Option<Role>> {
     let (mut id, mut index, mut unique) = (false, false, false);
-    each_option(
-        &field.attrs,
-        "aggregate",
-        &["id", "index", "unique"],
-        |option, meta| {
-            match option {
-                "id" => id = flag(meta)?,
-                "index" => index = flag(meta)?,
-                _ => unique = flag(meta)?,
+    each_option(&field.attrs, "aggregate", &["id", "index", "unique"], |option, meta| {
+        match option {
+            "id" => id = flag(meta)?,
+            "index" => index = flag(meta)?,
+            _ => unique = flag(meta)?,
+        }
+        match (id, index, unique) {
+            (true, true, _) | (true, _, true) => {
+                Err(meta.error("the id is indexed and unique already: keep `id` alone"))
             }
-            match (id, index, unique) {
-                (true, true, _) | (true, _, true) => {
-                    Err(meta.error("the id is indexed and unique already: keep `id` alone"))
-                }
-                (_, true, true) => {
-                    Err(meta.error("`unique` includes `index`: keep `unique` alone"))
-                }
-                _ => Ok(()),
-            }
-        },
-    )?;
+            (_, true, true) => Err(meta.error("`unique` includes `index`: keep `unique` alone")),
+            _ => Ok(()),
+        }
+    })?;
     Ok(match (id, index || unique) {
         (true, _) => Some(Role::Id),
         (_, true) => Some(Role::Index { unique }),

@@ -29,27 +29,19 @@ struct Options {
 impl Options {
     fn read(input: &DeriveInput) -> Result<Self> {
         let (mut krate, mut collection) = (None, None);
-        each_option(
-            &input.attrs,
-            "aggregate",
-            &["collection", "crate"],
-            |option, meta| {
-                match option {
-                    "collection" => collection = Some(text(meta, "collection = \"orders\"")?),
-                    _ => krate = Some(crate_path(meta)?),
-                }
-                Ok(())
-            },
-        )?;
+        each_option(&input.attrs, "aggregate", &["collection", "crate"], |option, meta| {
+            match option {
+                "collection" => collection = Some(text(meta, "collection = \"orders\"")?),
+                _ => krate = Some(crate_path(meta)?),
+            }
+            Ok(())
+        })?;
         let collection = collection.ok_or_else(|| no_collection(input))?;
         if !is_column(&collection.value()) {
             let error = format!("a collection's name is {}", column_rule());
             return Err(Error::new(collection.span(), error));
         }
-        Ok(Self {
-            krate: krate.unwrap_or_else(default_crate),
-            collection,
-        })
+        Ok(Self { krate: krate.unwrap_or_else(default_crate), collection })
     }
 }
 
@@ -63,14 +55,8 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
     let (ident, krate, collection) = (&input.ident, &options.krate, &options.collection);
     let (id, id_type) = (&fields.id.member, &fields.id.ty);
     let id_value = value_type(id_type, krate);
-    let indexes = fields
-        .indexed
-        .iter()
-        .map(|field| expand_index(field, krate));
-    let values = fields
-        .indexed
-        .iter()
-        .map(|field| expand_value(field, krate));
+    let indexes = fields.indexed.iter().map(|field| expand_index(field, krate));
+    let values = fields.indexed.iter().map(|field| expand_value(field, krate));
     quote! {
         #[automatically_derived]
         impl #krate::Aggregate for #ident {

@@ -47,11 +47,7 @@ impl KeyPath {
         }
         let fields = names_of(&data.fields);
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let mend = format!(
-            "`key` names a field; `{}` has {}",
-            input.ident,
-            listed(&fields)
-        );
+        let mend = format!("`key` names a field; `{}` has {}", input.ident, listed(&fields));
         Err(Error::new_spanned(&self.0, mend))
     }
 }

@@ -37,17 +37,10 @@ pub(crate) fn expand(kind: Kind, input: &DeriveInput) -> Result<TokenStream> {
 fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream> {
     let (ident, krate, name) = (&input.ident, &options.krate, &options.name);
     let (version, must_route) = (options.version, options.must_route);
-    let key = options
-        .key
-        .as_ref()
-        .map(|key| key.expand(input, krate))
-        .transpose()?;
+    let key = options.key.as_ref().map(|key| key.expand(input, krate)).transpose()?;
     let validate = options.validate.then(|| expand_validate(krate));
     let lift = options.from.as_ref().map(|old| expand_lift(old, krate));
-    let checks = options
-        .from
-        .as_ref()
-        .map(|old| expand_lift_checks(input, old, krate));
+    let checks = options.from.as_ref().map(|old| expand_lift_checks(input, old, krate));
     Ok(quote! {
         #[automatically_derived]
         impl #krate::Message for #ident {
@@ -162,20 +155,11 @@ mod tests {
     fn mamey_is_found_at_its_own_name_unless_told_otherwise() {
         let plain = parse_quote! { struct PlaceOrder; };
         let expanded = expand(Kind::Command, &plain).unwrap().to_string();
-        assert!(
-            expanded.contains("impl :: mamey :: Message for PlaceOrder"),
-            "{expanded}"
-        );
-        assert!(
-            expanded.contains("impl :: mamey :: Command for PlaceOrder"),
-            "{expanded}"
-        );
+        assert!(expanded.contains("impl :: mamey :: Message for PlaceOrder"), "{expanded}");
+        assert!(expanded.contains("impl :: mamey :: Command for PlaceOrder"), "{expanded}");
         let moved = parse_quote! { #[query(crate = crate::sdk)] struct FindOrder; };
         let expanded = expand(Kind::Query, &moved).unwrap().to_string();
-        assert!(
-            expanded.contains("impl crate :: sdk :: Query for FindOrder"),
-            "{expanded}"
-        );
+        assert!(expanded.contains("impl crate :: sdk :: Query for FindOrder"), "{expanded}");
         assert!(!expanded.contains("mamey"), "{expanded}");
     }
 }

@@ -22,19 +22,9 @@ pub(super) struct Options {
     pub(super) validate: bool,
 }
 
-const COMMAND: [&str; 7] = [
-    "reply", "name", "version", "key", "from", "validate", "crate",
-];
+const COMMAND: [&str; 7] = ["reply", "name", "version", "key", "from", "validate", "crate"];
 const QUERY: [&str; 5] = ["reply", "name", "version", "validate", "crate"];
-const SENT: [&str; 7] = [
-    "name",
-    "version",
-    "key",
-    "from",
-    "must_route",
-    "validate",
-    "crate",
-];
+const SENT: [&str; 7] = ["name", "version", "key", "from", "must_route", "validate", "crate"];
 
 /// The options as written.
 #[derive(Default)]
@@ -109,20 +99,14 @@ impl Written {
 
     fn version(&self) -> Result<u32> {
         let Some(literal) = &self.version else {
-            return self
-                .from
-                .as_ref()
-                .map_or(Ok(1), |from| Err(needs_version(from)));
+            return self.from.as_ref().map_or(Ok(1), |from| Err(needs_version(from)));
         };
         match literal.base10_parse() {
             Ok(0) | Err(_) => {
                 let error = "versions are whole numbers from 1 to 4294967295";
                 Err(Error::new(literal.span(), error))
             }
-            Ok(1) => self
-                .from
-                .as_ref()
-                .map_or(Ok(1), |from| Err(needs_version(from))),
+            Ok(1) => self.from.as_ref().map_or(Ok(1), |from| Err(needs_version(from))),
             Ok(version) => Ok(version),
         }
     }

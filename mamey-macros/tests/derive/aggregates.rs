@@ -39,28 +39,14 @@ struct Counter {
 
 fn order(status: Status, rating: f64) -> Order {
     let (order_id, lines) = ("order-1".to_owned(), vec!["rice".to_owned()]);
-    Order {
-        lines,
-        number: 7,
-        order_id,
-        status,
-        r#type: None,
-        rating,
-    }
+    Order { lines, number: 7, order_id, status, r#type: None, rating }
 }
 
 #[test]
 fn the_collection_lists_the_id_and_the_indexes_in_the_order_of_the_fields() {
     let collection = Order::COLLECTION;
-    assert_eq!(
-        (collection.name, collection.id),
-        ("order_book2", ValueType::Text)
-    );
-    let index = |field, value, unique| Index {
-        field,
-        value,
-        unique,
-    };
+    assert_eq!((collection.name, collection.id), ("order_book2", ValueType::Text));
+    let index = |field, value, unique| Index { field, value, unique };
     let indexes = [
         index("number", ValueType::Int, true),
         index("status", ValueType::Text, false),
@@ -75,19 +61,11 @@ fn index_values_stand_in_the_order_of_the_indexes() {
     let order = order(Status::OutOfStock, -0.0);
     assert_eq!(order.id(), "order-1");
     let text = |text: &str| Value::Text(text.to_owned());
-    let values = [
-        Value::Int(7),
-        text("out-of-stock"),
-        Value::Null,
-        Value::Float(0.0),
-    ];
+    let values = [Value::Int(7), text("out-of-stock"), Value::Null, Value::Float(0.0)];
     assert_eq!(order.index_values(), values);
     let types = Order::COLLECTION.indexes.iter().map(|index| index.value);
     for (value, own) in order.index_values().iter().zip(types) {
-        assert!(
-            value.value_type().is_none_or(|value| value == own),
-            "{value}"
-        );
+        assert!(value.value_type().is_none_or(|value| value == own), "{value}");
     }
     assert_eq!(order.lines, ["rice"]);
 }
@@ -102,12 +80,7 @@ fn each_indexed_field_and_the_id_is_a_constant_for_criteria() {
     };
     assert_eq!(criteria.filter(), &expected);
     let rating: Field<Order, f64> = Order::RATING;
-    let names = [
-        Order::NUMBER.name(),
-        Order::STATUS.name(),
-        rating.name(),
-        Order::ID.name(),
-    ];
+    let names = [Order::NUMBER.name(), Order::STATUS.name(), rating.name(), Order::ID.name()];
     assert_eq!(names, ["number", "status", "rating", "id"]);
     assert!(matches!(
         Order::STATUS.one_of([Status::Open]).filter(),
@@ -121,8 +94,5 @@ fn fields_that_are_not_indexed_may_have_the_names_of_columns() {
     assert_eq!((counter.id(), counter.version), (&3, 9));
     assert!(counter.index_values().is_empty());
     assert!(Counter::COLLECTION.indexes.is_empty());
-    assert_eq!(
-        Counter::COLLECTION.value_type(Counter::ID.name()),
-        Some(ValueType::Int)
-    );
+    assert_eq!(Counter::COLLECTION.value_type(Counter::ID.name()), Some(ValueType::Int));
 }

@@ -14,8 +14,6 @@ pub(crate) mod validation {
     }
 
     pub(crate) fn check<T: Validate>(value: &T) -> Result<()> {
-        value
-            .fault()
-            .map_or(Ok(()), |fault| Err(Error::invalid(fault)))
+        value.fault().map_or(Ok(()), |fault| Err(Error::invalid(fault)))
     }
 }

@@ -36,8 +36,5 @@ fn checked_functions_stay_what_they_were() {
         std::any::type_name::<Result<u64>>()
     );
     let found = output_of::<PlaceOrder, ReadContext, _, _>(find_order);
-    assert_eq!(
-        found,
-        std::any::type_name::<std::result::Result<u64, String>>()
-    );
+    assert_eq!(found, std::any::type_name::<std::result::Result<u64, String>>());
 }

@@ -49,10 +49,7 @@ fn ids_print_and_parse_as_what_they_wrap() {
     assert_eq!(id.to_string(), text);
     assert_eq!("rice".parse::<Sku>().unwrap(), Sku::from("rice"));
     assert_eq!("-4".parse::<Number>().unwrap(), Number::from(-4));
-    assert_eq!(
-        format!("{:>6}|{:>4}", Sku::from("rice"), Number(-4)),
-        "  rice|  -4"
-    );
+    assert_eq!(format!("{:>6}|{:>4}", Sku::from("rice"), Number(-4)), "  rice|  -4");
 }
 
 #[test]
@@ -81,13 +78,7 @@ fn ids_and_newtypes_are_stored_as_what_they_wrap() {
     assert_eq!(Sku::from("rice").to_value(), Value::Text("rice".to_owned()));
     assert_eq!(Number(4).to_value(), Value::Int(4));
     assert_eq!(Cents(250).to_value(), Value::Int(250));
-    let types = [
-        OrderId::TYPE,
-        Sku::TYPE,
-        Number::TYPE,
-        Cents::TYPE,
-        Status::TYPE,
-    ];
+    let types = [OrderId::TYPE, Sku::TYPE, Number::TYPE, Cents::TYPE, Status::TYPE];
     let (uuid, text, int) = (ValueType::Uuid, ValueType::Text, ValueType::Int);
     assert_eq!(types, [uuid, text, int, int, text]);
 }

@@ -81,10 +81,7 @@ struct OrderPlaced {
 
 impl From<OrderPlacedV2> for OrderPlaced {
     fn from(old: OrderPlacedV2) -> Self {
-        Self {
-            cents: old.cents,
-            currency: "EUR".to_owned(),
-        }
+        Self { cents: old.cents, currency: "EUR".to_owned() }
     }
 }
 
@@ -128,13 +125,8 @@ fn a_command_that_says_nothing_is_named_after_its_type_and_replies_nothing() {
 
 #[test]
 fn a_command_is_what_its_attribute_says() {
-    let command = PlaceOrder {
-        customer: Customer { id: 7 },
-    };
-    assert_eq!(
-        (PlaceOrder::NAME, PlaceOrder::VERSION),
-        ("orders.place-order", 3)
-    );
+    let command = PlaceOrder { customer: Customer { id: 7 } };
+    assert_eq!((PlaceOrder::NAME, PlaceOrder::VERSION), ("orders.place-order", 3));
     assert_eq!(command.key(), Some(Key::from("7")));
     assert_eq!(reply_of(&command), std::any::type_name::<Vec<u64>>());
     assert!(command.validate().is_ok());
@@ -142,15 +134,8 @@ fn a_command_is_what_its_attribute_says() {
 
 #[test]
 fn validate_asks_the_facade_s_check() {
-    let error = PlaceOrder {
-        customer: Customer { id: 0 },
-    }
-    .validate()
-    .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (ErrorKind::Invalid, "customer: is missing")
-    );
+    let error = PlaceOrder { customer: Customer { id: 0 } }.validate().unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "customer: is missing"));
     assert!(FindOrder::ById(0).validate().is_err());
     assert!(FindOrder::Latest.validate().is_ok());
 }
@@ -158,10 +143,7 @@ fn validate_asks_the_facade_s_check() {
 #[test]
 fn a_query_is_what_its_attribute_says() {
     assert_eq!((FindOrder::NAME, FindOrder::VERSION), ("find-order", 2));
-    assert_eq!(
-        answer_of(&FindOrder::Latest),
-        std::any::type_name::<Option<u64>>()
-    );
+    assert_eq!(answer_of(&FindOrder::Latest), std::any::type_name::<Option<u64>>());
     assert_eq!(FindOrder::Latest.key(), None);
 }
 
@@ -169,33 +151,20 @@ fn a_query_is_what_its_attribute_says() {
 fn a_message_of_unnamed_fields_has_a_key_and_must_route() {
     let message = TakePayment(5, "order-1".to_owned());
     assert_eq!(message.key(), Some(Key::from("order-1")));
-    assert_eq!(
-        (TakePayment::MUST_ROUTE, OrderPlaced::MUST_ROUTE),
-        (true, false)
-    );
+    assert_eq!((TakePayment::MUST_ROUTE, OrderPlaced::MUST_ROUTE), (true, false));
     let bytes = message.encode().unwrap();
     assert_eq!(TakePayment::decode(1, &bytes).unwrap().0, 5);
 }
 
 #[test]
 fn every_older_version_is_lifted_through_the_chain() {
-    let today = OrderPlaced {
-        cents: 300,
-        currency: "EUR".to_owned(),
-    };
+    let today = OrderPlaced { cents: 300, currency: "EUR".to_owned() };
     let first = br#"{"type": "order-1", "euros": 3}"#;
     assert_eq!(OrderPlaced::decode(1, first).unwrap(), today);
     assert_eq!(OrderPlaced::decode(2, br#"{"cents": 300}"#).unwrap(), today);
     let bytes = today.encode().unwrap();
     assert_eq!(OrderPlaced::decode(4, &bytes).unwrap(), today);
-    assert_eq!(
-        OrderPlacedV1 {
-            r#type: "t".to_owned(),
-            euros: 1
-        }
-        .key(),
-        Some(Key::from("t"))
-    );
+    assert_eq!(OrderPlacedV1 { r#type: "t".to_owned(), euros: 1 }.key(), Some(Key::from("t")));
 }
 
 #[test]

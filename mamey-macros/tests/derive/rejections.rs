@@ -51,16 +51,7 @@ fn every_variant_has_its_code() {
         wrapped().code(),
     ];
     let unknown = "prices.unknown-product";
-    assert_eq!(
-        codes,
-        [
-            "orders.empty",
-            "orders.mixed",
-            "orders.too-large",
-            unknown,
-            unknown
-        ]
-    );
+    assert_eq!(codes, ["orders.empty", "orders.mixed", "orders.too-large", unknown, unknown]);
 }
 
 #[test]
@@ -69,8 +60,5 @@ fn a_rejection_becomes_an_error_that_keeps_code_message_and_type() {
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(error.code(), Some("prices.unknown-product"));
     assert_eq!(error.message(), "product rice has no price");
-    assert!(matches!(
-        error.rejection::<OrderError>(),
-        Some(OrderError::Price(_))
-    ));
+    assert!(matches!(error.rejection::<OrderError>(), Some(OrderError::Price(_))));
 }

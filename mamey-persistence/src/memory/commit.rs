@@ -63,12 +63,7 @@ impl State {
     }
 
     fn check_versions(&self, unit: &UnitOfWork) -> Result<()> {
-        for Guard {
-            collection,
-            id,
-            version,
-        } in &unit.guards
-        {
+        for Guard { collection, id, version } in &unit.guards {
             self.check_version(collection, id, *version)?;
         }
         for write in &unit.writes {
@@ -92,9 +87,7 @@ impl State {
     }
 
     fn check_absent(&self, writes: &[Write]) -> Result<()> {
-        let mut added = writes
-            .iter()
-            .filter(|write| write.expected == Expected::Absent);
+        let mut added = writes.iter().filter(|write| write.expected == Expected::Absent);
         match added.find(|write| self.version(write.collection, &write.id).is_some()) {
             Some(taken) => Err(id_taken(taken.collection.name, &taken.id)),
             None => Ok(()),
@@ -114,10 +107,7 @@ impl State {
                 );
                 if taken || self.is_held(write, place, value, writes) {
                     let field = write.collection.indexes.get(place).map(|index| index.field);
-                    return Err(value_taken(
-                        write.collection.name,
-                        field.unwrap_or_default(),
-                    ));
+                    return Err(value_taken(write.collection.name, field.unwrap_or_default()));
                 }
             }
         }
@@ -156,37 +146,25 @@ impl State {
         if unit.outbox.is_empty() {
             return;
         }
-        unit.outbox
-            .into_iter()
-            .for_each(|envelope| self.outbox.push(envelope));
+        unit.outbox.into_iter().for_each(|envelope| self.outbox.push(envelope));
         for listener in self.listeners.iter().filter_map(std::sync::Weak::upgrade) {
             listener.notify_one();
         }
     }
 
     fn settle(&mut self, receipt: Receipt, now: Timestamp) {
-        let Receipt {
-            envelope,
-            origin,
-            disposition,
-        } = receipt;
+        let Receipt { envelope, origin, disposition } = receipt;
         if origin == Origin::Delivery {
             self.inbox.receive(envelope.metadata.id, now);
         }
         match disposition {
             Disposition::Handled => self.parking.remove(envelope.metadata.id),
-            Disposition::Park {
-                due,
-                attempts,
-                failure,
-            } => self.parking.park(envelope, due, attempts, failure, now),
-            Disposition::DeadLetter {
-                reason,
-                attempts,
-                failure,
-            } => self
-                .parking
-                .give_up(envelope, reason, attempts, failure, now),
+            Disposition::Park { due, attempts, failure } => {
+                self.parking.park(envelope, due, attempts, failure, now);
+            }
+            Disposition::DeadLetter { reason, attempts, failure } => {
+                self.parking.give_up(envelope, reason, attempts, failure, now);
+            }
         }
     }
 
@@ -198,17 +176,11 @@ impl State {
             Expected::Absent => 1,
             Expected::Version(version) => version.saturating_add(1),
         };
-        let stored = Stored {
-            version,
-            data,
-            index,
-        };
+        let stored = Stored { version, data, index };
         self.documents_of(write.collection).insert(write.id, stored);
     }
 
     fn documents_of(&mut self, collection: &'static Collection) -> &mut Documents {
-        self.documents
-            .entry(collection.name)
-            .or_insert_with(|| Documents::new(collection))
+        self.documents.entry(collection.name).or_insert_with(|| Documents::new(collection))
     }
 }

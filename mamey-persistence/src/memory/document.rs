@@ -58,11 +58,7 @@ impl DocumentStore for MemoryStore {
 
 impl Documents {
     pub(super) fn new(collection: &'static Collection) -> Self {
-        Self {
-            collection,
-            by_id: BTreeMap::new(),
-            holders: HashMap::new(),
-        }
+        Self { collection, by_id: BTreeMap::new(), holders: HashMap::new() }
     }
 
     pub(super) fn version(&self, id: &Value) -> Option<u64> {
@@ -99,10 +95,7 @@ impl Documents {
         // The sort is stable and the documents come by id, so the id is the last key.
         found.sort_by(|one, two| self.compare(&find.order, *one, *two));
         found.truncate(find.limit as usize);
-        found
-            .into_iter()
-            .map(|(id, stored)| stored.document(id))
-            .collect()
+        found.into_iter().map(|(id, stored)| stored.document(id)).collect()
     }
 
     fn matching(&self, filter: &Filter) -> impl Iterator<Item = (&Value, &Stored)> {
@@ -120,41 +113,23 @@ impl Documents {
         let compare = |key: &SortKey| {
             let ascending =
                 (self.value(one.0, one.1, key.field)).cmp(self.value(two.0, two.1, key.field));
-            if key.descending {
-                ascending.reverse()
-            } else {
-                ascending
-            }
+            if key.descending { ascending.reverse() } else { ascending }
         };
-        order
-            .iter()
-            .map(compare)
-            .find(|ordering| ordering.is_ne())
-            .unwrap_or(Ordering::Equal)
+        order.iter().map(compare).find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     fn value<'a>(&self, id: &'a Value, stored: &'a Stored, field: &str) -> &'a Value {
         if field == ID_FIELD {
             return id;
         }
-        let place = self
-            .collection
-            .indexes
-            .iter()
-            .position(|index| index.field == field);
-        place
-            .and_then(|place| stored.index.get(place))
-            .unwrap_or(&Value::Null)
+        let place = self.collection.indexes.iter().position(|index| index.field == field);
+        place.and_then(|place| stored.index.get(place)).unwrap_or(&Value::Null)
     }
 }
 
 impl Stored {
     fn document(&self, id: &Value) -> Document {
-        Document {
-            id: id.clone(),
-            version: self.version,
-            data: self.data.clone(),
-        }
+        Document { id: id.clone(), version: self.version, data: self.data.clone() }
     }
 }
 
@@ -164,10 +139,6 @@ pub(super) fn unique_values<'a>(
     index: &'a [Value],
 ) -> impl Iterator<Item = (usize, &'a Value)> {
     index.iter().enumerate().filter(|(place, value)| {
-        !value.is_null()
-            && collection
-                .indexes
-                .get(*place)
-                .is_some_and(|index| index.unique)
+        !value.is_null() && collection.indexes.get(*place).is_some_and(|index| index.unique)
     })
 }

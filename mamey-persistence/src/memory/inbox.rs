@@ -61,8 +61,7 @@ impl Inbox {
 
     fn expire(&mut self, before: Timestamp, waits: &dyn Fn(MessageId) -> bool) -> u64 {
         let entries = self.received.len() + self.replies.len();
-        self.received
-            .retain(|id, received| *received >= before || waits(*id));
+        self.received.retain(|id, received| *received >= before || waits(*id));
         self.replies.retain(|_, (_, saved)| *saved >= before);
         (entries - self.received.len() - self.replies.len()) as u64
     }

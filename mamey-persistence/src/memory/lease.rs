@@ -42,10 +42,8 @@ impl LeaseStore for MemoryStore {
 impl Leases {
     /// Whether the partition has not changed hands since this lease was given.
     pub(super) fn is_current(&self, lease: &Lease) -> bool {
-        let share = self
-            .shares
-            .get(&lease.role)
-            .and_then(|shares| shares.get(&lease.partition.number()));
+        let share =
+            self.shares.get(&lease.role).and_then(|shares| shares.get(&lease.partition.number()));
         share.is_some_and(|share| share.is_current(lease))
     }
 
@@ -69,10 +67,7 @@ impl Leases {
             }
             living += 1;
         }
-        let member = Member {
-            partitions: request.partitions,
-            expires: now.plus(request.duration),
-        };
+        let member = Member { partitions: request.partitions, expires: now.plus(request.duration) };
         self.members.insert((request.role, request.holder), member);
         Ok(living)
     }

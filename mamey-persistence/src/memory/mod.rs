@@ -152,10 +152,8 @@ impl MemoryStore {
 impl State {
     fn admit(&mut self, declared: &Declared, listener: &Arc<Notify>) -> Result<()> {
         for (name, collection) in &declared.collections {
-            let documents = self
-                .documents
-                .entry(name)
-                .or_insert_with(|| Documents::new(collection));
+            let documents =
+                self.documents.entry(name).or_insert_with(|| Documents::new(collection));
             if documents.collection != *collection {
                 return Err(Error::misconfigured(format!(
                     "collection `{name}` is open with other indexes: the memory store cannot \
@@ -163,8 +161,7 @@ impl State {
                 )));
             }
         }
-        self.listeners
-            .retain(|listener| listener.strong_count() > 0);
+        self.listeners.retain(|listener| listener.strong_count() > 0);
         self.listeners.push(Arc::downgrade(listener));
         Ok(())
     }

@@ -48,15 +48,8 @@ impl Outbox {
         let skip: HashSet<_> = read.skip.iter().collect();
         let wanted = |envelope: &Envelope| {
             let slot = envelope.metadata.slot();
-            let leased = read
-                .leases
-                .iter()
-                .any(|lease| lease.partition.contains(slot));
-            let waits = envelope
-                .metadata
-                .key
-                .as_ref()
-                .is_some_and(|key| skip.contains(key));
+            let leased = read.leases.iter().any(|lease| lease.partition.contains(slot));
+            let waits = envelope.metadata.key.as_ref().is_some_and(|key| skip.contains(key));
             leased && !waits
         };
         self.records

@@ -37,11 +37,8 @@ impl ParkingStore for MemoryStore {
         limit: u32,
     ) -> Result<Vec<ParkedMessage>> {
         let state = self.state()?;
-        let mut due: Vec<_> = state
-            .parking
-            .heads(partitions)
-            .filter(|parked| parked.due <= now)
-            .collect();
+        let mut due: Vec<_> =
+            state.parking.heads(partitions).filter(|parked| parked.due <= now).collect();
         due.sort_by_key(|parked| parked.due);
         Ok(due.into_iter().take(limit as usize).cloned().collect())
     }
@@ -66,10 +63,7 @@ impl DeadLetterStore for MemoryStore {
     async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
         let state = self.state()?;
         let parking = &state.parking;
-        let letter = parking
-            .dead_by_id
-            .get(&id)
-            .and_then(|at| parking.dead.get(at));
+        let letter = parking.dead_by_id.get(&id).and_then(|at| parking.dead.get(at));
         Ok(letter.map(|(_, letter)| letter.clone()))
     }
 
@@ -114,13 +108,7 @@ impl Parking {
             (parked.due, parked.attempts, parked.failure) = (due, attempts, failure);
             return;
         }
-        let parked = ParkedMessage {
-            envelope,
-            attempts,
-            since: now,
-            due,
-            failure,
-        };
+        let parked = ParkedMessage { envelope, attempts, since: now, due, failure };
         let position = self.next_position();
         self.insert(position, parked);
     }
@@ -137,17 +125,10 @@ impl Parking {
             Some((position, parked)) => (position, parked.since, parked.envelope),
             None => (self.next_position(), now, envelope),
         };
-        let letter = DeadLetter {
-            envelope,
-            reason,
-            attempts,
-            first_failed,
-            last_failed: now,
-            failure,
-        };
+        let letter =
+            DeadLetter { envelope, reason, attempts, first_failed, last_failed: now, failure };
         self.given_up += 1;
-        self.dead_by_id
-            .insert(letter.envelope.metadata.id, self.given_up);
+        self.dead_by_id.insert(letter.envelope.metadata.id, self.given_up);
         self.dead.insert(self.given_up, (position, letter));
     }
 

@@ -193,10 +193,7 @@ async fn retire(
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
 fn other_type(collection: &str, field: &str, of: &str) -> Error {

@@ -97,9 +97,7 @@ impl SqliteStore {
             .collect::<Result<_>>()?;
         writes.sort_by_key(|(write, table)| rank(write, table));
         let updates_unique = |write: &Write, table: &Table| rank(write, table) == UPDATE_UNIQUE;
-        let updated = writes
-            .iter()
-            .filter(|(write, table)| updates_unique(write, table));
+        let updated = writes.iter().filter(|(write, table)| updates_unique(write, table));
         let several = updated.count() > 1;
         for (write, table) in &writes {
             if several && updates_unique(write, table) {
@@ -130,10 +128,7 @@ fn rank(write: &Write, table: &Table) -> u8 {
 fn give_up(script: &mut Script, write: &Write, table: &Table) {
     if let (Some(sql), Expected::Version(version)) = (&table.give_up, write.expected) {
         let refusal = Err(changed(write.collection.name, &write.id));
-        script
-            .statement(sql, Expect::Change(refusal))
-            .bind_value(&write.id)
-            .bind(stored(version));
+        script.statement(sql, Expect::Change(refusal)).bind_value(&write.id).bind(stored(version));
     }
 }
 

@@ -68,12 +68,8 @@ pub(super) async fn lock(path: &Path) -> Result<File> {
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(name)
-        .map_err(unwritable)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(name).map_err(unwritable)?;
     let mut waited = Duration::ZERO;
     loop {
         match file.try_lock() {
@@ -99,9 +95,7 @@ pub(super) async fn check_owner(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(not_a_database(path));
     }
-    let owner = read_owner(path)
-        .await
-        .map_err(|cause| store_error(path, Arc::new(cause)))?;
+    let owner = read_owner(path).await.map_err(|cause| store_error(path, Arc::new(cause)))?;
     match owner {
         (APPLICATION_ID, _) | (0, 0) => Ok(()),
         _ => Err(Error::misconfigured(format!(
@@ -114,23 +108,17 @@ pub(super) async fn check_owner(path: &Path) -> Result<()> {
 /// The application id and the number of tables.
 async fn read_owner(path: &Path) -> Result<(i32, i64), sqlx::Error> {
     let mut connection = common(path).create_if_missing(true).connect().await?;
-    let id = sqlx::query_scalar("PRAGMA application_id")
-        .fetch_one(&mut connection)
-        .await?;
-    let tables = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut connection)
-        .await?;
+    let id = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
+    let tables =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok((id, tables))
 }
 
 /// How the writer connects.
 pub(super) fn writing(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
-    let synchronous = if options.synchronous_full {
-        SqliteSynchronous::Full
-    } else {
-        SqliteSynchronous::Normal
-    };
+    let synchronous =
+        if options.synchronous_full { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
     let connect = common(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -138,9 +126,7 @@ pub(super) fn writing(path: &Path, options: &SqliteOptions) -> SqliteConnectOpti
     match options.file_bytes_max {
         Some(bytes) => {
             let pages = (bytes / PAGE_BYTES).max(1).to_string();
-            connect
-                .pragma("page_size", PAGE_BYTES.to_string())
-                .pragma("max_page_count", pages)
+            connect.pragma("page_size", PAGE_BYTES.to_string()).pragma("max_page_count", pages)
         }
         None => connect,
     }
@@ -151,10 +137,7 @@ pub(super) async fn connect(
     path: &Path,
     options: &SqliteConnectOptions,
 ) -> Result<SqliteConnection> {
-    options
-        .connect()
-        .await
-        .map_err(|cause| store_error(path, Arc::new(cause)))
+    options.connect().await.map_err(|cause| store_error(path, Arc::new(cause)))
 }
 
 /// A pool for reading beside the writer.
@@ -186,13 +169,7 @@ mod tests {
             assert_eq!(path_of(text).unwrap(), PathBuf::from("data/a.db"));
         }
         assert_eq!(path_of("sqlite:/a.db").unwrap(), PathBuf::from("/a.db"));
-        for text in [
-            "",
-            "sqlite:",
-            "sqlite::memory:",
-            ":memory:",
-            "sqlite:a.db?mode=rwc",
-        ] {
+        for text in ["", "sqlite:", "sqlite::memory:", ":memory:", "sqlite:a.db?mode=rwc"] {
             assert!(path_of(text).is_err(), "{text}");
         }
     }

@@ -32,15 +32,10 @@ pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<Taken> {
         return None;
     }
     // SQLite names the columns as `<table>.<column>`, and our tables are `<context>.<collection>`.
-    let columns = database
-        .message()
-        .strip_prefix("UNIQUE constraint failed: ")?;
+    let columns = database.message().strip_prefix("UNIQUE constraint failed: ")?;
     let (table, column) = columns.split(", ").next()?.rsplit_once('.')?;
     let (_, collection) = table.split_once('.')?;
-    Some(Taken {
-        collection: collection.to_owned(),
-        column: column.to_owned(),
-    })
+    Some(Taken { collection: collection.to_owned(), column: column.to_owned() })
 }
 
 /// The failure as one of ours, naming the file.
@@ -51,14 +46,8 @@ pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
             ErrorKind::Unavailable,
             format!("no room to write {file}: free disk space or raise `file_bytes_max`"),
         ),
-        Some(BUSY) => (
-            ErrorKind::Unavailable,
-            format!("{file} is locked by another program"),
-        ),
-        Some(IOERR) => (
-            ErrorKind::Unavailable,
-            format!("{file} cannot be read or written"),
-        ),
+        Some(BUSY) => (ErrorKind::Unavailable, format!("{file} is locked by another program")),
+        Some(IOERR) => (ErrorKind::Unavailable, format!("{file} cannot be read or written")),
         Some(NOTADB) => return not_a_database(path).with_source(cause),
         Some(READONLY | CANTOPEN) => (
             ErrorKind::Misconfigured,

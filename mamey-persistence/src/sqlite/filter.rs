@@ -25,11 +25,9 @@ impl Condition {
         match filter {
             Filter::All(filters) => self.join(filters, " AND ", "1"),
             Filter::Any(filters) => self.join(filters, " OR ", "0"),
-            Filter::Compare {
-                field,
-                comparison,
-                value,
-            } => self.compare(&column(field), *comparison, value),
+            Filter::Compare { field, comparison, value } => {
+                self.compare(&column(field), *comparison, value);
+            }
             Filter::OneOf { field, values } => self.one_of(&column(field), values),
             Filter::StartsWith { field, prefix } => self.starts_with(&column(field), prefix),
         }
@@ -67,11 +65,7 @@ impl Condition {
     }
 
     fn one_of(&mut self, column: &str, values: &[Value]) {
-        let some: Vec<_> = values
-            .iter()
-            .filter(|value| !value.is_null())
-            .cloned()
-            .collect();
+        let some: Vec<_> = values.iter().filter(|value| !value.is_null()).cloned().collect();
         self.sql.push('(');
         self.push(column, &in_list(some.len()));
         if some.len() < values.len() {

@@ -57,11 +57,8 @@ pub(super) async fn forget_instances(connection: &mut SqliteConnection) -> Resul
 #[async_trait]
 impl LeaseStore for SqliteStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
-        let hold = Hold {
-            context: self.context().to_owned(),
-            request,
-            now: self.database.clock.now(),
-        };
+        let hold =
+            Hold { context: self.context().to_owned(), request, now: self.database.clock.now() };
         self.database.submit(hold).await
     }
 
@@ -69,19 +66,12 @@ impl LeaseStore for SqliteStore {
         if leases.is_empty() {
             return Ok(());
         }
-        let release = Release {
-            context: self.context().to_owned(),
-            leases: leases.to_vec(),
-        };
+        let release = Release { context: self.context().to_owned(), leases: leases.to_vec() };
         self.database.submit(release).await
     }
 
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
-        let retire = Retire {
-            context: self.context().to_owned(),
-            role,
-            holder,
-        };
+        let retire = Retire { context: self.context().to_owned(), role, holder };
         self.database.submit(retire).await
     }
 }

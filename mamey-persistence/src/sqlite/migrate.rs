@@ -19,11 +19,8 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    name: "tables",
-    sql: include_str!("migrations/0001_tables.sql"),
-}];
+const MIGRATIONS: [Migration; 1] =
+    [Migration { number: 1, name: "tables", sql: include_str!("migrations/0001_tables.sql") }];
 
 const CREATE_MIGRATIONS: &str = "\
 CREATE TABLE IF NOT EXISTS mamey_migrations (
@@ -45,14 +42,10 @@ pub(super) async fn migrate(
     now: Timestamp,
 ) -> Result<()> {
     let failed = |cause| store_error(path, Arc::new(cause));
-    execute(connection, "BEGIN IMMEDIATE")
-        .await
-        .map_err(failed)?;
+    execute(connection, "BEGIN IMMEDIATE").await.map_err(failed)?;
     let applied = applied(connection).await.map_err(failed)?;
     check(path, &applied)?;
-    apply(connection, applied.len(), now)
-        .await
-        .map_err(failed)?;
+    apply(connection, applied.len(), now).await.map_err(failed)?;
     execute(connection, "COMMIT").await.map_err(failed)
 }
 
@@ -89,9 +82,7 @@ async fn apply(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
-    sqlx::raw_sql(AssertSqlSafe(mark))
-        .execute(&mut *connection)
-        .await?;
+    sqlx::raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await?;
     for migration in MIGRATIONS.iter().skip(applied) {
         execute(connection, migration.sql).await?;
         sqlx::query(RECORD)

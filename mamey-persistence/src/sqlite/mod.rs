@@ -141,16 +141,12 @@ impl SqliteDatabase {
         connection::check_owner(&path).await.context(doing)?;
         let writing = connection::writing(&path, &options);
         let mut first = connection::connect(&path, &writing).await.context(doing)?;
-        migrate::migrate(&mut first, &path, options.clock.now())
-            .await
-            .context(doing)?;
+        migrate::migrate(&mut first, &path, options.clock.now()).await.context(doing)?;
         lease::forget_instances(&mut first)
             .await
             .map_err(|cause| store_error(&path, Arc::new(cause)))
             .context(doing)?;
-        Ok(Self {
-            shared: Arc::new(Shared::start(path, options, (writing, first), file_lock)),
-        })
+        Ok(Self { shared: Arc::new(Shared::start(path, options, (writing, first), file_lock)) })
     }
 
     /// How much the writer did since the file was opened.
@@ -180,14 +176,9 @@ impl Database for SqliteDatabase {
             .iter()
             .map(|(name, collection)| (*name, Arc::new(Table::new(&context, collection))))
             .collect();
-        let prepare = Prepare {
-            context: context.clone(),
-            tables: tables.values().cloned().collect(),
-        };
-        self.shared
-            .submit(prepare)
-            .await
-            .context(|| format!("opening context `{context}`"))?;
+        let prepare =
+            Prepare { context: context.clone(), tables: tables.values().cloned().collect() };
+        self.shared.submit(prepare).await.context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.listeners(context);
         listeners.add(&outbox_changed);

@@ -146,10 +146,7 @@ impl Work for Confirm {
 
 fn record(row: &SqliteRow) -> Result<OutboxRecord, sqlx::Error> {
     let sequence: i64 = row.try_get(0)?;
-    Ok(OutboxRecord {
-        sequence: sequence.unsigned_abs(),
-        envelope: read_envelope(row, 1)?,
-    })
+    Ok(OutboxRecord { sequence: sequence.unsigned_abs(), envelope: read_envelope(row, 1)? })
 }
 
 fn depth(row: &SqliteRow) -> Result<OutboxDepth, sqlx::Error> {

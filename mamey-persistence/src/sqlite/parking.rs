@@ -163,11 +163,7 @@ impl DeadLetterStore for SqliteStore {
 impl SqliteStore {
     async fn end_dead_letter(&self, id: MessageId, replay_due: Option<Timestamp>) -> Result<bool> {
         let context = self.context().to_owned();
-        let end = EndDeadLetter {
-            context,
-            id,
-            replay_due,
-        };
+        let end = EndDeadLetter { context, id, replay_due };
         self.database.submit(end).await
     }
 }
@@ -186,9 +182,7 @@ impl Work for EndDeadLetter {
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<bool, Stop<bool>> {
         let mut script = Script::default();
         if let Some(due) = self.replay_due {
-            script
-                .statement(REPLAY, Expect::Anything)
-                .bind(due.as_micros());
+            script.statement(REPLAY, Expect::Anything).bind(due.as_micros());
             script.bind(self.context.as_str()).bind(bytes(self.id));
         }
         script.statement(DISCARD, Expect::Anything);
@@ -222,27 +216,16 @@ fn settle_delivery(
         && !parks
     {
         let blocked = Expect::NoRow(Ok(CommitOutcome::LaneParked));
-        script
-            .statement(LANE_IS_PARKED, blocked)
-            .bind(context)
-            .bind(lane.as_str());
+        script.statement(LANE_IS_PARKED, blocked).bind(context).bind(lane.as_str());
     }
     match &receipt.disposition {
         Disposition::Handled => return Ok(()),
-        Disposition::Park {
-            due,
-            attempts,
-            failure,
-        } => {
+        Disposition::Park { due, attempts, failure } => {
             add_positioned(script, context, PARK, receipt);
             script.bind(due.as_micros()).bind(now.as_micros());
             script.bind(i64::from(*attempts)).bind(to_json(failure)?);
         }
-        Disposition::DeadLetter {
-            reason,
-            attempts,
-            failure,
-        } => {
+        Disposition::DeadLetter { reason, attempts, failure } => {
             add_positioned(script, context, GIVE_UP, receipt);
             script.bind(reason.as_str()).bind(i64::from(*attempts));
             script.bind(now.as_micros()).bind(now.as_micros());
@@ -260,9 +243,7 @@ fn settle_delivery(
 fn add_positioned(script: &mut Script, context: &str, sql: &str, receipt: &Receipt) {
     let metadata = &receipt.envelope.metadata;
     let lane = receipt.envelope.lane();
-    script
-        .statement(NEXT_POSITION, Expect::Anything)
-        .bind(context);
+    script.statement(NEXT_POSITION, Expect::Anything).bind(context);
     script
         .statement(sql, Expect::Anything)
         .bind(bytes(metadata.id))
@@ -282,20 +263,12 @@ fn settle_parked(
         Disposition::Handled => {
             script.statement(UNPARK, still_parked());
         }
-        Disposition::Park {
-            due,
-            attempts,
-            failure,
-        } => {
+        Disposition::Park { due, attempts, failure } => {
             script.statement(PARK_AGAIN, still_parked());
             script.bind(due.as_micros()).bind(i64::from(*attempts));
             script.bind(to_json(failure)?);
         }
-        Disposition::DeadLetter {
-            reason,
-            attempts,
-            failure,
-        } => {
+        Disposition::DeadLetter { reason, attempts, failure } => {
             let (reason, attempts) = (reason.as_str(), i64::from(*attempts));
             script.statement(GIVE_UP_PARKED, still_parked());
             script.bind(reason).bind(attempts).bind(now.as_micros());

@@ -76,9 +76,7 @@ impl Transaction<'_> {
     /// The connection, inside the unit.
     pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
         if let Some(opening) = self.opening.take() {
-            sqlx::raw_sql(opening.sql)
-                .execute(&mut *self.connection)
-                .await?;
+            sqlx::raw_sql(opening.sql).execute(&mut *self.connection).await?;
         }
         Ok(self.connection)
     }
@@ -127,9 +125,7 @@ impl Script {
 
     /// Gives the last statement several values.
     pub(super) fn bind_values(&mut self, values: &[Value]) -> &mut Self {
-        values
-            .iter()
-            .fold(self, |script, value| script.bind_value(value))
+        values.iter().fold(self, |script, value| script.bind_value(value))
     }
 
     /// Runs all statements, up to the first whose expectation does not hold.

@@ -31,21 +31,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(context: &ContextName, collection: &'static Collection) -> Self {
         let name = table_name(context, collection.name);
-        let columns: Vec<_> = collection
-            .indexes
-            .iter()
-            .map(|index| column(index.field))
-            .collect();
+        let columns: Vec<_> = collection.indexes.iter().map(|index| column(index.field)).collect();
         let listed = |prefix: &str| -> String {
-            columns
-                .iter()
-                .map(|column| format!("{prefix}{column}"))
-                .collect()
+            columns.iter().map(|column| format!("{prefix}{column}")).collect()
         };
-        let set: String = columns
-            .iter()
-            .map(|column| format!(", {column} = ?"))
-            .collect();
+        let set: String = columns.iter().map(|column| format!(", {column} = ?")).collect();
         let binds = ", ?".repeat(columns.len());
         Self {
             collection,
@@ -152,7 +142,5 @@ fn give_up(table: &str, collection: &Collection) -> Option<String> {
         return None;
     }
     let set = unique.join(", ");
-    Some(format!(
-        "UPDATE {table} SET {set} WHERE id = ? AND version = ?"
-    ))
+    Some(format!("UPDATE {table} SET {set} WHERE id = ? AND version = ?"))
 }

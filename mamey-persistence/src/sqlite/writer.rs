@@ -15,25 +15,13 @@ use super::error::store_error;
 use super::script::{Opening, Transaction};
 
 /// Opens a transaction for a lone unit, which needs no savepoint.
-const BEGIN_ALONE: Opening = Opening {
-    sql: "BEGIN IMMEDIATE;",
-    statements: 1,
-};
+const BEGIN_ALONE: Opening = Opening { sql: "BEGIN IMMEDIATE;", statements: 1 };
 /// Opens a transaction for several units.
-const BEGIN: Opening = Opening {
-    sql: "BEGIN IMMEDIATE; SAVEPOINT unit;",
-    statements: 2,
-};
+const BEGIN: Opening = Opening { sql: "BEGIN IMMEDIATE; SAVEPOINT unit;", statements: 2 };
 /// Keeps the unit before and opens the next.
-const AFTER_KEPT: Opening = Opening {
-    sql: "RELEASE unit; SAVEPOINT unit;",
-    statements: 2,
-};
+const AFTER_KEPT: Opening = Opening { sql: "RELEASE unit; SAVEPOINT unit;", statements: 2 };
 /// Undoes the unit before; its savepoint stays and serves the next.
-const AFTER_UNDONE: Opening = Opening {
-    sql: "ROLLBACK TO unit;",
-    statements: 1,
-};
+const AFTER_UNDONE: Opening = Opening { sql: "ROLLBACK TO unit;", statements: 1 };
 
 /// Something to do inside a transaction.
 #[async_trait]
@@ -98,12 +86,7 @@ struct Ticket<W: Work> {
 /// Work ready for the queue, and where its answer will come.
 pub(super) fn job<W: Work>(work: W) -> (Box<dyn Job>, oneshot::Receiver<Result<W::Output>>) {
     let (reply, answer) = oneshot::channel();
-    let ticket = Ticket {
-        work,
-        answer: None,
-        kept: Kept::No,
-        reply,
-    };
+    let ticket = Ticket { work, answer: None, kept: Kept::No, reply };
     (Box::new(ticket), answer)
 }
 
@@ -171,9 +154,7 @@ impl Writer {
 
     async fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Arc<sqlx::Error>> {
         let number = 1 + self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .units
-            .fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.counters.units.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let connection = self.connection().await?;
         transact(connection, batch, number).await.map_err(Arc::new)
     }
@@ -207,11 +188,8 @@ async fn transact(
     number: u64,
 ) -> Result<(), sqlx::Error> {
     let alone = batch.len() == 1;
-    let mut transaction = Transaction {
-        connection,
-        opening: Some(if alone { BEGIN_ALONE } else { BEGIN }),
-        number,
-    };
+    let mut transaction =
+        Transaction { connection, opening: Some(if alone { BEGIN_ALONE } else { BEGIN }), number };
     let mut last = None;
     for job in batch {
         let kept = job.run(&mut transaction).await?;

@@ -26,11 +26,7 @@ fn request() -> LeaseRequest {
 
 fn receiving(number: u128, disposition: Disposition) -> UnitOfWork {
     UnitOfWork {
-        receipt: Some(Receipt {
-            envelope: message(number),
-            origin: Origin::Delivery,
-            disposition,
-        }),
+        receipt: Some(Receipt { envelope: message(number), origin: Origin::Delivery, disposition }),
         ..UnitOfWork::default()
     }
 }
@@ -48,17 +44,9 @@ async fn fill(store: &dyn Store) {
     });
     commit(store, handled).await;
     let (reason, attempts) = (DeadLetterReason::Refused, 1);
-    let dead = Disposition::DeadLetter {
-        reason,
-        attempts,
-        failure: failure.clone(),
-    };
+    let dead = Disposition::DeadLetter { reason, attempts, failure: failure.clone() };
     commit(store, receiving(2, dead)).await;
-    let parked = Disposition::Park {
-        due: Timestamp::from_micros(5),
-        attempts,
-        failure,
-    };
+    let parked = Disposition::Park { due: Timestamp::from_micros(5), attempts, failure };
     commit(store, receiving(3, parked)).await;
     store.hold_leases(request()).await.unwrap();
 }
@@ -66,12 +54,7 @@ async fn fill(store: &dyn Store) {
 async fn assert_filled(store: &dyn Store) {
     assert_eq!(body(store, "a").await.as_deref(), Some("\"one\""));
     for number in 1..=3 {
-        assert!(
-            store
-                .was_received(message(number).metadata.id)
-                .await
-                .unwrap()
-        );
+        assert!(store.was_received(message(number).metadata.id).await.unwrap());
     }
     let reply = store.saved_reply("orders.place", "k").await.unwrap();
     assert_eq!(reply.as_deref(), Some(&b"7"[..]));
@@ -80,12 +63,7 @@ async fn assert_filled(store: &dyn Store) {
     let leases = store.hold_leases(request()).await.unwrap().leases;
     // Freed by the new process and taken again, so the epoch has moved on.
     assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
-    let read = OutboxRead {
-        leases: &leases,
-        after: 0,
-        skip: &[],
-        limit: 10,
-    };
+    let read = OutboxRead { leases: &leases, after: 0, skip: &[], limit: 10 };
     let records = store.read_outbox(read).await.unwrap();
     let sent: Vec<_> = records.into_iter().map(|record| record.envelope).collect();
     assert_eq!(sent, [message(10), message(11)]);
@@ -124,10 +102,7 @@ async fn a_new_process_takes_over_at_once() {
     fill(&*notes(&database).await).await;
     drop(database);
     let again = folder.open().await;
-    let newcomer = LeaseRequest {
-        holder: InstanceId(Uuid::from_u128(2)),
-        ..request()
-    };
+    let newcomer = LeaseRequest { holder: InstanceId(Uuid::from_u128(2)), ..request() };
     let holdings = notes(&again).await.hold_leases(newcomer).await.unwrap();
     assert_eq!((holdings.leases.len(), holdings.surplus), (2, 0));
 }
@@ -160,20 +135,14 @@ async fn a_commit_that_nobody_waits_for_goes_on() {
     let again = folder.open().await;
     let store = notes(&again).await;
     for number in 0..20 {
-        assert!(
-            body(&*store, &number.to_string()).await.is_some(),
-            "{number}"
-        );
+        assert!(body(&*store, &number.to_string()).await.is_some(), "{number}");
     }
 }
 
 #[tokio::test]
 async fn a_full_disk_fails_the_commit_and_loses_nothing() {
     let folder = Folder::new();
-    let options = SqliteOptions {
-        file_bytes_max: Some(512 * 1024),
-        ..SqliteOptions::default()
-    };
+    let options = SqliteOptions { file_bytes_max: Some(512 * 1024), ..SqliteOptions::default() };
     let database = folder.try_open(options).await.unwrap();
     let store = notes(&database).await;
     let large = format!("{:?}", "x".repeat(100 * 1024));

@@ -34,9 +34,7 @@ async fn a_second_open_is_refused_until_the_first_is_closed() {
 async fn a_file_of_a_newer_build_is_refused() {
     let folder = Folder::new();
     folder.open().await.close().await;
-    folder
-        .execute("INSERT INTO mamey_migrations VALUES (99, 'future', 'x', 0)")
-        .await;
+    folder.execute("INSERT INTO mamey_migrations VALUES (99, 'future', 'x', 0)").await;
     let newer = folder.try_open(SqliteOptions::default()).await;
     assert_misconfigured(newer, &["store.db", "newer Mamey"]);
 }
@@ -45,9 +43,7 @@ async fn a_file_of_a_newer_build_is_refused() {
 async fn a_file_with_altered_migrations_is_refused() {
     let folder = Folder::new();
     folder.open().await.close().await;
-    folder
-        .execute("UPDATE mamey_migrations SET checksum = 'x'")
-        .await;
+    folder.execute("UPDATE mamey_migrations SET checksum = 'x'").await;
     let altered = folder.try_open(SqliteOptions::default()).await;
     assert_misconfigured(altered, &["store.db", "migration 1"]);
 }

@@ -18,10 +18,7 @@ async fn units_that_are_ready_together_share_a_transaction() {
     let after = database.stats();
     assert_eq!(after.units - before.units, 64);
     let transactions = after.transactions - before.transactions;
-    assert!(
-        transactions <= 8,
-        "{transactions} transactions for 64 units"
-    );
+    assert!(transactions <= 8, "{transactions} transactions for 64 units");
 }
 
 #[tokio::test]

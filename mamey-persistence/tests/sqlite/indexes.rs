@@ -8,19 +8,11 @@ use mamey_core::store::{Database, Expected, Find, Store};
 use crate::support::{Folder, NOTES, add, assert_misconfigured, collection, commit, notes, put};
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index {
-        field,
-        value,
-        unique,
-    }
+    Index { field, value, unique }
 }
 
 const fn indexed(indexes: &'static [Index]) -> Collection {
-    Collection {
-        name: "notes",
-        id: ValueType::Text,
-        indexes,
-    }
+    Collection { name: "notes", id: ValueType::Text, indexes }
 }
 
 static BY_TOTAL: Collection = indexed(&[index("total", ValueType::Int, false)]);
@@ -39,22 +31,10 @@ async fn find(
     field: &'static str,
     value: Value,
 ) -> Vec<String> {
-    let filter = Filter::Compare {
-        field,
-        comparison: Comparison::Equal,
-        value,
-    };
-    let find = Find {
-        collection,
-        filter,
-        order: Vec::new(),
-        limit: 10_000,
-    };
+    let filter = Filter::Compare { field, comparison: Comparison::Equal, value };
+    let find = Find { collection, filter, order: Vec::new(), limit: 10_000 };
     let found = store.find(&find).await.unwrap();
-    found
-        .into_iter()
-        .map(|document| document.id.to_string())
-        .collect()
+    found.into_iter().map(|document| document.id.to_string()).collect()
 }
 
 #[tokio::test]
@@ -105,29 +85,16 @@ async fn documents_that_do_not_fit_are_named_and_nothing_changes() {
     let database = folder.open().await;
     let store = notes(&database).await;
     commit(&*store, add("fine", "{\"total\":1,\"email\":\"a@x\"}")).await;
-    commit(
-        &*store,
-        add("odd", "{\"total\":\"many\",\"email\":\"a@x\"}"),
-    )
-    .await;
+    commit(&*store, add("odd", "{\"total\":\"many\",\"email\":\"a@x\"}")).await;
     let unfit = collection(&database, &BY_TOTAL).await;
     assert_misconfigured(unfit, &["notes/odd", "total", "int"]);
     let clashing = collection(&database, &BY_EMAIL).await;
     assert_misconfigured(clashing, &["email", "unique"]);
     commit(&*notes(&database).await, add("later", "{}")).await;
-    let unit = put(
-        &NOTES,
-        "odd",
-        Expected::Version(1),
-        "{\"total\":2}",
-        Vec::new(),
-    );
+    let unit = put(&NOTES, "odd", Expected::Version(1), "{\"total\":2}", Vec::new());
     commit(&*store, unit).await;
     let mended = collection(&database, &BY_TOTAL).await.unwrap();
-    assert_eq!(
-        find(&*mended, &BY_TOTAL, "total", Value::Int(2)).await,
-        ["odd"]
-    );
+    assert_eq!(find(&*mended, &BY_TOTAL, "total", Value::Int(2)).await, ["odd"]);
     let other_type = collection(&database, &BY_TOTAL_TEXT).await;
     assert_misconfigured(other_type, &["total", "int"]);
 }
@@ -137,46 +104,21 @@ async fn an_index_that_comes_back_is_filled_anew() {
     let folder = Folder::new();
     let database = folder.open().await;
     let store = collection(&database, &BY_EMAIL).await.unwrap();
-    let email = |email: &str| {
-        (
-            format!("{{\"email\":\"{email}\"}}"),
-            Value::Text(email.to_owned()),
-        )
-    };
+    let email = |email: &str| (format!("{{\"email\":\"{email}\"}}"), Value::Text(email.to_owned()));
     let (body, value) = email("a@x");
-    commit(
-        &*store,
-        put(&BY_EMAIL, "1", Expected::Absent, &body, vec![value.clone()]),
-    )
-    .await;
+    commit(&*store, put(&BY_EMAIL, "1", Expected::Absent, &body, vec![value.clone()])).await;
     let taken = put(&BY_EMAIL, "2", Expected::Absent, &body, vec![value.clone()]);
-    assert_eq!(
-        store.commit(taken).await.unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(store.commit(taken).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
 
     let without = notes(&database).await;
     let (moved, new) = email("b@x");
-    commit(
-        &*without,
-        put(&NOTES, "1", Expected::Version(1), &moved, Vec::new()),
-    )
-    .await;
+    commit(&*without, put(&NOTES, "1", Expected::Version(1), &moved, Vec::new())).await;
     commit(&*without, add("2", &body)).await;
 
     let again = collection(&database, &BY_EMAIL).await.unwrap();
     assert_eq!(find(&*again, &BY_EMAIL, "email", value).await, ["2"]);
     assert_eq!(find(&*again, &BY_EMAIL, "email", new).await, ["1"]);
-    let taken = put(
-        &BY_EMAIL,
-        "3",
-        Expected::Absent,
-        &moved,
-        vec![email("b@x").1],
-    );
-    assert_eq!(
-        again.commit(taken).await.unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    let taken = put(&BY_EMAIL, "3", Expected::Absent, &moved, vec![email("b@x").1]);
+    assert_eq!(again.commit(taken).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     database.close().await;
 }

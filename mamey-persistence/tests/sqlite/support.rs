@@ -19,11 +19,8 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub(crate) static NOTES: Collection = Collection {
-    name: "notes",
-    id: ValueType::Text,
-    indexes: &[],
-};
+pub(crate) static NOTES: Collection =
+    Collection { name: "notes", id: ValueType::Text, indexes: &[] };
 
 pub(crate) struct Folder(TempDir);
 
@@ -57,9 +54,7 @@ pub(crate) async fn open(path: &Path, options: SqliteOptions) -> Result<SqliteDa
 }
 
 async fn raw(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true);
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     options.connect().await.unwrap()
 }
 
@@ -71,10 +66,8 @@ pub(crate) async fn collection(
     database: &SqliteDatabase,
     collection: &'static Collection,
 ) -> Result<Arc<dyn Store>, Error> {
-    let schema = Schema {
-        context: ContextName::new("orders").unwrap(),
-        collections: vec![collection],
-    };
+    let schema =
+        Schema { context: ContextName::new("orders").unwrap(), collections: vec![collection] };
     Database::open(database, &schema).await
 }
 
@@ -96,10 +89,7 @@ pub(crate) fn put(
         expected,
         change: Change::Put { data, index },
     };
-    UnitOfWork {
-        writes: vec![write],
-        ..UnitOfWork::default()
-    }
+    UnitOfWork { writes: vec![write], ..UnitOfWork::default() }
 }
 
 pub(crate) fn message(number: u128) -> Envelope {
@@ -126,10 +116,7 @@ pub(crate) fn message(number: u128) -> Envelope {
 
 pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
     let outcome = store.commit(unit).await.unwrap();
-    assert!(
-        matches!(outcome, CommitOutcome::Committed(_)),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
 }
 
 pub(crate) async fn body(store: &dyn Store, id: &str) -> Option<String> {

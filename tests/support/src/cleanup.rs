@@ -23,10 +23,7 @@ pub(crate) struct Cleanup {
 
 impl Cleanup {
     pub(crate) fn new(name: &str, job: impl Future<Output = Result<()>> + Send + 'static) -> Self {
-        Self {
-            name: name.to_owned(),
-            job: Some(Box::pin(job)),
-        }
+        Self { name: name.to_owned(), job: Some(Box::pin(job)) }
     }
 }
 

@@ -65,11 +65,7 @@ impl Error {
         action: impl Into<String>,
         source: impl Into<Source>,
     ) -> Self {
-        Self::Refused {
-            server,
-            action: action.into(),
-            source: source.into(),
-        }
+        Self::Refused { server, action: action.into(), source: source.into() }
     }
 
     /// Whether the server is not there, as opposed to there and unwilling.

@@ -37,30 +37,17 @@ pub(crate) async fn request(
         head.push_str(&format!("Authorization: Basic {encoded}\r\n"));
     }
     let mut stream = TcpStream::connect(&address).await?;
-    stream
-        .write_all(format!("{head}\r\n{json}").as_bytes())
-        .await?;
+    stream.write_all(format!("{head}\r\n{json}").as_bytes()).await?;
     let mut response = Vec::new();
-    stream
-        .take(RESPONSE_BYTES_MAX)
-        .read_to_end(&mut response)
-        .await?;
+    stream.take(RESPONSE_BYTES_MAX).read_to_end(&mut response).await?;
     parse(&String::from_utf8_lossy(&response))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the response is not HTTP"))
 }
 
 fn parse(response: &str) -> Option<Response> {
     let (head, body) = response.split_once("\r\n\r\n")?;
-    let status = head
-        .strip_prefix("HTTP/1.")?
-        .split(' ')
-        .nth(1)?
-        .parse()
-        .ok()?;
-    Some(Response {
-        status,
-        body: body.to_owned(),
-    })
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some(Response { status, body: body.to_owned() })
 }
 
 fn decode_percent(text: &str) -> Vec<u8> {
@@ -85,21 +72,14 @@ mod tests {
     #[test]
     fn a_response_has_a_status_and_a_body() {
         let response = parse("HTTP/1.1 404 Not Found\r\nserver: x\r\n\r\n{\"a\":1}").unwrap();
-        assert_eq!(
-            (response.status, response.body.as_str()),
-            (404, "{\"a\":1}")
-        );
+        assert_eq!((response.status, response.body.as_str()), (404, "{\"a\":1}"));
         assert!(parse("SSH-2.0-OpenSSH\r\n\r\n").is_none());
         assert!(parse("HTTP/1.1 200 OK\r\n").is_none());
     }
 
     #[test]
     fn escapes_of_user_and_password_are_undone() {
-        for (text, decoded) in [
-            ("u:p%40%2fs", "u:p@/s"),
-            ("100%", "100%"),
-            ("%zz%4", "%zz%4"),
-        ] {
+        for (text, decoded) in [("u:p%40%2fs", "u:p@/s"), ("100%", "100%"), ("%zz%4", "%zz%4")] {
             assert_eq!(decode_percent(text), decoded.as_bytes());
         }
     }

@@ -31,26 +31,11 @@ mod report;
 mod skip;
 mod url;
 
-#[cfg(any(
-    feature = "postgres",
-    feature = "rabbitmq",
-    feature = "redis",
-    feature = "mongodb"
-))]
+#[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis", feature = "mongodb"))]
 mod cleanup;
-#[cfg(any(
-    feature = "postgres",
-    feature = "rabbitmq",
-    feature = "redis",
-    feature = "mongodb"
-))]
+#[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis", feature = "mongodb"))]
 mod name;
-#[cfg(any(
-    feature = "postgres",
-    feature = "rabbitmq",
-    feature = "redis",
-    feature = "mongodb"
-))]
+#[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis", feature = "mongodb"))]
 mod server;
 
 #[cfg(feature = "rabbitmq")]

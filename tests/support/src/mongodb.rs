@@ -15,10 +15,7 @@ use crate::report::report;
 use crate::server::{CONNECT_TIMEOUT, Server};
 use crate::url::Url;
 
-const MONGODB: Server = Server {
-    name: "MongoDB",
-    variable: "MAMEY_TEST_MONGODB_URL",
-};
+const MONGODB: Server = Server { name: "MongoDB", variable: "MAMEY_TEST_MONGODB_URL" };
 
 /// The error code of a database that is being dropped already.
 const DROP_PENDING: i32 = 215;
@@ -46,9 +43,7 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Database").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -63,14 +58,9 @@ pub async fn database() -> Result<Database> {
     sweep_once(&admin).await;
     let name = name::fresh();
     let (at, dropped) = (url.clone(), name.clone());
-    let cleanup = Cleanup::new(&name, async move {
-        drop_database(&connect(&at).await?, &dropped).await
-    });
-    Ok(Database {
-        url: url_of(url, &name).to_text(),
-        name,
-        _cleanup: cleanup,
-    })
+    let cleanup =
+        Cleanup::new(&name, async move { drop_database(&connect(&at).await?, &dropped).await });
+    Ok(Database { url: url_of(url, &name).to_text(), name, _cleanup: cleanup })
 }
 
 /// Drops the databases that killed runs left, and returns their names.
@@ -88,10 +78,7 @@ async fn sweep_once(admin: &Client) {
     static SWEPT: OnceCell<()> = OnceCell::const_new();
     let sweep = async {
         if let Err(error) = sweep_with(admin).await {
-            report(&format!(
-                "what a killed run left stays: {}",
-                error.in_full()
-            ));
+            report(&format!("what a killed run left stays: {}", error.in_full()));
         }
     };
     SWEPT.get_or_init(|| Box::pin(sweep)).await;
@@ -141,10 +128,7 @@ async fn end_transactions(admin: &Client, name: &str) -> Result<()> {
         "transaction": { "$exists": true },
     };
     let reply = database.run_command(open).await.map_err(refused)?;
-    let operations = reply
-        .get_array("inprog")
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let operations = reply.get_array("inprog").map(Vec::as_slice).unwrap_or_default();
     let sessions: Vec<Document> = operations
         .iter()
         .filter_map(|operation| operation.as_document()?.get_document("lsid").ok())
@@ -153,10 +137,7 @@ async fn end_transactions(admin: &Client, name: &str) -> Result<()> {
     if sessions.is_empty() {
         return Ok(());
     }
-    database
-        .run_command(doc! { "killAllSessionsByPattern": sessions })
-        .await
-        .map_err(refused)?;
+    database.run_command(doc! { "killAllSessionsByPattern": sessions }).await.map_err(refused)?;
     Ok(())
 }
 
@@ -170,11 +151,7 @@ async fn connect(url: &Url) -> Result<Client> {
         let mut options = ClientOptions::parse(url.to_text()).await.map_err(refused)?;
         options.server_selection_timeout = Some(CONNECT_TIMEOUT);
         let client = Client::with_options(options).map_err(refused)?;
-        client
-            .database("admin")
-            .run_command(doc! { "ping": 1 })
-            .await
-            .map_err(refused)?;
+        client.database("admin").run_command(doc! { "ping": 1 }).await.map_err(refused)?;
         Ok(client)
     };
     MONGODB.within_timeout(url, Box::pin(connecting)).await

@@ -22,11 +22,7 @@ pub(crate) fn fresh() -> String {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let pid = process::id();
     let started = start_ticks(pid).unwrap_or_default();
-    format!(
-        "{PREFIX}{:08x}_{pid:x}_{started:x}_{:x}_{number:x}",
-        machine(),
-        now_unix_s()
-    )
+    format!("{PREFIX}{:08x}_{pid:x}_{started:x}_{:x}_{number:x}", machine(), now_unix_s())
 }
 
 /// Whether the process that the name belongs to has ended. Other names are never left over.
@@ -64,10 +60,7 @@ impl Maker {
 }
 
 fn now_unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// When a process that still runs was started, in clock ticks since boot. A pid is given again to
@@ -91,9 +84,8 @@ fn machine() -> u32 {
         let pids = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let text = format!("{boot}{}", pids.display());
         // FNV-1a: the value has to be the same in every program of one checkout.
-        text.bytes().fold(0x811c_9dc5, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
-        })
+        text.bytes()
+            .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
     })
 }
 
@@ -106,11 +98,7 @@ mod tests {
         let (one, other) = (fresh(), fresh());
         assert_ne!(one, other);
         assert!(one.len() <= 63, "{one}");
-        assert!(
-            one.bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')),
-            "{one}"
-        );
+        assert!(one.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')), "{one}");
     }
 
     #[test]
@@ -130,23 +118,15 @@ mod tests {
     fn a_name_of_another_machine_is_left_over_by_age() {
         let other = machine() ^ 1;
         let young = format!("{PREFIX}{other:08x}_1_1_{:x}_0", now_unix_s());
-        let old = format!(
-            "{PREFIX}{other:08x}_1_1_{:x}_0",
-            now_unix_s() - AGE_MAX.as_secs() - 60
-        );
+        let old = format!("{PREFIX}{other:08x}_1_1_{:x}_0", now_unix_s() - AGE_MAX.as_secs() - 60);
         assert!(!is_left_over(&young));
         assert!(is_left_over(&old));
     }
 
     #[test]
     fn names_of_others_are_never_left_over() {
-        for name in [
-            "postgres",
-            "mamey",
-            "mamey_test_",
-            "mamey_test_1_2_3_4",
-            "mamey_test_orders",
-        ] {
+        for name in ["postgres", "mamey", "mamey_test_", "mamey_test_1_2_3_4", "mamey_test_orders"]
+        {
             assert!(!is_left_over(name), "{name}");
         }
         assert!(!is_left_over(&format!("{}_0", fresh())));

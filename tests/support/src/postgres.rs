@@ -13,14 +13,9 @@ use crate::report::report;
 use crate::server::Server;
 use crate::url::Url;
 
-const PRIMARY: Server = Server {
-    name: "PostgreSQL",
-    variable: "MAMEY_TEST_POSTGRES_URL",
-};
-const REPLICA: Server = Server {
-    name: "PostgreSQL's replica",
-    variable: "MAMEY_TEST_POSTGRES_REPLICA_URL",
-};
+const PRIMARY: Server = Server { name: "PostgreSQL", variable: "MAMEY_TEST_POSTGRES_URL" };
+const REPLICA: Server =
+    Server { name: "PostgreSQL's replica", variable: "MAMEY_TEST_POSTGRES_REPLICA_URL" };
 
 const DATABASES: &str =
     "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)";
@@ -63,9 +58,7 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Database").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -95,9 +88,7 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Schema").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -113,21 +104,12 @@ pub async fn database() -> Result<Database> {
     let name = name::fresh();
     let (at, dropped) = (url.clone(), name.clone());
     // The guard comes first: a cancelled creation is cleaned up too.
-    let cleanup = Cleanup::new(&name, async move {
-        drop_database(&mut connect(&at).await?, &dropped).await
-    });
+    let cleanup =
+        Cleanup::new(&name, async move { drop_database(&mut connect(&at).await?, &dropped).await });
     // template0 has no sessions, which would keep it from being copied.
-    execute(
-        &mut admin,
-        &format!("CREATE DATABASE {name} TEMPLATE template0"),
-    )
-    .await?;
+    execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
     let url = url.with_path(&name).to_text();
-    Ok(Database {
-        name,
-        url,
-        _cleanup: cleanup,
-    })
+    Ok(Database { name, url, _cleanup: cleanup })
 }
 
 /// Makes a schema for one test.
@@ -141,18 +123,12 @@ pub async fn schema() -> Result<Schema> {
     sweep_once(&mut admin).await;
     let name = name::fresh();
     let (at, dropped) = (url.clone(), name.clone());
-    let cleanup = Cleanup::new(&name, async move {
-        drop_schema(&mut connect(&at).await?, &dropped).await
-    });
+    let cleanup =
+        Cleanup::new(&name, async move { drop_schema(&mut connect(&at).await?, &dropped).await });
     execute(&mut admin, &format!("CREATE SCHEMA {name}")).await?;
-    let url = url
-        .with("options", &format!("-csearch_path%3D{name}"))
-        .with("application_name", &name);
-    Ok(Schema {
-        name,
-        url: url.to_text(),
-        _cleanup: cleanup,
-    })
+    let url =
+        url.with("options", &format!("-csearch_path%3D{name}")).with("application_name", &name);
+    Ok(Schema { name, url: url.to_text(), _cleanup: cleanup })
 }
 
 /// Drops the databases and schemas that killed runs left, and returns their names.
@@ -170,10 +146,7 @@ async fn sweep_once(admin: &mut PgConnection) {
     static SWEPT: OnceCell<()> = OnceCell::const_new();
     let sweep = async {
         if let Err(error) = sweep_with(admin).await {
-            report(&format!(
-                "what a killed run left stays: {}",
-                error.in_full()
-            ));
+            report(&format!("what a killed run left stays: {}", error.in_full()));
         }
     };
     SWEPT.get_or_init(|| Box::pin(sweep)).await;
@@ -202,11 +175,7 @@ async fn left_over(admin: &mut PgConnection, sql: &'static str) -> Result<Vec<St
 }
 
 async fn drop_database(admin: &mut PgConnection, name: &str) -> Result<()> {
-    execute(
-        admin,
-        &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-    )
-    .await
+    execute(admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
 }
 
 async fn drop_schema(admin: &mut PgConnection, name: &str) -> Result<()> {
@@ -236,12 +205,10 @@ async fn connect(url: &Url) -> Result<PgConnection> {
     let options = options.disable_statement_logging();
     // Boxed: the driver is large, and this future becomes part of every test that asks.
     let connecting = async {
-        PgConnection::connect_with(&options)
-            .await
-            .map_err(|error| match error {
-                sqlx::Error::Io(_) => PRIMARY.unreachable(url, error),
-                error => PRIMARY.refused("let us in", error),
-            })
+        PgConnection::connect_with(&options).await.map_err(|error| match error {
+            sqlx::Error::Io(_) => PRIMARY.unreachable(url, error),
+            error => PRIMARY.refused("let us in", error),
+        })
     };
     PRIMARY.within_timeout(url, Box::pin(connecting)).await
 }

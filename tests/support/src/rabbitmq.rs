@@ -12,14 +12,9 @@ use crate::name;
 use crate::report::report;
 use crate::server::Server;
 
-const BROKER: Server = Server {
-    name: "RabbitMQ",
-    variable: "MAMEY_TEST_RABBITMQ_URL",
-};
-const MANAGEMENT: Server = Server {
-    name: "RabbitMQ's management API",
-    variable: "MAMEY_TEST_RABBITMQ_MANAGEMENT_URL",
-};
+const BROKER: Server = Server { name: "RabbitMQ", variable: "MAMEY_TEST_RABBITMQ_URL" };
+const MANAGEMENT: Server =
+    Server { name: "RabbitMQ's management API", variable: "MAMEY_TEST_RABBITMQ_MANAGEMENT_URL" };
 
 /// Whom a client takes itself for where its URL names no user.
 const DEFAULT_USER: &str = "guest";
@@ -47,9 +42,7 @@ impl Vhost {
 
 impl fmt::Debug for Vhost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vhost")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Vhost").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -66,31 +59,12 @@ pub async fn vhost() -> Result<Vhost> {
     let dropped = name.clone();
     // The guard comes first: a cancelled creation is cleaned up too.
     let cleanup = Cleanup::new(&name, async move { drop_vhost(&dropped).await });
-    api(
-        "PUT",
-        &format!("/api/vhosts/{name}"),
-        "{}",
-        "make a virtual host",
-    )
-    .await?;
-    let user = url
-        .userinfo()
-        .and_then(|info| info.split(':').next())
-        .unwrap_or(DEFAULT_USER);
+    api("PUT", &format!("/api/vhosts/{name}"), "{}", "make a virtual host").await?;
+    let user = url.userinfo().and_then(|info| info.split(':').next()).unwrap_or(DEFAULT_USER);
     let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
-    api(
-        "PUT",
-        &format!("/api/permissions/{name}/{user}"),
-        everything,
-        "give permissions",
-    )
-    .await?;
+    api("PUT", &format!("/api/permissions/{name}/{user}"), everything, "give permissions").await?;
     let url = url.with_path(&name).to_text();
-    Ok(Vhost {
-        name,
-        url,
-        _cleanup: cleanup,
-    })
+    Ok(Vhost { name, url, _cleanup: cleanup })
 }
 
 /// Drops the virtual hosts that killed runs left, and returns their names.
@@ -115,10 +89,7 @@ async fn sweep_once() -> Result<()> {
         match sweep().await {
             Err(error) if error.is_absence() => Err(error),
             Err(error) => {
-                report(&format!(
-                    "what a killed run left stays: {}",
-                    error.in_full()
-                ));
+                report(&format!("what a killed run left stays: {}", error.in_full()));
                 Ok(())
             }
             Ok(_) => Ok(()),
@@ -137,23 +108,12 @@ pub async fn vhosts() -> Result<Vec<String>> {
     let response = api("GET", "/api/vhosts?columns=name", "", action).await?;
     let list: Value =
         serde_json::from_str(&response.body).map_err(|error| MANAGEMENT.refused(action, error))?;
-    let names = list
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|vhost| vhost["name"].as_str());
+    let names = list.as_array().into_iter().flatten().filter_map(|vhost| vhost["name"].as_str());
     Ok(names.map(ToOwned::to_owned).collect())
 }
 
 async fn drop_vhost(name: &str) -> Result<()> {
-    api(
-        "DELETE",
-        &format!("/api/vhosts/{name}"),
-        "",
-        "drop a virtual host",
-    )
-    .await
-    .map(|_| ())
+    api("DELETE", &format!("/api/vhosts/{name}"), "", "drop a virtual host").await.map(|_| ())
 }
 
 async fn api(method: &str, path: &str, json: &str, action: &str) -> Result<Response> {

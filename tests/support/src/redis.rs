@@ -14,10 +14,7 @@ use crate::report::report;
 use crate::server::Server;
 use crate::url::Url;
 
-const REDIS: Server = Server {
-    name: "Redis",
-    variable: "MAMEY_TEST_REDIS_URL",
-};
+const REDIS: Server = Server { name: "Redis", variable: "MAMEY_TEST_REDIS_URL" };
 
 /// The set of the prefixes in use: a sweep reads it, and not all keys there are.
 const PREFIXES: &str = "mamey_test_prefixes";
@@ -57,9 +54,7 @@ impl Prefix {
 
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefix")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("Prefix").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -75,15 +70,10 @@ pub async fn prefix() -> Result<Prefix> {
     let name = name::fresh();
     let (at, dropped) = (url.clone(), name.clone());
     // The guard comes first: a cancelled creation is cleaned up too.
-    let cleanup = Cleanup::new(&name, async move {
-        drop_prefix(&mut connect(&at).await?, &dropped).await
-    });
+    let cleanup =
+        Cleanup::new(&name, async move { drop_prefix(&mut connect(&at).await?, &dropped).await });
     ask::<()>(&mut admin, redis::cmd("SADD").arg(PREFIXES).arg(&name)).await?;
-    Ok(Prefix {
-        prefix: format!("{name}:"),
-        url: url.to_text(),
-        _cleanup: cleanup,
-    })
+    Ok(Prefix { prefix: format!("{name}:"), url: url.to_text(), _cleanup: cleanup })
 }
 
 /// Deletes the keys that killed runs left, and returns the names of their prefixes.
@@ -101,10 +91,7 @@ async fn sweep_once(admin: &mut MultiplexedConnection) {
     static SWEPT: OnceCell<()> = OnceCell::const_new();
     let sweep = async {
         if let Err(error) = sweep_with(admin).await {
-            report(&format!(
-                "what a killed run left stays: {}",
-                error.in_full()
-            ));
+            report(&format!("what a killed run left stays: {}", error.in_full()));
         }
     };
     SWEPT.get_or_init(|| Box::pin(sweep)).await;
@@ -124,11 +111,7 @@ async fn drop_prefix(admin: &mut MultiplexedConnection, name: &str) -> Result<()
     let mut cursor: u64 = 0;
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor)
-            .arg("MATCH")
-            .arg(&pattern)
-            .arg("COUNT")
-            .arg(SCAN_KEYS);
+        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_KEYS);
         let (next, keys): (u64, Vec<Vec<u8>>) = ask(admin, &scan).await?;
         if !keys.is_empty() {
             ask::<()>(admin, redis::cmd("UNLINK").arg(keys)).await?;
@@ -146,10 +129,7 @@ async fn ask<T: FromRedisValue>(
     admin: &mut MultiplexedConnection,
     command: &redis::Cmd,
 ) -> Result<T> {
-    command
-        .query_async(admin)
-        .await
-        .map_err(|error| REDIS.refused("carry out a command", error))
+    command.query_async(admin).await.map_err(|error| REDIS.refused("carry out a command", error))
 }
 
 async fn connect(url: &Url) -> Result<MultiplexedConnection> {
@@ -164,10 +144,7 @@ async fn connect(url: &Url) -> Result<MultiplexedConnection> {
         .set_connection_timeout(None)
         .set_response_timeout(Some(RESPONSE_TIMEOUT));
     let connecting = async {
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(refused)
+        client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)
     };
     REDIS.within_timeout(url, Box::pin(connecting)).await
 }

@@ -29,10 +29,7 @@ impl Server {
     pub(crate) fn url(&self) -> Result<Url> {
         match env::var(self.variable) {
             Ok(url) if !url.is_empty() => Url::parse(&url),
-            _ => Err(Error::Unset {
-                server: self.name,
-                variable: self.variable,
-            }),
+            _ => Err(Error::Unset { server: self.name, variable: self.variable }),
         }
     }
 

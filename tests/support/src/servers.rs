@@ -60,9 +60,7 @@ fn act(word: &str, node: &str) -> Result<()> {
     }
     let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if why.contains(NO_SUCH_NODE) {
-        return Err(Error::NotOurs {
-            node: node.to_owned(),
-        });
+        return Err(Error::NotOurs { node: node.to_owned() });
     }
     Err(Error::refused(SCRIPT, &action, why))
 }

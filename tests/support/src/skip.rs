@@ -79,11 +79,7 @@ pub fn skip_or_fail(test: &str, error: &Error) {
             .append(true)
             .open(&file)
             .and_then(|mut file| file.write_all(line.as_bytes()));
-        assert!(
-            written.is_ok(),
-            "cannot note the skip in {}: {written:?}",
-            file.display()
-        );
+        assert!(written.is_ok(), "cannot note the skip in {}: {written:?}", file.display());
     }
 }
 
@@ -100,10 +96,7 @@ mod tests {
     #[tokio::test]
     async fn a_test_knows_its_name() {
         fn here() {}
-        assert_eq!(
-            name_of(&here),
-            "mamey_test_support::skip::tests::a_test_knows_its_name"
-        );
+        assert_eq!(name_of(&here), "mamey_test_support::skip::tests::a_test_knows_its_name");
         let within = async {
             fn here() {}
             name_of(&here)

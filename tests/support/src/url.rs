@@ -19,9 +19,7 @@ impl Url {
     ///
     /// [`Error::Url`] if it is no URL, or one of several servers.
     pub(crate) fn parse(url: &str) -> Result<Self> {
-        Self::split(url).ok_or_else(|| Error::Url {
-            url: redact_url(url),
-        })
+        Self::split(url).ok_or_else(|| Error::Url { url: redact_url(url) })
     }
 
     fn split(url: &str) -> Option<Self> {
@@ -54,10 +52,7 @@ impl Url {
 
     /// Host and port, with the scheme's own port where the URL names none.
     pub(crate) fn address(&self) -> String {
-        let after_ipv6 = self
-            .host
-            .rsplit_once(']')
-            .map_or(self.host.as_str(), |(_, rest)| rest);
+        let after_ipv6 = self.host.rsplit_once(']').map_or(self.host.as_str(), |(_, rest)| rest);
         if after_ipv6.contains(':') {
             return self.host.clone();
         }
@@ -72,11 +67,7 @@ impl Url {
     }
 
     pub(crate) fn port(&self) -> String {
-        self.address()
-            .rsplit(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned()
+        self.address().rsplit(':').next().unwrap_or_default().to_owned()
     }
 
     #[cfg(feature = "mongodb")]
@@ -135,8 +126,7 @@ impl Url {
 }
 
 fn is_of(pair: &str, name: &str) -> bool {
-    pair.split_once('=')
-        .is_some_and(|(key, _)| key.eq_ignore_ascii_case(name))
+    pair.split_once('=').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -172,20 +162,13 @@ mod tests {
 
     #[test]
     fn a_query_value_is_replaced_not_doubled() {
-        let url = Url::parse("mongodb://h/?appname=a&w=1")
-            .unwrap()
-            .with("appName", "b");
+        let url = Url::parse("mongodb://h/?appname=a&w=1").unwrap().with("appName", "b");
         assert_eq!(url.to_text(), "mongodb://h/?w=1&appName=b");
     }
 
     #[test]
     fn what_is_no_url_of_one_server_is_refused_without_its_password() {
-        for text in [
-            "u:s3cret@db",
-            "mongodb://u:s3cret@a:1,b:2/x",
-            "://x",
-            "redis://",
-        ] {
+        for text in ["u:s3cret@db", "mongodb://u:s3cret@a:1,b:2/x", "://x", "redis://"] {
             let error = Url::parse(text).err().unwrap().to_string();
             assert!(error.starts_with("not a URL"), "{error}");
             assert!(!error.contains("s3cret"), "{error}");

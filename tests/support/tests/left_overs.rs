@@ -38,13 +38,7 @@ impl Everything {
             redis::prefix(),
             mongodb::database(),
         )?;
-        let made = Self {
-            database,
-            schema,
-            vhost,
-            prefix,
-            documents,
-        };
+        let made = Self { database, schema, vhost, prefix, documents };
         // The other three are there from the beginning.
         set(&made.prefix.key("order")).await;
         insert(made.documents.url()).await;
@@ -73,61 +67,34 @@ async fn redis_session() -> ::redis::aio::MultiplexedConnection {
     let config = ::redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(SOON))
         .set_response_timeout(Some(SOON));
-    client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
-        .unwrap()
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 async fn set(key: &str) {
     let mut session = redis_session().await;
-    ::redis::cmd("SET")
-        .arg(key)
-        .arg("x")
-        .query_async::<()>(&mut session)
-        .await
-        .unwrap();
+    ::redis::cmd("SET").arg(key).arg("x").query_async::<()>(&mut session).await.unwrap();
 }
 
 async fn insert(url: &str) {
     let client = ::mongodb::Client::with_uri_str(url).await.unwrap();
     let orders = client.default_database().unwrap().collection("orders");
-    orders
-        .insert_one(::mongodb::bson::doc! { "_id": 1 })
-        .await
-        .unwrap();
+    orders.insert_one(::mongodb::bson::doc! { "_id": 1 }).await.unwrap();
 }
 
 /// The names of everything there is on all servers.
 async fn everything_there_is() -> Vec<String> {
     let mut names = rabbitmq::vhosts().await.unwrap();
 
-    let mut session = sqlx::PgConnection::connect(&url("MAMEY_TEST_POSTGRES_URL"))
-        .await
-        .unwrap();
+    let mut session = sqlx::PgConnection::connect(&url("MAMEY_TEST_POSTGRES_URL")).await.unwrap();
     let sql =
         "SELECT datname::text FROM pg_database UNION ALL SELECT nspname::text FROM pg_namespace";
-    names.extend(
-        sqlx::query_scalar::<_, String>(sql)
-            .fetch_all(&mut session)
-            .await
-            .unwrap(),
-    );
+    names.extend(sqlx::query_scalar::<_, String>(sql).fetch_all(&mut session).await.unwrap());
 
     let mut session = redis_session().await;
-    let keys: Vec<String> = ::redis::cmd("KEYS")
-        .arg("*")
-        .query_async(&mut session)
-        .await
-        .unwrap();
-    names.extend(
-        keys.iter()
-            .filter_map(|key| Some(key.split_once(':')?.0.to_owned())),
-    );
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(&mut session).await.unwrap();
+    names.extend(keys.iter().filter_map(|key| Some(key.split_once(':')?.0.to_owned())));
 
-    let client = ::mongodb::Client::with_uri_str(url("MAMEY_TEST_MONGODB_URL"))
-        .await
-        .unwrap();
+    let client = ::mongodb::Client::with_uri_str(url("MAMEY_TEST_MONGODB_URL")).await.unwrap();
     names.extend(client.list_database_names().await.unwrap());
     names
 }
@@ -135,10 +102,7 @@ async fn everything_there_is() -> Vec<String> {
 /// How many of the names are still there.
 async fn left_of(names: &str) -> usize {
     let there = everything_there_is().await;
-    names
-        .split(' ')
-        .filter(|name| there.iter().any(|other| other == name))
-        .count()
+    names.split(' ').filter(|name| there.iter().any(|other| other == name)).count()
 }
 
 #[tokio::test]
@@ -174,10 +138,7 @@ async fn what_a_killed_run_left_is_swept() {
         .unwrap();
     assert!(!child.status.success());
     let output = String::from_utf8_lossy(&child.stdout);
-    let names = output
-        .lines()
-        .find_map(|line| line.strip_prefix(NAMES))
-        .expect(&output);
+    let names = output.lines().find_map(|line| line.strip_prefix(NAMES)).expect(&output);
     assert_eq!(names.split(' ').count(), 5);
 
     postgres::sweep().await.unwrap();

@@ -24,12 +24,7 @@ fn orders(client: &Client) -> Collection<Document> {
 
 async fn exists(name: &str) -> bool {
     let client = connect(&std::env::var("MAMEY_TEST_MONGODB_URL").unwrap()).await;
-    client
-        .list_database_names()
-        .await
-        .unwrap()
-        .iter()
-        .any(|found| found == name)
+    client.list_database_names().await.unwrap().iter().any(|found| found == name)
 }
 
 async fn count(client: &Client) -> u64 {
@@ -55,11 +50,7 @@ async fn an_open_transaction_does_not_keep_a_database() {
     orders(&client).insert_one(doc! { "_id": 1 }).await.unwrap();
     let mut session = client.start_session().await.unwrap();
     session.start_transaction().await.unwrap();
-    orders(&client)
-        .insert_one(doc! { "_id": 2 })
-        .session(&mut session)
-        .await
-        .unwrap();
+    orders(&client).insert_one(doc! { "_id": 2 }).session(&mut session).await.unwrap();
     drop(database);
     assert!(!exists(&name).await);
     assert!(session.commit_transaction().await.is_err());
@@ -83,11 +74,7 @@ async fn a_transaction_takes_effect_whole_or_not_at_all() {
     for commits in [false, true] {
         session.start_transaction().await.unwrap();
         for id in [1, 2] {
-            orders
-                .insert_one(doc! { "_id": id })
-                .session(&mut session)
-                .await
-                .unwrap();
+            orders.insert_one(doc! { "_id": id }).session(&mut session).await.unwrap();
         }
         assert_eq!(count(&client).await, 0);
         match commits {
@@ -105,11 +92,7 @@ async fn a_change_stream_sees_what_is_written() {
     let orders = orders(&client);
     let mut changes = orders.watch().await.unwrap();
     orders.insert_one(doc! { "_id": 7 }).await.unwrap();
-    let change = timeout(SOON, changes.next())
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    let change = timeout(SOON, changes.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(change.full_document, Some(doc! { "_id": 7 }));
 }
 
@@ -119,14 +102,8 @@ async fn the_server_asks_for_its_password() {
     let mut options = ClientOptions::parse(database.url()).await.unwrap();
     assert!(options.credential.take().is_some());
     let stranger = Client::with_options(options).unwrap();
-    let refused = orders(&stranger)
-        .insert_one(doc! { "_id": 1 })
-        .await
-        .unwrap_err();
-    assert!(
-        refused.to_string().contains("requires authentication"),
-        "{refused}"
-    );
+    let refused = orders(&stranger).insert_one(doc! { "_id": 1 }).await.unwrap_err();
+    assert!(refused.to_string().contains("requires authentication"), "{refused}");
 }
 
 #[tokio::test]

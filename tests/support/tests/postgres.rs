@@ -20,11 +20,7 @@ async fn count(name: &str) -> i64 {
     let url = std::env::var("MAMEY_TEST_POSTGRES_URL").unwrap();
     let sql = "SELECT (SELECT count(*) FROM pg_database WHERE datname = $1)
                     + (SELECT count(*) FROM pg_namespace WHERE nspname = $1)";
-    query_scalar(sql)
-        .bind(name)
-        .fetch_one(&mut connect(&url).await)
-        .await
-        .unwrap()
+    query_scalar(sql).bind(name).fetch_one(&mut connect(&url).await).await.unwrap()
 }
 
 async fn answer(session: &mut PgConnection) -> Result<i32, Error> {
@@ -32,22 +28,12 @@ async fn answer(session: &mut PgConnection) -> Result<i32, Error> {
 }
 
 async fn make_table(session: &mut PgConnection, row: i32) {
-    query("CREATE TABLE orders (id int PRIMARY KEY)")
-        .execute(&mut *session)
-        .await
-        .unwrap();
-    query("INSERT INTO orders VALUES ($1)")
-        .bind(row)
-        .execute(session)
-        .await
-        .unwrap();
+    query("CREATE TABLE orders (id int PRIMARY KEY)").execute(&mut *session).await.unwrap();
+    query("INSERT INTO orders VALUES ($1)").bind(row).execute(session).await.unwrap();
 }
 
 async fn orders(session: &mut PgConnection) -> Vec<i32> {
-    query_scalar("SELECT id FROM orders")
-        .fetch_all(session)
-        .await
-        .unwrap()
+    query_scalar("SELECT id FROM orders").fetch_all(session).await.unwrap()
 }
 
 #[tokio::test]
@@ -56,10 +42,8 @@ async fn a_database_is_there_until_its_guard_is_dropped() {
     let name = database.name().to_owned();
     assert_eq!(count(&name).await, 1);
     let mut session = connect(database.url()).await;
-    let current: String = query_scalar("SELECT current_database()::text")
-        .fetch_one(&mut session)
-        .await
-        .unwrap();
+    let current: String =
+        query_scalar("SELECT current_database()::text").fetch_one(&mut session).await.unwrap();
     assert_eq!(current, name);
 
     // With the session still open and in the middle of a transaction.
@@ -76,10 +60,8 @@ async fn a_schema_is_there_until_its_guard_is_dropped() {
     let name = schema.name().to_owned();
     assert_eq!(count(&name).await, 1);
     let mut session = connect(schema.url()).await;
-    let current: String = query_scalar("SELECT current_schema()::text")
-        .fetch_one(&mut session)
-        .await
-        .unwrap();
+    let current: String =
+        query_scalar("SELECT current_schema()::text").fetch_one(&mut session).await.unwrap();
     assert_eq!(current, name);
 
     query("BEGIN").execute(&mut session).await.unwrap();
@@ -119,9 +101,8 @@ async fn the_replica_sees_a_write() {
         loop {
             // The database itself arrives a moment later, as the row does.
             if let Ok(mut replica) = PgConnection::connect(&replica_url).await
-                && let Ok(ids) = query_scalar::<_, i32>("SELECT id FROM orders")
-                    .fetch_all(&mut replica)
-                    .await
+                && let Ok(ids) =
+                    query_scalar::<_, i32>("SELECT id FROM orders").fetch_all(&mut replica).await
                 && !ids.is_empty()
             {
                 break ids;
@@ -131,9 +112,7 @@ async fn the_replica_sees_a_write() {
     };
     assert_eq!(timeout(SOON, seen).await.unwrap(), [7]);
     let mut replica = connect(&replica_url).await;
-    let written = query("INSERT INTO orders VALUES (8)")
-        .execute(&mut replica)
-        .await;
+    let written = query("INSERT INTO orders VALUES (8)").execute(&mut replica).await;
     assert!(written.unwrap_err().to_string().contains("read-only"));
 }
 
@@ -146,17 +125,10 @@ async fn a_cut_in_the_middle_of_a_reply_is_the_clients_error() {
     assert_eq!(answer(&mut session).await.unwrap(), 42);
 
     let direction = Direction::ToClient;
-    proxy
-        .set(Mode::CutAfter {
-            direction,
-            bytes: 1000,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::CutAfter { direction, bytes: 1000 }).await.unwrap();
     let sql = "SELECT repeat('x', 100000)";
-    let reply = timeout(SOON, query_scalar::<_, String>(sql).fetch_one(&mut session))
-        .await
-        .unwrap();
+    let reply =
+        timeout(SOON, query_scalar::<_, String>(sql).fetch_one(&mut session)).await.unwrap();
     assert!(matches!(reply, Err(Error::Io(_))), "{reply:?}");
 
     proxy.set(Mode::Forward).await.unwrap();
@@ -184,10 +156,7 @@ async fn a_refused_connection_is_the_clients_error_until_the_proxy_is_back() {
     let proxy = FaultProxy::start(schema.url()).await.unwrap();
     let url = proxy.url_for(schema.url()).unwrap();
     proxy.set(Mode::Refuse).await.unwrap();
-    assert!(matches!(
-        PgConnection::connect(&url).await,
-        Err(Error::Io(_))
-    ));
+    assert!(matches!(PgConnection::connect(&url).await, Err(Error::Io(_))));
     proxy.set(Mode::Forward).await.unwrap();
     assert_eq!(answer(&mut connect(&url).await).await.unwrap(), 42);
 }
@@ -208,9 +177,6 @@ async fn a_prepared_statement_is_one_round_trip() {
     // Several statements in one message are one round trip too.
     let before = proxy.counts();
     let many = "SELECT 1; ".repeat(20);
-    sqlx::raw_sql(AssertSqlSafe(many))
-        .execute(&mut session)
-        .await
-        .unwrap();
+    sqlx::raw_sql(AssertSqlSafe(many)).execute(&mut session).await.unwrap();
     assert_eq!((proxy.counts() - before).round_trips, 1);
 }

@@ -32,9 +32,7 @@ async fn echo_server() -> SocketAddr {
 }
 
 async fn proxy() -> FaultProxy {
-    FaultProxy::start(&echo_server().await.to_string())
-        .await
-        .unwrap()
+    FaultProxy::start(&echo_server().await.to_string()).await.unwrap()
 }
 
 async fn connect(proxy: &FaultProxy) -> TcpStream {
@@ -48,10 +46,7 @@ async fn echoed(stream: &mut TcpStream, text: &str) -> String {
 
 async fn read(stream: &mut TcpStream, len: usize) -> String {
     let mut buffer = vec![0; len];
-    timeout(SOON, stream.read_exact(&mut buffer))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, stream.read_exact(&mut buffer)).await.unwrap().unwrap();
     String::from_utf8(buffer).unwrap()
 }
 
@@ -79,16 +74,11 @@ async fn forward_passes_everything_on() {
 async fn forward_passes_more_than_its_buffers_hold() {
     let proxy = proxy().await;
     let (mut from, mut to) = connect(&proxy).await.into_split();
-    let sent: Vec<u8> = (0..5_000_000u32)
-        .map(|i| i.to_le_bytes()[(i % 4) as usize])
-        .collect();
+    let sent: Vec<u8> = (0..5_000_000u32).map(|i| i.to_le_bytes()[(i % 4) as usize]).collect();
     let expected = sent.clone();
     let sender = tokio::spawn(async move { to.write_all(&sent).await.map(|()| to) });
     let mut received = vec![0; expected.len()];
-    timeout(SOON, from.read_exact(&mut received))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, from.read_exact(&mut received)).await.unwrap().unwrap();
     assert!(received == expected);
     sender.await.unwrap().unwrap();
     assert_eq!(proxy.counts().bytes_to_client, expected.len() as u64);
@@ -100,33 +90,21 @@ async fn counts_are_of_connections_bytes_and_round_trips() {
     assert_eq!(proxy.counts(), Counts::default());
     let mut stream = connect(&proxy).await;
     echoed(&mut stream, "one").await;
-    let first = Counts {
-        connections: 1,
-        bytes_to_server: 3,
-        bytes_to_client: 3,
-        round_trips: 1,
-    };
+    let first = Counts { connections: 1, bytes_to_server: 3, bytes_to_client: 3, round_trips: 1 };
     assert_eq!(proxy.counts(), first);
 
     let before = proxy.counts();
     for _ in 0..7 {
         echoed(&mut stream, "again").await;
     }
-    let seven = Counts {
-        connections: 0,
-        bytes_to_server: 35,
-        bytes_to_client: 35,
-        round_trips: 7,
-    };
+    let seven = Counts { connections: 0, bytes_to_server: 35, bytes_to_client: 35, round_trips: 7 };
     assert_eq!(proxy.counts() - before, seven);
 }
 
 #[tokio::test]
 async fn requests_that_wait_for_no_reply_are_one_round_trip() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = FaultProxy::start(&listener.local_addr().unwrap().to_string())
-        .await
-        .unwrap();
+    let proxy = FaultProxy::start(&listener.local_addr().unwrap().to_string()).await.unwrap();
     let mut client = connect(&proxy).await;
     let (mut server, _) = listener.accept().await.unwrap();
     for round_trips in 1..=3 {
@@ -156,13 +134,7 @@ async fn delay_holds_each_direction_up_and_keeps_the_order() {
     assert_eq!(read(&mut stream, 10).await, "0123456789");
     assert!(began.elapsed() >= 2 * one_way, "{:?}", began.elapsed());
 
-    proxy
-        .set(Mode::Delay {
-            one_way: 10 * SOON,
-            jitter,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::Delay { one_way: 10 * SOON, jitter }).await.unwrap();
     proxy.set(Mode::Forward).await.unwrap();
     assert_eq!(echoed(&mut stream, "soon").await, "soon");
 }
@@ -171,13 +143,7 @@ async fn delay_holds_each_direction_up_and_keeps_the_order() {
 async fn delay_does_not_lower_the_throughput() {
     let proxy = proxy().await;
     let one_way = Duration::from_millis(50);
-    proxy
-        .set(Mode::Delay {
-            one_way,
-            jitter: Duration::ZERO,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::Delay { one_way, jitter: Duration::ZERO }).await.unwrap();
     let mut stream = connect(&proxy).await;
     let began = Instant::now();
     for _ in 0..20 {
@@ -186,11 +152,7 @@ async fn delay_does_not_lower_the_throughput() {
     }
     read(&mut stream, 20).await;
     // One after the other they would take 20 × 50 ms each way.
-    assert!(
-        began.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(1000), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -216,15 +178,9 @@ async fn reset_reaches_open_and_new_connections() {
     let mut open = connect(&proxy).await;
     echoed(&mut open, "before").await;
     proxy.set(Mode::Reset).await.unwrap();
-    assert_eq!(
-        read_to_end(&mut open).await,
-        (Vec::new(), Some(ErrorKind::ConnectionReset))
-    );
+    assert_eq!(read_to_end(&mut open).await, (Vec::new(), Some(ErrorKind::ConnectionReset)));
     let mut new = connect(&proxy).await;
-    assert_eq!(
-        read_to_end(&mut new).await,
-        (Vec::new(), Some(ErrorKind::ConnectionReset))
-    );
+    assert_eq!(read_to_end(&mut new).await, (Vec::new(), Some(ErrorKind::ConnectionReset)));
 
     proxy.set(Mode::Forward).await.unwrap();
     assert_eq!(echoed(&mut connect(&proxy).await, "back").await, "back");
@@ -238,10 +194,7 @@ async fn a_reset_is_not_missed_when_another_mode_follows_at_once() {
         echoed(&mut open, "before").await;
         proxy.set(Mode::Reset).await.unwrap();
         proxy.set(Mode::Forward).await.unwrap();
-        assert_eq!(
-            read_to_end(&mut open).await.1,
-            Some(ErrorKind::ConnectionReset)
-        );
+        assert_eq!(read_to_end(&mut open).await.1, Some(ErrorKind::ConnectionReset));
     }
 }
 
@@ -253,10 +206,7 @@ async fn a_reset_reaches_silent_connections() {
     open.write_all(b"x").await.unwrap();
     assert!(says_nothing(&mut open).await);
     proxy.set(Mode::Reset).await.unwrap();
-    assert_eq!(
-        read_to_end(&mut open).await.1,
-        Some(ErrorKind::ConnectionReset)
-    );
+    assert_eq!(read_to_end(&mut open).await.1, Some(ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]
@@ -265,13 +215,7 @@ async fn a_cut_passes_exactly_its_bytes_to_the_client() {
     let mut open = connect(&proxy).await;
     echoed(&mut open, "before").await;
     let direction = Direction::ToClient;
-    proxy
-        .set(Mode::CutAfter {
-            direction,
-            bytes: 4,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::CutAfter { direction, bytes: 4 }).await.unwrap();
     open.write_all(b"after").await.unwrap();
     assert_eq!(read_to_end(&mut open).await, (b"afte".to_vec(), None));
 
@@ -288,17 +232,9 @@ async fn a_cut_passes_exactly_its_bytes_to_the_client() {
 #[tokio::test]
 async fn a_cut_passes_exactly_its_bytes_to_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = FaultProxy::start(&listener.local_addr().unwrap().to_string())
-        .await
-        .unwrap();
+    let proxy = FaultProxy::start(&listener.local_addr().unwrap().to_string()).await.unwrap();
     let direction = Direction::ToServer;
-    proxy
-        .set(Mode::CutAfter {
-            direction,
-            bytes: 3,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::CutAfter { direction, bytes: 3 }).await.unwrap();
     let mut client = connect(&proxy).await;
     let (mut server, _) = listener.accept().await.unwrap();
     client.write_all(b"request").await.unwrap();
@@ -311,13 +247,7 @@ async fn a_cut_passes_exactly_its_bytes_to_the_server() {
 async fn a_cut_after_nothing_passes_nothing() {
     let proxy = proxy().await;
     let direction = Direction::ToServer;
-    proxy
-        .set(Mode::CutAfter {
-            direction,
-            bytes: 0,
-        })
-        .await
-        .unwrap();
+    proxy.set(Mode::CutAfter { direction, bytes: 0 }).await.unwrap();
     let mut stream = connect(&proxy).await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, (Vec::new(), None));
@@ -346,10 +276,7 @@ async fn a_server_that_is_down_resets_its_clients() {
     drop(listener);
     let proxy = FaultProxy::start(&upstream).await.unwrap();
     let mut stream = connect(&proxy).await;
-    assert_eq!(
-        read_to_end(&mut stream).await,
-        (Vec::new(), Some(ErrorKind::ConnectionReset))
-    );
+    assert_eq!(read_to_end(&mut stream).await, (Vec::new(), Some(ErrorKind::ConnectionReset)));
 }
 
 #[tokio::test]
@@ -365,23 +292,12 @@ async fn connections_end_with_the_proxy() {
 
 #[tokio::test]
 async fn a_url_leads_to_the_proxy() {
-    let proxy = FaultProxy::start("redis://:secret@127.0.0.1:1/0")
-        .await
-        .unwrap();
+    let proxy = FaultProxy::start("redis://:secret@127.0.0.1:1/0").await.unwrap();
     let address = proxy.address();
     for (url, led) in [
-        (
-            "redis://:secret@db:1/0",
-            format!("redis://:secret@{address}/0"),
-        ),
-        (
-            "postgres://u:p@db/orders?a=b",
-            format!("postgres://u:p@{address}/orders?a=b"),
-        ),
-        (
-            "mongodb://db/o",
-            format!("mongodb://{address}/o?directConnection=true"),
-        ),
+        ("redis://:secret@db:1/0", format!("redis://:secret@{address}/0")),
+        ("postgres://u:p@db/orders?a=b", format!("postgres://u:p@{address}/orders?a=b")),
+        ("mongodb://db/o", format!("mongodb://{address}/o?directConnection=true")),
     ] {
         assert_eq!(proxy.url_for(url).unwrap(), led);
     }

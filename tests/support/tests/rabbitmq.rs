@@ -16,17 +16,12 @@ const QUIET: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_secs(10);
 
 async fn connect(url: &str) -> Connection {
-    Connection::connect(url, ConnectionProperties::default())
-        .await
-        .unwrap()
+    Connection::connect(url, ConnectionProperties::default()).await.unwrap()
 }
 
 async fn confirming_channel(connection: &Connection) -> Channel {
     let channel = connection.create_channel().await.unwrap();
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await
-        .unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     channel
 }
 
@@ -34,37 +29,21 @@ async fn declare(channel: &Channel, name: &str, kind: &'static str) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
     let options = QueueDeclareOptions::durable();
-    channel
-        .queue_declare(name.into(), options, arguments)
-        .await
-        .unwrap();
+    channel.queue_declare(name.into(), options, arguments).await.unwrap();
 }
 
 async fn publish(channel: &Channel, queue: &str, text: &str) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let properties = BasicProperties::default().with_delivery_mode(2);
     channel
-        .basic_publish(
-            "".into(),
-            queue.into(),
-            options,
-            text.as_bytes(),
-            properties,
-        )
+        .basic_publish("".into(), queue.into(), options, text.as_bytes(), properties)
         .await?
         .await
 }
 
 async fn get(channel: &Channel, queue: &str) -> Option<Vec<u8>> {
     let options = BasicGetOptions { no_ack: true };
-    channel
-        .basic_get(queue.into(), options)
-        .await
-        .unwrap()
-        .map(|message| message.delivery.data)
+    channel.basic_get(queue.into(), options).await.unwrap().map(|message| message.delivery.data)
 }
 
 #[tokio::test]
@@ -92,17 +71,11 @@ async fn a_quorum_queue_confirms_and_returns_what_it_was_given() {
     let connection = connect(vhost.url()).await;
     let channel = confirming_channel(&connection).await;
     declare(&channel, "orders", "quorum").await;
-    assert!(matches!(
-        publish(&channel, "orders", "one").await.unwrap(),
-        Confirmation::Ack(None)
-    ));
+    assert!(matches!(publish(&channel, "orders", "one").await.unwrap(), Confirmation::Ack(None)));
     assert_eq!(get(&channel, "orders").await, Some(b"one".to_vec()));
 
     let unroutable = publish(&channel, "nowhere", "two").await.unwrap();
-    assert!(
-        matches!(unroutable, Confirmation::Ack(Some(_))),
-        "{unroutable:?}"
-    );
+    assert!(matches!(unroutable, Confirmation::Ack(Some(_))), "{unroutable:?}");
 }
 
 #[tokio::test]
@@ -119,10 +92,7 @@ async fn parallel_virtual_hosts_do_not_see_each_other() {
     for vhost in [&one, &other] {
         let connection = connect(vhost.url()).await;
         let channel = confirming_channel(&connection).await;
-        assert_eq!(
-            get(&channel, "orders").await,
-            Some(vhost.name().as_bytes().to_vec())
-        );
+        assert_eq!(get(&channel, "orders").await, Some(vhost.name().as_bytes().to_vec()));
         assert_eq!(get(&channel, "orders").await, None);
     }
 }
@@ -146,12 +116,7 @@ async fn a_confirm_waits_out_a_silence_and_a_reset_ends_the_connection() {
 
     proxy.set(Mode::Reset).await.unwrap();
     proxy.set(Mode::Forward).await.unwrap();
-    assert!(
-        timeout(SOON, publish(&channel, "orders", "two"))
-            .await
-            .unwrap()
-            .is_err()
-    );
+    assert!(timeout(SOON, publish(&channel, "orders", "two")).await.unwrap().is_err());
     let connection = connect(&url).await;
     let channel = confirming_channel(&connection).await;
     assert_eq!(get(&channel, "orders").await, Some(b"one".to_vec()));

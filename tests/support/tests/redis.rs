@@ -14,26 +14,16 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// The driver's own limits are short, and fail where a busy machine is only slow.
 fn patient() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(SOON))
-        .set_response_timeout(Some(SOON))
+    AsyncConnectionConfig::new().set_connection_timeout(Some(SOON)).set_response_timeout(Some(SOON))
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = Client::open(url).unwrap();
-    client
-        .get_multiplexed_async_connection_with_config(&patient())
-        .await
-        .unwrap()
+    client.get_multiplexed_async_connection_with_config(&patient()).await.unwrap()
 }
 
 async fn set(session: &mut MultiplexedConnection, key: &str, value: &str) {
-    cmd("SET")
-        .arg(key)
-        .arg(value)
-        .query_async::<()>(session)
-        .await
-        .unwrap();
+    cmd("SET").arg(key).arg(value).query_async::<()>(session).await.unwrap();
 }
 
 async fn get(session: &mut MultiplexedConnection, key: &str) -> Option<String> {
@@ -41,11 +31,7 @@ async fn get(session: &mut MultiplexedConnection, key: &str) -> Option<String> {
 }
 
 async fn keys_of(session: &mut MultiplexedConnection, prefix: &str) -> Vec<String> {
-    cmd("KEYS")
-        .arg(format!("{prefix}*"))
-        .query_async(session)
-        .await
-        .unwrap()
+    cmd("KEYS").arg(format!("{prefix}*")).query_async(session).await.unwrap()
 }
 
 #[tokio::test]
@@ -79,10 +65,7 @@ async fn parallel_prefixes_do_not_see_each_other() {
     assert_eq!(get(&mut session, &other.key("order")).await, None);
     set(&mut session, &other.key("order"), "other").await;
     drop(one);
-    assert_eq!(
-        get(&mut session, &other.key("order")).await.as_deref(),
-        Some("other")
-    );
+    assert_eq!(get(&mut session, &other.key("order")).await.as_deref(), Some("other"));
 }
 
 #[tokio::test]
@@ -91,23 +74,15 @@ async fn the_server_asks_for_its_password_and_keeps_an_append_only_file() {
     let (before, host) = prefix.url().rsplit_once('@').unwrap();
     assert!(before.len() > "redis://".len());
     let without = Client::open(format!("redis://{host}")).unwrap();
-    let mut session = without
-        .get_multiplexed_async_connection_with_config(&patient())
-        .await
-        .unwrap();
-    let refused = cmd("GET")
-        .arg("x")
-        .query_async::<Option<String>>(&mut session)
-        .await
-        .unwrap_err();
+    let mut session =
+        without.get_multiplexed_async_connection_with_config(&patient()).await.unwrap();
+    let refused =
+        cmd("GET").arg("x").query_async::<Option<String>>(&mut session).await.unwrap_err();
     assert_eq!(refused.code(), Some("NOAUTH"), "{refused}");
 
     let mut session = connect(prefix.url()).await;
-    let persistence: String = cmd("INFO")
-        .arg("persistence")
-        .query_async(&mut session)
-        .await
-        .unwrap();
+    let persistence: String =
+        cmd("INFO").arg("persistence").query_async(&mut session).await.unwrap();
     assert!(persistence.contains("aof_enabled:1"), "{persistence}");
 }
 
@@ -119,11 +94,7 @@ async fn commands_sent_together_are_one_round_trip() {
     let before = proxy.counts();
     let mut pipeline = redis::pipe();
     for i in 0..10 {
-        pipeline
-            .cmd("SET")
-            .arg(prefix.key(&i.to_string()))
-            .arg(i)
-            .ignore();
+        pipeline.cmd("SET").arg(prefix.key(&i.to_string())).arg(i).ignore();
     }
     pipeline.query_async::<()>(&mut session).await.unwrap();
     assert_eq!((proxy.counts() - before).round_trips, 1);
@@ -140,12 +111,7 @@ async fn a_reset_is_the_clients_error() {
     let outcome = cmd("PING").query_async::<String>(&mut session).await;
     assert!(outcome.unwrap_err().is_connection_dropped());
     proxy.set(Mode::Forward).await.unwrap();
-    assert_eq!(
-        get(&mut connect(&url).await, &prefix.key("order"))
-            .await
-            .as_deref(),
-        Some("one")
-    );
+    assert_eq!(get(&mut connect(&url).await, &prefix.key("order")).await.as_deref(), Some("one"));
 }
 
 #[tokio::test]

@@ -36,10 +36,7 @@ impl Run {
             .env_remove("CI")
             .env_remove("MAMEY_REQUIRE_SERVERS")
             .env_remove(URL)
-            .env(
-                "MAMEY_SKIPPED_TESTS_FILE",
-                folder.path().join("skipped-tests"),
-            )
+            .env("MAMEY_SKIPPED_TESTS_FILE", folder.path().join("skipped-tests"))
             .envs(environment.iter().copied())
             .output()
             .unwrap();
@@ -127,14 +124,8 @@ fn the_suite_ends_with_what_was_skipped() {
     let run = Run::with(&[]);
     let file = run.folder.path().join("skipped-tests");
     let one = summary(&file);
-    assert!(
-        one.starts_with(&format!("== 1 test was skipped\n   {URL} is not set")),
-        "{one}"
-    );
-    assert!(
-        one.ends_with(&format!("\n      skip_or_fail::{TEST}\n")),
-        "{one}"
-    );
+    assert!(one.starts_with(&format!("== 1 test was skipped\n   {URL} is not set")), "{one}");
+    assert!(one.ends_with(&format!("\n      skip_or_fail::{TEST}\n")), "{one}");
 
     fs::write(&file, "b::y: off: 1\na::x: off: 1\nc: gone\n").unwrap();
     let expected = "== 3 tests were skipped\n   gone\n      c\n   off: 1\n      a::x\n      b::y\n";

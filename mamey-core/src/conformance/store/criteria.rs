@@ -25,31 +25,14 @@ fn values_of(of: ValueType) -> Vec<Value> {
     let mut values = match of {
         ValueType::Bool => vec![Value::Bool(false), Value::Bool(true)],
         ValueType::Int => [i64::MIN, -1, 0, 1, 2, i64::MAX].map(Value::Int).to_vec(),
-        ValueType::Float => [f64::NEG_INFINITY, -1.5, 0.0, 0.1, 1e300, f64::INFINITY]
-            .map(Value::Float)
+        ValueType::Float => {
+            [f64::NEG_INFINITY, -1.5, 0.0, 0.1, 1e300, f64::INFINITY].map(Value::Float).to_vec()
+        }
+        ValueType::Text => ["", "a", "A", "ab", "a\0b", "b", "é", "z%_", "☕", "\u{10ffff}", "7"]
+            .map(text)
             .to_vec(),
-        ValueType::Text => [
-            "",
-            "a",
-            "A",
-            "ab",
-            "a\0b",
-            "b",
-            "é",
-            "z%_",
-            "☕",
-            "\u{10ffff}",
-            "7",
-        ]
-        .map(text)
-        .to_vec(),
         ValueType::Uuid => vec![uuid(0), uuid(1), uuid(1 << 127), Value::Uuid(Uuid::max())],
-        ValueType::Time => vec![
-            time(i64::MIN),
-            time(-1),
-            time(0),
-            time(1_790_000_000_000_000),
-        ],
+        ValueType::Time => vec![time(i64::MIN), time(-1), time(0), time(1_790_000_000_000_000)],
     };
     values.push(Value::Null);
     values
@@ -89,12 +72,7 @@ async fn check(store: &dyn Store, items: &[(Value, Vec<Value>)], filter: Filter)
         .filter(|item| filter.matches(&|field| value_of(item, field)))
         .map(|item| item.0.clone())
         .collect();
-    let find = Find {
-        collection: &ITEMS,
-        filter,
-        order: Vec::new(),
-        limit: 1000,
-    };
+    let find = Find { collection: &ITEMS, filter, order: Vec::new(), limit: 1000 };
     let found = store.find(&find).await.unwrap();
     let found: Vec<_> = found.into_iter().map(|document| document.id).collect();
     assert_eq!(found, expected, "{:?}", find.filter);
@@ -124,18 +102,11 @@ pub async fn comparisons_agree_with_their_definition(harness: Harness) {
     }
     for prefix in ["", "a", "a\0", "é", "z%", "\u{10ffff}"] {
         let prefix = prefix.to_owned();
-        simple.push(Filter::StartsWith {
-            field: "label",
-            prefix,
-        });
+        simple.push(Filter::StartsWith { field: "label", prefix });
     }
     for comparison in COMPARISONS {
         let (field, value) = (ID_FIELD, uuid(30));
-        simple.push(Filter::Compare {
-            field,
-            comparison,
-            value,
-        });
+        simple.push(Filter::Compare { field, comparison, value });
     }
     for filter in &simple {
         check(&*store, &items, filter.clone()).await;
@@ -153,14 +124,8 @@ fn combined(numbers: &mut Numbers, simple: &[Filter], depth: u32) -> Filter {
         return simple[usize::try_from(at).unwrap()].clone();
     }
     let parts = numbers.below(4);
-    let filters = (0..parts)
-        .map(|_| combined(numbers, simple, depth - 1))
-        .collect();
-    if kind == 0 {
-        Filter::All(filters)
-    } else {
-        Filter::Any(filters)
-    }
+    let filters = (0..parts).map(|_| combined(numbers, simple, depth - 1)).collect();
+    if kind == 0 { Filter::All(filters) } else { Filter::Any(filters) }
 }
 
 /// Walking by keyset meets each document once, in order, through ties and nulls, both ways.
@@ -191,15 +156,9 @@ async fn walk(
     loop {
         let last = walked.last();
         let last = last.and_then(|id| items.iter().find(|item| item.0 == *id));
-        let filter = last.map_or(Filter::TRUE, |last| {
-            after(order, value_of(last, order[0].field), &last.0)
-        });
-        let find = Find {
-            collection: &ITEMS,
-            filter,
-            order: order.to_vec(),
-            limit: 7,
-        };
+        let filter =
+            last.map_or(Filter::TRUE, |last| after(order, value_of(last, order[0].field), &last.0));
+        let find = Find { collection: &ITEMS, filter, order: order.to_vec(), limit: 7 };
         let page = store.find(&find).await.unwrap();
         if page.is_empty() {
             return walked;
@@ -217,15 +176,9 @@ fn after(order: &[SortKey; 2], value: &Value, id: &Value) -> Filter {
         value: value.clone(),
     };
     let (field, descending) = (order[0].field, order[0].descending);
-    let onward = if descending {
-        Comparison::Less
-    } else {
-        Comparison::Greater
-    };
-    let tied = Filter::All(vec![
-        compare(field, Comparison::Equal, value),
-        compare(ID_FIELD, onward, id),
-    ]);
+    let onward = if descending { Comparison::Less } else { Comparison::Greater };
+    let tied =
+        Filter::All(vec![compare(field, Comparison::Equal, value), compare(ID_FIELD, onward, id)]);
     let mut later = vec![tied, compare(field, onward, value)];
     if descending && !value.is_null() {
         later.push(compare(field, Comparison::Equal, &Value::Null));
@@ -240,11 +193,7 @@ fn after(order: &[SortKey; 2], value: &Value, id: &Value) -> Filter {
 /// another type.
 pub async fn fields_that_are_not_indexed_are_refused(harness: Harness) {
     let store = harness.store().await;
-    let compare = |field, value| Filter::Compare {
-        field,
-        comparison: Comparison::Equal,
-        value,
-    };
+    let compare = |field, value| Filter::Compare { field, comparison: Comparison::Equal, value };
     let filters = [
         (compare("secret", Value::Int(1)), "secret"),
         (compare("count", text("1")), "count"),
@@ -258,10 +207,7 @@ pub async fn fields_that_are_not_indexed_are_refused(harness: Harness) {
     let find = Find {
         collection: &ITEMS,
         filter: Filter::TRUE,
-        order: vec![SortKey {
-            field: "version; --",
-            descending: false,
-        }],
+        order: vec![SortKey { field: "version; --", descending: false }],
         limit: 1,
     };
     let error = store.find(&find).await.unwrap_err();

@@ -20,10 +20,7 @@ pub async fn documents_survive_and_count_versions(harness: Harness) {
     commit(&*store, second).await;
     let again = harness.store().await;
     let stored = load_note(&*again, "a").await.unwrap();
-    assert_eq!(
-        (stored.version, &stored.data[..]),
-        (2, "\"two ☕\"".as_bytes())
-    );
+    assert_eq!((stored.version, &stored.data[..]), (2, "\"two ☕\"".as_bytes()));
     commit(&*store, writes([put_note("b", Expected::Absent, "b")])).await;
     let ids = [text("b"), text("none"), text("a"), text("b")];
     let loaded = store.load(&NOTES, &ids).await.unwrap();
@@ -67,34 +64,14 @@ pub async fn a_guard_holds_a_decision(harness: Harness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("rate", Expected::Absent, "7")])).await;
     let guarded = |version, id: &str| UnitOfWork {
-        guards: vec![Guard {
-            collection: &NOTES,
-            id: text("rate"),
-            version,
-        }],
+        guards: vec![Guard { collection: &NOTES, id: text("rate"), version }],
         ..writes([put_note(id, Expected::Absent, "x")])
     };
     commit(&*store, guarded(1, "a")).await;
-    commit(
-        &*store,
-        writes([put_note("rate", Expected::Version(1), "8")]),
-    )
-    .await;
-    assert_kind(
-        &fail(&*store, guarded(1, "b")).await,
-        ErrorKind::Conflict,
-        "notes/rate",
-    );
-    commit(
-        &*store,
-        writes([remove(put_note("rate", Expected::Version(2), ""))]),
-    )
-    .await;
-    assert_kind(
-        &fail(&*store, guarded(2, "b")).await,
-        ErrorKind::Conflict,
-        "notes/rate",
-    );
+    commit(&*store, writes([put_note("rate", Expected::Version(1), "8")])).await;
+    assert_kind(&fail(&*store, guarded(1, "b")).await, ErrorKind::Conflict, "notes/rate");
+    commit(&*store, writes([remove(put_note("rate", Expected::Version(2), ""))])).await;
+    assert_kind(&fail(&*store, guarded(2, "b")).await, ErrorKind::Conflict, "notes/rate");
     assert_eq!(load_note(&*store, "b").await, None);
 }
 
@@ -137,16 +114,8 @@ pub async fn unique_values_are_held_once(harness: Harness) {
     assert_eq!(store.count(&ITEMS, &Filter::TRUE).await.unwrap(), 4);
     // A stale version is a conflict even where the value is taken too: a fresh read may mend it.
     let stale = put_item(2, Expected::Version(9), with_email("ada@x"));
-    assert_kind(
-        &fail(&*store, writes([stale])).await,
-        ErrorKind::Conflict,
-        "items/",
-    );
-    commit(
-        &*store,
-        writes([put_item(1, Expected::Version(1), with_email("new@x"))]),
-    )
-    .await;
+    assert_kind(&fail(&*store, writes([stale])).await, ErrorKind::Conflict, "items/");
+    commit(&*store, writes([put_item(1, Expected::Version(1), with_email("new@x"))])).await;
     commit(&*store, writes([add(5, "ada@x")])).await;
 }
 
@@ -154,15 +123,9 @@ pub async fn unique_values_are_held_once(harness: Harness) {
 pub async fn unique_values_move_within_a_unit(harness: Harness) {
     let store = harness.store().await;
     let item = |id, expected, email| put_item(id, expected, with_email(email));
-    let (one, two) = (
-        item(1, Expected::Absent, "a@x"),
-        item(2, Expected::Absent, "b@x"),
-    );
+    let (one, two) = (item(1, Expected::Absent, "a@x"), item(2, Expected::Absent, "b@x"));
     commit(&*store, writes([one, two])).await;
-    let swap = [
-        item(1, Expected::Version(1), "b@x"),
-        item(2, Expected::Version(1), "a@x"),
-    ];
+    let swap = [item(1, Expected::Version(1), "b@x"), item(2, Expected::Version(1), "a@x")];
     commit(&*store, writes(swap)).await;
     let hand_over = [
         item(3, Expected::Absent, "b@x"),
@@ -175,12 +138,7 @@ pub async fn unique_values_move_within_a_unit(harness: Harness) {
         comparison: crate::criteria::Comparison::Equal,
         value: text("b@x"),
     };
-    let find = Find {
-        collection: &ITEMS,
-        filter: holds_b,
-        order: Vec::new(),
-        limit: 10,
-    };
+    let find = Find { collection: &ITEMS, filter: holds_b, order: Vec::new(), limit: 10 };
     let found = store.find(&find).await.unwrap();
     assert_eq!(found.iter().map(|d| &d.id).collect::<Vec<_>>(), [&uuid(3)]);
     assert_eq!(load_item(&*store, 2).await.unwrap().version, 3);
@@ -202,9 +160,7 @@ pub async fn concurrent_units_each_keep_their_outcome(harness: Harness) {
     };
     let pairs = (0..FIGHTERS).flat_map(|fighter| (0..FIGHTS).map(move |fight| (fight, fighter)));
     let pairs: Vec<_> = pairs.collect();
-    let commits = pairs
-        .iter()
-        .map(|(fight, fighter)| store.commit(unit(*fight, *fighter)));
+    let commits = pairs.iter().map(|(fight, fighter)| store.commit(unit(*fight, *fighter)));
     let outcomes = join_all(commits).await;
     let mut won = 0;
     for ((fight, fighter), outcome) in pairs.into_iter().zip(outcomes) {
@@ -224,10 +180,7 @@ pub async fn concurrent_units_each_keep_their_outcome(harness: Harness) {
     for fight in 0..FIGHTS {
         assert_eq!(load_item(&*store, fight).await.unwrap().version, 2);
     }
-    assert_eq!(
-        u128::from(store.outbox_depth().await.unwrap().records),
-        FIGHTS
-    );
+    assert_eq!(u128::from(store.outbox_depth().await.unwrap().records), FIGHTS);
 }
 
 /// A collection that the context did not declare is refused, with the mend.

@@ -35,11 +35,7 @@ impl Harness {
         keep: impl Any + Send,
     ) -> Self {
         let _keep = Box::new(keep);
-        Self {
-            database,
-            clock,
-            _keep,
-        }
+        Self { database, clock, _keep }
     }
 
     /// The context that most cases use.
@@ -48,10 +44,8 @@ impl Harness {
     }
 
     pub(super) async fn context(&self, name: &str) -> Arc<dyn Store> {
-        let schema = Schema {
-            context: ContextName::new(name).unwrap(),
-            collections: vec![&ITEMS, &NOTES],
-        };
+        let schema =
+            Schema { context: ContextName::new(name).unwrap(), collections: vec![&ITEMS, &NOTES] };
         self.database.open(&schema).await.unwrap()
     }
 
@@ -67,11 +61,7 @@ impl fmt::Debug for Harness {
 }
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index {
-        field,
-        value,
-        unique,
-    }
+    Index { field, value, unique }
 }
 
 /// One index of each type, and a unique one.
@@ -90,18 +80,12 @@ pub(super) static ITEMS: Collection = Collection {
 };
 
 /// No index, and text for an id.
-pub(super) static NOTES: Collection = Collection {
-    name: "notes",
-    id: ValueType::Text,
-    indexes: &[],
-};
+pub(super) static NOTES: Collection =
+    Collection { name: "notes", id: ValueType::Text, indexes: &[] };
 
 /// Declared nowhere.
-pub(super) static STRANGERS: Collection = Collection {
-    name: "strangers",
-    id: ValueType::Int,
-    indexes: &[],
-};
+pub(super) static STRANGERS: Collection =
+    Collection { name: "strangers", id: ValueType::Int, indexes: &[] };
 
 pub(super) fn uuid(number: u128) -> Value {
     Value::Uuid(Uuid::from_u128(number))
@@ -124,22 +108,12 @@ pub(super) fn nothing() -> Vec<Value> {
 
 pub(super) fn put_item(id: u128, expected: Expected, index: Vec<Value>) -> Write {
     let data = Bytes::from(format!("{{\"id\":{id}}}"));
-    Write {
-        collection: &ITEMS,
-        id: uuid(id),
-        expected,
-        change: Change::Put { data, index },
-    }
+    Write { collection: &ITEMS, id: uuid(id), expected, change: Change::Put { data, index } }
 }
 
 pub(super) fn put_note(id: &str, expected: Expected, body: &str) -> Write {
     let (data, index) = (Bytes::from(format!("{body:?}")), Vec::new());
-    Write {
-        collection: &NOTES,
-        id: text(id),
-        expected,
-        change: Change::Put { data, index },
-    }
+    Write { collection: &NOTES, id: text(id), expected, change: Change::Put { data, index } }
 }
 
 pub(super) fn remove(mut write: Write) -> Write {
@@ -148,17 +122,11 @@ pub(super) fn remove(mut write: Write) -> Write {
 }
 
 pub(super) fn writes(writes: impl IntoIterator<Item = Write>) -> UnitOfWork {
-    UnitOfWork {
-        writes: writes.into_iter().collect(),
-        ..UnitOfWork::default()
-    }
+    UnitOfWork { writes: writes.into_iter().collect(), ..UnitOfWork::default() }
 }
 
 pub(super) fn sending(outbox: impl IntoIterator<Item = Envelope>) -> UnitOfWork {
-    UnitOfWork {
-        outbox: outbox.into_iter().collect(),
-        ..UnitOfWork::default()
-    }
+    UnitOfWork { outbox: outbox.into_iter().collect(), ..UnitOfWork::default() }
 }
 
 pub(super) fn receiving(
@@ -167,29 +135,17 @@ pub(super) fn receiving(
     disposition: Disposition,
 ) -> UnitOfWork {
     UnitOfWork {
-        receipt: Some(Receipt {
-            envelope: envelope.clone(),
-            origin,
-            disposition,
-        }),
+        receipt: Some(Receipt { envelope: envelope.clone(), origin, disposition }),
         ..UnitOfWork::default()
     }
 }
 
 pub(super) fn park(due: Timestamp, attempts: u32) -> Disposition {
-    Disposition::Park {
-        due,
-        attempts,
-        failure: failure(),
-    }
+    Disposition::Park { due, attempts, failure: failure() }
 }
 
 pub(super) fn give_up() -> Disposition {
-    Disposition::DeadLetter {
-        reason: DeadLetterReason::Exhausted,
-        attempts: 3,
-        failure: failure(),
-    }
+    Disposition::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure: failure() }
 }
 
 pub(super) fn failure() -> Failure {
@@ -237,10 +193,7 @@ pub(super) async fn all_leases(store: &dyn Store) -> Vec<Lease> {
 
 pub(super) async fn commit(store: &dyn Store, unit: UnitOfWork) {
     let outcome = store.commit(unit).await.unwrap();
-    assert!(
-        matches!(outcome, CommitOutcome::Committed(_)),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
 }
 
 pub(super) async fn fail(store: &dyn Store, unit: UnitOfWork) -> Error {
@@ -248,21 +201,11 @@ pub(super) async fn fail(store: &dyn Store, unit: UnitOfWork) -> Error {
 }
 
 pub(super) async fn load_item(store: &dyn Store, id: u128) -> Option<Document> {
-    store
-        .load(&ITEMS, &[uuid(id)])
-        .await
-        .unwrap()
-        .pop()
-        .unwrap()
+    store.load(&ITEMS, &[uuid(id)]).await.unwrap().pop().unwrap()
 }
 
 pub(super) async fn load_note(store: &dyn Store, id: &str) -> Option<Document> {
-    store
-        .load(&NOTES, &[text(id)])
-        .await
-        .unwrap()
-        .pop()
-        .unwrap()
+    store.load(&NOTES, &[text(id)]).await.unwrap().pop().unwrap()
 }
 
 pub(super) fn assert_kind(error: &Error, kind: ErrorKind, naming: &str) {

@@ -42,17 +42,8 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
     assert_eq!(effects, 5);
     assert_eq!(store.received_count().await.unwrap(), 5);
     let other = harness.context("payments").await;
-    assert!(
-        !other
-            .was_received(message(1, None).metadata.id)
-            .await
-            .unwrap()
-    );
-    let there = receiving(
-        &message(1, Some("k")),
-        Origin::Delivery,
-        Disposition::Handled,
-    );
+    assert!(!other.was_received(message(1, None).metadata.id).await.unwrap());
+    let there = receiving(&message(1, Some("k")), Origin::Delivery, Disposition::Handled);
     commit(&*other, there).await;
 }
 
@@ -69,14 +60,11 @@ pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
         ..writes([put_note(note, Expected::Absent, "effect")])
     };
     let names: Vec<_> = (0..6).map(|copy| format!("copy-{copy}")).collect();
-    let commits = names
-        .iter()
-        .map(|name| store.commit(unit("orders.place", name)));
+    let commits = names.iter().map(|name| store.commit(unit("orders.place", name)));
     let outcomes = join_all(commits).await;
     assert_eq!(committed(&outcomes), 1);
-    let won = outcomes
-        .iter()
-        .position(|outcome| matches!(outcome, Ok(CommitOutcome::Committed(_))));
+    let won =
+        outcomes.iter().position(|outcome| matches!(outcome, Ok(CommitOutcome::Committed(_))));
     let won = &names[won.unwrap()];
     let reply = store.saved_reply("orders.place", "key-1").await.unwrap();
     assert_eq!(reply.as_deref(), Some(won.as_bytes()));
@@ -85,10 +73,7 @@ pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
         assert_eq!(stored, name == won, "{name}");
     }
     commit(&*store, unit("orders.cancel", "cancelled")).await;
-    assert_eq!(
-        store.saved_reply("orders.place", "key-2").await.unwrap(),
-        None
-    );
+    assert_eq!(store.saved_reply("orders.place", "key-2").await.unwrap(), None);
 }
 
 /// Marks and replies are forgotten by age, but never the mark of a message that still waits here.

@@ -35,15 +35,8 @@ pub async fn partitions_are_shared_fairly(harness: Harness) {
     let first = hold(&*store, 1).await;
     assert_eq!((first.leases.len(), first.surplus), (4, 0));
     store.release_leases(&alone.leases).await.unwrap();
-    assert_eq!(
-        hold(&*store, 2).await,
-        newcomer,
-        "an old epoch releases nothing"
-    );
-    let consuming = LeaseRequest {
-        role: LeaseRole::Consumer,
-        ..request(3, 5)
-    };
+    assert_eq!(hold(&*store, 2).await, newcomer, "an old epoch releases nothing");
+    let consuming = LeaseRequest { role: LeaseRole::Consumer, ..request(3, 5) };
     assert_eq!(store.hold_leases(consuming).await.unwrap().leases.len(), 5);
     let other = harness.context("payments").await;
     assert_eq!(hold(&*other, 9).await.leases.len(), 8);
@@ -66,10 +59,7 @@ pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: Harness) {
     assert_eq!((late.leases.len(), late.surplus), (0, 0));
     harness.clock.advance(Duration::from_secs(60));
     let kept = hold(&*store, 2).await;
-    assert_eq!(
-        kept.leases, new.leases,
-        "nobody else asked, so the epoch stays"
-    );
+    assert_eq!(kept.leases, new.leases, "nobody else asked, so the epoch stays");
 }
 
 /// All living instances use one number of partitions; when they are gone, another may come, and no
@@ -80,19 +70,11 @@ pub async fn another_number_of_partitions_is_refused(harness: Harness) {
     let error = store.hold_leases(request(2, 4)).await.unwrap_err();
     assert_kind(&error, ErrorKind::Misconfigured, "8");
     assert_kind(&error, ErrorKind::Misconfigured, "4 partitions");
-    assert_eq!(
-        hold(&*store, 1).await,
-        old,
-        "the refused instance does not count"
-    );
+    assert_eq!(hold(&*store, 1).await, old, "the refused instance does not count");
     harness.clock.advance(Duration::from_secs(11));
     let new = store.hold_leases(request(2, 4)).await.unwrap();
     assert_eq!(new.leases.len(), 4);
-    assert!(
-        new.leases
-            .iter()
-            .all(|lease| lease.partition.of() == 4 && lease.epoch == 2)
-    );
+    assert!(new.leases.iter().all(|lease| lease.partition.of() == 4 && lease.epoch == 2));
     let error = store.hold_leases(request(1, 8)).await.unwrap_err();
     assert_kind(&error, ErrorKind::Misconfigured, "partitions");
 }
@@ -101,10 +83,7 @@ pub async fn another_number_of_partitions_is_refused(harness: Harness) {
 pub async fn retired_instances_leave_at_once(harness: Harness) {
     let store = harness.store().await;
     let holder = InstanceId(Uuid::from_u128(1));
-    let consuming = LeaseRequest {
-        role: LeaseRole::Consumer,
-        ..request(1, 8)
-    };
+    let consuming = LeaseRequest { role: LeaseRole::Consumer, ..request(1, 8) };
     hold(&*store, 1).await;
     hold(&*store, 2).await;
     let consumer = store.hold_leases(consuming).await.unwrap();

@@ -10,12 +10,7 @@ use crate::message::{Envelope, Key};
 use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Partition, Store};
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
-    OutboxRead {
-        leases,
-        after: 0,
-        skip: &[],
-        limit: 10_000,
-    }
+    OutboxRead { leases, after: 0, skip: &[], limit: 10_000 }
 }
 
 fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
@@ -37,10 +32,7 @@ pub async fn outbox_order_is_commit_order(harness: Harness) {
         let store = &store;
         async move {
             for number in 0..COMMITS {
-                let pair = [
-                    envelope(writer, 2 * number),
-                    envelope(writer, 2 * number + 1),
-                ];
+                let pair = [envelope(writer, 2 * number), envelope(writer, 2 * number + 1)];
                 commit(&**store, sending(pair)).await;
             }
         }
@@ -75,10 +67,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
     assert_eq!(numbers(&all), (1..=40).collect::<Vec<_>>());
     let mut seen = 0;
     for lease in &leases {
-        let of_lease = store
-            .read_outbox(read(std::slice::from_ref(lease)))
-            .await
-            .unwrap();
+        let of_lease = store.read_outbox(read(std::slice::from_ref(lease))).await.unwrap();
         let ours =
             |record: &OutboxRecord| lease.partition.contains(record.envelope.metadata.slot());
         assert!(of_lease.iter().all(ours));
@@ -87,12 +76,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
     assert_eq!(seen, 40);
     assert!(store.read_outbox(read(&[])).await.unwrap().is_empty());
     let skip = [Key::from("key-1"), Key::from("key-\"2'")];
-    let rest = OutboxRead {
-        after: all[4].sequence,
-        skip: &skip,
-        limit: 6,
-        leases: &leases,
-    };
+    let rest = OutboxRead { after: all[4].sequence, skip: &skip, limit: 6, leases: &leases };
     let rest = store.read_outbox(rest).await.unwrap();
     assert_eq!(numbers(&rest), [6, 7, 8, 9, 10, 12]);
     let other = harness.context("payments").await;
@@ -103,11 +87,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
 /// Confirmed records leave once, and the count of them grows with the deletion.
 pub async fn confirmed_records_leave_and_are_counted(harness: Harness) {
     let store = harness.store().await;
-    commit(
-        &*store,
-        sending((1..=10).map(|number| message(number, None))),
-    )
-    .await;
+    commit(&*store, sending((1..=10).map(|number| message(number, None)))).await;
     let leases = all_leases(&*store).await;
     let depth = store.outbox_depth().await.unwrap();
     assert_eq!((depth.records, depth.confirmed), (10, 0));
@@ -121,41 +101,25 @@ pub async fn confirmed_records_leave_and_are_counted(harness: Harness) {
     assert_eq!(depth.oldest, Some(message(5, None).metadata.time));
     let rest = store.read_outbox(read(&leases)).await.unwrap();
     assert_eq!(numbers(&rest), [5, 6, 7, 8, 9, 10]);
-    assert_eq!(
-        store.confirm_outbox(&under(&leases, &rest)).await.unwrap(),
-        6
-    );
+    assert_eq!(store.confirm_outbox(&under(&leases, &rest)).await.unwrap(), 6);
     commit(&*store, sending([message(11, None)])).await;
     let later = store.read_outbox(read(&leases)).await.unwrap();
-    assert!(
-        later[0].sequence > rest[5].sequence,
-        "a sequence never comes again"
-    );
+    assert!(later[0].sequence > rest[5].sequence, "a sequence never comes again");
 }
 
 /// Each record with the lease of its partition.
 fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, u64)> {
     let lease_of = |record: &OutboxRecord| {
         let slot = record.envelope.metadata.slot();
-        *leases
-            .iter()
-            .find(|lease| lease.partition.contains(slot))
-            .unwrap()
+        *leases.iter().find(|lease| lease.partition.contains(slot)).unwrap()
     };
-    records
-        .iter()
-        .map(|record| (lease_of(record), record.sequence))
-        .collect()
+    records.iter().map(|record| (lease_of(record), record.sequence)).collect()
 }
 
 /// A lease that moved to another epoch deletes nothing, while the current one of the same call does.
 pub async fn stale_leases_confirm_nothing(harness: Harness) {
     let store = harness.store().await;
-    commit(
-        &*store,
-        sending((1..=20).map(|number| message(number, None))),
-    )
-    .await;
+    commit(&*store, sending((1..=20).map(|number| message(number, None)))).await;
     let old = all_leases(&*store).await;
     let records = store.read_outbox(read(&old)).await.unwrap();
     store.release_leases(&old[..2]).await.unwrap();
@@ -170,31 +134,15 @@ pub async fn stale_leases_confirm_nothing(harness: Harness) {
     let rest = store.read_outbox(read(&new)).await.unwrap();
     assert_eq!(rest.len() as u64, fenced);
     let forged = [
-        Lease {
-            epoch: 99,
-            ..new[0]
-        },
-        Lease {
-            role: LeaseRole::Consumer,
-            ..new[0]
-        },
-        Lease {
-            partition: Partition::new(0, 1).unwrap(),
-            ..new[0]
-        },
+        Lease { epoch: 99, ..new[0] },
+        Lease { role: LeaseRole::Consumer, ..new[0] },
+        Lease { partition: Partition::new(0, 1).unwrap(), ..new[0] },
     ];
     for lease in forged {
         let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.sequence)).collect();
-        assert_eq!(
-            store.confirm_outbox(&confirmed).await.unwrap(),
-            0,
-            "{lease:?}"
-        );
+        assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 0, "{lease:?}");
     }
-    assert_eq!(
-        store.confirm_outbox(&under(&new, &rest)).await.unwrap(),
-        fenced
-    );
+    assert_eq!(store.confirm_outbox(&under(&new, &rest)).await.unwrap(), fenced);
 }
 
 /// A commit with messages is announced to each open of the context; the hint waits for the asker,

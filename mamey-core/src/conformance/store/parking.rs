@@ -24,18 +24,12 @@ fn number(envelope: &Envelope) -> u128 {
 
 async fn due(store: &dyn Store, now: Timestamp) -> Vec<u128> {
     let parked = store.due_parked(&everything(), now, 100).await.unwrap();
-    parked
-        .iter()
-        .map(|parked| number(&parked.envelope))
-        .collect()
+    parked.iter().map(|parked| number(&parked.envelope)).collect()
 }
 
 async fn dead(store: &dyn Store) -> Vec<u128> {
     let letters = store.dead_letters(None, 100).await.unwrap();
-    letters
-        .iter()
-        .map(|letter| number(&letter.envelope))
-        .collect()
+    letters.iter().map(|letter| number(&letter.envelope)).collect()
 }
 
 async fn deliver(store: &dyn Store, envelope: &Envelope, disposition: Disposition) {
@@ -91,10 +85,7 @@ pub async fn retries_are_scheduled(harness: Harness) {
     deliver(&*store, &third, park(at(10), 1)).await;
     assert_eq!(store.next_due(&everything()).await.unwrap(), Some(at(10)));
     assert_eq!(store.next_due(&[]).await.unwrap(), None);
-    assert!(
-        due(&*store, at(9)).await.is_empty(),
-        "a successor is not due before its head"
-    );
+    assert!(due(&*store, at(9)).await.is_empty(), "a successor is not due before its head");
     assert_eq!(due(&*store, at(30)).await, [4, 3, 1]);
     let limited = store.due_parked(&everything(), at(30), 2).await.unwrap();
     assert_eq!(limited.len(), 2);
@@ -131,9 +122,8 @@ pub async fn parked_messages_are_taken_once(harness: Harness) {
         store.commit(unit)
     };
     let outcomes = join_all((0..4).map(take)).await;
-    let duplicates = outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Ok(CommitOutcome::Duplicate)));
+    let duplicates =
+        outcomes.iter().filter(|outcome| matches!(outcome, Ok(CommitOutcome::Duplicate)));
     assert_eq!(duplicates.count(), 3);
     let all = crate::criteria::Filter::TRUE;
     assert_eq!(store.count(&super::fixture::NOTES, &all).await.unwrap(), 1);
@@ -170,12 +160,7 @@ pub async fn dead_letters_are_listed_in_order(harness: Harness) {
     let first = store.dead_letters(None, 1).await.unwrap();
     let last = first[0].envelope.metadata.id;
     let rest = store.dead_letters(Some(last), 10).await.unwrap();
-    assert_eq!(
-        rest.iter()
-            .map(|letter| number(&letter.envelope))
-            .collect::<Vec<_>>(),
-        [9, 2]
-    );
+    assert_eq!(rest.iter().map(|letter| number(&letter.envelope)).collect::<Vec<_>>(), [9, 2]);
     assert_eq!(store.parked_count().await.unwrap(), 0);
     let again = receiving(&parked, Origin::Delivery, Disposition::Handled);
     assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
@@ -205,12 +190,7 @@ pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: Harness) 
     assert_eq!(won.count(), 1);
     assert_eq!(due(&*store, now).await, [2]);
     assert!(replay(&lane[0]).await.unwrap());
-    assert!(
-        !store
-            .discard_dead_letter(lane[0].metadata.id)
-            .await
-            .unwrap()
-    );
+    assert!(!store.discard_dead_letter(lane[0].metadata.id).await.unwrap());
     assert_eq!(store.dead_letter_count().await.unwrap(), 0);
     let parked = store.due_parked(&everything(), now, 10).await.unwrap();
     assert_eq!((parked[0].attempts, parked[0].due), (0, now));

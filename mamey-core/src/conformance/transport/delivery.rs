@@ -23,11 +23,7 @@ pub async fn messages_arrive_unchanged(transport: Arc<dyn Transport>) {
         sent.metadata.content_type = "application/octet-stream".into();
         let got = publish_and(transport, &sent, take(&mut payments)).await;
         assert_eq!(got.metadata, sent.metadata);
-        assert!(
-            got.payload == sent.payload,
-            "{} bytes differ",
-            sent.payload.len()
-        );
+        assert!(got.payload == sent.payload, "{} bytes differ", sent.payload.len());
     }
 }
 
@@ -43,10 +39,7 @@ pub async fn order_holds_within_a_key(transport: Arc<dyn Transport>) {
         for _ in 0..EACH {
             let envelope = event(Some(&format!("order-{key}")));
             let publisher = transport.publisher();
-            assert_eq!(
-                publisher.publish(&envelope).await.unwrap(),
-                Routed::Delivered
-            );
+            assert_eq!(publisher.publish(&envelope).await.unwrap(), Routed::Delivered);
             sent.push(envelope.metadata.id);
         }
         sent
@@ -62,9 +55,7 @@ pub async fn order_holds_within_a_key(transport: Arc<dyn Transport>) {
     let (published, got) = futures_util::future::join(published, receive).await;
     for (key, sent) in published.into_iter().enumerate() {
         let key = format!("order-{key}");
-        let of_key = got
-            .iter()
-            .filter(|it| it.key.as_ref().is_some_and(|it| it.as_str() == key));
+        let of_key = got.iter().filter(|it| it.key.as_ref().is_some_and(|it| it.as_str() == key));
         assert_eq!(of_key.map(|metadata| metadata.id).collect::<Vec<_>>(), sent);
     }
 }
@@ -82,15 +73,9 @@ pub async fn a_message_is_confirmed_when_it_is_safe(transport: Arc<dyn Transport
     let one = beside(&mut begun, next(&mut payments)).await;
     let other = beside(&mut begun, next(&mut kitchen)).await;
     let durable = transport.capabilities().durable;
-    assert!(
-        durable || !begun[0].is_done(),
-        "confirmed before anyone settled it"
-    );
+    assert!(durable || !begun[0].is_done(), "confirmed before anyone settled it");
     one.settle(Settlement::Ack);
-    assert!(
-        durable || !begun[0].is_done(),
-        "confirmed before all have settled it"
-    );
+    assert!(durable || !begun[0].is_done(), "confirmed before all have settled it");
     other.settle(Settlement::Ack);
     let [begun] = begun;
     assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
@@ -137,14 +122,9 @@ pub async fn a_rejected_message_does_not_come_again(transport: Arc<dyn Transport
     let mut payments = subscribe(transport, "payments", 1).await;
     let reject = async {
         let reason = "the store cannot keep it".to_owned();
-        next(&mut payments)
-            .await
-            .settle(Settlement::Reject { reason });
+        next(&mut payments).await.settle(Settlement::Reject { reason });
     };
     publish_and(transport, &event(Some("order-1")), reject).await;
     let sent = event(Some("order-1"));
-    assert_eq!(
-        publish_and(transport, &sent, take(&mut payments)).await,
-        sent
-    );
+    assert_eq!(publish_and(transport, &sent, take(&mut payments)).await, sent);
 }

@@ -62,11 +62,7 @@ pub(super) async fn subscribe_to(
     partition: Partition,
     prefetch: u16,
 ) -> Box<dyn Subscriber> {
-    let subscription = Subscription {
-        context: context(name),
-        partition,
-        prefetch,
-    };
+    let subscription = Subscription { context: context(name), partition, prefetch };
     transport.subscribe(&subscription).await.unwrap()
 }
 

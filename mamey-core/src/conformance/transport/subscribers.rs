@@ -56,10 +56,7 @@ pub async fn a_cancelled_wait_loses_nothing(transport: Arc<dyn Transport>) {
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     for _ in 0..20 {
-        assert!(
-            payments.next().now_or_never().is_none(),
-            "nothing was published"
-        );
+        assert!(payments.next().now_or_never().is_none(), "nothing was published");
         let sent = event(Some("order-1"));
         let mut begun = [Begun::new(transport, &sent)];
         // It may come at once; then it is given back and comes again.
@@ -75,15 +72,10 @@ pub async fn unsettled_deliveries_are_bounded_by_the_prefetch(transport: Arc<dyn
     let transport = transport.as_ref();
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 2).await;
-    let mut begun: Vec<_> = (0..3)
-        .map(|_| Begun::new(transport, &event(None)))
-        .collect();
+    let mut begun: Vec<_> = (0..3).map(|_| Begun::new(transport, &event(None))).collect();
     let one = beside(&mut begun, next(&mut payments)).await;
     let two = beside(&mut begun, next(&mut payments)).await;
-    assert!(
-        payments.next().now_or_never().is_none(),
-        "past the prefetch"
-    );
+    assert!(payments.next().now_or_never().is_none(), "past the prefetch");
     one.settle(Settlement::Ack);
     let three = beside(&mut begun, next(&mut payments)).await;
     two.settle(Settlement::Ack);

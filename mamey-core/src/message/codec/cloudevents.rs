@@ -39,9 +39,7 @@ pub struct CloudEventsJson {
 
 impl Default for CloudEventsJson {
     fn default() -> Self {
-        Self {
-            body_bytes_max: BODY_BYTES_MAX,
-        }
+        Self { body_bytes_max: BODY_BYTES_MAX }
     }
 }
 
@@ -49,17 +47,11 @@ impl Codec for CloudEventsJson {
     fn encode(&self, envelope: &Envelope) -> Result<WireMessage> {
         let body = serde_json::to_vec(&Structured(envelope)).map_err(|cause| {
             let name = &envelope.metadata.name;
-            Error::invalid(format!(
-                "`{name}` cannot be written as a CloudEvent: {cause}"
-            ))
+            Error::invalid(format!("`{name}` cannot be written as a CloudEvent: {cause}"))
         })?;
         within_limit(&body, self.body_bytes_max)?;
         let content_type = Cow::Borrowed(CONTENT_TYPE);
-        Ok(WireMessage {
-            content_type,
-            properties: BTreeMap::new(),
-            body: body.into(),
-        })
+        Ok(WireMessage { content_type, properties: BTreeMap::new(), body: body.into() })
     }
 
     fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
@@ -67,9 +59,7 @@ impl Codec for CloudEventsJson {
         let attributes: Attributes<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
             Error::invalid(format!("not a CloudEvent in JSON: {cause}")).with_source(cause)
         })?;
-        attributes
-            .into_envelope()
-            .context(|| "reading a CloudEvent")
+        attributes.into_envelope().context(|| "reading a CloudEvent")
     }
 }
 
@@ -176,9 +166,8 @@ impl Attributes<'_> {
         self.check_spec_version()?;
         let sender = self.required("source")?;
         let foreign_id = self.required("id")?;
-        let id = foreign_id
-            .parse()
-            .unwrap_or_else(|_| MessageId::from_foreign(&sender, &foreign_id));
+        let id =
+            foreign_id.parse().unwrap_or_else(|_| MessageId::from_foreign(&sender, &foreign_id));
         let content_type = self.take("datacontenttype")?;
         let payload = self.take_payload()?;
         let mut metadata = Metadata {
@@ -207,9 +196,7 @@ impl Attributes<'_> {
     fn check_spec_version(&mut self) -> Result<()> {
         match self.required("specversion")?.as_str() {
             "1.0" => Ok(()),
-            other => Err(Error::invalid(format!(
-                "specversion `{other}` is not `1.0`"
-            ))),
+            other => Err(Error::invalid(format!("specversion `{other}` is not `1.0`"))),
         }
     }
 
@@ -218,9 +205,7 @@ impl Attributes<'_> {
             return Ok(None);
         };
         let scalar: Scalar = serde_json::from_str(raw.get()).map_err(|_| {
-            Error::invalid(format!(
-                "attribute `{name}` is not a string, number or boolean"
-            ))
+            Error::invalid(format!("attribute `{name}` is not a string, number or boolean"))
         })?;
         Ok(Some(match scalar {
             Scalar::Text(text) => text,
@@ -265,9 +250,9 @@ impl Attributes<'_> {
 
     fn take_payload(&mut self) -> Result<Bytes> {
         match (self.0.remove("data"), self.take("data_base64")?) {
-            (Some(_), Some(_)) => Err(Error::invalid(
-                "`data` and `data_base64` are both there; send one",
-            )),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("`data` and `data_base64` are both there; send one"))
+            }
             (Some(data), None) => Ok(Bytes::copy_from_slice(data.get().as_bytes())),
             (None, Some(text)) => STANDARD
                 .decode(text)
@@ -281,11 +266,7 @@ impl Attributes<'_> {
     /// `dataschema` are not ours to interpret.
     fn into_headers(mut self) -> Result<Headers> {
         let mut headers = Headers::default();
-        let names: Vec<String> = self
-            .0
-            .keys()
-            .map(|name| name.clone().into_owned())
-            .collect();
+        let names: Vec<String> = self.0.keys().map(|name| name.clone().into_owned()).collect();
         for name in names {
             if matches!(name.as_str(), "subject" | "dataschema") {
                 continue;
@@ -304,10 +285,7 @@ mod tests {
     use crate::message::codec::tests_support::sample;
 
     fn decode(body: &str) -> Result<Envelope> {
-        let wire = WireMessage {
-            body: body.to_owned().into(),
-            ..WireMessage::default()
-        };
+        let wire = WireMessage { body: body.to_owned().into(), ..WireMessage::default() };
         CloudEventsJson::default().decode(&wire)
     }
 
@@ -317,28 +295,19 @@ mod tests {
         for payload in [&b"{\"a\": 1,  \"b\": [1.0]}"[..], b"", b"3"] {
             let mut envelope = sample();
             envelope.payload = Bytes::copy_from_slice(payload);
-            assert_eq!(
-                codec.decode(&codec.encode(&envelope).unwrap()).unwrap(),
-                envelope
-            );
+            assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
         }
         let mut binary = sample();
         binary.metadata.content_type = "application/octet-stream".into();
         binary.payload = Bytes::from_static(&[0, 255, 1]);
-        assert_eq!(
-            codec.decode(&codec.encode(&binary).unwrap()).unwrap(),
-            binary
-        );
+        assert_eq!(codec.decode(&codec.encode(&binary).unwrap()).unwrap(), binary);
     }
 
     #[test]
     fn a_minimal_foreign_event_is_read() {
         let body = r#"{"specversion":"1.0","id":"A-1","source":"https://shop","type":"shop.sold","data":{}}"#;
         let envelope = decode(body).unwrap();
-        assert_eq!(
-            envelope.metadata.id,
-            MessageId::from_foreign("https://shop", "A-1")
-        );
+        assert_eq!(envelope.metadata.id, MessageId::from_foreign("https://shop", "A-1"));
         assert_eq!(envelope.metadata.headers.get("foreignid"), Some("A-1"));
         assert_eq!(envelope.metadata.version, 1);
     }
@@ -353,27 +322,12 @@ mod tests {
             ("", "not a CloudEvent"),
             ("[]", "not a CloudEvent"),
             (r#"{"specversion":"1.0","#, "not a CloudEvent"),
-            (
-                r#"{"specversion":"0.3","id":"1","source":"s","type":"t"}"#,
-                "specversion",
-            ),
+            (r#"{"specversion":"0.3","id":"1","source":"s","type":"t"}"#, "specversion"),
             (r#"{"specversion":"1.0","source":"s","type":"t"}"#, "`id`"),
-            (
-                r#"{"specversion":"1.0","id":"1","id":"2","source":"s","type":"t"}"#,
-                "`id`",
-            ),
-            (
-                r#"{"specversion":"1.0","id":{},"source":"s","type":"t"}"#,
-                "`id`",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"noon"}"#,
-                "`time`",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","target":"A B"}"#,
-                "A B",
-            ),
+            (r#"{"specversion":"1.0","id":"1","id":"2","source":"s","type":"t"}"#, "`id`"),
+            (r#"{"specversion":"1.0","id":{},"source":"s","type":"t"}"#, "`id`"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"noon"}"#, "`time`"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","target":"A B"}"#, "A B"),
             (
                 r#"{"specversion":"1.0","id":"1","source":"s","type":"t","messageversion":-1}"#,
                 "messageversion",

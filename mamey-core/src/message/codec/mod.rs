@@ -83,9 +83,6 @@ pub(super) mod tests_support {
             must_route: false,
             headers,
         };
-        Envelope {
-            metadata,
-            payload: Bytes::from_static(br#"{"order_id":"order-1"}"#),
-        }
+        Envelope { metadata, payload: Bytes::from_static(br#"{"order_id":"order-1"}"#) }
     }
 }

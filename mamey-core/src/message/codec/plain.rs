@@ -32,10 +32,7 @@ pub struct Plain {
 
 impl Default for Plain {
     fn default() -> Self {
-        Self {
-            body_bytes_max: BODY_BYTES_MAX,
-            ids: UuidV7Source::default(),
-        }
+        Self { body_bytes_max: BODY_BYTES_MAX, ids: UuidV7Source::default() }
     }
 }
 
@@ -62,29 +59,18 @@ impl Codec for Plain {
         let meta = &envelope.metadata;
         let payload = serde_json::from_slice(&envelope.payload).map_err(|cause| {
             let name = &meta.name;
-            Error::invalid(format!(
-                "the plain form carries JSON only, `{name}` is not: {cause}"
-            ))
+            Error::invalid(format!("the plain form carries JSON only, `{name}` is not: {cause}"))
         })?;
         let target = match &meta.target {
             Target::Any => ANY,
             Target::Service(name) => name.as_str(),
         };
-        let written = Written {
-            sender: &meta.sender,
-            target,
-            r#type: &meta.name,
-            payload,
-        };
+        let written = Written { sender: &meta.sender, target, r#type: &meta.name, payload };
         let body = serde_json::to_vec(&written)
             .map_err(|cause| Error::invalid(format!("`{}`: {cause}", meta.name)))?;
         within_limit(&body, self.body_bytes_max)?;
         let properties = properties(meta);
-        Ok(WireMessage {
-            content_type: CONTENT_TYPE_JSON.into(),
-            properties,
-            body: body.into(),
-        })
+        Ok(WireMessage { content_type: CONTENT_TYPE_JSON.into(), properties, body: body.into() })
     }
 
     fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
@@ -96,10 +82,7 @@ impl Codec for Plain {
             .with_source(cause)
         })?;
         let payload = Bytes::copy_from_slice(read.payload.get().as_bytes());
-        Ok(Envelope {
-            metadata: self.metadata(read, wire)?,
-            payload,
-        })
+        Ok(Envelope { metadata: self.metadata(read, wire)?, payload })
     }
 }
 
@@ -117,16 +100,10 @@ fn properties(meta: &Metadata) -> BTreeMap<Cow<'static, str>, String> {
     put("causationid", meta.causation_id.map(|id| id.to_string()));
     put("partitionkey", meta.key.as_ref().map(Key::to_string));
     put("tenant", meta.tenant.as_deref().map(str::to_owned));
-    put(
-        "traceparent",
-        meta.trace.as_ref().map(TraceContext::traceparent),
-    );
+    put("traceparent", meta.trace.as_ref().map(TraceContext::traceparent));
     let state = meta.trace.as_ref().and_then(TraceContext::tracestate);
     put("tracestate", state.map(str::to_owned));
-    let headers = meta
-        .headers
-        .iter()
-        .map(|(n, v)| (Cow::Owned(n.to_owned()), v.to_owned()));
+    let headers = meta.headers.iter().map(|(n, v)| (Cow::Owned(n.to_owned()), v.to_owned()));
     properties.extend(headers);
     properties
 }
@@ -135,9 +112,7 @@ impl Plain {
     fn metadata(&self, read: Read<'_>, wire: &WireMessage) -> Result<Metadata> {
         let property = |name: &str| wire.properties.get(name).map(String::as_str);
         let id = match property("id") {
-            Some(id) => id
-                .parse()
-                .unwrap_or_else(|_| MessageId::from_foreign(&read.sender, id)),
+            Some(id) => id.parse().unwrap_or_else(|_| MessageId::from_foreign(&read.sender, id)),
             None => self.ids.message_id(),
         };
         let trace = property("traceparent")
@@ -163,9 +138,7 @@ impl Plain {
 
 fn non_empty(text: String, field: &str) -> Result<String> {
     if text.is_empty() {
-        return Err(Error::invalid(format!(
-            "`{field}` of a plain message is empty"
-        )));
+        return Err(Error::invalid(format!("`{field}` of a plain message is empty")));
     }
     Ok(text)
 }
@@ -183,8 +156,7 @@ fn time(property: Option<&str>) -> Result<Timestamp> {
 
 fn parsed<T: FromStr>(property: Option<&str>, name: &str) -> Result<Option<T>> {
     let parse = |text: &str| {
-        text.parse()
-            .map_err(|_| Error::invalid(format!("property `{name}` cannot be `{text}`")))
+        text.parse().map_err(|_| Error::invalid(format!("property `{name}` cannot be `{text}`")))
     };
     property.map(parse).transpose()
 }
@@ -204,20 +176,14 @@ mod tests {
     use crate::message::codec::tests_support::sample;
 
     fn bare(body: &str) -> WireMessage {
-        WireMessage {
-            body: body.to_owned().into(),
-            ..WireMessage::default()
-        }
+        WireMessage { body: body.to_owned().into(), ..WireMessage::default() }
     }
 
     #[test]
     fn every_field_survives_with_its_properties() {
         let codec = Plain::default();
         let envelope = sample();
-        assert_eq!(
-            codec.decode(&codec.encode(&envelope).unwrap()).unwrap(),
-            envelope
-        );
+        assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
     }
 
     #[test]

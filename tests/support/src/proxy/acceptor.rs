@@ -93,8 +93,7 @@ impl Acceptor {
             return;
         }
         let connection = Connection::new(self.control.subscribe(), Arc::clone(&self.meter));
-        self.connections
-            .spawn(connection.run(client, self.upstream.clone()));
+        self.connections.spawn(connection.run(client, self.upstream.clone()));
     }
 }
 

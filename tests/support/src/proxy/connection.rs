@@ -25,11 +25,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(control: watch::Receiver<Control>, meter: Arc<Meter>) -> Self {
         let resets_at_start = control.borrow().resets;
-        Self {
-            control,
-            resets_at_start,
-            meter,
-        }
+        Self { control, resets_at_start, meter }
     }
 
     /// Carries the connection until either side, or the proxy, ends it.
@@ -79,20 +75,8 @@ impl Connection {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::try_join!(
-            pump(
-                from_client,
-                to_server,
-                Direction::ToServer,
-                self.control.clone(),
-                &turns
-            ),
-            pump(
-                from_server,
-                to_client,
-                Direction::ToClient,
-                self.control.clone(),
-                &turns
-            ),
+            pump(from_client, to_server, Direction::ToServer, self.control.clone(), &turns),
+            pump(from_server, to_client, Direction::ToClient, self.control.clone(), &turns),
         )?;
         Ok(())
     }
@@ -100,11 +84,7 @@ impl Connection {
     /// Returns once the proxy has been told to reset its connections.
     async fn reset(&self) {
         let mut control = self.control.clone();
-        if control
-            .wait_for(|control| control.resets > self.resets_at_start)
-            .await
-            .is_err()
-        {
+        if control.wait_for(|control| control.resets > self.resets_at_start).await.is_err() {
             // The proxy is gone, and with it this task in a moment.
             std::future::pending::<()>().await;
         }
@@ -113,9 +93,7 @@ impl Connection {
     /// Returns as soon as the proxy is not silent: until then the server hears of nobody.
     async fn loud(&self) {
         let mut control = self.control.clone();
-        let _ = control
-            .wait_for(|control| control.mode != Mode::Silent)
-            .await;
+        let _ = control.wait_for(|control| control.mode != Mode::Silent).await;
     }
 }
 

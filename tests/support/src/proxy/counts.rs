@@ -65,27 +65,20 @@ pub(super) struct Turns<'a> {
 
 impl<'a> Turns<'a> {
     pub(super) fn new(meter: &'a Meter) -> Self {
-        Self {
-            meter,
-            client_may_begin: AtomicBool::new(true),
-        }
+        Self { meter, client_may_begin: AtomicBool::new(true) }
     }
 
     /// To be called before the bytes are passed on: whoever has a reply in hand finds it counted.
     pub(super) fn passes(&self, direction: Direction, bytes: u64) {
         match direction {
             Direction::ToServer => {
-                self.meter
-                    .bytes_to_server
-                    .fetch_add(bytes, Ordering::AcqRel);
+                self.meter.bytes_to_server.fetch_add(bytes, Ordering::AcqRel);
                 if self.client_may_begin.swap(false, Ordering::AcqRel) {
                     self.meter.round_trips.fetch_add(1, Ordering::AcqRel);
                 }
             }
             Direction::ToClient => {
-                self.meter
-                    .bytes_to_client
-                    .fetch_add(bytes, Ordering::AcqRel);
+                self.meter.bytes_to_client.fetch_add(bytes, Ordering::AcqRel);
                 self.client_may_begin.store(true, Ordering::Release);
             }
         }

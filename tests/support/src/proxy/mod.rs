@@ -50,12 +50,7 @@ impl FaultProxy {
         let acceptor = Acceptor::bind(upstream, Arc::clone(&meter))?;
         let address = acceptor.address();
         let acceptor = tokio::spawn(acceptor.run(inbox));
-        Ok(Self {
-            address,
-            meter,
-            orders,
-            acceptor,
-        })
+        Ok(Self { address, meter, orders, acceptor })
     }
 
     /// Where it listens; the same for its whole life, in [`Mode::Refuse`] too.
@@ -89,10 +84,7 @@ impl FaultProxy {
     pub async fn set(&self, mode: Mode) -> io::Result<()> {
         let (done, outcome) = oneshot::channel();
         let gone = |_| io::Error::other("the proxy's runtime has ended");
-        self.orders
-            .send(Order { mode, done })
-            .await
-            .map_err(|_| gone(()))?;
+        self.orders.send(Order { mode, done }).await.map_err(|_| gone(()))?;
         outcome.await.map_err(|_| gone(()))?
     }
 

@@ -55,11 +55,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) const START: Self = Self {
-        mode: Mode::Forward,
-        changes: 0,
-        resets: 0,
-    };
+    pub(super) const START: Self = Self { mode: Mode::Forward, changes: 0, resets: 0 };
 
     pub(super) fn change(&mut self, mode: Mode) {
         self.mode = mode;

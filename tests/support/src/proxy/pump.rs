@@ -46,13 +46,8 @@ pub(super) async fn pump(
     turns: &Turns<'_>,
 ) -> Result<(), End> {
     let (way, arrivals) = mpsc::channel(CHUNKS_MAX);
-    let mut exit = Exit {
-        to,
-        direction,
-        control: control.clone(),
-        turns,
-        passed: Passed::default(),
-    };
+    let mut exit =
+        Exit { to, direction, control: control.clone(), turns, passed: Passed::default() };
     tokio::try_join!(receive(from, way, control), exit.deliver(arrivals))?;
     Ok(())
 }
@@ -119,9 +114,7 @@ impl Exit<'_, '_> {
     async fn pass(&mut self, bytes: &[u8]) -> Result<(), End> {
         self.loud().await;
         let budget = self.budget();
-        let allowed = budget
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .unwrap_or(usize::MAX);
+        let allowed = budget.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
         let passing = bytes.get(..allowed).unwrap_or(bytes);
         let len = passing.len() as u64;
         if len > 0 {
@@ -129,11 +122,7 @@ impl Exit<'_, '_> {
             self.turns.passes(self.direction, len);
             self.to.write_all(passing).await?;
         }
-        if budget == Some(len) {
-            Err(End::Cut)
-        } else {
-            Ok(())
-        }
+        if budget == Some(len) { Err(End::Cut) } else { Ok(()) }
     }
 
     /// How many bytes may pass until the connection is cut; none: it is not.
@@ -152,9 +141,6 @@ impl Exit<'_, '_> {
 
     async fn loud(&mut self) {
         // The proxy is gone if this fails, and with it this task in a moment.
-        let _ = self
-            .control
-            .wait_for(|control| control.mode != Mode::Silent)
-            .await;
+        let _ = self.control.wait_for(|control| control.mode != Mode::Silent).await;
     }
 }
