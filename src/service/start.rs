@@ -123,12 +123,19 @@ impl Workplace<'_> {
         Hosted { runtime, consumed, relayed }
     }
 
+    /// Relays and consumers end one after the other, and each needs a moment to give its leases
+    /// back before it is cut off.
+    fn drain_share(&self) -> Duration {
+        self.settings.drain * 2 / 5
+    }
+
     fn relay(&self, store: &Arc<dyn Store>, instance: InstanceId) -> Relay {
         let options = RelayOptions {
             instance,
             partitions: self.settings.partitions,
             lease_duration: self.settings.lease,
             poll_interval: self.settings.poll,
+            drain_max: self.drain_share(),
             ..RelayOptions::default()
         };
         Relay::new(Arc::clone(store), self.transport.publisher(), options)
@@ -140,6 +147,7 @@ impl Workplace<'_> {
             partitions: self.settings.partitions,
             lease_duration: self.settings.lease,
             poll_interval: self.settings.poll,
+            drain_max: self.drain_share(),
             ..ConsumerOptions::default()
         };
         let (store, transport) = (Arc::clone(runtime.store()), Arc::clone(self.transport));
