@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{Cause, ReadContext, Scope};
 use crate::domain::{Aggregate, Repository};
 use crate::message::{
-    BODY_BYTES_MAX, CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers,
-    KEY_BYTES_MAX, Message, Metadata, Target,
+    CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata,
+    PAYLOAD_BYTES_MAX, Target,
 };
 use crate::store::UnitOfWork;
 use crate::{Error, Result, ResultExt, Retry};
@@ -107,10 +107,7 @@ impl Context {
         headers: Headers,
     ) -> Result<Envelope> {
         let payload = message.encode()?;
-        let key = message.key();
-        let key_bytes = key.as_ref().map_or(0, |key| key.as_str().len());
-        within("its payload", payload.len(), BODY_BYTES_MAX)?;
-        within("its key", key_bytes, KEY_BYTES_MAX)?;
+        check_payload(payload.len())?;
         let scope = self.read.scope();
         let metadata = Metadata {
             id: scope.ids.message_id(),
@@ -121,22 +118,26 @@ impl Context {
             correlation_id: self.read.correlation_id(),
             causation_id: Some(self.read.message_id()),
             time: scope.clock.now(),
-            key,
+            key: message.key(),
             tenant: self.read.shared_tenant(),
             trace: Some(self.read.trace_context().child(&*scope.ids)),
             content_type: CONTENT_TYPE_JSON.into(),
             must_route: M::MUST_ROUTE,
             headers,
         };
+        metadata.check()?;
         Ok(Envelope { metadata, payload })
     }
 }
 
-fn within(what: &str, bytes: usize, bytes_max: usize) -> Result<()> {
-    if bytes <= bytes_max {
+fn check_payload(bytes: usize) -> Result<()> {
+    if bytes <= PAYLOAD_BYTES_MAX {
         return Ok(());
     }
-    let message = format!("{what} has {bytes} bytes, the limit is {bytes_max}");
+    let message = format!(
+        "its payload has {bytes} bytes, the limit is {PAYLOAD_BYTES_MAX}; \
+         send a reference to the data"
+    );
     Err(Error::limit_exceeded(message).with_retry(Retry::Never))
 }
 

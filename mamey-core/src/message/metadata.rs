@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Target, TraceContext, slot_of};
+use super::{KEY_BYTES_MAX, Key, Target, TraceContext, slot_of};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
-use crate::{Error, Result};
+use crate::{Error, Result, Retry};
 
 /// The content type of JSON payloads.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
@@ -19,6 +19,12 @@ pub const HEADERS_MAX: usize = 32;
 
 /// The longest value of a free header, in bytes.
 pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+
+/// The longest name, sender, tenant or content type, in bytes.
+pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
+
+/// How much of a name that is too long is repeated, in characters.
+const NAME_CHARS_SHOWN: usize = 64;
 
 /// The longest name of a free header, in bytes; CloudEvents recommends this limit.
 const HEADER_NAME_BYTES_MAX: usize = 20;
@@ -100,6 +106,35 @@ impl Metadata {
     pub fn slot(&self) -> u16 {
         slot_of(self.key.as_ref(), self.id)
     }
+
+    /// Checks the lengths, for whoever brings in a message from outside.
+    ///
+    /// # Errors
+    /// `LimitExceeded`, naming what is too long; see [`KEY_BYTES_MAX`] and [`ATTRIBUTE_BYTES_MAX`].
+    pub fn check(&self) -> Result<()> {
+        let bytes = |text: Option<&str>| text.map_or(0, str::len);
+        for (what, bytes, bytes_max) in [
+            ("key", bytes(self.key.as_ref().map(Key::as_str)), KEY_BYTES_MAX),
+            ("name", self.name.len(), ATTRIBUTE_BYTES_MAX),
+            ("sender", self.sender.len(), ATTRIBUTE_BYTES_MAX),
+            ("tenant", bytes(self.tenant.as_deref()), ATTRIBUTE_BYTES_MAX),
+            ("content type", self.content_type.len(), ATTRIBUTE_BYTES_MAX),
+        ] {
+            if bytes > bytes_max {
+                return Err(self.too_long(what, bytes, bytes_max));
+            }
+        }
+        Ok(())
+    }
+
+    fn too_long(&self, what: &str, bytes: usize, bytes_max: usize) -> Error {
+        let name = &self.name;
+        let message = format!(
+            "the {what} of `{name:.NAME_CHARS_SHOWN$}` has {bytes} bytes, the limit is \
+             {bytes_max}; use a shorter {what}"
+        );
+        Error::limit_exceeded(message).with_retry(Retry::Never)
+    }
 }
 
 /// Free headers of a message, by name.
@@ -123,12 +158,15 @@ impl Headers {
                 "header `{name}` has {} bytes, the limit is {HEADER_VALUE_BYTES_MAX}; \
                  put it into the payload",
                 value.len()
-            )));
+            ))
+            .with_retry(Retry::Never));
         }
         if self.0.len() >= HEADERS_MAX && !self.0.contains_key(name) {
             return Err(Error::limit_exceeded(format!(
-                "header `{name}` would be one more than the {HEADERS_MAX} a message may carry"
-            )));
+                "header `{name}` would be one more than the {HEADERS_MAX} a message may carry; \
+                 put it into the payload"
+            ))
+            .with_retry(Retry::Never));
         }
         self.0.insert(name.to_owned(), value);
         Ok(())
@@ -167,7 +205,9 @@ fn validate_header_name(name: &str) -> Result<()> {
         )));
     }
     if RESERVED.contains(&name) {
-        return Err(Error::invalid(format!("header `{name}` is reserved for the envelope itself")));
+        return Err(Error::invalid(format!(
+            "header `{name}` is reserved for the envelope itself: use another name"
+        )));
     }
     Ok(())
 }
@@ -175,6 +215,29 @@ fn validate_header_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_from_outside_are_bounded_by_name() {
+        let fine = crate::message::codec::tests_support::sample().metadata;
+        assert!(fine.check().is_ok());
+        let long = "x".repeat(ATTRIBUTE_BYTES_MAX + 1);
+        let with = |change: &dyn Fn(&mut Metadata)| {
+            let mut metadata = fine.clone();
+            change(&mut metadata);
+            metadata.check().unwrap_err().to_string()
+        };
+        for (what, error) in [
+            ("key", with(&|it| it.key = Some(long.clone().into()))),
+            ("name", with(&|it| it.name = long.clone().into())),
+            ("sender", with(&|it| it.sender = long.clone().into())),
+            ("tenant", with(&|it| it.tenant = Some(long.clone().into()))),
+            ("content type", with(&|it| it.content_type = long.clone().into())),
+        ] {
+            assert!(error.contains(&format!("the {what} of")), "{error}");
+            assert!(error.contains(&format!("use a shorter {what}")), "{error}");
+            assert!(error.len() < 300, "{error}");
+        }
+    }
 
     #[test]
     fn headers_that_could_not_travel_are_refused_by_name() {

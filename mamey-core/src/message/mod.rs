@@ -15,10 +15,12 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 pub use catalog::{Catalog, CatalogEntry, Direction};
-pub use codec::{BODY_BYTES_MAX, CloudEventsJson, Codec, Plain, WireMessage};
+pub use codec::{BODY_BYTES_MAX, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain, WireMessage};
 pub use envelope::Envelope;
 pub use key::{KEY_BYTES_MAX, Key, SLOTS, slot_of};
-pub use metadata::{CONTENT_TYPE_JSON, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers, Metadata};
+pub use metadata::{
+    ATTRIBUTE_BYTES_MAX, CONTENT_TYPE_JSON, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers, Metadata,
+};
 pub use name::{ContextName, validate_message_name};
 pub use target::Target;
 pub use trace_context::TraceContext;

@@ -23,6 +23,7 @@ impl MemoryPublisher {
 impl Publisher for MemoryPublisher {
     async fn publish(&self, envelope: &Envelope) -> Result<Routed> {
         check_size(envelope)?;
+        envelope.metadata.check()?;
         let routes = self.shared.lock().routes(&envelope.metadata)?;
         if routes.is_empty() {
             return Ok(Routed::NoSubscriber);

@@ -140,7 +140,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
                 let mut attributes = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
                     if attributes.contains_key(name.as_str()) {
-                        let twice = format!("attribute `{name}` is there twice");
+                        let twice = format!("attribute `{name}` is there twice: send it once");
                         return Err(serde::de::Error::custom(twice));
                     }
                     attributes.insert(Cow::Owned(name), value);
@@ -190,6 +190,7 @@ impl Attributes<'_> {
         if id.to_string() != foreign_id && metadata.headers.get(FOREIGN_ID).is_none() {
             metadata.headers.insert(FOREIGN_ID, foreign_id)?;
         }
+        metadata.check()?;
         Ok(Envelope { metadata, payload })
     }
 
@@ -215,9 +216,11 @@ impl Attributes<'_> {
     }
 
     fn required(&mut self, name: &str) -> Result<String> {
-        self.take(name)?
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| Error::invalid(format!("attribute `{name}` is missing")))
+        self.take(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
+            Error::invalid(format!(
+                "attribute `{name}` is missing: every CloudEvent has one, and it is not empty"
+            ))
+        })
     }
 
     fn take_parsed<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>> {

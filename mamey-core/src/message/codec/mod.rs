@@ -17,6 +17,10 @@ pub use plain::Plain;
 /// The largest body that a codec reads or writes unless told otherwise, in bytes: 16 MiB.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The largest payload that can be published, in bytes: 15 MiB. The rest of [`BODY_BYTES_MAX`] is
+/// for the attributes, so that what an outbox has taken also fits on the wire.
+pub const PAYLOAD_BYTES_MAX: usize = BODY_BYTES_MAX - 1024 * 1024;
+
 /// What a transport carries: a body, and properties beside it where the transport has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireMessage {

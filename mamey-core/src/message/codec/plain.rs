@@ -82,7 +82,9 @@ impl Codec for Plain {
             .with_source(cause)
         })?;
         let payload = Bytes::copy_from_slice(read.payload.get().as_bytes());
-        Ok(Envelope { metadata: self.metadata(read, wire)?, payload })
+        let metadata = self.metadata(read, wire)?;
+        metadata.check()?;
+        Ok(Envelope { metadata, payload })
     }
 }
 
