@@ -6,7 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const SIBLINGS: [&str; 3] = ["mamey-cqrs", "mamey-messaging", "mamey-persistence"];
-const CRATES: [&str; 5] =
+const CRATES: [&str; 6] = [
+    "mamey-core",
+    "mamey-macros",
+    "mamey-cqrs",
+    "mamey-messaging",
+    "mamey-persistence",
+    "tests/support",
+]; 5] =
     ["mamey-core", "mamey-macros", "mamey-cqrs", "mamey-messaging", "mamey-persistence"];
 
 /// Past this a file is two ideas.

@@ -55,9 +55,9 @@ start_servers() {
 
 run_suite() {
     if command -v cargo-nextest >/dev/null; then
-        cargo nextest run --workspace --all-features "$@"
+        cargo nextest run --workspace --all-features --no-fail-fast "$@"
     else
-        cargo test --workspace --all-features --lib --bins --tests --examples "$@"
+        cargo test --workspace --all-features --no-fail-fast --lib --bins --tests --examples "$@"
     fi
 }
 
