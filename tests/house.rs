@@ -13,8 +13,7 @@ const CRATES: [&str; 6] = [
     "mamey-messaging",
     "mamey-persistence",
     "tests/support",
-]; 5] =
-    ["mamey-core", "mamey-macros", "mamey-cqrs", "mamey-messaging", "mamey-persistence"];
+];
 
 /// Past this a file is two ideas.
 const FILE_LINES_MAX: usize = 500;
