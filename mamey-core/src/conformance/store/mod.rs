@@ -8,6 +8,7 @@
     reason = "a promise that does not hold must end the test"
 )]
 
+mod coalescing;
 mod criteria;
 mod documents;
 mod fixture;
@@ -16,6 +17,7 @@ mod leases;
 mod outbox;
 mod parking;
 
+pub use coalescing::units_together_equal_units_one_by_one;
 pub use criteria::{
     comparisons_agree_with_their_definition, fields_that_are_not_indexed_are_refused,
     pages_neither_overlap_nor_skip,
@@ -50,6 +52,7 @@ pub use parking::{
 macro_rules! store_conformance {
     ($harness:path) => {
         $crate::store_conformance! { @cases $harness:
+            units_together_equal_units_one_by_one
             comparisons_agree_with_their_definition
             fields_that_are_not_indexed_are_refused
             pages_neither_overlap_nor_skip
@@ -94,6 +97,7 @@ mod tests {
     fn every_case_is_in_the_list() {
         let list = include_str!("mod.rs").split("@cases").nth(1).unwrap();
         let files = [
+            include_str!("coalescing.rs"),
             include_str!("criteria.rs"),
             include_str!("documents.rs"),
             include_str!("inbox.rs"),
