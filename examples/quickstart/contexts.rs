@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows whether they share a process or a database: they talk in messages only.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use mamey::{
     Aggregate, BoundedContext, Command, Context, Criteria, Event, IndexValue, Query, ReadContext,
     Rejection, Result,
@@ -240,20 +243,14 @@ pub mod catalog {
 
     async fn count_stock(_: CountStock, cx: &ReadContext) -> Result<Stock> {
         let mut stock = Stock::default();
-        let mut criteria = Criteria::<Product>::all();
-        loop {
-            let page = cx.repository().find(criteria.clone()).await?;
-            for product in &page.items {
-                let reserved = Reservation::PRODUCT.eq(product.product.as_str());
-                stock.delivered += u64::from(product.delivered);
-                stock.left += u64::from(product.left);
-                stock.reserved += cx.repository().count(reserved).await?;
-            }
-            match page.next {
-                Some(next) => criteria = criteria.after(next),
-                None => return Ok(stock),
-            }
+        let mut products = pin!(cx.repository::<Product>().stream(Criteria::all()));
+        while let Some(product) = products.try_next().await? {
+            let reserved = Reservation::PRODUCT.eq(product.product.as_str());
+            stock.delivered += u64::from(product.delivered);
+            stock.left += u64::from(product.left);
+            stock.reserved += cx.repository().count(reserved).await?;
         }
+        Ok(stock)
     }
 
     pub fn context() -> BoundedContext {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::{Aggregate, Versioned};
 use crate::context::{Context, ReadContext};
@@ -16,6 +17,14 @@ pub struct ReadRepository<'c, A> {
     context: &'c ReadContext,
     of: PhantomData<fn() -> A>,
 }
+
+impl<A> Clone for ReadRepository<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for ReadRepository<'_, A> {}
 
 impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub(crate) fn new(context: &'c ReadContext) -> Self {
@@ -66,6 +75,22 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
             crate::criteria::cursor_at(&find.order, &|field| value_of::<A>(last, field))
         });
         Ok(Page { items, next })
+    }
+
+    /// All aggregates that match, read a page at a time: memory stays at one page of the criteria's
+    /// size, however many there are.
+    ///
+    /// Each page is read when it is needed and sees what is committed then. An aggregate that was
+    /// there from the beginning to the end comes once, unless its sort keys move meanwhile.
+    ///
+    /// # Errors
+    /// Items are as [`ReadRepository::find`]; the first error ends the stream.
+    pub fn stream(
+        &self,
+        criteria: Criteria<A>,
+    ) -> impl Stream<Item = Result<Versioned<A>>> + Send + use<'c, A> {
+        let repository = *self;
+        stream::try_unfold(Some(criteria), move |page| next_page(repository, page)).try_flatten()
     }
 
     /// The first aggregate that matches.
@@ -153,6 +178,17 @@ impl<'c, A: Aggregate> Repository<'c, A> {
         self.read.find(criteria).await
     }
 
+    /// All committed aggregates that match, read a page at a time.
+    ///
+    /// # Errors
+    /// As [`ReadRepository::stream`].
+    pub fn stream(
+        &self,
+        criteria: Criteria<A>,
+    ) -> impl Stream<Item = Result<Versioned<A>>> + Send + use<'c, A> {
+        self.read.stream(criteria)
+    }
+
     /// The first committed aggregate that matches.
     ///
     /// # Errors
@@ -238,6 +274,18 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     fn write(&self, write: Write) -> Result<()> {
         self.context.unit().write(write)
     }
+}
+
+type Items<A> = stream::Iter<std::vec::IntoIter<Result<Versioned<A>>>>;
+
+async fn next_page<A: Aggregate>(
+    repository: ReadRepository<'_, A>,
+    page: Option<Criteria<A>>,
+) -> Result<Option<(Items<A>, Option<Criteria<A>>)>> {
+    let Some(criteria) = page else { return Ok(None) };
+    let found = repository.find(criteria.clone()).await?;
+    let items: Vec<_> = found.items.into_iter().map(Ok).collect();
+    Ok(Some((stream::iter(items), found.next.map(|cursor| criteria.after(cursor)))))
 }
 
 fn read<A: Aggregate>(document: Document) -> Result<Versioned<A>> {
