@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::{Error, Result};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
 use super::SqliteOptions;
@@ -26,9 +23,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long SQLite waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a read waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many prepared statements each connection keeps.
 const STATEMENTS_CACHED_MAX: usize = 256;
@@ -140,15 +134,9 @@ pub(super) async fn connect(
     options.connect().await.map_err(|cause| store_error(path, Arc::new(cause)))
 }
 
-/// A pool for reading beside the writer.
-pub(super) fn reading(path: &Path, options: &SqliteOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(options.read_connections.max(1))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A connection to a file does not break by itself; asking it each time costs a trip.
-        .test_before_acquire(false)
-        .max_lifetime(None)
-        .connect_lazy_with(common(path).read_only(true))
+/// How those connect that read beside the writer.
+pub(super) fn reading(path: &Path) -> SqliteConnectOptions {
+    common(path).read_only(true)
 }
 
 fn common(path: &Path) -> SqliteConnectOptions {

@@ -57,12 +57,7 @@ impl DocumentStore for SqliteStore {
         let condition = Condition::of(filter);
         let name = &self.table(collection)?.name;
         let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
-        let row = bind_all(sql, &condition.values)
-            .fetch_one(&self.database.readers)
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        let count: i64 = row.try_get(0).map_err(|cause| self.database.error(cause))?;
-        Ok(count.unsigned_abs())
+        self.number(bind_all(sql, &condition.values)).await
     }
 }
 
@@ -84,10 +79,17 @@ impl SqliteStore {
         collection: &'static Collection,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Vec<Document>> {
-        let rows = query.fetch_all(&self.database.readers).await;
+        let rows = self.database.readers.fetch_all(query).await;
         let read = |row: &SqliteRow| document(row, collection.id);
         let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
         documents.map_err(|cause| self.database.error(cause))
+    }
+
+    /// The one number that a query counts.
+    pub(super) async fn number(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
+        let row = self.database.readers.fetch_one(query).await;
+        let count = row.and_then(|row| row.try_get::<i64, _>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
     }
 }
 

@@ -6,6 +6,7 @@ use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::store::{CommitOutcome, InboxStore, SavedReply};
+use sqlx::Row;
 
 use super::SqliteStore;
 use super::script::{Expect, Script, Transaction};
@@ -46,13 +47,9 @@ const EXPIRED_PER_STEP_MAX: u32 = 5000;
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn was_received(&self, id: MessageId) -> Result<bool> {
-        let count: i64 = sqlx::query_scalar(WAS_RECEIVED)
-            .bind(self.context())
-            .bind(id.as_uuid().as_bytes().as_slice())
-            .fetch_one(&self.database.readers)
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(count > 0)
+        let count =
+            sqlx::query(WAS_RECEIVED).bind(self.context()).bind(id.as_uuid().as_bytes().as_slice());
+        Ok(self.number(count).await? > 0)
     }
 
     async fn received_count(&self) -> Result<u64> {
@@ -60,14 +57,10 @@ impl InboxStore for SqliteStore {
     }
 
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
-        let body: Option<Vec<u8>> = sqlx::query_scalar(SAVED_REPLY)
-            .bind(self.context())
-            .bind(command)
-            .bind(key)
-            .fetch_optional(&self.database.readers)
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(body.map(Bytes::from))
+        let saved = sqlx::query(SAVED_REPLY).bind(self.context()).bind(command).bind(key);
+        let row = self.database.readers.fetch_optional(saved).await;
+        let body = row.and_then(|row| row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose());
+        body.map(|body| body.map(Bytes::from)).map_err(|cause| self.database.error(cause))
     }
 
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
@@ -86,12 +79,7 @@ impl InboxStore for SqliteStore {
 impl SqliteStore {
     /// One number about this context.
     pub(super) async fn count(&self, sql: &'static str) -> Result<u64> {
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(self.context())
-            .fetch_one(&self.database.readers)
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(count.unsigned_abs())
+        self.number(sqlx::query(sql).bind(self.context())).await
     }
 }
 

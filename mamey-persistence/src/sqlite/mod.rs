@@ -13,6 +13,7 @@ mod lease;
 mod migrate;
 mod outbox;
 mod parking;
+mod readers;
 mod script;
 mod table;
 mod writer;
@@ -31,12 +32,13 @@ use mamey_core::domain::Collection;
 use mamey_core::message::ContextName;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Error, Result, ResultExt};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use self::collection::Prepare;
 use self::error::store_error;
+use self::readers::Readers;
 use self::table::Table;
 use self::writer::{Counters, Job, Work, Writer, job};
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
@@ -107,7 +109,7 @@ pub struct SqliteDatabase {
 struct Shared {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    readers: SqlitePool,
+    readers: Readers,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     file_lock: Mutex<Option<Arc<File>>>,
@@ -212,11 +214,8 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1")
-            .execute(&self.database.readers)
-            .await
-            .map(drop)
-            .map_err(|cause| self.database.error(cause))
+        let asked = self.database.readers.fetch_one(sqlx::query("SELECT 1")).await;
+        asked.map(drop).map_err(|cause| self.database.error(cause))
     }
 }
 
@@ -241,7 +240,7 @@ impl Shared {
         file_lock: Arc<File>,
     ) -> Self {
         let counters = Arc::new(Counters::default());
-        let readers = connection::reading(&path, &options);
+        let readers = Readers::new(&path, &options);
         let (queue, jobs) = mpsc::channel(options.queued_units_max.max(1));
         let writer = Writer {
             path: path.clone(),

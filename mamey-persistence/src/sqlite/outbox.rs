@@ -48,14 +48,13 @@ FROM mamey_outbox WHERE context = ?1";
 impl OutboxStore for SqliteStore {
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
         let partitions = read.leases.iter().map(|lease| lease.partition);
-        let rows = sqlx::query(READ)
+        let read = sqlx::query(READ)
             .bind(self.context())
             .bind(stored(read.after))
             .bind(slot_mask(partitions))
             .bind(to_json(&read.skip)?)
-            .bind(i64::from(read.limit))
-            .fetch_all(&self.database.readers)
-            .await;
+            .bind(i64::from(read.limit));
+        let rows = self.database.readers.fetch_all(read).await;
         rows.and_then(|rows| rows.iter().map(record).collect())
             .map_err(|cause| self.database.error(cause))
     }
@@ -78,12 +77,9 @@ impl OutboxStore for SqliteStore {
     }
 
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
-        sqlx::query(DEPTH)
-            .bind(self.context())
-            .fetch_one(&self.database.readers)
-            .await
-            .and_then(|row| depth(&row))
-            .map_err(|cause| self.database.error(cause))
+        let asked = sqlx::query(DEPTH).bind(self.context());
+        let row = self.database.readers.fetch_one(asked).await;
+        row.and_then(|row| depth(&row)).map_err(|cause| self.database.error(cause))
     }
 }
 

@@ -97,25 +97,22 @@ impl ParkingStore for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<ParkedMessage>> {
-        let rows = sqlx::query(DUE)
+        let due = sqlx::query(DUE)
             .bind(self.context())
             .bind(slot_mask(partitions.iter().copied()))
             .bind(now.as_micros())
-            .bind(i64::from(limit))
-            .fetch_all(&self.database.readers)
-            .await;
+            .bind(i64::from(limit));
+        let rows = self.database.readers.fetch_all(due).await;
         rows.and_then(|rows| rows.iter().map(parked).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
     async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
-        let due: Option<i64> = sqlx::query_scalar(NEXT_DUE)
-            .bind(self.context())
-            .bind(slot_mask(partitions.iter().copied()))
-            .fetch_one(&self.database.readers)
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(due.map(Timestamp::from_micros))
+        let next =
+            sqlx::query(NEXT_DUE).bind(self.context()).bind(slot_mask(partitions.iter().copied()));
+        let row = self.database.readers.fetch_one(next).await;
+        let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
+        due.map(|due| due.map(Timestamp::from_micros)).map_err(|cause| self.database.error(cause))
     }
 
     async fn parked_count(&self) -> Result<u64> {
@@ -126,22 +123,18 @@ impl ParkingStore for SqliteStore {
 #[async_trait]
 impl DeadLetterStore for SqliteStore {
     async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
-        let rows = sqlx::query(DEAD_LETTERS)
+        let listed = sqlx::query(DEAD_LETTERS)
             .bind(self.context())
             .bind(after.map(|id| id.as_uuid().as_bytes().to_vec()))
-            .bind(i64::from(limit))
-            .fetch_all(&self.database.readers)
-            .await;
+            .bind(i64::from(limit));
+        let rows = self.database.readers.fetch_all(listed).await;
         rows.and_then(|rows| rows.iter().map(dead_letter).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
     async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        let row = sqlx::query(DEAD_LETTER)
-            .bind(self.context())
-            .bind(bytes(id))
-            .fetch_optional(&self.database.readers)
-            .await;
+        let asked = sqlx::query(DEAD_LETTER).bind(self.context()).bind(bytes(id));
+        let row = self.database.readers.fetch_optional(asked).await;
         row.and_then(|row| row.as_ref().map(dead_letter).transpose())
             .map_err(|cause| self.database.error(cause))
     }
