@@ -68,8 +68,11 @@ impl Source {
         loop {
             let before = failures;
             let ended = self.subscribe_and_take(number, &mut gate, &mut failures).await;
+            // Told to end, in one of two ways, of which either may be seen first.
+            if self.arrivals.is_closed() || gate.has_changed().is_err() {
+                return;
+            }
             let error = match ended {
-                Ok(()) if self.arrivals.is_closed() => return,
                 Ok(()) => Error::unavailable("the subscription was closed"),
                 Err(error) => error,
             };
