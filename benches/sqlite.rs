@@ -155,6 +155,9 @@ impl Rivals {
         tasks: usize,
         target: Option<f64>,
     ) -> Result<(), Box<dyn Error>> {
+        // A first turn each that does not count: it is the one that lets the logs grow.
+        self.our_turn(tasks).await?;
+        self.their_turn(tasks).await?;
         let before = self.database.stats();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
