@@ -276,6 +276,8 @@ impl Shared {
     }
 
     async fn close(&self) {
+        // The connection that closes last folds the log into the file, which a reader cannot.
+        self.readers.close().await;
         drop(lock(&self.queue).take());
         let writer = lock(&self.writer).take();
         if let Some(writer) = writer
@@ -283,7 +285,6 @@ impl Shared {
         {
             tracing::error!(%cause, "the writer of {} failed", self.path.display());
         }
-        self.readers.close().await;
         drop(lock(&self.file_lock).take());
     }
 

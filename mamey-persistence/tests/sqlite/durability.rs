@@ -80,6 +80,7 @@ async fn everything_is_there_after_a_close() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let error = store.ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!folder.path("store.db-wal").exists(), "the log is folded into the file");
     let again = folder.open().await;
     assert_filled(&*notes(&again).await).await;
 }
