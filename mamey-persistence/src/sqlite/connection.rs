@@ -151,6 +151,22 @@ fn common(path: &Path) -> SqliteConnectOptions {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn the_writer_waits_for_the_disk_unless_told_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        for (synchronous_full, level) in [(true, 2), (false, 1)] {
+            let options = SqliteOptions { synchronous_full, ..SqliteOptions::default() };
+            let mut connection = connect(&path, &writing(&path, &options)).await.unwrap();
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await.unwrap();
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+            assert_eq!((synchronous, journal.as_str()), (level, "wal"));
+        }
+        assert!(SqliteOptions::default().synchronous_full);
+    }
+
     #[test]
     fn urls_and_bare_paths_name_the_same_file() {
         for text in ["sqlite:data/a.db", "sqlite://data/a.db", "data/a.db"] {

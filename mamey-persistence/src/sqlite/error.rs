@@ -11,6 +11,7 @@ use crate::schema::closed;
 const BUSY: u32 = 5;
 const READONLY: u32 = 8;
 const IOERR: u32 = 10;
+const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const CONSTRAINT: u32 = 19;
