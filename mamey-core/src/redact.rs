@@ -10,6 +10,12 @@ pub fn redact_url(url: &str) -> String {
         Some((base, query)) => (base, Some(query)),
         None => (url, None),
     };
+    // An unescaped password may hold a `?`: then nothing tells it from a query.
+    if query.is_some_and(|query| query.contains('@')) {
+        return url
+            .split_once("://")
+            .map_or("***".to_owned(), |(scheme, _)| format!("{scheme}://***"));
+    }
     let mut redacted = redact_userinfo(base);
     if let Some(query) = query {
         redacted.push('?');
@@ -36,7 +42,7 @@ fn redact_userinfo(base: &str) -> String {
 fn redact_query(query: &str) -> String {
     let redact = |pair: &str| match pair.split_once('=') {
         Some((name, _)) => format!("{name}=***"),
-        None => pair.to_owned(),
+        None => "***".to_owned(),
     };
     query.split('&').map(redact).collect::<Vec<_>>().join("&")
 }
@@ -55,6 +61,9 @@ mod tests {
                 "postgres://db/orders?password=x&sslmode=require",
                 "postgres://db/orders?password=***&sslmode=***",
             ),
+            ("postgres://app:s3?cr@et@db/orders", "postgres://***"),
+            ("app:s3?cret@db", "***"),
+            ("postgres://db/orders?password=s3&cret", "postgres://db/orders?password=***&***"),
             ("sqlite:orders.db", "sqlite:orders.db"),
             ("app:s3cret@db", "app:***@db"),
         ] {
