@@ -9,8 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::Value;
 use crate::{Error, Result};
 
-/// The longest token that is read, in characters.
-const TOKEN_CHARS_MAX: usize = 8192;
+/// The longest token that is read, in characters: room for four sort keys of the longest indexed
+/// text, however JSON has to write it.
+const TOKEN_CHARS_MAX: usize = 128 * 1024;
 
 /// Where a page ended: the values of its last document's sort keys and id.
 ///

@@ -11,4 +11,4 @@ pub use field::{Field, Sort};
 pub use filter::{Comparison, Filter, ID_FIELD};
 pub(crate) use page::cursor_at;
 pub use page::{Criteria, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page};
-pub use value::{IndexValue, Value, ValueType};
+pub use value::{INDEXED_TEXT_BYTES_MAX, IndexValue, Value, ValueType};

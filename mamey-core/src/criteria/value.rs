@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
+/// The longest text that can be an id or the value of an indexed field, in bytes: every store can
+/// index it.
+pub const INDEXED_TEXT_BYTES_MAX: usize = 2048;
+
 /// The type of an id or an indexed field: it decides the column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {

@@ -8,7 +8,7 @@ use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::{Aggregate, Versioned};
 use crate::context::{Context, ReadContext};
-use crate::criteria::{Criteria, ID_FIELD, IndexValue, Page, Value};
+use crate::criteria::{Criteria, ID_FIELD, INDEXED_TEXT_BYTES_MAX, IndexValue, Page, Value};
 use crate::store::{Change, Document, Expected, Guard, Write};
 use crate::{Error, Result, ResultExt, Retry};
 
@@ -259,10 +259,9 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     fn put(&self, aggregate: &A, expected: Expected) -> Result<()> {
         let id = aggregate.id().to_value();
         let index = aggregate.index_values();
-        let storable = |value: &Value| !matches!(value, Value::Float(number) if number.is_nan());
-        if let Some(at) = index.iter().position(|value| !storable(value)) {
-            let field = A::COLLECTION.indexes[at].field;
-            return Err(unstorable::<A>(&id, &format!("indexed field `{field}` is not a number")));
+        check_indexable::<A>(ID_FIELD, &id)?;
+        for (declared, value) in A::COLLECTION.indexes.iter().zip(&index) {
+            check_indexable::<A>(declared.field, value)?;
         }
         let data = serde_json::to_vec(aggregate)
             .map(Bytes::from)
@@ -304,6 +303,25 @@ fn value_of<A: Aggregate>(aggregate: &A, field: &str) -> Value {
     }
     let at = A::COLLECTION.indexes.iter().position(|index| index.field == field);
     at.and_then(|at| aggregate.index_values().into_iter().nth(at)).unwrap_or(Value::Null)
+}
+
+fn check_indexable<A: Aggregate>(field: &str, value: &Value) -> Result<()> {
+    let collection = A::COLLECTION.name;
+    match value {
+        Value::Float(number) if number.is_nan() => Err(Error::invalid(format!(
+            "`{field}` of `{collection}` is indexed and cannot be stored: it is not a number"
+        ))),
+        Value::Text(text) if text.len() > INDEXED_TEXT_BYTES_MAX => {
+            let message = format!(
+                "`{field}` of `{collection}` has {} bytes, the limit of what is indexed is \
+                 {INDEXED_TEXT_BYTES_MAX}; use a shorter one, or keep long text in a field without \
+                 an index",
+                text.len()
+            );
+            Err(Error::limit_exceeded(message).with_retry(Retry::Never))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn absent<A: Aggregate>(id: &Value) -> Error {
