@@ -233,7 +233,9 @@ impl Attributes<'_> {
 
     fn take_target(&mut self) -> Result<Target> {
         match self.take("target")? {
-            Some(name) => ContextName::new(&name).map(Target::Service),
+            Some(name) => {
+                ContextName::new(&name).map(Target::Service).context(|| "attribute `target`")
+            }
             None => Ok(Target::Any),
         }
     }
