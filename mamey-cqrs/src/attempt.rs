@@ -48,7 +48,10 @@ pub(crate) async fn without_panics<T>(
 }
 
 fn too_late(limit: Duration) -> Error {
-    Error::timed_out(format!("the handler did not finish within {limit:?}"))
+    Error::timed_out(format!(
+        "the handler did not finish within {limit:?}: make it faster, or raise `.timeout(…)` of its \
+         BoundedContext"
+    ))
 }
 
 fn panicked(message: &str, panic: &(dyn Any + Send)) -> Error {

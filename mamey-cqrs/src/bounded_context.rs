@@ -143,7 +143,9 @@ impl BoundedContext {
     }
 
     /// How long one run of a handler may take; [`HANDLER_TIMEOUT_DEFAULT`] if not said. The commit
-    /// that follows does not count. A handler that never awaits cannot be stopped.
+    /// that follows does not count. A handler that never awaits cannot be stopped,
+    /// and while it holds its thread others may wait too: give long computing and blocking calls to
+    /// `tokio::task::spawn_blocking`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if timeout.is_zero() {
             self.problem("a timeout of zero lets no handler finish: give it time".to_owned());
