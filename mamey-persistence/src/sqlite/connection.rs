@@ -1,6 +1,7 @@
 //! Finds, locks and checks the file, and says how connections to it are made.
 
 use std::fs::{File, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::SqliteOptions;
 use super::error::{not_a_database, store_error};
+
+/// How every SQLite file begins.
+const HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Marks our files in their header: "MAME".
 pub(super) const APPLICATION_ID: i32 = 0x4d41_4d45;
@@ -86,7 +90,7 @@ fn in_use(path: &Path) -> Error {
 
 /// Refuses a file that is not ours, before anything is written to it.
 pub(super) async fn check_owner(path: &Path) -> Result<()> {
-    if path.is_dir() {
+    if path.is_dir() || is_something_else(path) {
         return Err(not_a_database(path));
     }
     let owner = read_owner(path).await.map_err(|cause| store_error(path, Arc::new(cause)))?;
@@ -97,6 +101,15 @@ pub(super) async fn check_owner(path: &Path) -> Result<()> {
             path.display()
         ))),
     }
+}
+
+/// Whether a file begins as no SQLite file does. SQLite itself takes a file of a few bytes for an
+/// empty database and overwrites it. What cannot be read is left to SQLite to report.
+fn is_something_else(path: &Path) -> bool {
+    let mut begin = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut begin));
+    read.is_ok_and(|bytes| bytes > 0) && begin != HEADER
 }
 
 /// The application id and the number of tables.

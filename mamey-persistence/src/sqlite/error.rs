@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mamey_core::{Error, ErrorKind};
+use mamey_core::{Error, ErrorKind, Retry};
 
 use crate::schema::closed;
 
@@ -49,7 +49,10 @@ pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
         ),
         Some(BUSY) => (ErrorKind::Unavailable, format!("{file} is locked by another program")),
         Some(IOERR) => (ErrorKind::Unavailable, format!("{file} cannot be read or written")),
-        Some(NOTADB) => return not_a_database(path).with_source(cause),
+        Some(CORRUPT) => {
+            (ErrorKind::Other, format!("{file} is damaged: stop the service and restore a copy"))
+        }
+        Some(NOTADB) => return may_be_mended(not_a_database(path)).with_source(cause),
         Some(READONLY | CANTOPEN) => (
             ErrorKind::Misconfigured,
             format!(
@@ -65,7 +68,16 @@ pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
         ),
         _ => (ErrorKind::Other, format!("{file}: {cause}")),
     };
-    Error::new(kind, message).with_source(cause)
+    may_be_mended(Error::new(kind, message)).with_source(cause)
+}
+
+/// Work that meets a file without permissions, or a process without file handles, says nothing
+/// about itself: it must wait until a person has mended that, and not be given up.
+fn may_be_mended(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Misconfigured => error.with_retry(Retry::Later),
+        _ => error,
+    }
 }
 
 pub(super) fn not_a_database(path: &Path) -> Error {
@@ -78,4 +90,15 @@ pub(super) fn not_a_database(path: &Path) -> Error {
 fn primary_code(cause: &sqlx::Error) -> Option<u32> {
     let code = cause.as_database_error()?.code()?;
     code.parse::<u32>().ok().map(|code| code & PRIMARY_MASK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_may_mend_while_it_runs_is_tried_again() {
+        let error = may_be_mended(not_a_database(Path::new("a.db")));
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Misconfigured, Retry::Later));
+    }
 }
