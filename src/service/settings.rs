@@ -16,6 +16,12 @@ const INBOX_DAYS: &str = "MAMEY_INBOX_DAYS";
 
 const KNOWN: [&str; 7] = [STORE, TRANSPORT, PARTITIONS, LEASE_MS, POLL_MS, DRAIN_MS, INBOX_DAYS];
 
+const SHORTEST: Duration = Duration::from_millis(1);
+const LEASE_MAX: Duration = Duration::from_mins(10);
+const POLL_MAX: Duration = Duration::from_mins(1);
+const DRAIN_MAX: Duration = Duration::from_hours(1);
+const INBOX_WINDOW_MAX: Duration = Duration::from_hours(24 * 3650);
+
 /// Prefixes of variables that belong to the tests of Mamey itself.
 const FOREIGN_PREFIXES: [&str; 3] = ["MAMEY_TEST_", "MAMEY_REQUIRE_", "MAMEY_SERVERS_"];
 
@@ -68,9 +74,31 @@ impl Settings {
     /// # Errors
     /// `Misconfigured`, naming the variable, what it holds and what it may hold.
     pub fn from_env() -> Result<Self> {
-        Self::from_variables(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        }))
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                // A path of which a part was replaced would silently be another database.
+                Err(_) if KNOWN.contains(&name.as_str()) => return Err(not_utf8(&name)),
+                Err(_) => {}
+            }
+        }
+        Self::from_variables(variables)
+    }
+
+    /// Refuses what code has set and cannot work; variables are checked as they are read.
+    pub(super) fn check(&self) -> Result<()> {
+        if !(1..=SLOTS).contains(&self.partitions) {
+            let partitions = self.partitions;
+            return Err(Error::misconfigured(format!(
+                "`partitions` of the settings is {partitions}; it must be from 1 to {SLOTS}"
+            )));
+        }
+        check_duration("lease", self.lease, SHORTEST, LEASE_MAX)?;
+        check_duration("poll", self.poll, SHORTEST, POLL_MAX)?;
+        check_duration("drain", self.drain, Duration::ZERO, DRAIN_MAX)?;
+        check_duration("inbox_window", self.inbox_window, SHORTEST, INBOX_WINDOW_MAX)
     }
 
     /// Reads variables from anywhere.
@@ -111,6 +139,19 @@ fn warn_unknown(name: &str) {
         let known = KNOWN.join(", ");
         tracing::warn!("the variable {name} means nothing to this build; it knows {known}");
     }
+}
+
+fn not_utf8(name: &str) -> Error {
+    Error::misconfigured(format!("{name} is not UTF-8: write it as UTF-8 text, or unset it"))
+}
+
+fn check_duration(name: &str, value: Duration, least: Duration, most: Duration) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::misconfigured(format!(
+        "`{name}` of the settings is {value:?}; it must be from {least:?} to {most:?}"
+    )))
 }
 
 fn non_empty(name: &str, value: &str) -> Result<String> {

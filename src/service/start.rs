@@ -23,6 +23,7 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
 
 pub(super) async fn start(service: Service) -> Result<RunningService> {
     check_names(&service.contexts)?;
+    service.settings.check()?;
     let Service { settings, contexts, database, transport, clock } = service;
     let database = match database {
         Some(database) => database,
