@@ -75,7 +75,7 @@ pub fn orders_file() -> PathBuf {
 }
 
 /// Examples stand beside the folder of the test programs, built by the same command.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let program =

@@ -1,0 +1,246 @@
+//! Bytes from the wire, in both forms: refused with the attribute named, and never a panic.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use mamey::message::{
+    BODY_BYTES_MAX, CloudEventsJson, Codec, Envelope, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers,
+    Metadata, PAYLOAD_BYTES_MAX, Plain, Target, WireMessage,
+};
+use mamey::{ErrorKind, MessageId, Result, Retry, Timestamp};
+
+use crate::panics;
+use crate::words::{assert_fails, assert_holds};
+
+const EVENT: &str = r#""specversion":"1.0","id":"1","source":"abroad","type":"abroad.sold""#;
+
+fn cloud_event(body: impl Into<Vec<u8>>) -> Result<Envelope> {
+    let wire = WireMessage { body: body.into().into(), ..WireMessage::default() };
+    CloudEventsJson::default().decode(&wire)
+}
+
+fn plain(body: impl Into<Vec<u8>>) -> Result<Envelope> {
+    plain_with(body, &[])
+}
+
+fn plain_with(body: impl Into<Vec<u8>>, properties: &[(&str, &str)]) -> Result<Envelope> {
+    let owned =
+        |(name, value): &(&str, &str)| (Cow::Owned((*name).to_owned()), (*value).to_owned());
+    let properties: BTreeMap<Cow<'static, str>, String> = properties.iter().map(owned).collect();
+    let wire = WireMessage { body: body.into().into(), properties, ..WireMessage::default() };
+    Plain::default().decode(&wire)
+}
+
+#[track_caller]
+fn refused(decoded: Result<Envelope>, words: &[&str]) {
+    assert_fails(decoded, ErrorKind::Invalid, words);
+}
+
+fn deep(levels: usize) -> String {
+    format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+#[test]
+fn what_is_no_json_is_refused_in_both_forms() {
+    panics::watch();
+    let bodies: [&[u8]; 7] = [b"", b"\0", b"<a/>", b"{", b"{\"id\":", b"[]", &[0xff, 0xfe, 0x00]];
+    for body in bodies {
+        refused(cloud_event(body), &["not a CloudEvent in JSON"]);
+        refused(plain(body), &["not a plain message {sender, target, type, payload}"]);
+    }
+    panics::assert_none();
+}
+
+#[test]
+fn each_missing_attribute_of_a_cloud_event_is_named() {
+    for missing in ["specversion", "id", "source", "type"] {
+        let others: Vec<_> = EVENT.split(',').filter(|it| !it.contains(missing)).collect();
+        let body = format!("{{{}}}", others.join(","));
+        refused(cloud_event(body), &[&format!("attribute `{missing}` is missing")]);
+        let emptied = format!(r#"{{{},"{missing}":""}}"#, others.join(","));
+        refused(cloud_event(emptied), &[&format!("`{missing}`"), "not empty"]);
+    }
+}
+
+#[test]
+fn each_missing_field_of_the_plain_form_is_named() {
+    let fields = [r#""sender":"abroad""#, r#""type":"abroad.sold""#, r#""payload":1"#];
+    for (missing, name) in fields.iter().zip(["sender", "type", "payload"]) {
+        let others: Vec<_> = fields.iter().filter(|field| *field != missing).copied().collect();
+        let body = format!("{{{}}}", others.join(","));
+        refused(plain(body), &[&format!("missing field `{name}`")]);
+    }
+    refused(plain(r#"{"sender":"","type":"t","payload":1}"#), &["`sender`", "is empty"]);
+    refused(plain(r#"{"sender":"s","type":"","payload":1}"#), &["`type`", "is empty"]);
+}
+
+#[test]
+fn attributes_that_are_there_twice_are_refused_however_they_are_written() {
+    for twice in [r#""id":"2""#, r#""\u0069d":"2""#, r#""id":"1""#] {
+        let body = format!("{{{EVENT},{twice}}}");
+        refused(cloud_event(body), &["attribute `id` is there twice", "send it once"]);
+    }
+    let extension = format!(r#"{{{EVENT},"region":"eu","region":"eu"}}"#);
+    refused(cloud_event(extension), &["`region`", "twice"]);
+    let data = format!(r#"{{{EVENT},"data":1,"data":2}}"#);
+    refused(cloud_event(data), &["`data`", "twice"]);
+    let both = format!(r#"{{{EVENT},"data":1,"data_base64":"MQ=="}}"#);
+    refused(cloud_event(both), &["`data` and `data_base64`", "send one"]);
+    for twice in ["sender", "target", "type", "payload"] {
+        let body =
+            format!(r#"{{"sender":"s","target":"t","type":"t","payload":1,"{twice}":"again"}}"#);
+        refused(plain(body), &[&format!("duplicate field `{twice}`")]);
+    }
+}
+
+#[test]
+fn attributes_of_a_wrong_type_or_form_are_named() {
+    for (attribute, value) in [
+        ("id", "{}"),
+        ("id", "[1]"),
+        ("source", "{}"),
+        ("messageversion", "-1"),
+        ("messageversion", "\"two\""),
+        ("messageversion", "4294967296"),
+        ("time", "\"noon\""),
+        ("time", "\"99999-01-01T00:00:00Z\""),
+        ("target", "\"No Body\""),
+        ("correlationid", "\"x\""),
+        ("causationid", "\"x\""),
+        ("partitionkey", "{}"),
+        ("data_base64", "\"?\""),
+    ] {
+        let others: Vec<_> =
+            EVENT.split(',').filter(|it| !it.contains(&format!("\"{attribute}\""))).collect();
+        let body = format!(r#"{{{},"{attribute}":{value}}}"#, others.join(","));
+        refused(cloud_event(body), &[attribute]);
+    }
+    let body = r#"{"sender":"s","target":"No Body","type":"t","payload":1}"#;
+    refused(plain(body), &["`No Body`", "lowercase letters"]);
+    let body = r#"{"sender":"s","type":"t","payload":1}"#;
+    for name in ["messageversion", "correlationid", "causationid", "time"] {
+        refused(plain_with(body, &[(name, "no such")]), &[name, "no such"]);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_brackets_are_carried_in_data_and_refused_in_an_attribute() {
+    panics::watch();
+    let nested = deep(100_000);
+    let event = cloud_event(format!(r#"{{{EVENT},"data":{nested}}}"#)).unwrap();
+    assert_eq!(event.payload, nested.as_bytes());
+    let message = plain(format!(r#"{{"sender":"s","type":"t","payload":{nested}}}"#)).unwrap();
+    assert_eq!(message.payload, nested.as_bytes());
+    // Read into a type, the depth is refused; the receiver keeps it as a dead letter.
+    assert!(serde_json::from_slice::<serde_json::Value>(&event.payload).is_err());
+    refused(cloud_event(format!(r#"{{{EVENT},"region":{nested}}}"#)), &["`region`"]);
+    refused(cloud_event(nested.clone()), &["not a CloudEvent"]);
+    refused(plain(format!(r#"{{"sender":{nested}}}"#)), &["not a plain message"]);
+    refused(cloud_event(format!(r#"{{{EVENT},"data":{}"#, &nested[..150_000])), &["EOF"]);
+    panics::assert_none();
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_and_nul_is_text() {
+    let mut body = format!(r#"{{{EVENT},"data":""#).into_bytes();
+    body.extend(b"\xff\"}");
+    refused(cloud_event(body), &["not a CloudEvent", "unicode"]);
+    let mut body = br#"{"sender":"s","type":"t","payload":""#.to_vec();
+    body.extend(b"\xff\"}");
+    refused(plain(body), &["not a plain message", "unicode"]);
+    let lone = format!(r#"{{{EVENT},"region":"\ud800"}}"#);
+    refused(cloud_event(lone), &["`region`"]);
+    let nul = cloud_event(format!(r#"{{{EVENT},"region":"a\u0000b"}}"#)).unwrap();
+    assert_eq!(nul.metadata.headers.get("region"), Some("a\0b"));
+}
+
+#[test]
+fn what_is_too_long_is_refused_by_name_and_not_repeated() {
+    let (key, long) = ("k".repeat(10_000), "x".repeat(10_000));
+    let body = r#"{"sender":"s","type":"t","payload":1}"#;
+    for (decoded, what) in [
+        (cloud_event(format!(r#"{{{EVENT},"partitionkey":"{key}"}}"#)), "key"),
+        (cloud_event(format!(r#"{{{EVENT},"tenant":"{long}"}}"#)), "tenant"),
+        (cloud_event(format!(r#"{{{EVENT},"datacontenttype":"{long}"}}"#)), "content type"),
+        (cloud_event(format!(r#"{{{EVENT},"region":"{long}"}}"#)), "`region`"),
+        (cloud_event(EVENT_WITH_LONG_ID.replace("LONG", &long)), "`foreignid`"),
+        (cloud_event(format!("{{{}}}", EVENT.replace("abroad.sold", &long))), "name"),
+        (
+            cloud_event(format!("{{{}}}", EVENT.replace("\"abroad\"", &format!("\"{long}\"")))),
+            "sender",
+        ),
+        (plain_with(body, &[("partitionkey", &key)]), "key"),
+        (plain_with(body, &[("tenant", &long)]), "tenant"),
+    ] {
+        let error = decoded.expect_err(what);
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::LimitExceeded, Retry::Never),
+            "{error}"
+        );
+        assert_holds(&error.to_string(), &[what, "10000 bytes", "the limit is"]);
+        assert!(error.to_string().len() < 400, "{error}");
+    }
+    let many: String = (0..=HEADERS_MAX).map(|n| format!(r#","h{n}":"v""#)).collect();
+    let words = ["header `h", "32", "put it into the payload"];
+    assert_fails(cloud_event(format!("{{{EVENT}{many}}}")), ErrorKind::LimitExceeded, &words);
+}
+
+const EVENT_WITH_LONG_ID: &str =
+    r#"{"specversion":"1.0","id":"LONG","source":"abroad","type":"abroad.sold"}"#;
+
+#[test]
+fn a_body_over_the_limit_is_refused_in_both_directions() {
+    let body = vec![b' '; BODY_BYTES_MAX + 1];
+    let words = ["16777217 bytes", "16777216", "raise the codec's `body_bytes_max`"];
+    assert_fails(cloud_event(body.clone()), ErrorKind::LimitExceeded, &words);
+    assert_fails(plain(body), ErrorKind::LimitExceeded, &words);
+    let large = largest(BODY_BYTES_MAX);
+    let words = ["the limit is 16777216", "send a reference to the data"];
+    for codec in codecs() {
+        assert_fails(codec.encode(&large), ErrorKind::LimitExceeded, &words);
+    }
+}
+
+/// Otherwise an outbox could take what no wire carries, and its lane would wait for ever.
+#[test]
+fn the_largest_message_that_can_be_published_fits_on_the_wire() {
+    let largest = largest(PAYLOAD_BYTES_MAX);
+    assert!(largest.metadata.check().is_ok());
+    for codec in codecs() {
+        let wire = codec.encode(&largest).unwrap();
+        assert_eq!(codec.decode(&wire).unwrap(), largest);
+    }
+}
+
+fn codecs() -> [Box<dyn Codec>; 2] {
+    [Box::new(CloudEventsJson::default()), Box::new(Plain::default())]
+}
+
+/// A message with all the headers it may carry, of the characters that JSON writes longest.
+fn largest(payload_bytes: usize) -> Envelope {
+    let mut headers = Headers::default();
+    for number in 0..HEADERS_MAX {
+        let value = "\u{1}".repeat(HEADER_VALUE_BYTES_MAX);
+        headers.insert(&format!("h{number}"), value).unwrap();
+    }
+    let id = MessageId::from_foreign("abroad", "1");
+    let metadata = Metadata {
+        id,
+        name: "abroad.sold".into(),
+        version: 1,
+        sender: "abroad".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: Some(id),
+        time: Timestamp::EPOCH,
+        key: Some("\u{1}".repeat(255).into()),
+        tenant: Some("\u{1}".repeat(2048).into()),
+        trace: None,
+        content_type: "application/json".into(),
+        must_route: false,
+        headers,
+    };
+    let payload = format!("\"{}\"", "x".repeat(payload_bytes - 2)).into();
+    Envelope { metadata, payload }
+}
