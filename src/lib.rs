@@ -36,7 +36,10 @@ pub use mamey_core::{
     Rejection, Repository, Result, ResultExt, Retry, RetryPolicy, Versioned, capabilities, clock,
     context, criteria, domain, id, inbound, message, redact_url, store, transport,
 };
-pub use mamey_cqrs::{BoundedContext, CommandHandler, MessageHandler, QueryHandler};
+pub use mamey_cqrs::{
+    BoundedContext, CommandHandler, Invocation, InvocationKind, Layer, MessageHandler, Next,
+    QueryHandler,
+};
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,
 };
