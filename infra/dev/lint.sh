@@ -3,6 +3,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source infra/dev/packages.sh
 
 step() { echo "== $*" >&2; }
 skip() { echo "== skipped: $*" >&2; }
@@ -17,7 +18,7 @@ lint_rust() {
 }
 
 lint_scripts() {
-    if ! command -v shellcheck >/dev/null; then
+    if ! ensure_program shellcheck "shellcheck, which reads the scripts" shellcheck; then
         skip "shellcheck is not installed (apt-get install shellcheck)"
         return
     fi

@@ -6,6 +6,7 @@ set -euo pipefail
 needed=(postgres rabbitmq redis mongodb)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source infra/dev/packages.sh
 
 started=()
 
@@ -21,14 +22,8 @@ finish() {
 }
 
 ensure_c_compiler() {
-    if command -v cc >/dev/null; then return; fi
-    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        echo "== installing a C compiler, which the bundled SQLite is built with" >&2
-        apt-get -qq update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-            gcc libc6-dev pkg-config >/dev/null
-        return
-    fi
+    local what="a C compiler, which the bundled SQLite is built with"
+    if ensure_program cc "$what" gcc libc6-dev pkg-config; then return; fi
     echo "error: there is no C compiler (cc), which the bundled SQLite is built with;" \
         "as root: apt-get install gcc libc6-dev pkg-config" >&2
     exit 1

@@ -1,0 +1,14 @@
+# shellcheck shell=bash
+# Installs a program that a script here needs, where apt and the rights for it are there.
+
+# ensure_program PROGRAM WHAT PACKAGE… : false when it is missing and cannot be installed.
+ensure_program() {
+    local program="$1" what="$2"
+    if command -v "$program" >/dev/null; then return; fi
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return 1; fi
+    echo "== installing $what" >&2
+    # Without a network, the lists of an earlier day may still do.
+    apt-get -qq update || true
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+        "${@:3}" >/dev/null
+}
