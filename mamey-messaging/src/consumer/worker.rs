@@ -163,12 +163,10 @@ impl Worker {
             if error.kind() == ErrorKind::Conflict {
                 self.stats.0.conflicts.increment();
             }
-            if may_be_an_outage(&error) && self.store.ping().await.is_err() {
-                if self.outlast(&error, outages).await.is_err() {
-                    return Fate::Released;
-                }
-                outages = outages.saturating_add(1);
-                continue;
+            match self.met_outage(&error, &mut outages).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(_) => return Fate::Released,
             }
             match self.verdict(case, &error, attempt) {
                 Verdict::RunAgain => self.stats.0.run_again.increment(),
@@ -180,6 +178,21 @@ impl Worker {
             }
             attempt = attempt.saturating_add(1);
         }
+    }
+
+    /// Whether an outage of the store is to blame: then it was waited out for a while. An error
+    /// when told to stop.
+    async fn met_outage(&self, error: &Error, outages: &mut u32) -> Result<bool> {
+        if !may_be_an_outage(error) {
+            return Ok(false);
+        }
+        if guarded(self.store.ping()).await.is_ok() {
+            // An outage that was met before may have ended between the failure and this answer.
+            return Ok(std::mem::take(outages) > 0);
+        }
+        self.outlast(error, *outages).await?;
+        *outages = outages.saturating_add(1);
+        Ok(true)
     }
 
     fn verdict(&self, case: Case<'_>, error: &Error, attempts: u32) -> Verdict {
