@@ -1,6 +1,7 @@
 //! Two contexts for the tests: a sender that emits numbers, and a receiver that writes them down.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mamey::{
     ReadContext, Rejection, Result, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// Emits one number on a stream, after saving that it did.
 #[derive(Clone, Command)]
@@ -94,20 +96,70 @@ pub enum Fault {
     Hang,
 }
 
-/// The faults to come, by number.
+/// The faults to come, by number, and a gate that can hold all handlers.
 #[derive(Clone, Default)]
-pub struct Script(Arc<Mutex<HashMap<i64, (Fault, u32)>>>);
+pub struct Script(Arc<Mutex<Faults>>, Arc<watch::Sender<bool>>, Arc<AtomicUsize>);
+
+#[derive(Default)]
+struct Faults {
+    by_number: HashMap<i64, (Fault, u32)>,
+    /// Which share of all runs fails by chance, in percent.
+    percent: u8,
+}
 
 impl Script {
     pub fn fault(&self, number: i64, fault: Fault, times: u32) {
-        self.0.lock().unwrap().insert(number, (fault, times));
+        self.0.lock().unwrap().by_number.insert(number, (fault, times));
+    }
+
+    pub fn fail_by_chance(&self, percent: u8) {
+        self.0.lock().unwrap().percent = percent;
+    }
+
+    /// Holds every handler from now on, until they are let go.
+    pub fn hold(&self) {
+        self.1.send_replace(true);
+    }
+
+    pub fn let_go(&self) {
+        self.1.send_replace(false);
+    }
+
+    /// How many handlers are being held.
+    pub fn held(&self) -> usize {
+        self.2.load(Ordering::SeqCst)
+    }
+
+    async fn pass_gate(&self) {
+        let _held = Held::new(&self.2);
+        let mut gate = self.1.subscribe();
+        gate.wait_for(|held| !held).await.unwrap();
     }
 
     fn next(&self, number: i64) -> Option<Fault> {
         let mut faults = self.0.lock().unwrap();
-        let (fault, times) = faults.get_mut(&number)?;
+        if fastrand::u8(0..100) < faults.percent {
+            return Some(Fault::Fail);
+        }
+        let (fault, times) = faults.by_number.get_mut(&number)?;
         *times = times.checked_sub(1)?;
         Some(*fault)
+    }
+}
+
+/// Counts a handler as held, also when it is dropped where it waits.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -181,6 +233,7 @@ impl MessageHandler<Emitted> for WriteDown {
     async fn handle(&self, event: Emitted, cx: &Context) -> Result<()> {
         // The effect comes first, so that a fault has something to undo.
         append(cx, &event.stream, event.number).await?;
+        self.0.pass_gate().await;
         match self.0.next(event.number) {
             None => Ok(()),
             Some(Fault::Fail) => Err(Error::other("the script says fail")),
@@ -191,7 +244,8 @@ impl MessageHandler<Emitted> for WriteDown {
     }
 }
 
-async fn append(cx: &Context, name: &String, number: i64) -> Result<i64> {
+/// Writes a number down, and says how many there are.
+pub async fn append(cx: &Context, name: &String, number: i64) -> Result<i64> {
     let streams = cx.repository::<Stream>();
     match streams.get(name).await? {
         Some(mut stream) => {

@@ -3,10 +3,16 @@
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod contexts;
 mod domain;
 mod effects;
 mod failures;
+mod faults;
+mod fleet;
+mod instances;
 mod order;
+mod outage;
 mod replies;
 mod shutdown;
+mod unroutable;
 mod world;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::domain::{Emit, Received, Script, receiver, sender};
 
 /// The longest that anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +63,7 @@ impl World {
     }
 
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
-        let wait = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "waited in vain: {what}");
+        until(what, holds).await;
     }
 
     pub fn store(&self, context: &str) -> Arc<dyn Store> {
@@ -101,6 +96,15 @@ impl World {
         let envelope = Envelope { metadata, payload: payload.to_owned().into() };
         self.service.publisher().publish(&envelope).await.unwrap();
     }
+}
+
+pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "waited in vain: {what}");
 }
 
 fn service(on: On, folder: &TempDir) -> Service {
