@@ -18,6 +18,7 @@ use mamey_cqrs::BoundedContext;
 
 pub use running::{RunningService, Totals};
 pub use settings::Settings;
+use signals::Signals;
 
 /// A service that is being put together: what it hosts, where it stores, what carries its messages.
 ///
@@ -112,8 +113,10 @@ impl Service {
     /// # Errors
     /// As [`Service::start`] and [`RunningService::shutdown`].
     pub async fn run(self) -> Result<()> {
+        // Caught from here on: asked to end while it starts, it ends in order too.
+        let signals = Signals::listen();
         let service = self.start().await?;
-        service.wait_for_shutdown().await;
+        service.ended(signals).await;
         service.shutdown().await
     }
 }

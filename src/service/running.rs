@@ -13,7 +13,7 @@ use mamey_cqrs::{CommandRequest, ContextRuntime, QueryRequest};
 use tokio::time::Instant;
 
 use super::hosted::Hosted;
-use super::signals;
+use super::signals::Signals;
 use super::tasks::{Failure, Tasks};
 
 /// How often to look whether everything has come to rest.
@@ -166,9 +166,15 @@ impl RunningService {
 
     /// Completes when the process is asked to end by SIGTERM or Ctrl-C, or when a part of the
     /// service has failed for good; [`RunningService::shutdown`] then returns that failure.
+    ///
+    /// The signals are caught from the first call on; until then they end the process at once.
     pub async fn wait_for_shutdown(&self) {
+        self.ended(Signals::listen()).await;
+    }
+
+    pub(super) async fn ended(&self, signals: Signals) {
         tokio::select! {
-            () = signals::shutdown_requested() => tracing::info!("asked to shut down"),
+            () = signals.requested() => tracing::info!("asked to shut down"),
             () = self.0.failure.happened() => {}
         }
     }

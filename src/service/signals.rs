@@ -1,37 +1,60 @@
 //! Waits for the operating system to ask for a shutdown.
 
-/// Completes when the process is asked to end: SIGTERM or Ctrl-C.
-///
-/// A handler that cannot be installed leaves the other; with neither, this never completes, and
-/// the process ends the hard way, which the store survives.
-pub(super) async fn shutdown_requested() {
-    tokio::select! {
-        () = interrupt() => {}
-        () = terminate() => {}
+/// The signals that ask for a shutdown, caught from the moment of listening.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(super) fn listen() -> Self {
+        use tokio::signal::unix::SignalKind;
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Self { terminate: caught(terminate), interrupt: caught(interrupt) }
+    }
+
+    /// Completes when the process is asked to end: SIGTERM or Ctrl-C.
+    pub(super) async fn requested(mut self) {
+        tokio::select! {
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
+        }
     }
 }
 
-async fn interrupt() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "Ctrl-C cannot be caught");
+/// One that cannot be caught ends the process the hard way, which the store survives.
+#[cfg(unix)]
+fn caught(kind: tokio::signal::unix::SignalKind) -> Option<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(kind)
+        .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal cannot be caught"))
+        .ok()
+}
+
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
         std::future::pending::<()>().await;
     }
 }
 
-#[cfg(unix)]
-async fn terminate() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            terminate.recv().await;
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be caught");
+#[cfg(not(unix))]
+impl Signals {
+    pub(super) fn listen() -> Self {
+        Self {}
+    }
+
+    /// Completes when the process is asked to end by Ctrl-C.
+    pub(super) async fn requested(self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "Ctrl-C cannot be caught");
             std::future::pending::<()>().await;
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminate() {
-    std::future::pending::<()>().await;
 }

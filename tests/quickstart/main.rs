@@ -8,6 +8,10 @@ mod kill;
 mod program;
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::time::{Duration, Instant};
 
 use program::{Totals, orders_file, quickstart};
 
@@ -79,4 +83,37 @@ fn one_context_alone_keeps_its_events_until_the_others_are_there() {
     let together = quickstart(folder.path()).totals();
     let undisturbed = quickstart(tempfile::tempdir().unwrap().path()).totals();
     assert_eq!(together, undisturbed);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sigterm_ends_a_service_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = quickstart(folder.path()).context("payments").spawn();
+    let id = process.id();
+    wait_until("it catches SIGTERM", || catches_sigterm(id));
+    let terminate = Command::new("kill").arg("-TERM").arg(id.to_string()).status();
+    assert!(terminate.unwrap().success());
+    wait_until("it ended", || process.try_wait().unwrap().is_some());
+    assert!(process.wait().unwrap().success());
+    // SQLite's log is there while the store is open, and gone when it was closed in order.
+    assert!(folder.path().join("quickstart.db").exists());
+    assert!(!folder.path().join("quickstart.db-wal").exists());
+}
+
+/// The kernel shows which signals a process catches, as bits counted from signal 1.
+#[cfg(target_os = "linux")]
+fn catches_sigterm(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+}
+
+#[cfg(target_os = "linux")]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < patience, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
