@@ -4,6 +4,7 @@
 //! away, and a good message still gets through.
 
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod callers;
 mod codecs;
