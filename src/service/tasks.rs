@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mamey_core::{Error, Result};
+use mamey_core::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,8 @@ pub(super) struct Tasks {
 #[derive(Default)]
 struct Group {
     stop: CancellationToken,
-    running: JoinSet<()>,
+    /// Each tells whether it ended in order.
+    running: JoinSet<bool>,
 }
 
 /// The first failure of a background task, which ends the whole service.
@@ -78,14 +79,23 @@ impl Group {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let (work, failure) = (run(self.stop.clone()), failure.clone());
+        let stop = self.stop.clone();
         self.running.spawn(async move {
             // In a task of its own, so that a panic is seen here and not swallowed.
             let outcome = match AbortOnDrop(tokio::spawn(work)).join().await {
                 Ok(outcome) => outcome,
                 Err(panic) => Err(Error::other(panic)),
             };
-            if let Err(error) = outcome {
-                failure.set(error.context(name));
+            match outcome {
+                Ok(()) => true,
+                Err(error) => {
+                    // Told to stop, it ran out of time for that: nothing has failed.
+                    let cut_off = stop.is_cancelled() && error.kind() == ErrorKind::TimedOut;
+                    if !cut_off {
+                        failure.set(error.context(name));
+                    }
+                    false
+                }
             }
         });
     }
@@ -93,10 +103,16 @@ impl Group {
     /// Asks all to stop and waits for it; false when some had to be cut off.
     async fn finish(&mut self, deadline: Instant) -> bool {
         self.stop.cancel();
-        let all = async { while self.running.join_next().await.is_some() {} };
-        let in_time = timeout_at(deadline, all).await.is_ok();
+        let all = async {
+            let mut in_order = true;
+            while let Some(ended) = self.running.join_next().await {
+                in_order &= ended.unwrap_or(false);
+            }
+            in_order
+        };
+        let in_order = timeout_at(deadline, all).await.unwrap_or(false);
         self.running.shutdown().await;
-        in_time
+        in_order
     }
 }
 

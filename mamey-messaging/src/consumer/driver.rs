@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::Result;
 use mamey_core::clock::Clock;
 use mamey_core::message::ContextName;
 use mamey_core::store::{Lane, ParkedMessage, Partition, Store};
 use mamey_core::transport::{Delivery, Subscription, Transport};
+use mamey_core::{Error, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -117,7 +117,7 @@ impl Driver {
         }
     }
 
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
         let leasing = Leasing::start(Arc::clone(&self.store), self.options.lease_request());
         let mut held = leasing.held();
         while !shutdown.is_cancelled() {
@@ -132,8 +132,9 @@ impl Driver {
                 () = sleep_until(wake_at) => {}
             }
         }
-        self.drain().await;
+        let drained = self.drain().await;
         leasing.retire().await;
+        drained
     }
 
     /// Begins what may begin now. Nothing begins under leases whose time is over.
@@ -353,7 +354,7 @@ impl Driver {
     }
 
     /// Gives back what waits and awaits what runs, within the time for it.
-    async fn drain(&mut self) {
+    async fn drain(&mut self) -> Result<()> {
         for intake in self.intakes.values() {
             intake.set_taking(false);
         }
@@ -369,16 +370,19 @@ impl Driver {
             }
             self.settle(done);
         }
-        if !self.tasks.is_empty() {
-            let (context, running) = (&self.context, self.tasks.len());
-            tracing::warn!(
-                %context, running,
-                "shut down while handlers ran; their messages are delivered again"
-            );
-        }
+        let running = self.tasks.len();
         // Cut off in the middle, a handler has either committed or not; the inbox knows.
         self.tasks.shutdown().await;
         self.intakes.clear();
+        if running == 0 {
+            return Ok(());
+        }
+        let context = &self.context;
+        tracing::warn!(
+            %context, running,
+            "shut down while handlers ran; their messages are delivered again"
+        );
+        Err(Error::timed_out(format!("{running} handlers were cut off by the shutdown")))
     }
 }
 

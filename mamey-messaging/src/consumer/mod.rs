@@ -64,7 +64,8 @@ impl Consumer {
     /// transport, gives its leases back and returns.
     ///
     /// # Errors
-    /// `Misconfigured` for options that cannot work. Failures of the store or the transport are
+    /// `Misconfigured` for options that cannot work; `TimedOut` when handlers had to be cut off at
+    /// the end, which loses nothing. Failures of the store or the transport are
     /// retried, logged and counted, and end nothing.
     ///
     /// # Cancellation
@@ -72,8 +73,7 @@ impl Consumer {
     /// inbox absorbs what was committed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         self.options.check()?;
-        Driver::new(self, shutdown.clone()).run(shutdown).await;
-        Ok(())
+        Driver::new(self, shutdown.clone()).run(shutdown).await
     }
 }
 

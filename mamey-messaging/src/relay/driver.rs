@@ -115,9 +115,9 @@ impl Driver {
                 () = sleep_until(wake_at) => self.wake(),
             }
         }
-        self.drain().await;
+        let drained = self.drain().await;
         leasing.retire().await;
-        Ok(())
+        drained
     }
 
     /// Begins all calls that may begin now.
@@ -322,12 +322,12 @@ impl Driver {
     }
 
     /// Awaits what is on its way and deletes what was confirmed, within the time for it.
-    async fn drain(&mut self) {
+    async fn drain(&mut self) -> Result<()> {
         let end = Instant::now() + self.options.drain_max;
         loop {
             self.begin_confirm();
             if self.window.is_settled() {
-                break;
+                return Ok(());
             }
             let wake_at = self.wake_at().min(end);
             tokio::select! {
@@ -335,10 +335,11 @@ impl Driver {
                 () = sleep_until(wake_at) => self.wake(),
             }
             if Instant::now() >= end {
-                tracing::warn!("shut down before all messages on their way were confirmed");
                 break;
             }
         }
         self.calls.shutdown().await;
+        tracing::warn!("shut down before all messages on their way were confirmed");
+        Err(Error::timed_out("messages on their way were not confirmed before the shutdown"))
     }
 }

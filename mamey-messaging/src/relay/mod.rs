@@ -56,7 +56,8 @@ impl Relay {
     /// for at most [`RelayOptions::drain_max`], confirms it, gives its leases back and returns.
     ///
     /// # Errors
-    /// `Misconfigured` for options that cannot work. Failures of the store or the transport are
+    /// `Misconfigured` for options that cannot work; `TimedOut` when not all that was on its way
+    /// was confirmed at the end, which loses nothing. Failures of the store or the transport are
     /// retried, logged and counted, and end nothing.
     ///
     /// # Cancellation
