@@ -10,6 +10,7 @@ mod failures;
 mod faults;
 mod fleet;
 mod instances;
+mod limits;
 mod order;
 mod outage;
 mod replies;

@@ -23,7 +23,7 @@ pub enum On {
 pub struct World {
     pub service: RunningService,
     pub script: Script,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl World {
@@ -72,29 +72,34 @@ impl World {
 
     /// An event of the stream `a` as a system abroad would send it.
     pub fn foreign(&self, id: &str) -> Metadata {
-        let id = MessageId::from_foreign("abroad", id);
-        Metadata {
-            id,
-            name: "sender.emitted".into(),
-            version: 2,
-            sender: "abroad".into(),
-            target: Target::Any,
-            correlation_id: id,
-            causation_id: None,
-            time: Timestamp::EPOCH,
-            key: Some("a".into()),
-            tenant: None,
-            trace: None,
-            content_type: CONTENT_TYPE_JSON.into(),
-            must_route: false,
-            headers: Headers::default(),
-        }
+        metadata_from_abroad(id)
     }
 
     /// Brings a message to the transport as a foreign publisher would.
     pub async fn deliver(&self, metadata: Metadata, payload: &str) {
         let envelope = Envelope { metadata, payload: payload.to_owned().into() };
         self.service.publisher().publish(&envelope).await.unwrap();
+    }
+}
+
+/// An event of the stream `a` as a system abroad would send it.
+pub fn metadata_from_abroad(id: &str) -> Metadata {
+    let id = MessageId::from_foreign("abroad", id);
+    Metadata {
+        id,
+        name: "sender.emitted".into(),
+        version: 2,
+        sender: "abroad".into(),
+        target: Target::Any,
+        correlation_id: id,
+        causation_id: None,
+        time: Timestamp::EPOCH,
+        key: Some("a".into()),
+        tenant: None,
+        trace: None,
+        content_type: CONTENT_TYPE_JSON.into(),
+        must_route: false,
+        headers: Headers::default(),
     }
 }
 
