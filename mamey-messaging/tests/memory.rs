@@ -6,33 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mamey_core::ErrorKind;
-use mamey_core::clock::Timestamp;
 use mamey_core::id::{IdSource, UuidV7Source};
-use mamey_core::message::{
-    BODY_BYTES_MAX, CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target,
-};
+use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata};
 use mamey_core::store::Partition;
 use mamey_core::transport::{Settlement, Subscriber, Subscription, Topology, Transport};
 use mamey_messaging::{MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_MESSAGES_MAX, connect};
 
 fn event() -> Envelope {
     let id = UuidV7Source::default().message_id();
-    let metadata = Metadata {
-        id,
-        name: "orders.order-placed".into(),
-        version: 1,
-        sender: "orders".into(),
-        target: Target::Any,
-        correlation_id: id,
-        causation_id: None,
-        time: Timestamp::EPOCH,
-        key: None,
-        tenant: None,
-        trace: None,
-        content_type: CONTENT_TYPE_JSON.into(),
-        must_route: false,
-        headers: Headers::default(),
-    };
+    let metadata = Metadata::new(id, "orders.order-placed", "orders");
     let payload = Bytes::from_static(b"{}");
     Envelope { metadata, payload }
 }

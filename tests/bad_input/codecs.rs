@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use mamey::message::{
     BODY_BYTES_MAX, CloudEventsJson, Codec, Envelope, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers,
-    Metadata, PAYLOAD_BYTES_MAX, Plain, Target, WireMessage,
+    Metadata, PAYLOAD_BYTES_MAX, Plain, WireMessage,
 };
-use mamey::{ErrorKind, MessageId, Result, Retry, Timestamp};
+use mamey::{ErrorKind, MessageId, Result, Retry};
 
 use crate::panics;
 use crate::words::{assert_fails, assert_holds};
@@ -226,20 +226,11 @@ fn largest(payload_bytes: usize) -> Envelope {
     }
     let id = MessageId::from_foreign("abroad", "1");
     let metadata = Metadata {
-        id,
-        name: "abroad.sold".into(),
-        version: 1,
-        sender: "abroad".into(),
-        target: Target::Any,
-        correlation_id: id,
         causation_id: Some(id),
-        time: Timestamp::EPOCH,
         key: Some("\u{1}".repeat(255).into()),
         tenant: Some("\u{1}".repeat(2048).into()),
-        trace: None,
-        content_type: "application/json".into(),
-        must_route: false,
         headers,
+        ..Metadata::new(id, "abroad.sold", "abroad")
     };
     let payload = format!("\"{}\"", "x".repeat(payload_bytes - 2)).into();
     Envelope { metadata, payload }

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey::message::{CONTENT_TYPE_JSON, Envelope, Headers, Metadata, Target};
+use mamey::message::{Envelope, Metadata};
 use mamey::messaging::MemoryTransport;
 use mamey::persistence::MemoryDatabase;
 use mamey::store::{Database, DeadLetter, Schema, Store};
 use mamey::transport::Routed;
-use mamey::{BoundedContext, MessageId, Result, RunningService, Service, Settings, Timestamp};
+use mamey::{BoundedContext, MessageId, Result, RunningService, Service, Settings};
 use tempfile::TempDir;
 
 use crate::domain::{Heard, Say, Script, deaf_listener, listener, speaker};
@@ -142,20 +142,9 @@ impl World {
     pub fn foreign(&self, id: &str) -> Metadata {
         let id = MessageId::from_foreign("abroad", id);
         Metadata {
-            id,
-            name: "speaker.said".into(),
             version: 3,
-            sender: "abroad".into(),
-            target: Target::Any,
-            correlation_id: id,
-            causation_id: None,
-            time: Timestamp::EPOCH,
             key: Some("abroad".into()),
-            tenant: None,
-            trace: None,
-            content_type: CONTENT_TYPE_JSON.into(),
-            must_route: false,
-            headers: Headers::default(),
+            ..Metadata::new(id, "speaker.said", "abroad")
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey::message::{CONTENT_TYPE_JSON, Envelope, Headers, Metadata, Target};
+use mamey::message::{Envelope, Metadata};
 use mamey::store::Store;
-use mamey::{MessageId, RunningService, Service, Settings, Timestamp};
+use mamey::{MessageId, RunningService, Service, Settings};
 use tempfile::TempDir;
 
 use crate::domain::{Emit, Received, Script, receiver, sender};
@@ -85,22 +85,8 @@ impl World {
 /// An event of the stream `a` as a system abroad would send it.
 pub fn metadata_from_abroad(id: &str) -> Metadata {
     let id = MessageId::from_foreign("abroad", id);
-    Metadata {
-        id,
-        name: "sender.emitted".into(),
-        version: 2,
-        sender: "abroad".into(),
-        target: Target::Any,
-        correlation_id: id,
-        causation_id: None,
-        time: Timestamp::EPOCH,
-        key: Some("a".into()),
-        tenant: None,
-        trace: None,
-        content_type: CONTENT_TYPE_JSON.into(),
-        must_route: false,
-        headers: Headers::default(),
-    }
+    let (version, key) = (2, Some("a".into()));
+    Metadata { version, key, ..Metadata::new(id, "sender.emitted", "abroad") }
 }
 
 pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {

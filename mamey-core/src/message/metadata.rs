@@ -101,6 +101,28 @@ fn is_json(content_type: &str) -> bool {
 }
 
 impl Metadata {
+    /// The least that a message says: version 1 of `name`, as JSON, for any subscriber, without a
+    /// key, sent at the epoch, and the first of its correlation.
+    #[must_use]
+    pub fn new(id: MessageId, name: impl Into<Cow<'static, str>>, sender: &str) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            version: 1,
+            sender: sender.into(),
+            target: Target::Any,
+            correlation_id: id,
+            causation_id: None,
+            time: Timestamp::EPOCH,
+            key: None,
+            tenant: None,
+            trace: None,
+            content_type: json(),
+            must_route: false,
+            headers: Headers::default(),
+        }
+    }
+
     /// The slot this message falls into; see [`slot_of`].
     #[must_use]
     pub fn slot(&self) -> u16 {

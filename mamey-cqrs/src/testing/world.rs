@@ -6,7 +6,7 @@ use std::time::Duration;
 use mamey_core::clock::{Clock, ManualClock, Timestamp};
 use mamey_core::context::{Cause, Scope};
 use mamey_core::id::{IdSource, SequentialIds};
-use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Headers, Metadata, Target};
+use mamey_core::message::{Envelope, Metadata};
 use mamey_core::store::{Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, OutboxRecord};
 use mamey_core::{Context, Message, Result};
 use serde::Serialize;
@@ -66,20 +66,11 @@ impl World {
     ) -> Result<Envelope> {
         let id = self.ids.message_id();
         let metadata = Metadata {
-            id,
-            name: M::NAME.into(),
             version: M::VERSION,
-            sender: SENDER.into(),
-            target: Target::Any,
-            correlation_id: id,
-            causation_id: None,
             time: self.clock.now(),
             key: message.key(),
             tenant,
-            trace: None,
-            content_type: CONTENT_TYPE_JSON.into(),
-            must_route: false,
-            headers: Headers::default(),
+            ..Metadata::new(id, M::NAME, SENDER)
         };
         let payload = message.encode()?;
         Ok(Envelope { metadata, payload })

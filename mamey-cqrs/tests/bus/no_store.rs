@@ -161,23 +161,8 @@ impl Store for NoStore {
 
 /// A message as a consumer brings it.
 pub(crate) fn envelope(name: &'static str, version: u32, payload: &'static str) -> Envelope {
-    use mamey_core::message::{CONTENT_TYPE_JSON, Headers, Metadata, Target};
+    use mamey_core::message::Metadata;
     let id = MessageId::from_foreign("tests", payload);
-    let metadata = Metadata {
-        id,
-        name: name.into(),
-        version,
-        sender: "abroad".into(),
-        target: Target::Any,
-        correlation_id: id,
-        causation_id: None,
-        time: Timestamp::EPOCH,
-        key: None,
-        tenant: None,
-        trace: None,
-        content_type: CONTENT_TYPE_JSON.into(),
-        must_route: false,
-        headers: Headers::default(),
-    };
+    let metadata = Metadata { version, ..Metadata::new(id, name, "abroad") };
     Envelope { metadata, payload: payload.into() }
 }

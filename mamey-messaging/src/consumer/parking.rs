@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use mamey_core::clock::Timestamp;
-    use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Headers, Key, Metadata, Target};
+    use mamey_core::message::{Envelope, Key, Metadata};
     use mamey_core::store::Failure;
 
     const POLL: Duration = Duration::from_secs(1);
@@ -136,20 +136,8 @@ mod tests {
     fn parked(id: &str) -> ParkedMessage {
         let id = MessageId::from_foreign("orders", id);
         let metadata = Metadata {
-            id,
-            name: "orders.order-placed".into(),
-            version: 1,
-            sender: "orders".into(),
-            target: Target::Any,
-            correlation_id: id,
-            causation_id: None,
-            time: Timestamp::EPOCH,
             key: Some("order-1".into()),
-            tenant: None,
-            trace: None,
-            content_type: CONTENT_TYPE_JSON.into(),
-            must_route: false,
-            headers: Headers::default(),
+            ..Metadata::new(id, "orders.order-placed", "orders")
         };
         let payload = Bytes::new();
         ParkedMessage {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use mamey_core::id::MessageId;
-use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Key, Metadata};
+use mamey_core::message::{Envelope, Key, Metadata};
 use mamey_core::store::{Lease, LeaseRole, OutboxRecord, Partition};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -317,22 +317,8 @@ fn partition(record: &OutboxRecord) -> Partition {
 
 fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
     let id = MessageId::from_foreign("outbox", &sequence.to_string());
-    let metadata = Metadata {
-        id,
-        name: "orders.order-placed".into(),
-        version: 1,
-        sender: "orders".into(),
-        target: mamey_core::message::Target::Any,
-        correlation_id: id,
-        causation_id: None,
-        time: mamey_core::clock::Timestamp::EPOCH,
-        key: key.map(Key::new),
-        tenant: None,
-        trace: None,
-        content_type: CONTENT_TYPE_JSON.into(),
-        must_route: false,
-        headers: mamey_core::message::Headers::default(),
-    };
+    let metadata =
+        Metadata { key: key.map(Key::new), ..Metadata::new(id, "orders.order-placed", "orders") };
     let payload = bytes::Bytes::new();
     OutboxRecord { sequence, envelope: Envelope { metadata, payload } }
 }

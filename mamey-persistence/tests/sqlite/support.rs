@@ -95,20 +95,9 @@ pub(crate) fn put(
 pub(crate) fn message(number: u128) -> Envelope {
     let id = MessageId::from_uuid(Uuid::from_u128(number));
     let metadata = Metadata {
-        id,
-        name: "sales.order-placed".into(),
-        version: 1,
-        sender: "sales".into(),
-        target: Target::Any,
-        correlation_id: id,
-        causation_id: None,
         time: Timestamp::from_micros(7),
         key: Some("k".into()),
-        tenant: None,
-        trace: None,
-        content_type: "application/json".into(),
-        must_route: false,
-        headers: Headers::default(),
+        ..Metadata::new(id, "sales.order-placed", "sales")
     };
     let payload = Bytes::from_static(b"{}");
     Envelope { metadata, payload }

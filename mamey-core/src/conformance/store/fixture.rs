@@ -12,7 +12,7 @@ use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::criteria::{Value, ValueType};
 use crate::domain::{Collection, Index};
 use crate::id::MessageId;
-use crate::message::{ContextName, Envelope, Headers, Metadata, Target};
+use crate::message::{ContextName, Envelope, Headers, Metadata};
 use crate::store::{
     Change, CommitOutcome, Database, DeadLetterReason, Disposition, Document, Expected, Failure,
     InstanceId, Lease, LeaseRequest, LeaseRole, Origin, Receipt, Schema, Store, UnitOfWork, Write,
@@ -158,20 +158,11 @@ pub(super) fn message(number: u128, key: Option<&str>) -> Envelope {
     let mut headers = Headers::default();
     headers.insert("region", "eu").unwrap();
     let metadata = Metadata {
-        id,
-        name: "sales.order-placed".into(),
         version: 2,
-        sender: "sales".into(),
-        target: Target::Any,
-        correlation_id: id,
-        causation_id: None,
         time: Timestamp::from_micros(i64::try_from(number).unwrap()),
         key: key.map(Into::into),
-        tenant: None,
-        trace: None,
-        content_type: "application/json".into(),
-        must_route: false,
         headers,
+        ..Metadata::new(id, "sales.order-placed", "sales")
     };
     let payload = Bytes::from(format!("{{\"number\":{number}}}"));
     Envelope { metadata, payload }
