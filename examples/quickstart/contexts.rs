@@ -75,9 +75,8 @@ pub mod orders {
     }
 
     async fn count_orders(query: CountOrders, cx: &ReadContext) -> Result<u64> {
-        cx.repository()
-            .count(query.0.map_or(Criteria::all(), |status| Order::STATUS.eq(status)))
-            .await
+        let wanted = query.0.map(|status| Order::STATUS.eq(status));
+        cx.repository().count(wanted.unwrap_or_else(Criteria::all)).await
     }
 
     async fn on_stock_reserved(event: StockReserved, cx: &Context) -> Result<()> {
