@@ -69,7 +69,7 @@ impl Service {
         self
     }
 
-    /// Stores in a database that is open already.
+    /// Stores in a database that is open already. The service closes it when it ends.
     #[must_use]
     pub fn store(mut self, database: impl Database) -> Self {
         self.database = Some(Arc::new(database));
@@ -84,7 +84,7 @@ impl Service {
         self
     }
 
-    /// Sends over a transport that is open already.
+    /// Sends over a transport that is open already. The service closes it when it ends.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
