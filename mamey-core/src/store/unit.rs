@@ -158,9 +158,9 @@ pub trait CommitStore: Send + Sync {
     ///
     /// # Errors
     /// `Conflict` for a version or guard that does not hold, `AlreadyExists` for a taken id or
-    /// unique field (naming it), `LimitExceeded`. After these nothing is
-    /// stored. After `Unavailable` the answer may have been lost on its way: whether the unit is
-    /// stored shows in the inbox or under the idempotency key.
+    /// unique field (naming it), `LimitExceeded`. After these nothing is stored. After
+    /// `Unavailable` the answer may have been lost on its way: whether the unit is stored then
+    /// shows in the inbox or under the idempotency key.
     ///
     /// # Cancellation
     /// Dropping the future does not stop a commit that was handed over; its outcome then shows in
