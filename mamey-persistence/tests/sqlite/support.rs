@@ -8,7 +8,7 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Value, ValueType};
 use mamey_core::domain::Collection;
 use mamey_core::id::MessageId;
-use mamey_core::message::{ContextName, Envelope, Headers, Metadata, Target};
+use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::store::{
     Change, CommitOutcome, Database, Expected, Schema, Store, UnitOfWork, Write,
 };
