@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mamey::ErrorKind;
+use mamey::message::Envelope;
 use mamey::store::DeadLetterReason;
 
 use crate::domain::Fault;
@@ -14,6 +15,8 @@ rows! {
     a_handler_that_panics_leaves_a_dead_letter_that_names_it
     a_handler_that_hangs_is_timed_out_and_says_what_to_raise
     a_handler_that_blocks_its_thread_holds_up_no_other_key
+    messages_of_one_key_from_abroad_run_one_at_a_time
+    a_message_is_acknowledged_only_after_its_commit
     a_handler_that_is_cut_off_by_a_shutdown_runs_again_after_the_next_start
     a_drain_ends_early_when_the_work_is_done
     a_dead_letter_is_heard_once_its_handler_is_mended
@@ -59,6 +62,45 @@ async fn a_handler_that_blocks_its_thread_holds_up_no_other_key(world: &mut Worl
     world.idle().await;
     assert_eq!(world.script.entered(), 1, "it was not run a second time");
     assert!(world.dead_letters().await.is_empty());
+}
+
+/// A foreign publisher does not wait for one message before it sends the next.
+async fn messages_of_one_key_from_abroad_run_one_at_a_time(world: &mut World) {
+    world.script.fault(1, Fault::Block);
+    let one = tokio::spawn(from_abroad(world, 1, "abroad"));
+    until_blocked(world);
+    let two = tokio::spawn(from_abroad(world, 2, "abroad"));
+    from_abroad(world, 3, "another key").await;
+    assert_eq!(world.heard("abroad").await, [3], "2 waits for 1, and 3 for nobody");
+    assert!(!two.is_finished());
+    world.script.release();
+    one.await.unwrap();
+    two.await.unwrap();
+    assert_eq!(world.heard("abroad").await, [3, 1, 2]);
+}
+
+async fn a_message_is_acknowledged_only_after_its_commit(world: &mut World) {
+    world.script.fault(1, Fault::Block);
+    let one = tokio::spawn(from_abroad(world, 1, "abroad"));
+    until_blocked(world);
+    from_abroad(world, 2, "another key").await;
+    assert!(!one.is_finished(), "the handler runs still");
+    world.script.release();
+    one.await.unwrap();
+    // In the store when the publisher is told, and not a moment later.
+    assert_eq!(world.heard("abroad").await.len(), 2);
+}
+
+/// Completes when the listener has acknowledged the message.
+fn from_abroad(world: &World, number: i64, key: &str) -> impl Future<Output = ()> + use<> {
+    let mut metadata = world.foreign(&number.to_string());
+    metadata.key = Some(key.into());
+    let payload = format!(r#"{{"topic":"abroad","number":{number},"text":""}}"#).into();
+    let publisher = world.service.publisher();
+    async move {
+        let envelope = Envelope { metadata, payload };
+        publisher.publish(&envelope).await.unwrap();
+    }
 }
 
 /// Waits without a timer: the blocked thread may be the one that would have moved the timers on,
