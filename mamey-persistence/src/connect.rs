@@ -6,7 +6,8 @@ use mamey_core::clock::Clock;
 use mamey_core::store::Database;
 use mamey_core::{Error, Result, redact_url};
 
-/// Connects to the database that a URL names: `memory:` or `sqlite:path/to/file.db`.
+/// Connects to the database that a URL names: `memory:`, `sqlite:path/to/file.db` or
+/// `postgres://user:password@host/database`, which goes by its own clock.
 ///
 /// # Errors
 /// `Misconfigured` for a URL that this build has no store for, naming those it has; what the store
@@ -15,6 +16,7 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Databas
     match url.split_once(':') {
         Some(("memory", rest)) => memory(rest, clock),
         Some(("sqlite", _)) => sqlite(url, clock).await,
+        Some(("postgres" | "postgresql", _)) => postgres(url).await,
         _ => Err(unknown(url)),
     }
 }
@@ -47,7 +49,19 @@ async fn sqlite(_url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>>
     Err(not_built("sqlite"))
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn Database>> {
+    let options = crate::PostgresOptions::default();
+    Ok(Arc::new(crate::PostgresDatabase::connect(url, options).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+async fn postgres(_url: &str) -> Result<Arc<dyn Database>> {
+    Err(not_built("postgres"))
+}
+
+#[cfg(not(all(feature = "memory", feature = "postgres", feature = "sqlite")))]
 fn not_built(feature: &str) -> Error {
     Error::misconfigured(format!(
         "this build has no `{feature}:` store: add the cargo feature `{feature}`; it has {}",
@@ -68,11 +82,12 @@ fn known() -> String {
     let stores = [
         (cfg!(feature = "memory"), "`memory:`"),
         (cfg!(feature = "sqlite"), "`sqlite:path/to/file.db`"),
+        (cfg!(feature = "postgres"), "`postgres://user:password@host/database`"),
     ];
     let built = stores.iter().filter(|(built, _)| *built);
     let names: Vec<_> = built.map(|(_, url)| *url).collect();
     if names.is_empty() {
-        return "none: add the cargo feature `memory` or `sqlite`".to_owned();
+        return "none: add the cargo feature `memory`, `sqlite` or `postgres`".to_owned();
     }
     names.join(" and ")
 }

@@ -1,26 +1,31 @@
-//! Stores of Mamey: in memory and on SQLite.
+//! Stores of Mamey: in memory, on SQLite and on PostgreSQL.
 //!
 //! | Feature | What it adds |
 //! |---|---|
 //! | `memory` (default) | [`MemoryDatabase`], the reference and the store for tests |
 //! | `sqlite` (default) | [`SqliteDatabase`], durable in one file without a server |
+//! | `postgres` | [`PostgresDatabase`], shared by all instances of a service |
 //!
-//! [`connect`] picks one by URL. Both keep every promise of [`mamey_core::store`] and run its
+//! [`connect`] picks one by URL. All keep every promise of [`mamey_core::store`] and run its
 //! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
 
 mod connect;
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod schema;
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod sharing;
 
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use connect::connect;
 #[cfg(feature = "memory")]
 pub use memory::MemoryDatabase;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresDatabase, PostgresOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDatabase, SqliteOptions, SqliteStats};

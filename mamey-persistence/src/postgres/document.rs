@@ -1,0 +1,127 @@
+//! Reads documents; each call is one statement on a connection that is lent for it.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Filter, Value, ValueType};
+use mamey_core::domain::Collection;
+use mamey_core::store::{Document, DocumentStore, Find};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, Row};
+
+use super::PostgresStore;
+use super::filter::{Bound, Condition, order_by};
+use super::table::sql_type;
+use super::text::{unescape, value_text};
+use crate::schema::check_id;
+
+/// How many documents are loaded by one statement.
+const IDS_PER_LOAD: usize = 512;
+
+#[async_trait]
+impl DocumentStore for PostgresStore {
+    async fn load(
+        &self,
+        collection: &'static Collection,
+        ids: &[Value],
+    ) -> Result<Vec<Option<Document>>> {
+        self.declared.check(collection)?;
+        ids.iter().try_for_each(|id| check_id(collection, id))?;
+        let mut found = HashMap::new();
+        for ids in ids.chunks(IDS_PER_LOAD) {
+            for document in self.load_some(collection, ids).await? {
+                found.insert(document.id.clone(), document);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn find(&self, find: &Find) -> Result<Vec<Document>> {
+        self.declared.check_find(find)?;
+        let condition = Condition::of(&find.filter);
+        let sql = format!(
+            "SELECT id, version, data::text FROM {} WHERE {} ORDER BY {} LIMIT ${}",
+            self.table(find.collection)?.name,
+            condition.sql,
+            order_by(&find.order),
+            condition.values.len() + 1
+        );
+        let query = bind_all(sql, condition.values).bind(i64::from(find.limit));
+        self.documents(find.collection, query).await
+    }
+
+    async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {
+        self.declared.check_filter(collection, filter)?;
+        let condition = Condition::of(filter);
+        let name = &self.table(collection)?.name;
+        let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
+        self.number(bind_all(sql, condition.values)).await
+    }
+}
+
+impl PostgresStore {
+    async fn load_some(
+        &self,
+        collection: &'static Collection,
+        ids: &[Value],
+    ) -> Result<Vec<Document>> {
+        let (name, of) = (&self.table(collection)?.name, sql_type(collection.id));
+        let sql = format!(
+            "SELECT id, version, data::text FROM {name} WHERE id = ANY($1::text[]::{of}[])"
+        );
+        let ids = ids.iter().filter_map(value_text).map(|text| text.into_owned()).collect();
+        self.documents(collection, bind_all(sql, vec![Bound::Many(ids)])).await
+    }
+
+    async fn documents(
+        &self,
+        collection: &'static Collection,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<Document>> {
+        let rows = self.database.connections.fetch_all(query).await;
+        let read = |row: &PgRow| document(row, collection.id);
+        let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
+        documents.map_err(|cause| self.database.error(cause))
+    }
+
+    /// The one number that a query counts.
+    pub(super) async fn number(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        let row = self.database.connections.fetch_one(query).await;
+        let count = row.and_then(|row| row.try_get::<i64, _>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
+    }
+}
+
+fn document(row: &PgRow, id: ValueType) -> Result<Document, sqlx::Error> {
+    let version: i64 = row.try_get(1)?;
+    let data: String = row.try_get(2)?;
+    Ok(Document {
+        id: read_value(row, 0, id)?,
+        version: version.unsigned_abs(),
+        data: Bytes::from(data),
+    })
+}
+
+/// The value at a place of a row, which the table's type fixes.
+fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
+    Ok(match of {
+        ValueType::Bool => Value::Bool(row.try_get(at)?),
+        ValueType::Int => Value::Int(row.try_get(at)?),
+        ValueType::Float => Value::Float(row.try_get(at)?),
+        ValueType::Text => Value::Text(unescape(row.try_get(at)?)),
+        ValueType::Uuid => Value::Uuid(row.try_get(at)?),
+        ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
+    })
+}
+
+fn bind_all(sql: String, values: Vec<Bound>) -> Query<'static, Postgres, PgArguments> {
+    let query = sqlx::query(AssertSqlSafe(sql));
+    values.into_iter().fold(query, |query, value| match value {
+        Bound::One(text) => query.bind(text),
+        Bound::Many(texts) => query.bind(texts),
+    })
+}

@@ -1,0 +1,163 @@
+//! Translates filters and orders into SQL with every value bound.
+
+use mamey_core::criteria::{Comparison, Filter, ID_FIELD, Value, ValueType};
+use mamey_core::store::SortKey;
+
+use super::table::{column, sql_type};
+use super::text::{escape, value_text};
+
+/// A condition in SQL and its values, in order.
+#[derive(Default)]
+pub(super) struct Condition {
+    pub(super) sql: String,
+    pub(super) values: Vec<Bound>,
+}
+
+/// What stands behind a placeholder.
+pub(super) enum Bound {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Condition {
+    /// The filter as a condition that is never negated: where SQL says "unknown" for null, that
+    /// counts as false, as the filter wants it.
+    pub(super) fn of(filter: &Filter) -> Self {
+        let mut condition = Self::default();
+        condition.add(filter);
+        condition
+    }
+
+    fn add(&mut self, filter: &Filter) {
+        match filter {
+            Filter::All(filters) => self.join(filters, " AND ", "true"),
+            Filter::Any(filters) => self.join(filters, " OR ", "false"),
+            Filter::Compare { field, comparison, value } => {
+                self.compare(field, *comparison, value);
+            }
+            Filter::OneOf { field, values } => self.one_of(field, values),
+            Filter::StartsWith { field, prefix } => self.starts_with(field, prefix),
+        }
+    }
+
+    fn join(&mut self, filters: &[Filter], word: &str, empty: &str) {
+        if filters.is_empty() {
+            self.sql.push_str(empty);
+            return;
+        }
+        self.sql.push('(');
+        for (at, filter) in filters.iter().enumerate() {
+            if at > 0 {
+                self.sql.push_str(word);
+            }
+            self.add(filter);
+        }
+        self.sql.push(')');
+    }
+
+    fn compare(&mut self, field: &str, comparison: Comparison, value: &Value) {
+        let operator = match (comparison, value.is_null()) {
+            (Comparison::Equal, true) => return self.push(&column(field), " IS NULL"),
+            (Comparison::NotEqual, true) => return self.push(&column(field), " IS NOT NULL"),
+            (_, true) => return self.sql.push_str("false"),
+            (Comparison::Equal, false) => " = ",
+            (Comparison::NotEqual, false) => " IS DISTINCT FROM ",
+            (Comparison::Less, false) => " < ",
+            (Comparison::LessOrEqual, false) => " <= ",
+            (Comparison::Greater, false) => " > ",
+            (Comparison::GreaterOrEqual, false) => " >= ",
+        };
+        self.push(&column(field), operator);
+        self.bind(Bound::One(text(value)), sql_type(value_type(value)));
+    }
+
+    /// One array, so that any number of values is one SQL text.
+    fn one_of(&mut self, field: &str, values: &[Value]) {
+        let some: Vec<_> = values.iter().filter(|value| !value.is_null()).collect();
+        let has_null = some.len() < values.len();
+        let Some(first) = some.first() else {
+            return if has_null {
+                self.push(&column(field), " IS NULL");
+            } else {
+                self.sql.push_str("false");
+            };
+        };
+        self.sql.push('(');
+        self.push(&column(field), " = ANY(");
+        let array = format!("{}[])", sql_type(value_type(first)));
+        self.bind(Bound::Many(some.iter().map(|value| text(value)).collect()), &array);
+        if has_null {
+            self.sql.push_str(" OR ");
+            self.push(&column(field), " IS NULL");
+        }
+        self.sql.push(')');
+    }
+
+    /// As a range, so that bytes decide and an index helps.
+    fn starts_with(&mut self, field: &str, prefix: &str) {
+        let prefix = escape(prefix);
+        self.sql.push('(');
+        self.push(&column(field), " >= ");
+        self.bind(Bound::One(prefix.to_string()), "text");
+        if let Some(end) = end_of_prefix(&prefix) {
+            self.sql.push_str(" AND ");
+            self.push(&column(field), " < ");
+            self.bind(Bound::One(end), "text");
+        }
+        self.sql.push(')');
+    }
+
+    fn push(&mut self, column: &str, rest: &str) {
+        self.sql.push_str(column);
+        self.sql.push_str(rest);
+    }
+
+    /// Values travel as text: few types, so few prepared statements.
+    fn bind(&mut self, value: Bound, of: &str) {
+        self.values.push(value);
+        let array = if of.ends_with("[])") { "[]" } else { "" };
+        let number = self.values.len();
+        self.sql.push_str(&format!("${number}::text{array}::{of}"));
+    }
+}
+
+/// Nulls are the smallest, as everywhere in criteria; PostgreSQL alone takes them for the largest.
+pub(super) fn order_by(order: &[SortKey]) -> String {
+    let key = |key: &SortKey| {
+        let direction = if key.descending { " DESC NULLS LAST" } else { " ASC NULLS FIRST" };
+        let direction = match (key.field == ID_FIELD, key.descending) {
+            (true, true) => " DESC",
+            (true, false) => " ASC",
+            (false, _) => direction,
+        };
+        column(key.field) + direction
+    };
+    let mut keys: Vec<_> = order.iter().map(key).collect();
+    if order.iter().all(|key| key.field != ID_FIELD) {
+        keys.push(format!("{ID_FIELD} ASC"));
+    }
+    keys.join(", ")
+}
+
+/// A value that is not null, as text.
+fn text(value: &Value) -> String {
+    value_text(value).unwrap_or_default().into_owned()
+}
+
+/// The type of a value that is not null.
+fn value_type(value: &Value) -> ValueType {
+    value.value_type().unwrap_or(ValueType::Text)
+}
+
+/// The smallest text that is larger than every text with this prefix; `None` when there is none.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // The range of characters steps over the gap of the surrogates by itself.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}

@@ -1,0 +1,176 @@
+//! Shares partitions among all instances, by the time of the database.
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::store::{
+    Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, Partition,
+};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::PostgresStore;
+use super::collection::Stop;
+use super::commit::stored;
+use super::migrate::{execute, in_schema};
+use crate::sharing::{Share, Shares, other_partition_count, share_out};
+
+/// One instance asks at a time, for each context and role.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";
+
+const NOW: &str = "SELECT mamey._now($1)";
+
+const FORGET_EXPIRED: &str = "DELETE FROM mamey._members WHERE role = $1 AND expires_at <= $2";
+
+const JOIN: &str = "\
+INSERT INTO mamey._members (role, holder, partitions, expires_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (role, holder) DO UPDATE
+SET partitions = excluded.partitions, expires_at = excluded.expires_at";
+
+const OTHER_MEMBERS: &str =
+    "SELECT partitions FROM mamey._members WHERE role = $1 AND holder <> $2";
+
+const SHARES: &str = "\
+SELECT number, partitions, holder, epoch, expires_at FROM mamey._leases WHERE role = $1";
+
+const WRITE_SHARE: &str = "\
+INSERT INTO mamey._leases (role, number, partitions, holder, epoch, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (role, number) DO UPDATE SET partitions = excluded.partitions,
+  holder = excluded.holder, epoch = excluded.epoch, expires_at = excluded.expires_at";
+
+const RELEASE: &str = "\
+UPDATE mamey._leases AS lease SET holder = NULL
+FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
+  AS given (role, number, partitions, epoch)
+WHERE (lease.role, lease.number, lease.partitions, lease.epoch)
+  = (given.role, given.number, given.partitions, given.epoch)";
+
+const RETIRE: &str = "\
+WITH gone AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2)
+UPDATE mamey._leases SET holder = NULL WHERE role = $1 AND holder = $2";
+
+#[async_trait]
+impl LeaseStore for PostgresStore {
+    async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
+        let lent = self.database.connections.lend().await;
+        let mut lent = lent.map_err(|cause| self.database.error(cause))?;
+        // Dropped on an error, the connection takes its transaction with it.
+        match self.hold(&mut lent.connection, &request).await {
+            Ok(holdings) => {
+                lent.give_back();
+                Ok(holdings)
+            }
+            Err(Stop::Refuse(error)) => Err(error),
+            Err(Stop::Fail(cause)) => Err(self.database.error(cause)),
+        }
+    }
+
+    async fn release_leases(&self, leases: &[Lease]) -> Result<()> {
+        let release = self
+            .query(RELEASE)
+            .bind(leases.iter().map(|lease| lease.role.as_str()).collect::<Vec<_>>())
+            .bind(leases.iter().map(|it| i32::from(it.partition.number())).collect::<Vec<_>>())
+            .bind(leases.iter().map(|it| i32::from(it.partition.of())).collect::<Vec<_>>())
+            .bind(leases.iter().map(|lease| stored(lease.epoch)).collect::<Vec<_>>());
+        let done = self.database.connections.execute(release).await;
+        done.map(drop).map_err(|cause| self.database.error(cause))
+    }
+
+    async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
+        let retire = self.query(RETIRE).bind(role.as_str()).bind(holder.0);
+        let done = self.database.connections.execute(retire).await;
+        done.map(drop).map_err(|cause| self.database.error(cause))
+    }
+}
+
+impl PostgresStore {
+    async fn hold(
+        &self,
+        connection: &mut PgConnection,
+        request: &LeaseRequest,
+    ) -> Result<Holdings, Stop> {
+        let role = request.role.as_str();
+        execute(connection, "BEGIN".to_owned()).await?;
+        let place = format!("{} {role}", self.schema);
+        sqlx::query(LOCK).bind(place).execute(&mut *connection).await?;
+        let now = self.query(NOW).bind(self.database.now()).fetch_one(&mut *connection).await?;
+        let now = Timestamp::from_micros(now.try_get(0)?);
+        let living = self.join(connection, request, now).await?;
+        let rows = self.query(SHARES).bind(role).fetch_all(&mut *connection).await?;
+        let before = rows.iter().map(read_share).collect::<Result<Shares, Stop>>()?;
+        let mut shares = before.clone();
+        let holdings = share_out(&mut shares, request, living, now)?;
+        for (number, share) in &shares {
+            if before.get(number) != Some(share) {
+                self.write_share(connection, role, share).await?;
+            }
+        }
+        execute(connection, "COMMIT".to_owned()).await?;
+        Ok(holdings)
+    }
+
+    /// Counts the caller among the living of its role, and says how many they are.
+    async fn join(
+        &self,
+        connection: &mut PgConnection,
+        request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Result<usize, Stop> {
+        let (role, holder) = (request.role.as_str(), request.holder.0);
+        let forget = self.query(FORGET_EXPIRED).bind(role).bind(now.as_micros());
+        forget.execute(&mut *connection).await?;
+        self.query(JOIN)
+            .bind(role)
+            .bind(holder)
+            .bind(i32::from(request.partitions))
+            .bind(now.plus(request.duration).as_micros())
+            .execute(&mut *connection)
+            .await?;
+        let others: Vec<i32> =
+            sqlx::query_scalar(AssertSqlSafe(in_schema(&self.schema, OTHER_MEMBERS)))
+                .bind(role)
+                .bind(holder)
+                .fetch_all(connection)
+                .await?;
+        let differs = |partitions: &&i32| **partitions != i32::from(request.partitions);
+        match others.iter().find(differs) {
+            Some(other) => Err(other_partition_count(request, narrow(*other)?).into()),
+            None => Ok(others.len() + 1),
+        }
+    }
+
+    async fn write_share(
+        &self,
+        connection: &mut PgConnection,
+        role: &str,
+        share: &Share,
+    ) -> Result<(), sqlx::Error> {
+        self.query(WRITE_SHARE)
+            .bind(role.to_owned())
+            .bind(i32::from(share.partition.number()))
+            .bind(i32::from(share.partition.of()))
+            .bind(share.holder.map(|holder| holder.0))
+            .bind(stored(share.epoch))
+            .bind(share.expires.as_micros())
+            .execute(connection)
+            .await
+            .map(drop)
+    }
+}
+
+fn read_share(row: &PgRow) -> Result<(u16, Share), Stop> {
+    let number = narrow(row.try_get(0)?)?;
+    let epoch: i64 = row.try_get(3)?;
+    let share = Share {
+        partition: Partition::new(number, narrow(row.try_get(1)?)?)?,
+        holder: row.try_get::<Option<uuid::Uuid>, _>(2)?.map(InstanceId),
+        epoch: epoch.unsigned_abs(),
+        expires: Timestamp::from_micros(row.try_get(4)?),
+    };
+    Ok((number, share))
+}
+
+fn narrow(number: i32) -> Result<u16, sqlx::Error> {
+    u16::try_from(number).map_err(|cause| sqlx::Error::Decode(cause.into()))
+}

@@ -1,0 +1,117 @@
+-- `mamey` stands for the context's schema. Every name of ours starts with an underscore, which no
+-- collection's does.
+
+-- The time in microseconds: the database's own, or the one that a test hands over.
+CREATE FUNCTION mamey._now(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+$$;
+
+-- Numbers that only grow.
+CREATE TABLE mamey._counters (
+    name  text COLLATE "C" PRIMARY KEY,
+    value bigint NOT NULL
+);
+
+INSERT INTO mamey._counters (name, value) VALUES ('confirmed', 0);
+
+-- Which tables of documents there are.
+CREATE TABLE mamey._collections (
+    name    text COLLATE "C" PRIMARY KEY,
+    id_type text NOT NULL
+);
+
+-- Which of their columns hold indexed fields. One that is not live was indexed once, and its
+-- values are stale.
+CREATE TABLE mamey._indexes (
+    collection text COLLATE "C" NOT NULL,
+    field      text COLLATE "C" NOT NULL,
+    type       text NOT NULL,
+    is_unique  boolean NOT NULL,
+    is_live    boolean NOT NULL,
+    PRIMARY KEY (collection, field)
+);
+
+-- Committed messages that wait for the relay.
+CREATE TABLE mamey._outbox (
+    sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot     smallint NOT NULL,
+    key      text COLLATE "C",
+    sent_at  bigint NOT NULL,
+    metadata text NOT NULL,
+    payload  bytea NOT NULL
+);
+
+-- Messages that were received.
+CREATE TABLE mamey._inbox (
+    id          uuid PRIMARY KEY,
+    received_at bigint NOT NULL
+);
+
+CREATE INDEX _inbox_by_age ON mamey._inbox (received_at);
+
+-- Replies remembered under idempotency keys.
+CREATE TABLE mamey._replies (
+    command  text COLLATE "C" NOT NULL,
+    key      text COLLATE "C" NOT NULL,
+    body     bytea NOT NULL,
+    saved_at bigint NOT NULL,
+    PRIMARY KEY (command, key)
+);
+
+CREATE INDEX _replies_by_age ON mamey._replies (saved_at);
+
+-- Orders a lane: a message draws one number and keeps it.
+CREATE SEQUENCE mamey._position;
+
+-- Messages that wait to be handled again.
+CREATE TABLE mamey._parked (
+    id       uuid PRIMARY KEY,
+    position bigint NOT NULL,
+    lane     text COLLATE "C",
+    slot     smallint NOT NULL,
+    due      bigint NOT NULL,
+    since    bigint NOT NULL,
+    attempts bigint NOT NULL,
+    failure  text NOT NULL,
+    metadata text NOT NULL,
+    payload  bytea NOT NULL
+);
+
+CREATE INDEX _parked_by_lane ON mamey._parked (lane, position);
+CREATE INDEX _parked_by_due ON mamey._parked (due);
+
+-- Messages that were given up, in that order.
+CREATE TABLE mamey._dead_letters (
+    given_up     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id           uuid NOT NULL UNIQUE,
+    position     bigint NOT NULL,
+    lane         text COLLATE "C",
+    slot         smallint NOT NULL,
+    reason       text NOT NULL,
+    attempts     bigint NOT NULL,
+    first_failed bigint NOT NULL,
+    last_failed  bigint NOT NULL,
+    failure      text NOT NULL,
+    metadata     text NOT NULL,
+    payload      bytea NOT NULL
+);
+
+-- Living instances, by what they hold leases for.
+CREATE TABLE mamey._members (
+    role       text COLLATE "C" NOT NULL,
+    holder     uuid NOT NULL,
+    partitions integer NOT NULL,
+    expires_at bigint NOT NULL,
+    PRIMARY KEY (role, holder)
+);
+
+-- Who holds which partition. A row stays for ever, because its epoch must never come again.
+CREATE TABLE mamey._leases (
+    role       text COLLATE "C" NOT NULL,
+    number     integer NOT NULL,
+    partitions integer NOT NULL,
+    holder     uuid,
+    epoch      bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    PRIMARY KEY (role, number)
+);

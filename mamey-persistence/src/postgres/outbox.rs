@@ -1,0 +1,123 @@
+//! Keeps committed messages until the relay confirms them.
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::message::Envelope;
+use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
+use serde_json::{Value as Json, json};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::PostgresStore;
+use super::commit::{Arguments, escaped, stored};
+use super::envelope::{read_envelope, to_json};
+
+const READ: &str = "\
+SELECT sequence, metadata, payload FROM mamey._outbox
+WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
+ORDER BY sequence LIMIT $4";
+
+/// The lease's row is held until the deletion is done, so that it does not change hands meanwhile.
+const CONFIRM: &str = "\
+WITH asked AS (
+  SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::int[], $5::bigint[])
+    AS asked (sequence, role, number, partitions, epoch)
+), held AS (
+  SELECT role, number, partitions, epoch FROM mamey._leases
+  WHERE (role, number, partitions, epoch) IN
+    (SELECT role, number, partitions, epoch FROM asked)
+  ORDER BY role, number FOR SHARE
+), gone AS (
+  DELETE FROM mamey._outbox AS record USING asked JOIN held
+    ON (asked.role, asked.number, asked.partitions, asked.epoch)
+     = (held.role, held.number, held.partitions, held.epoch)
+  WHERE record.sequence = asked.sequence AND record.slot % asked.partitions = asked.number
+  RETURNING record.sequence
+), counted AS (
+  UPDATE mamey._counters SET value = value + (SELECT count(*) FROM gone)
+  WHERE name = 'confirmed' AND EXISTS (SELECT 1 FROM gone)
+)
+SELECT count(*) FROM gone";
+
+const DEPTH: &str = "\
+SELECT (SELECT count(*) FROM mamey._outbox),
+  (SELECT sent_at FROM mamey._outbox ORDER BY sequence LIMIT 1),
+  (SELECT value FROM mamey._counters WHERE name = 'confirmed')";
+
+#[async_trait]
+impl OutboxStore for PostgresStore {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+        let skip: Vec<_> = read.skip.iter().map(|key| escaped(key.as_str())).collect();
+        let read = self
+            .query(READ)
+            .bind(stored(read.after))
+            .bind(slots(read.leases.iter().map(|lease| lease.partition)))
+            .bind(skip)
+            .bind(i64::from(read.limit));
+        let rows = self.database.connections.fetch_all(read).await;
+        rows.and_then(|rows| rows.iter().map(record).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+        if confirmed.is_empty() {
+            return Ok(0);
+        }
+        let leases = || confirmed.iter().map(|(lease, _)| lease);
+        let confirm = self
+            .query(CONFIRM)
+            .bind(confirmed.iter().map(|(_, sequence)| stored(*sequence)).collect::<Vec<_>>())
+            .bind(leases().map(|lease| lease.role.as_str()).collect::<Vec<_>>())
+            .bind(leases().map(|lease| i32::from(lease.partition.number())).collect::<Vec<_>>())
+            .bind(leases().map(|lease| i32::from(lease.partition.of())).collect::<Vec<_>>())
+            .bind(leases().map(|lease| stored(lease.epoch)).collect::<Vec<_>>());
+        self.number(confirm).await
+    }
+
+    async fn outbox_changed(&self) {
+        self.outbox_changed.notified().await;
+    }
+
+    async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        let row = self.database.connections.fetch_one(self.query(DEPTH)).await;
+        row.and_then(|row| depth(&row)).map_err(|cause| self.database.error(cause))
+    }
+}
+
+/// The messages of a unit, as the commit's function takes them.
+pub(super) fn sent(arguments: &mut Arguments, envelopes: &[Envelope]) -> Result<Json> {
+    let mut sent = Vec::with_capacity(envelopes.len());
+    for envelope in envelopes {
+        let metadata = &envelope.metadata;
+        sent.push(json!({
+            "slot": metadata.slot(),
+            "key": metadata.key.as_ref().map(|key| escaped(key.as_str())),
+            "time": metadata.time.as_micros(),
+            "metadata": arguments.text(to_json(metadata)?),
+            "payload": arguments.blob(&envelope.payload),
+        }));
+    }
+    Ok(Json::Array(sent))
+}
+
+/// The slots of some partitions.
+pub(super) fn slots(partitions: impl Iterator<Item = Partition>) -> Vec<i16> {
+    partitions.flat_map(Partition::slots).filter_map(|slot| i16::try_from(slot).ok()).collect()
+}
+
+fn record(row: &PgRow) -> Result<OutboxRecord, sqlx::Error> {
+    let sequence: i64 = row.try_get(0)?;
+    Ok(OutboxRecord { sequence: sequence.unsigned_abs(), envelope: read_envelope(row, 1)? })
+}
+
+fn depth(row: &PgRow) -> Result<OutboxDepth, sqlx::Error> {
+    let records: i64 = row.try_get(0)?;
+    let oldest: Option<i64> = row.try_get(1)?;
+    let confirmed: Option<i64> = row.try_get(2)?;
+    Ok(OutboxDepth {
+        records: records.unsigned_abs(),
+        oldest: oldest.map(Timestamp::from_micros),
+        confirmed: confirmed.unwrap_or_default().unsigned_abs(),
+    })
+}

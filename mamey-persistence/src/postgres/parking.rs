@@ -1,0 +1,179 @@
+//! Keeps parked messages in the order of their lanes, and dead letters in the order of their end.
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::clock::Timestamp;
+use mamey_core::id::MessageId;
+use mamey_core::store::{
+    DeadLetter, DeadLetterReason, DeadLetterStore, Disposition, Origin, ParkedMessage,
+    ParkingStore, Partition, Receipt,
+};
+use serde_json::{Value as Json, json};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::PostgresStore;
+use super::commit::{Arguments, escaped};
+use super::envelope::{read_attempts, read_envelope, read_failure, to_json};
+use super::outbox::slots;
+
+/// A head has the smallest position of its lane; a message without a lane is a head by itself.
+const DUE: &str = "\
+SELECT due, since, attempts, failure, metadata, payload FROM mamey._parked AS parked
+WHERE slot = ANY($1) AND due <= $2
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
+ORDER BY due, position LIMIT $3";
+
+const NEXT_DUE: &str = "\
+SELECT min(due) FROM mamey._parked AS parked
+WHERE slot = ANY($1)
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))";
+
+const PARKED_COUNT: &str = "SELECT count(*) FROM mamey._parked";
+
+const DEAD_LETTERS: &str = "\
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+FROM mamey._dead_letters
+WHERE given_up > coalesce((SELECT given_up FROM mamey._dead_letters WHERE id = $1), 0)
+ORDER BY given_up LIMIT $2";
+
+const DEAD_LETTER: &str = "\
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+FROM mamey._dead_letters WHERE id = $1";
+
+const DEAD_LETTER_COUNT: &str = "SELECT count(*) FROM mamey._dead_letters";
+
+/// Of two that race, one deletes the row.
+const REPLAY: &str = "\
+WITH gone AS (DELETE FROM mamey._dead_letters WHERE id = $1 RETURNING *)
+INSERT INTO mamey._parked
+  (id, position, lane, slot, due, since, attempts, failure, metadata, payload)
+SELECT id, position, lane, slot, mamey._now($2), first_failed, 0, failure, metadata, payload
+FROM gone";
+
+const DISCARD: &str = "DELETE FROM mamey._dead_letters WHERE id = $1";
+
+#[async_trait]
+impl ParkingStore for PostgresStore {
+    async fn due_parked(
+        &self,
+        partitions: &[Partition],
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>> {
+        let due = self
+            .query(DUE)
+            .bind(slots(partitions.iter().copied()))
+            .bind(now.as_micros())
+            .bind(i64::from(limit));
+        let rows = self.database.connections.fetch_all(due).await;
+        rows.and_then(|rows| rows.iter().map(parked).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
+        let next = self.query(NEXT_DUE).bind(slots(partitions.iter().copied()));
+        let row = self.database.connections.fetch_one(next).await;
+        let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
+        due.map(|due| due.map(Timestamp::from_micros)).map_err(|cause| self.database.error(cause))
+    }
+
+    async fn parked_count(&self) -> Result<u64> {
+        self.number(self.query(PARKED_COUNT)).await
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for PostgresStore {
+    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
+        let after = after.map(|id| id.as_uuid());
+        let listed = self.query(DEAD_LETTERS).bind(after).bind(i64::from(limit));
+        let rows = self.database.connections.fetch_all(listed).await;
+        rows.and_then(|rows| rows.iter().map(dead_letter).collect())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let asked = self.query(DEAD_LETTER).bind(id.as_uuid());
+        let row = self.database.connections.fetch_optional(asked).await;
+        row.and_then(|row| row.as_ref().map(dead_letter).transpose())
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool> {
+        let replay = self.query(REPLAY).bind(id.as_uuid()).bind(self.database.now());
+        let moved = self.database.connections.execute(replay).await;
+        moved.map(|moved| moved > 0).map_err(|cause| self.database.error(cause))
+    }
+
+    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool> {
+        let discard = self.query(DISCARD).bind(id.as_uuid());
+        let gone = self.database.connections.execute(discard).await;
+        gone.map(|gone| gone > 0).map_err(|cause| self.database.error(cause))
+    }
+
+    async fn dead_letter_count(&self) -> Result<u64> {
+        self.number(self.query(DEAD_LETTER_COUNT)).await
+    }
+}
+
+/// What becomes of the message that is being handled, as the commit's function takes it.
+pub(super) fn receipt(arguments: &mut Arguments, receipt: &Receipt) -> Result<Json> {
+    let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
+    let mut call = json!({
+        "id": metadata.id.as_uuid(),
+        "origin": match receipt.origin {
+            Origin::Delivery => "delivery",
+            Origin::Parked => "parked",
+        },
+        "lane": lane.as_ref().map(|lane| escaped(lane.as_str())),
+        "slot": metadata.slot(),
+        "becomes": "handled",
+    });
+    let rest = match &receipt.disposition {
+        Disposition::Handled => return Ok(call),
+        Disposition::Park { due, attempts, failure } => json!({
+            "becomes": "parked",
+            "due": due.as_micros(),
+            "attempts": attempts,
+            "failure": to_json(failure)?,
+        }),
+        Disposition::DeadLetter { reason, attempts, failure } => json!({
+            "becomes": "dead",
+            "reason": reason.as_str(),
+            "attempts": attempts,
+            "failure": to_json(failure)?,
+        }),
+    };
+    if let (Json::Object(call), Json::Object(rest)) = (&mut call, rest) {
+        call.extend(rest);
+        call.insert("metadata".to_owned(), arguments.text(to_json(metadata)?).into());
+        call.insert("payload".to_owned(), arguments.blob(&receipt.envelope.payload).into());
+    }
+    Ok(call)
+}
+
+fn parked(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
+    Ok(ParkedMessage {
+        due: Timestamp::from_micros(row.try_get(0)?),
+        since: Timestamp::from_micros(row.try_get(1)?),
+        attempts: read_attempts(row, 2)?,
+        failure: read_failure(row, 3)?,
+        envelope: read_envelope(row, 4)?,
+    })
+}
+
+fn dead_letter(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
+    let reason: &str = row.try_get(0)?;
+    let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
+    Ok(DeadLetter {
+        reason: DeadLetterReason::parse(reason).ok_or_else(unknown)?,
+        attempts: read_attempts(row, 1)?,
+        first_failed: Timestamp::from_micros(row.try_get(2)?),
+        last_failed: Timestamp::from_micros(row.try_get(3)?),
+        failure: read_failure(row, 4)?,
+        envelope: read_envelope(row, 5)?,
+    })
+}
