@@ -39,7 +39,7 @@ impl CommitStore for PostgresStore {
         // A task of its own, so that a caller who leaves does not stop what was handed over.
         let outcome = tokio::spawn(run)
             .await
-            .unwrap_or_else(|_| Failed::Known(Error::unavailable("the commit was cut off")).into());
+            .unwrap_or_else(|_| Err(Failed::Known(Error::unavailable("the commit was cut off"))));
         match outcome {
             Ok(outcome) => Ok(outcome),
             Err(Failed::Known(error)) => Err(error),
@@ -66,12 +66,6 @@ struct Commit {
 enum Failed {
     Known(Error),
     Sql { cause: sqlx::Error, documents: Vec<(&'static str, Value)> },
-}
-
-impl From<Failed> for Result<CommitOutcome, Failed> {
-    fn from(failed: Failed) -> Self {
-        Err(failed)
-    }
 }
 
 async fn run(
@@ -185,7 +179,6 @@ impl PostgresStore {
                 }
             }
         }
-        // Giving up comes behind removals, which hold no value of an update; both before the rest.
         for (write, table) in writes {
             let place =
                 |(name, id): &(&str, Value)| *name == table.collection.name && *id == write.id;
