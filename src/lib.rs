@@ -19,6 +19,7 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded store `sqlite:` |
+//! | `postgres` | no | the store `postgres:`, which several instances share |
 //! | `validation` | yes | `validate` on messages, by `garde` |
 //! | `testing` | no | the testing kit |
 

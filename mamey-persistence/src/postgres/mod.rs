@@ -120,7 +120,7 @@ impl PostgresDatabase {
     /// `Misconfigured` for a URL that cannot be read, a wrong password or a database that does not
     /// exist; `Unavailable` when the server is out of reach.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self> {
-        let place = redact_url(url).to_string();
+        let place = redact_url(url);
         let connect = connection::options_of(url, &options)?;
         let connections_max = options.connections_max.max(1);
         let shared = Shared {
