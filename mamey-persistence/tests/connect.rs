@@ -31,12 +31,12 @@ async fn sqlite_is_named_by_a_path_and_never_by_memory() {
 
 #[tokio::test]
 async fn an_unknown_store_is_refused_without_its_secret() {
-    let url = "postgres://app:s3cret@db/orders";
+    let url = "mysql://app:s3cret@db/orders";
     let error = connect(url, Arc::new(SystemClock)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
     let text = format!("{error:?}");
     assert!(!text.contains("s3cret"), "{text}");
-    assert!(text.contains("postgres://app:***@db/orders"), "{text}");
+    assert!(text.contains("mysql://app:***@db/orders"), "{text}");
     #[cfg(feature = "sqlite")]
     assert!(text.contains("sqlite:"), "{text}");
 }
