@@ -52,7 +52,7 @@ pub(super) fn options_of(url: &str, options: &PostgresOptions) -> Result<PgConne
     let milliseconds = options.statement_timeout.as_millis().to_string();
     Ok(connect
         .options([("statement_timeout", milliseconds.as_str())])
-        .statement_cache_capacity(options.statements_cached_max)
+        .statement_cache_capacity(options.statements_cached_max.max(1))
         .disable_statement_logging())
 }
 

@@ -49,8 +49,8 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// What the sessions are called on the server, unless the URL says so; `mamey` by default.
     pub application_name: String,
-    /// How many prepared statements each connection keeps; 100 by default. Use 0 behind a
-    /// PgBouncer that shares connections by transaction.
+    /// How many prepared statements each connection keeps, at least 1; 100 by default. They need
+    /// sessions of their own: a PgBouncer in between must pool by session.
     pub statements_cached_max: usize,
     /// Where the time of leases and receipts comes from: the database's own clock by default, which
     /// all instances share. Only a test gives another.
