@@ -19,7 +19,7 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded store `sqlite:` |
-//! | `postgres` | no | the store `postgres:`, which several instances share |
+//! | `postgres` | no | the store `postgres:`, early; see the README |
 //! | `validation` | yes | `validate` on messages, by `garde` |
 //! | `testing` | no | the testing kit |
 
