@@ -10,6 +10,8 @@
 //! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
 
 mod connect;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod listeners;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod schema;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]

@@ -20,7 +20,8 @@ use super::error::{
 use super::migrate::in_schema;
 use super::table::Table;
 use super::text::{escape, has_nul_escape, value_text};
-use super::{Listeners, PostgresStore, Shared, envelope, inbox, outbox, parking};
+use super::{PostgresStore, Shared, envelope, inbox, outbox, parking};
+use crate::listeners::Listeners;
 use crate::schema::{changed, id_taken, value_taken};
 
 const COMMIT: &str = "SELECT mamey._commit($1::text::jsonb, $2, $3, $4)";

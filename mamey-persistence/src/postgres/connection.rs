@@ -11,7 +11,8 @@ use sqlx::{ConnectOptions, Connection, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{PostgresOptions, lock};
+use super::PostgresOptions;
+use crate::listeners::lock;
 
 /// How long a call waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

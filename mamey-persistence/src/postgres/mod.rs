@@ -18,7 +18,7 @@ mod text;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +38,7 @@ use self::connection::Connections;
 use self::error::store_error;
 use self::migrate::{execute, in_schema};
 use self::table::Table;
+use crate::listeners::{Listeners, lock};
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
 
 /// How a PostgreSQL database is used.
@@ -97,10 +98,6 @@ struct Shared {
     connections_max: u32,
     listeners: Mutex<HashMap<ContextName, Arc<Listeners>>>,
 }
-
-/// Who waits for new outbox records of a context: each open of it.
-#[derive(Default)]
-struct Listeners(Mutex<Vec<Weak<Notify>>>);
 
 /// One context's share of the database, as one open of it sees it.
 struct PostgresStore {
@@ -257,23 +254,4 @@ async fn prepare_all(
     }
     execute(connection, "COMMIT".to_owned()).await?;
     Ok(())
-}
-
-impl Listeners {
-    fn add(&self, listener: &Arc<Notify>) {
-        let mut listeners = lock(&self.0);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(listener));
-    }
-
-    fn notify(&self) {
-        for listener in lock(&self.0).iter().filter_map(Weak::upgrade) {
-            listener.notify_one();
-        }
-    }
-}
-
-/// None of these locks guards more than one step, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,8 @@ use super::outbox::enqueue;
 use super::script::{Expect, Script, Transaction};
 use super::table::Table;
 use super::writer::{Stop, Work};
-use super::{Listeners, SqliteStore, inbox, parking};
+use super::{SqliteStore, inbox, parking};
+use crate::listeners::Listeners;
 use crate::schema::{changed, id_taken};
 
 #[async_trait]

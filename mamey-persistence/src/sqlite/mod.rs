@@ -23,7 +23,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
@@ -41,6 +41,7 @@ use self::error::store_error;
 use self::readers::Readers;
 use self::table::Table;
 use self::writer::{Counters, Job, Work, Writer, job};
+use crate::listeners::{Listeners, lock};
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
 
 /// How an SQLite file is used.
@@ -116,10 +117,6 @@ struct Shared {
     counters: Arc<Counters>,
     listeners: Mutex<HashMap<ContextName, Arc<Listeners>>>,
 }
-
-/// Who waits for new outbox records of a context: each open of it.
-#[derive(Default)]
-struct Listeners(Mutex<Vec<Weak<Notify>>>);
 
 /// One context's share of the file, as one open of it sees it.
 struct SqliteStore {
@@ -296,23 +293,4 @@ impl Shared {
     fn error(&self, cause: sqlx::Error) -> Error {
         store_error(&self.path, Arc::new(cause))
     }
-}
-
-impl Listeners {
-    fn add(&self, listener: &Arc<Notify>) {
-        let mut listeners = lock(&self.0);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(listener));
-    }
-
-    fn notify(&self) {
-        for listener in lock(&self.0).iter().filter_map(Weak::upgrade) {
-            listener.notify_one();
-        }
-    }
-}
-
-/// None of these locks guards more than one step, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

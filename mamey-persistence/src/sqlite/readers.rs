@@ -10,7 +10,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{SqliteOptions, connection, lock};
+use super::{SqliteOptions, connection};
+use crate::listeners::lock;
 
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
