@@ -45,8 +45,7 @@ pub(super) async fn backfill(
             script.statement(&update, Expect::Anything);
             script.bind_value(&value).bind(row.try_get::<i64, _>(0)?);
         }
-        let mut transaction =
-            Transaction { connection: &mut *connection, opening: None, number: 0 };
+        let mut transaction = Transaction::new(connection, None, 0);
         script.run(&mut transaction).await?;
     }
 }

@@ -46,7 +46,7 @@ impl Work for Commit {
         transaction: &mut Transaction<'_>,
     ) -> Result<CommitOutcome, Stop<CommitOutcome>> {
         let script = std::mem::take(&mut self.script);
-        match script.run(transaction).await?.refusal {
+        match script.finish(transaction).await?.refusal {
             None => Ok(CommitOutcome::Committed(CommitToken(transaction.number))),
             Some(Ok(outcome)) => Err(Stop::Undo(outcome)),
             Some(Err(error)) => Err(Stop::Refuse(error)),

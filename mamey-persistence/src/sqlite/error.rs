@@ -20,6 +20,9 @@ const NOTADB: u32 = 26;
 /// The low byte of an extended result code is the primary one.
 const PRIMARY_MASK: u32 = 0xff;
 
+/// What SQLite says when a script fails one of its checks.
+const FAILED_CHECK: &str = "NOT NULL constraint failed: mamey_checks.failed";
+
 /// Which column of which collection holds a taken value.
 pub(super) struct Taken {
     pub(super) collection: String,
@@ -37,6 +40,11 @@ pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<Taken> {
     let (table, column) = columns.split(", ").next()?.rsplit_once('.')?;
     let (_, collection) = table.split_once('.')?;
     Some(Taken { collection: collection.to_owned(), column: column.to_owned() })
+}
+
+/// Whether a check of a script has failed.
+pub(super) fn is_failed_check(cause: &sqlx::Error) -> bool {
+    cause.as_database_error().is_some_and(|cause| cause.message() == FAILED_CHECK)
 }
 
 /// The failure as one of ours, naming the file.

@@ -19,8 +19,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, name: "tables", sql: include_str!("migrations/0001_tables.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { number: 1, name: "tables", sql: include_str!("migrations/0001_tables.sql") },
+    Migration { number: 2, name: "checks", sql: include_str!("migrations/0002_checks.sql") },
+];
 
 const CREATE_MIGRATIONS: &str = "\
 CREATE TABLE IF NOT EXISTS mamey_migrations (
@@ -45,7 +47,8 @@ pub(super) async fn migrate(
     execute(connection, "BEGIN IMMEDIATE").await.map_err(failed)?;
     let applied = applied(connection).await.map_err(failed)?;
     check(path, &applied)?;
-    apply(connection, applied.len(), now).await.map_err(failed)?;
+    let missing = MIGRATIONS.get(applied.len()..).unwrap_or_default();
+    apply(connection, missing, now).await.map_err(failed)?;
     execute(connection, "COMMIT").await.map_err(failed)
 }
 
@@ -78,12 +81,12 @@ fn check(path: &Path, applied: &[(i64, String)]) -> Result<()> {
 
 async fn apply(
     connection: &mut SqliteConnection,
-    applied: usize,
+    missing: &[Migration],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
     sqlx::raw_sql(AssertSqlSafe(mark)).execute(&mut *connection).await?;
-    for migration in MIGRATIONS.iter().skip(applied) {
+    for migration in missing {
         execute(connection, migration.sql).await?;
         sqlx::query(RECORD)
             .bind(migration.number)
@@ -103,4 +106,50 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 /// Tells two texts apart; nobody attacks it.
 fn checksum(sql: &str) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Connection};
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    async fn open(path: &Path) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        options.connect().await.unwrap()
+    }
+
+    async fn objects(connection: &mut SqliteConnection) -> Vec<(String, Option<String>)> {
+        let all = "SELECT name, sql FROM sqlite_schema ORDER BY name";
+        sqlx::query_as(all).fetch_all(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_of_every_older_version_becomes_like_a_new_one_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.db");
+        let mut new = open(&path).await;
+        migrate(&mut new, &path, NOW).await.unwrap();
+        let expected = objects(&mut new).await;
+        for steps in 1..=MIGRATIONS.len() {
+            let path = folder.path().join(format!("{steps}.db"));
+            let mut old = open(&path).await;
+            execute(&mut old, CREATE_MIGRATIONS).await.unwrap();
+            apply(&mut old, &MIGRATIONS[..steps], NOW).await.unwrap();
+            let row = "INSERT INTO mamey_inbox (context, id, received_at) VALUES ('c', x'01', 2)";
+            execute(&mut old, row).await.unwrap();
+            old.close().await.unwrap();
+
+            let mut old = open(&path).await;
+            migrate(&mut old, &path, NOW).await.unwrap();
+            assert_eq!(objects(&mut old).await, expected, "after {steps} steps");
+            let kept: i64 = sqlx::query_scalar("SELECT received_at FROM mamey_inbox")
+                .fetch_one(&mut old)
+                .await
+                .unwrap();
+            assert_eq!(kept, 2);
+        }
+    }
 }

@@ -5,9 +5,9 @@ use mamey_core::Error;
 use mamey_core::criteria::Value;
 use mamey_core::store::CommitOutcome;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, Type};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Sqlite, Type};
 
-use super::error::unique_violation;
+use super::error::{is_failed_check, unique_violation};
 use super::table::FIELD_PREFIX;
 use crate::schema::value_taken;
 
@@ -19,6 +19,10 @@ const STATEMENTS_CACHED_MAX: usize = 16;
 
 /// How a unit ends that is not kept.
 pub(super) type Refusal = Result<CommitOutcome, Error>;
+
+/// Fails, and with it the unit, for each row that follows: the column takes no NULL. A check that
+/// fails inside SQLite lets a commit travel in the same trip as what it depends on.
+const FAIL: &str = "INSERT INTO mamey_checks SELECT NULL WHERE";
 
 /// What must come of a statement; otherwise the script ends.
 pub(super) enum Expect {
@@ -45,7 +49,17 @@ pub(super) struct Script {
 struct Trip {
     sql: String,
     arguments: SqliteArguments,
-    expected: Vec<Expect>,
+    steps: Vec<Step>,
+}
+
+/// One statement of a trip.
+enum Step {
+    /// Its changes count.
+    Work,
+    /// As `Work`; a taken id refuses the unit.
+    Insert(Error),
+    /// It fails when the unit must not be kept.
+    Check(Refusal),
 }
 
 /// What came of a script.
@@ -61,6 +75,10 @@ pub(super) struct Transaction<'c> {
     pub(super) connection: &'c mut SqliteConnection,
     /// Statements that open the unit. They travel with its first statement to save a trip.
     pub(super) opening: Option<Opening>,
+    /// What may travel with the last statement of the transaction's last unit.
+    pub(super) closing: Option<&'static str>,
+    /// Whether it has ended so.
+    pub(super) closed: bool,
     /// Counts transactions, for commit tokens.
     pub(super) number: u64,
 }
@@ -72,7 +90,16 @@ pub(super) struct Opening {
     pub(super) statements: usize,
 }
 
-impl Transaction<'_> {
+impl<'c> Transaction<'c> {
+    /// The `number`th, which begins as `opening` says.
+    pub(super) fn new(
+        connection: &'c mut SqliteConnection,
+        opening: Option<Opening>,
+        number: u64,
+    ) -> Self {
+        Self { connection, opening, closing: None, closed: false, number }
+    }
+
     /// The connection, inside the unit.
     pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
         if let Some(opening) = self.opening.take() {
@@ -85,14 +112,32 @@ impl Transaction<'_> {
 impl Script {
     /// Adds a statement; its arguments follow by [`Script::bind`].
     pub(super) fn statement(&mut self, sql: &str, expected: Expect) -> &mut Self {
-        let full = |trip: &Trip| trip.expected.len() >= STATEMENTS_PER_TRIP_MAX;
+        match expected {
+            Expect::Anything => self.step(sql, Step::Work),
+            Expect::FreeId(error) => self.step(sql, Step::Insert(error)),
+            Expect::Change(refusal) => {
+                self.step(sql, Step::Work);
+                // It binds nothing, so the arguments of the statement before it follow as they are.
+                self.step(&format!("{FAIL} changes() = 0"), Step::Check(refusal))
+            }
+            Expect::Row(refusal) => {
+                self.step(&format!("{FAIL} NOT EXISTS ({sql})"), Step::Check(refusal))
+            }
+            Expect::NoRow(refusal) => {
+                self.step(&format!("{FAIL} EXISTS ({sql})"), Step::Check(refusal))
+            }
+        }
+    }
+
+    fn step(&mut self, sql: &str, step: Step) -> &mut Self {
+        let full = |trip: &Trip| trip.steps.len() >= STATEMENTS_PER_TRIP_MAX;
         if self.trips.last().is_none_or(full) {
             self.trips.push(Trip::default());
         }
         if let Some(trip) = self.trips.last_mut() {
             trip.sql.push_str(sql);
             trip.sql.push(';');
-            trip.expected.push(expected);
+            trip.steps.push(step);
         }
         self
     }
@@ -130,11 +175,37 @@ impl Script {
 
     /// Runs all statements, up to the first whose expectation does not hold.
     pub(super) async fn run(self, transaction: &mut Transaction<'_>) -> Result<Ran, sqlx::Error> {
+        self.run_with(transaction, None).await
+    }
+
+    /// As [`Script::run`], for the last script of a unit: when no unit comes after it, the
+    /// transaction ends in the same trip.
+    pub(super) async fn finish(
+        self,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Ran, sqlx::Error> {
+        let closing = match self.trips.is_empty() {
+            true => None,
+            false => transaction.closing.take(),
+        };
+        let ran = self.run_with(transaction, closing).await?;
+        transaction.closed = closing.is_some() && ran.refusal.is_none();
+        Ok(ran)
+    }
+
+    async fn run_with(
+        self,
+        transaction: &mut Transaction<'_>,
+        closing: Option<&str>,
+    ) -> Result<Ran, sqlx::Error> {
         if let Some(cause) = self.unencodable {
             return Err(cause);
         }
-        let mut changes = 0;
-        for trip in self.trips {
+        let (mut changes, last) = (0, self.trips.len().saturating_sub(1));
+        for (at, mut trip) in self.trips.into_iter().enumerate() {
+            if at == last {
+                trip.sql.push_str(closing.unwrap_or_default());
+            }
             let ran = trip.run(transaction).await?;
             changes += ran.changes;
             if ran.refusal.is_some() {
@@ -152,64 +223,46 @@ impl Trip {
         let opening = transaction.opening.take();
         let mut to_skip = opening.map_or(0, |opening| opening.statements);
         let sql = opening.map_or_else(String::new, |opening| opening.sql.to_owned()) + &self.sql;
-        let cached = self.expected.len() <= STATEMENTS_CACHED_MAX;
+        let cached = self.steps.len() <= STATEMENTS_CACHED_MAX;
         let query = sqlx::query_with(AssertSqlSafe(sql), self.arguments).persistent(cached);
-        let mut steps = transaction.connection.fetch_many(query);
-        let mut expected = self.expected.into_iter();
-        let (mut rows, mut changes) = (0, 0);
+        let mut results = transaction.connection.execute_many(query);
+        let (mut steps, mut changes) = (self.steps.into_iter(), 0);
         loop {
-            let refusal = match steps.try_next().await {
-                Ok(None) => None,
-                Ok(Some(Either::Right(_))) => {
-                    rows += 1;
-                    continue;
+            match results.try_next().await {
+                Ok(None) => return Ok(Ran { refusal: None, changes }),
+                Ok(Some(_)) if to_skip > 0 => to_skip -= 1,
+                Ok(Some(done)) => {
+                    changes += steps.next().map_or(0, |step| step.counts(done.rows_affected()));
                 }
-                Ok(Some(Either::Left(_))) if to_skip > 0 => {
-                    to_skip -= 1;
-                    continue;
-                }
-                Ok(Some(Either::Left(done))) => {
-                    let expected = expected.next().unwrap_or(Expect::Anything);
-                    let changed = expected.counts(done.rows_affected());
-                    changes += changed;
-                    match expected.unmet(std::mem::take(&mut rows), changed) {
-                        Some(refusal) => Some(refusal),
-                        None => continue,
-                    }
-                }
+                // What opens or closes the transaction concerns all of it.
                 Err(cause) if to_skip > 0 => return Err(cause),
-                Err(cause) => Some(expected.next().unwrap_or(Expect::Anything).failed(cause)?),
-            };
-            return Ok(Ran { refusal, changes });
+                Err(cause) => {
+                    let Some(step) = steps.next() else { return Err(cause) };
+                    return Ok(Ran { refusal: Some(step.failed(cause)?), changes });
+                }
+            }
         }
     }
 }
 
-impl Expect {
-    /// SQLite repeats the last count for statements that change nothing by nature.
+impl Step {
     fn counts(&self, changes: u64) -> u64 {
         match self {
-            Self::Row(_) | Self::NoRow(_) => 0,
-            _ => changes,
+            Self::Work | Self::Insert(_) => changes,
+            Self::Check(_) => 0,
         }
     }
 
-    fn unmet(self, rows: u64, changes: u64) -> Option<Refusal> {
-        match self {
-            Self::Change(refusal) if changes == 0 => Some(refusal),
-            Self::Row(refusal) if rows == 0 => Some(refusal),
-            Self::NoRow(refusal) if rows > 0 => Some(refusal),
-            _ => None,
-        }
-    }
-
-    /// A taken id or value refuses the unit; any other failure is the transaction's.
+    /// A check, a taken id or a taken value refuses the unit; any other failure is the transaction's.
     fn failed(self, cause: sqlx::Error) -> Result<Refusal, sqlx::Error> {
+        if let Self::Check(refusal) = self {
+            return if is_failed_check(&cause) { Ok(refusal) } else { Err(cause) };
+        }
         let Some(taken) = unique_violation(&cause) else {
             return Err(cause);
         };
         match (self, taken.column.strip_prefix(FIELD_PREFIX)) {
-            (Self::FreeId(error), None) => Ok(Err(error)),
+            (Self::Insert(error), None) => Ok(Err(error)),
             (_, Some(field)) => Ok(Err(value_taken(&taken.collection, field))),
             (_, None) => Err(cause),
         }

@@ -23,6 +23,9 @@ const AFTER_KEPT: Opening = Opening { sql: "RELEASE unit; SAVEPOINT unit;", stat
 /// Undoes the unit before; its savepoint stays and serves the next.
 const AFTER_UNDONE: Opening = Opening { sql: "ROLLBACK TO unit;", statements: 1 };
 
+/// Keeps everything.
+const COMMIT: &str = "COMMIT";
+
 /// Something to do inside a transaction.
 #[async_trait]
 pub(super) trait Work: Send + 'static {
@@ -188,10 +191,14 @@ async fn transact(
     number: u64,
 ) -> Result<(), sqlx::Error> {
     let alone = batch.len() == 1;
-    let mut transaction =
-        Transaction { connection, opening: Some(if alone { BEGIN_ALONE } else { BEGIN }), number };
-    let mut last = None;
+    let opening = Some(if alone { BEGIN_ALONE } else { BEGIN });
+    let mut transaction = Transaction::new(connection, opening, number);
+    let (mut last, mut to_come) = (None, batch.len());
     for job in batch {
+        to_come -= 1;
+        if to_come == 0 {
+            transaction.closing = Some(COMMIT);
+        }
         let kept = job.run(&mut transaction).await?;
         // Work that said nothing to the database left the unit before it open, for the next.
         if transaction.opening.is_none() {
@@ -202,9 +209,12 @@ async fn transact(
             });
         }
     }
+    if transaction.closed {
+        return Ok(());
+    }
     let end = match (last, alone) {
         (None, _) => return Ok(()),
-        (Some(Kept::Yes), _) => "COMMIT",
+        (Some(Kept::Yes), _) => COMMIT,
         (Some(Kept::No), true) => "ROLLBACK",
         (Some(Kept::No), false) => "ROLLBACK TO unit; COMMIT",
     };
