@@ -8,6 +8,10 @@ needed=(postgres rabbitmq redis mongodb)
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source infra/dev/packages.sh
 
+# What the suites of stores and transports counted, and which of their cases did not run.
+MAMEY_CONFORMANCE_REPORT_FILE="$(realpath -m "${CARGO_TARGET_DIR:-target}/conformance-report")"
+export MAMEY_CONFORMANCE_REPORT_FILE
+
 started=()
 
 # Each test that skips itself adds a line.
@@ -16,6 +20,10 @@ export MAMEY_SKIPPED_TESTS_FILE
 
 finish() {
     infra/dev/skipped.sh "$MAMEY_SKIPPED_TESTS_FILE" || true
+    if [ -s "$MAMEY_CONFORMANCE_REPORT_FILE" ]; then
+        echo "== conformance" >&2
+        LC_ALL=C sort "$MAMEY_CONFORMANCE_REPORT_FILE" | sed 's/^/   /' >&2
+    fi
     if [ ${#started[@]} -gt 0 ]; then
         ./dev servers down "${started[@]}"
     fi
@@ -64,7 +72,8 @@ run_doctests() {
     cargo test --workspace --all-features --doc
 }
 
-rm -f "$MAMEY_SKIPPED_TESTS_FILE"
+mkdir -p "$(dirname "$MAMEY_CONFORMANCE_REPORT_FILE")"
+rm -f "$MAMEY_SKIPPED_TESTS_FILE" "$MAMEY_CONFORMANCE_REPORT_FILE"
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

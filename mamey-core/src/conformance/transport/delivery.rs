@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
@@ -127,4 +128,25 @@ pub async fn a_rejected_message_does_not_come_again(transport: Arc<dyn Transport
     publish_and(transport, &event(Some("order-1")), reject).await;
     let sent = event(Some("order-1"));
     assert_eq!(publish_and(transport, &sent, take(&mut payments)).await, sent);
+}
+
+/// With room for one unsettled message, a key's second comes when its first is settled.
+pub async fn a_second_message_of_a_key_waits_for_the_first(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let (first, second) = (event(Some("order-1")), event(Some("order-1")));
+    let mut begun = vec![Begun::new(transport, &first)];
+    let delivery = beside(&mut begun, next(&mut payments)).await;
+    begun.push(Begun::new(transport, &second));
+    let durable = transport.capabilities().durable;
+    for _ in 0..10 {
+        assert!(payments.next().now_or_never().is_none(), "the second came beside the first");
+        assert!(!begun[1].is_done() || durable, "the second was settled");
+    }
+    delivery.settle(Settlement::Ack);
+    assert_eq!(beside(&mut begun, take(&mut payments)).await, second);
+    for begun in begun {
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
 }

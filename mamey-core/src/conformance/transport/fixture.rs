@@ -23,6 +23,9 @@ use crate::transport::{
 /// The event that the cases publish.
 pub(super) const PLACED: &str = "orders.order-placed";
 
+/// Another event that they publish.
+pub(super) const CANCELLED: &str = "orders.order-cancelled";
+
 /// A message that only `payments` handles.
 pub(super) const TAKE: &str = "payments.take";
 
@@ -42,7 +45,7 @@ pub(super) async fn apply(
     let topology = Topology {
         context: context(name),
         handles: handles.to_vec(),
-        publishes: vec![PLACED],
+        publishes: vec![PLACED, CANCELLED],
         partitions,
     };
     transport.apply(&topology).await.unwrap();

@@ -10,61 +10,106 @@
 
 mod delivery;
 mod fixture;
+mod instances;
 mod routing;
 mod subscribers;
+mod tally;
+
+use crate::capabilities::TransportCapabilities;
+use crate::conformance::report;
 
 pub use delivery::{
     a_dropped_delivery_comes_again, a_message_is_confirmed_when_it_is_safe,
     a_rejected_message_does_not_come_again, a_released_message_comes_again_in_its_place,
-    messages_arrive_unchanged, order_holds_within_a_key,
+    a_second_message_of_a_key_waits_for_the_first, messages_arrive_unchanged,
+    order_holds_within_a_key,
 };
+pub use instances::order_holds_while_partitions_move;
 pub use routing::{
     a_message_that_must_route_is_refused_without_subscribers, a_target_is_reached_alone,
     a_target_without_a_route_is_refused, an_event_without_subscribers_is_done,
-    every_subscribing_context_gets_each_event, topologies_can_be_applied_again,
+    each_context_gets_the_messages_it_handles, every_subscribing_context_gets_each_event,
+    topologies_can_be_applied_again,
 };
 pub use subscribers::{
-    a_cancelled_wait_loses_nothing, a_closed_transport_fails_all_calls,
-    a_late_subscriber_gets_what_waits, a_replaced_subscriber_leaves_all_it_had,
-    partitions_split_the_keys, unknown_contexts_cannot_subscribe,
+    a_cancelled_wait_loses_nothing, a_closed_subscription_resumes_where_it_ended,
+    a_closed_transport_fails_all_calls, a_late_subscriber_gets_what_waits,
+    a_replaced_subscriber_leaves_all_it_had, closing_ends_every_publish_that_has_begun,
+    many_subscribers_receive_at_once, partitions_split_the_keys, unknown_contexts_cannot_subscribe,
     unsettled_deliveries_are_bounded_by_the_prefetch,
 };
 
+/// What a transport must be able to do for a case to make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the case runs on every transport.
+    Nothing,
+    /// [`TransportCapabilities::ordered`].
+    Order,
+}
+
+impl Needs {
+    /// Whether the case runs; it is reported when it does not.
+    #[must_use]
+    pub fn are_met(self, case: &str, by: &TransportCapabilities) -> bool {
+        let missing = match self {
+            Self::Order if !by.ordered => "order by sender and key",
+            Self::Nothing | Self::Order => return true,
+        };
+        report(by.name, &format!("{case}: did not run, because this transport lacks {missing}"));
+        false
+    }
+}
+
 /// Expands to one test a case; takes the name of an async function that returns an empty
-/// `Arc<dyn Transport>`.
+/// `Arc<dyn Transport>`. Cases that need what the transport's capabilities deny do not run, which
+/// [`report`](crate::conformance::report) says.
 ///
 /// The backend's crate needs `tokio` with `macros`, `rt-multi-thread` and `time` for its tests.
 #[macro_export]
 macro_rules! transport_conformance {
     ($transport:path) => {
-        $crate::transport_conformance! { @cases $transport:
+        $crate::transport_conformance! { @cases $transport, Nothing:
             a_dropped_delivery_comes_again
             a_message_is_confirmed_when_it_is_safe
             a_rejected_message_does_not_come_again
-            a_released_message_comes_again_in_its_place
             messages_arrive_unchanged
-            order_holds_within_a_key
             a_message_that_must_route_is_refused_without_subscribers
             a_target_is_reached_alone
             a_target_without_a_route_is_refused
             an_event_without_subscribers_is_done
+            each_context_gets_the_messages_it_handles
             every_subscribing_context_gets_each_event
             topologies_can_be_applied_again
             a_cancelled_wait_loses_nothing
+            a_closed_subscription_resumes_where_it_ended
             a_closed_transport_fails_all_calls
             a_late_subscriber_gets_what_waits
-            a_replaced_subscriber_leaves_all_it_had
+            closing_ends_every_publish_that_has_begun
+            many_subscribers_receive_at_once
             partitions_split_the_keys
             unknown_contexts_cannot_subscribe
             unsettled_deliveries_are_bounded_by_the_prefetch
         }
+        $crate::transport_conformance! { @cases $transport, Order:
+            a_released_message_comes_again_in_its_place
+            a_second_message_of_a_key_waits_for_the_first
+            order_holds_within_a_key
+            order_holds_while_partitions_move
+            a_replaced_subscriber_leaves_all_it_had
+        }
     };
-    (@cases $transport:path: $($case:ident)*) => {$(
+    (@cases $transport:path, $needs:ident: $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            let case = $crate::conformance::transport::$case($transport().await);
+            use $crate::conformance::transport::{self, Needs};
+            let transport = $transport().await;
+            if !Needs::$needs.are_met(stringify!($case), &transport.capabilities()) {
+                return;
+            }
             // A message that never comes must fail the test, not hang it.
             let limit = std::time::Duration::from_secs(60);
+            let case = transport::$case(transport);
             tokio::time::timeout(limit, case).await.expect("the case takes too long");
         }
     )*};
@@ -72,11 +117,29 @@ macro_rules! transport_conformance {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_runs_where_its_needs_are_met() {
+        let ordered = TransportCapabilities {
+            name: "some",
+            remote: true,
+            durable: true,
+            ordered: true,
+            message_bytes_max: 1,
+        };
+        let unordered = TransportCapabilities { ordered: false, ..ordered };
+        assert!(Needs::Order.are_met("a_case", &ordered));
+        assert!(!Needs::Order.are_met("a_case", &unordered));
+        assert!(Needs::Nothing.are_met("a_case", &unordered));
+    }
+
     #[test]
     fn every_case_is_in_the_list() {
-        let list = include_str!("mod.rs").split("@cases").nth(1).unwrap();
+        let list = include_str!("mod.rs").split("macro_rules!").nth(1).unwrap();
         let files = [
             include_str!("delivery.rs"),
+            include_str!("instances.rs"),
             include_str!("routing.rs"),
             include_str!("subscribers.rs"),
         ];

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Begun, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe, take,
+    Begun, CANCELLED, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe,
+    take,
 };
 use crate::ErrorKind;
 use crate::message::Target;
@@ -23,6 +24,25 @@ pub async fn every_subscribing_context_gets_each_event(transport: Arc<dyn Transp
         let both = async { (take(&mut payments).await, take(&mut kitchen).await) };
         let (one, other) = publish_and(transport, &sent, both).await;
         assert_eq!((&one, &other), (&sent, &sent));
+    }
+}
+
+/// Of several messages each context gets those whose names it handles, and no others.
+pub async fn each_context_gets_the_messages_it_handles(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    apply(transport, "kitchen", &[CANCELLED], 1).await;
+    apply(transport, "audit", &[PLACED, CANCELLED], 1).await;
+    let mut payments = subscribe(transport, "payments", 10).await;
+    let mut kitchen = subscribe(transport, "kitchen", 10).await;
+    let mut audit = subscribe(transport, "audit", 10).await;
+    for _ in 0..5 {
+        for (name, other) in [(PLACED, &mut payments), (CANCELLED, &mut kitchen)] {
+            let sent = message(name, Target::Any, Some("order-1"));
+            let both = async { (take(other).await, take(&mut audit).await) };
+            let got = publish_and(transport, &sent, both).await;
+            assert_eq!(got, (sent.clone(), sent));
+        }
     }
 }
 

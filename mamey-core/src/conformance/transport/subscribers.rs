@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
 
 use super::fixture::{
     Begun, PLACED, apply, beside, context, event, next, publish_and, subscribe, subscribe_to, take,
@@ -123,8 +124,8 @@ pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
         let next = payments.next().await;
         assert!(!matches!(next, Ok(Some(_))), "nothing was published");
     };
-    let close = async { futures_util::future::join(transport.close(), transport.close()).await };
-    futures_util::future::join(waiting, close).await;
+    let close = async { join(transport.close(), transport.close()).await };
+    join(waiting, close).await;
     assert!(transport.publisher().publish(&event(None)).await.is_err());
     assert!(transport.ping().await.is_err());
     let subscription = Subscription {
@@ -133,4 +134,66 @@ pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
         prefetch: 1,
     };
     assert!(transport.subscribe(&subscription).await.is_err());
+}
+
+/// Who subscribes again gets what was left, and nothing that was acknowledged before.
+pub async fn a_closed_subscription_resumes_where_it_ended(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let sent: Vec<_> = (0..6).map(|number| event(Some(&format!("order-{number}")))).collect();
+    let mut begun: Vec<_> = sent.iter().map(|sent| Begun::new(transport, sent)).collect();
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        let mut payments = beside(&mut begun, subscribe(transport, "payments", 2)).await;
+        for _ in 0..2 {
+            got.push(beside(&mut begun, take(&mut payments)).await.metadata.id);
+        }
+    }
+    got.sort();
+    let mut expected: Vec<_> = sent.iter().map(|sent| sent.metadata.id).collect();
+    expected.sort();
+    assert_eq!(got, expected);
+    for begun in begun {
+        assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+    }
+}
+
+/// Subscribers of different partitions receive beside each other.
+pub async fn many_subscribers_receive_at_once(transport: Arc<dyn Transport>) {
+    const EACH: usize = 20;
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 8).await;
+    let (mut taking, mut publishing) = (Vec::new(), Vec::new());
+    for partition in Partition::all(8).unwrap() {
+        let mut subscriber = subscribe_to(transport, "payments", partition, 4).await;
+        let slot = |key: &String| event(Some(key)).metadata.slot();
+        let keys = (0..).map(|number| format!("order-{number}"));
+        let key = keys.clone().find(|key| partition.contains(slot(key))).unwrap();
+        publishing.push(async move {
+            for _ in 0..EACH {
+                let sent = event(Some(&key));
+                assert_eq!(transport.publisher().publish(&sent).await.unwrap(), Routed::Delivered);
+            }
+        });
+        taking.push(async move {
+            for _ in 0..EACH {
+                assert!(partition.contains(take(&mut subscriber).await.metadata.slot()));
+            }
+        });
+    }
+    join(join_all(taking), join_all(publishing)).await;
+}
+
+/// A transport that closes leaves no publish without an answer.
+pub async fn closing_ends_every_publish_that_has_begun(transport: Arc<dyn Transport>) {
+    let transport = transport.as_ref();
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut begun: Vec<_> = (0..50).map(|_| Begun::new(transport, &event(None))).collect();
+    beside(&mut begun, transport.close()).await;
+    for begun in begun {
+        // Stored in time, or not: either is true. What counts is that it ends.
+        if let Err(error) = begun.outcome().await {
+            assert_ne!(error.kind(), ErrorKind::Unroutable, "{error:?}");
+        }
+    }
 }
