@@ -31,7 +31,9 @@ cases! {
     comparisons_agree_with_their_definition
     fields_that_are_not_indexed_are_refused
     pages_neither_overlap_nor_skip
+    pages_hold_while_others_insert_and_remove
     a_conflict_keeps_nothing_of_its_unit
+    a_context_is_opened_by_many_at_once
     a_guard_holds_a_decision
     an_id_is_taken_once
     concurrent_units_each_keep_their_outcome
@@ -42,6 +44,7 @@ cases! {
     a_message_takes_effect_once
     an_idempotency_key_takes_effect_once
     old_marks_are_forgotten
+    a_jumping_clock_leaves_one_holder
     another_number_of_partitions_is_refused
     expired_leases_are_taken_over_under_a_new_epoch
     partitions_are_shared_fairly

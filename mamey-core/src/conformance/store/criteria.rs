@@ -1,14 +1,18 @@
 //! Criteria: each store's translation against the plain evaluation, and pages by keyset.
 
+use futures_util::future::join;
 use uuid::Uuid;
 
 use super::fixture::{
-    Harness, ITEMS, Numbers, assert_kind, commit, nothing, put_item, text, uuid, writes,
+    Harness, ITEMS, Numbers, assert_kind, commit, nothing, put_item, remove, text, uuid, writes,
 };
 use crate::ErrorKind;
 use crate::clock::Timestamp;
 use crate::criteria::{Comparison, Filter, ID_FIELD, Value, ValueType};
-use crate::store::{Expected, Find, SortKey, Store};
+use crate::store::{Expected, Find, SortKey, Store, Write};
+
+/// The place of `count` among the indexed fields.
+const COUNT: usize = 2;
 
 const COMPARISONS: [Comparison; 6] = [
     Comparison::Equal,
@@ -144,6 +148,63 @@ pub async fn pages_neither_overlap_nor_skip(harness: Harness) {
             let expected: Vec<_> = expected.into_iter().map(|item| &item.0).collect();
             assert_eq!(walked.iter().collect::<Vec<_>>(), expected, "{order:?}");
         }
+    }
+}
+
+/// The items of the walk below: those under this number stay.
+const PASSING: u128 = 1000;
+
+/// Staying items have even counts; between two of them one that comes and goes has an odd one.
+fn count_of(id: u128) -> i64 {
+    let at = i64::try_from(id % 100).unwrap();
+    if id < PASSING { at * 2 } else { at * 2 + 1 }
+}
+
+fn put_counted(id: u128) -> Write {
+    let mut values = nothing();
+    values[COUNT] = Value::Int(count_of(id));
+    put_item(id, Expected::Absent, values)
+}
+
+/// Whoever walks by pages while others insert and remove meets everything that was there all the
+/// time, once and in order.
+pub async fn pages_hold_while_others_insert_and_remove(harness: Harness) {
+    const STAYING: u128 = 40;
+    let store = harness.store().await;
+    commit(&*store, writes((1..=STAYING).map(put_counted))).await;
+    let changing = async {
+        for round in 1..=20_u128 {
+            let passing: Vec<_> = (1..STAYING).map(|at| PASSING + round * 100 + at).collect();
+            commit(&*store, writes(passing.iter().copied().map(put_counted))).await;
+            let gone = passing.into_iter().map(|id| {
+                let expected = Expected::Version(1);
+                remove(Write { expected, ..put_counted(id) })
+            });
+            commit(&*store, writes(gone)).await;
+        }
+    };
+    let (met, ()) = join(walk_by_count(&*store), changing).await;
+    let met: Vec<_> = met.into_iter().filter(|id| *id < PASSING).collect();
+    assert_eq!(met, (1..=STAYING).collect::<Vec<_>>());
+}
+
+async fn walk_by_count(store: &dyn Store) -> Vec<u128> {
+    let order = [ITEMS.indexes[COUNT].field, ID_FIELD];
+    let order = order.map(|field| SortKey { field, descending: false });
+    let mut met: Vec<u128> = Vec::new();
+    loop {
+        let filter = met
+            .last()
+            .map_or(Filter::TRUE, |last| after(&order, &Value::Int(count_of(*last)), &uuid(*last)));
+        let find = Find { collection: &ITEMS, filter, order: order.to_vec(), limit: 3 };
+        let page = store.find(&find).await.unwrap();
+        if page.is_empty() {
+            return met;
+        }
+        met.extend(page.iter().filter_map(|document| match document.id {
+            Value::Uuid(id) => Some(id.as_u128()),
+            _ => None,
+        }));
     }
 }
 

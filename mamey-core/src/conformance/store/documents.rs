@@ -199,3 +199,17 @@ pub async fn undeclared_collections_are_refused(harness: Harness) {
         assert_kind(&error, ErrorKind::Misconfigured, ".aggregate::<");
     }
 }
+
+/// A context is opened again, and by many at once, as when several instances start together; what
+/// is stored stays.
+pub async fn a_context_is_opened_by_many_at_once(harness: Harness) {
+    let stores = join_all((0..8).map(|_| harness.store())).await;
+    let put = |number: usize| put_note(&format!("note-{number}"), Expected::Absent, "kept");
+    for (number, store) in stores.iter().enumerate() {
+        commit(&**store, writes([put(number)])).await;
+    }
+    let again = harness.store().await;
+    for number in 0..stores.len() {
+        assert!(load_note(&*again, &format!("note-{number}")).await.is_some());
+    }
+}

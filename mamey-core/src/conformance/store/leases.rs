@@ -62,6 +62,22 @@ pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: Harness) {
     assert_eq!(kept.leases, new.leases, "nobody else asked, so the epoch stays");
 }
 
+/// A clock that jumps may move leases early or late, but never leaves two holders of one epoch, and
+/// no epoch comes again.
+pub async fn a_jumping_clock_leaves_one_holder(harness: Harness) {
+    let store = harness.store().await;
+    let first = hold(&*store, 1).await;
+    harness.clock.set(harness.now().minus(Duration::from_hours(3)));
+    assert!(hold(&*store, 2).await.leases.is_empty(), "the leases seem long, and hold");
+    let kept = hold(&*store, 1).await;
+    assert_eq!(kept.leases, first.leases);
+    harness.clock.advance(Duration::from_hours(6));
+    let (one, two) = (hold(&*store, 2).await, hold(&*store, 1).await);
+    assert_eq!(one.leases.len(), 8, "all had expired");
+    assert!(two.leases.is_empty(), "the late owner has none of them");
+    assert!(one.leases.iter().all(|lease| lease.epoch == 2));
+}
+
 /// All living instances use one number of partitions; when they are gone, another may come, and no
 /// epoch comes again.
 pub async fn another_number_of_partitions_is_refused(harness: Harness) {

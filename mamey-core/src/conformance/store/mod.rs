@@ -20,21 +20,22 @@ mod parking;
 pub use coalescing::units_together_equal_units_one_by_one;
 pub use criteria::{
     comparisons_agree_with_their_definition, fields_that_are_not_indexed_are_refused,
-    pages_neither_overlap_nor_skip,
+    pages_hold_while_others_insert_and_remove, pages_neither_overlap_nor_skip,
 };
 pub use documents::{
-    a_conflict_keeps_nothing_of_its_unit, a_guard_holds_a_decision, an_id_is_taken_once,
-    concurrent_units_each_keep_their_outcome, documents_survive_and_count_versions,
-    undeclared_collections_are_refused, unique_values_are_held_once,
-    unique_values_move_within_a_unit,
+    a_conflict_keeps_nothing_of_its_unit, a_context_is_opened_by_many_at_once,
+    a_guard_holds_a_decision, an_id_is_taken_once, concurrent_units_each_keep_their_outcome,
+    documents_survive_and_count_versions, undeclared_collections_are_refused,
+    unique_values_are_held_once, unique_values_move_within_a_unit,
 };
 pub use fixture::Harness;
 pub use inbox::{
     a_message_takes_effect_once, an_idempotency_key_takes_effect_once, old_marks_are_forgotten,
 };
 pub use leases::{
-    another_number_of_partitions_is_refused, expired_leases_are_taken_over_under_a_new_epoch,
-    partitions_are_shared_fairly, retired_instances_leave_at_once,
+    a_jumping_clock_leaves_one_holder, another_number_of_partitions_is_refused,
+    expired_leases_are_taken_over_under_a_new_epoch, partitions_are_shared_fairly,
+    retired_instances_leave_at_once,
 };
 pub use outbox::{
     commits_are_announced, confirmed_records_leave_and_are_counted, outbox_order_is_commit_order,
@@ -56,7 +57,9 @@ macro_rules! store_conformance {
             comparisons_agree_with_their_definition
             fields_that_are_not_indexed_are_refused
             pages_neither_overlap_nor_skip
+            pages_hold_while_others_insert_and_remove
             a_conflict_keeps_nothing_of_its_unit
+            a_context_is_opened_by_many_at_once
             a_guard_holds_a_decision
             an_id_is_taken_once
             concurrent_units_each_keep_their_outcome
@@ -67,6 +70,7 @@ macro_rules! store_conformance {
             a_message_takes_effect_once
             an_idempotency_key_takes_effect_once
             old_marks_are_forgotten
+            a_jumping_clock_leaves_one_holder
             another_number_of_partitions_is_refused
             expired_leases_are_taken_over_under_a_new_epoch
             partitions_are_shared_fairly
