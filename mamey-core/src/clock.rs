@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 
 use crate::{Error, Result};
 
@@ -57,11 +57,15 @@ impl Timestamp {
         Duration::from_micros(micros.unsigned_abs())
     }
 
-    /// Reads RFC 3339, in any offset.
+    /// Reads RFC 3339, in any offset; also `…us`, as a moment beyond RFC 3339 is written.
     ///
     /// # Errors
     /// `Invalid` when the text is no RFC 3339 date and time.
     pub fn parse_rfc3339(text: &str) -> Result<Self> {
+        // What was written must be read again, or a document that holds it is lost.
+        if let Some(Ok(micros)) = text.strip_suffix("us").map(str::parse) {
+            return Ok(Self(micros));
+        }
         let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|cause| {
             Error::invalid(format!("`{text}` is not an RFC 3339 time")).with_source(cause)
         })?;
@@ -80,11 +84,11 @@ impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with exactly six fractional digits, so that text order is time order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 1000;
-        // A year beyond 9999 cannot be written as RFC 3339; the bare number is then the honest form.
-        let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanos);
+        // RFC 3339 has the years 0 to 9999; beyond them the bare number is the honest form.
+        let Some(time) = time.ok().filter(|time| (0..=9999).contains(&time.year())) else {
             return write!(f, "{}us", self.0);
         };
-        let time = time.to_offset(UtcOffset::UTC);
         let (year, month, day) = time.to_calendar_date();
         let (hour, minute, second) = time.to_hms();
         let micros = time.microsecond();
@@ -154,6 +158,7 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_timestamp_survives_rfc3339_to_the_microsecond() {
@@ -170,6 +175,34 @@ mod tests {
             let time = Timestamp::from_micros(micros);
             assert!(!time.to_string().is_empty());
             assert_eq!(time.plus(Duration::MAX), Timestamp(micros.saturating_add(i64::MAX)));
+        }
+    }
+
+    #[test]
+    fn moments_at_the_edges_of_rfc3339_are_read_as_they_were_written() {
+        for text in ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59.9999999-23:59"] {
+            let time = Timestamp::parse_rfc3339(text).unwrap();
+            assert_eq!(Timestamp::parse_rfc3339(&time.to_string()).unwrap(), time, "{time}");
+        }
+        for bad in ["us", "1.5us", "1 us", "99999999999999999999us", "µs"] {
+            assert!(Timestamp::parse_rfc3339(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_moment_survives_its_text(micros in any::<i64>(), near in -1_i64 << 52..1 << 52) {
+            for time in [Timestamp(micros), Timestamp(near)] {
+                prop_assert_eq!(Timestamp::parse_rfc3339(&time.to_string()).unwrap(), time);
+                let json = serde_json::to_string(&time).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
+            }
+        }
+
+        #[test]
+        fn text_order_is_time_order(one in 0_i64..1 << 52, two in 0_i64..1 << 52) {
+            let (one, two) = (Timestamp(one), Timestamp(two));
+            prop_assert_eq!(one.cmp(&two), one.to_string().cmp(&two.to_string()));
         }
     }
 }

@@ -23,7 +23,7 @@ impl RetryPolicy {
     /// `random` is in `0.0..1.0` and spreads the pause.
     #[must_use]
     pub fn delay_after(&self, attempts: u32, random: f64) -> Option<Duration> {
-        let delayed_so_far = attempts.saturating_sub(self.immediate + 1);
+        let delayed_so_far = attempts.saturating_sub(self.immediate.saturating_add(1));
         (delayed_so_far < self.delayed).then(|| self.backoff.delay(delayed_so_far, random))
     }
 
@@ -62,8 +62,10 @@ impl Backoff {
     pub fn delay(&self, earlier: u32, random: f64) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(earlier.min(31)));
         let full = doubled.min(self.max);
-        let jitter = self.jitter.clamp(0.0, 1.0);
-        full.mul_f64(1.0 - jitter * random.clamp(0.0, 1.0))
+        let drawn = self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0);
+        // No pause is lost to arithmetic: one that cannot be shortened stays whole.
+        let seconds = full.as_secs_f64() * (1.0 - drawn);
+        Duration::try_from_secs_f64(seconds).map_or(full, |pause| pause.min(full))
     }
 }
 
@@ -89,13 +91,54 @@ mod tests {
         assert_eq!(RetryPolicy::NEVER.delay_after(1, 0.0), None);
     }
 
+    #[test]
+    fn extremes_do_not_panic() {
+        let backoff = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: f64::NAN };
+        for immediate in [0, u32::MAX] {
+            let policy = RetryPolicy { immediate, delayed: u32::MAX, backoff };
+            for random in [0.0, 1.0, f64::NAN, f64::INFINITY] {
+                assert_eq!(policy.delay_after(u32::MAX - 1, random), Some(Duration::MAX));
+            }
+        }
+        let tiny = Backoff { jitter: 1.0, ..backoff };
+        assert_eq!(tiny.delay(0, 1.0), Duration::ZERO);
+    }
+
+    fn backoff() -> impl Strategy<Value = Backoff> {
+        let pause = || (0_u64..1 << 40).prop_map(Duration::from_micros);
+        let jitter = prop_oneof![Just(0.0), Just(1.0), Just(f64::NAN), -1.0_f64..2.0];
+        (pause(), pause(), jitter).prop_map(|(first, max, jitter)| Backoff { first, max, jitter })
+    }
+
     proptest! {
         #[test]
-        fn a_pause_is_never_longer_than_the_longest(
-            earlier in 0_u32..10_000, jitter in -1.0_f64..2.0, random in -1.0_f64..2.0,
+        fn a_message_runs_as_often_as_the_policy_says(
+            immediate in 0_u32..20, delayed in 0_u32..20, backoff in backoff(),
         ) {
-            let backoff = Backoff { jitter, ..Backoff::DEFAULT };
-            prop_assert!(backoff.delay(earlier, random) <= backoff.max);
+            let policy = RetryPolicy { immediate, delayed, backoff };
+            let (mut at_once, mut later, mut attempts) = (0, 0, 1);
+            while policy.is_immediate_after(attempts) {
+                (at_once, attempts) = (at_once + 1, attempts + 1);
+            }
+            while policy.delay_after(attempts, 0.5).is_some() {
+                prop_assert!(!policy.is_immediate_after(attempts));
+                (later, attempts) = (later + 1, attempts + 1);
+            }
+            prop_assert_eq!((at_once, later), (immediate, delayed));
+        }
+
+        #[test]
+        fn pauses_grow_to_the_longest_and_chance_only_shortens_them(
+            backoff in backoff(), earlier in 0_u32..100, random in -1.0_f64..2.0,
+        ) {
+            let whole = |earlier| Backoff { jitter: 0.0, ..backoff }.delay(earlier, random);
+            prop_assert!(whole(earlier) <= whole(earlier + 1));
+            prop_assert!(whole(earlier) <= backoff.max);
+            let pause = backoff.delay(earlier, random);
+            prop_assert!(pause <= whole(earlier));
+            let jitter = if backoff.jitter.is_nan() { 0.0 } else { backoff.jitter.clamp(0.0, 1.0) };
+            let least = whole(earlier).as_secs_f64() * (1.0 - jitter);
+            prop_assert!(pause.as_secs_f64() >= least - 1e-6, "{:?} is under {}", pause, least);
         }
     }
 }

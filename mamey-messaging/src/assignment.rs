@@ -103,6 +103,7 @@ impl Assignment {
 mod tests {
     use super::*;
     use mamey_core::store::LeaseRole;
+    use proptest::prelude::*;
 
     fn lease(number: u16, epoch: u64) -> Lease {
         Lease { role: LeaseRole::Relay, partition: Partition::new(number, 4).unwrap(), epoch }
@@ -147,5 +148,105 @@ mod tests {
         tenure.number = 2;
         assert_eq!(assignment.update(&[tenure], 0).gained, [lease(0, 1)]);
         assert!(assignment.active(tenure.lease.partition).is_some());
+    }
+
+    /// What one renewal shows: of each partition the tenure, if it is held, and the surplus.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Update(Vec<Option<u8>>, usize),
+        TakeDrained(Vec<bool>),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let held = prop::collection::vec(prop::option::weighted(0.8, 0..3_u8), 4);
+        let step = prop_oneof![
+            2 => (held, 0..5_usize).prop_map(|(held, surplus)| Step::Update(held, surplus)),
+            1 => prop::collection::vec(any::<bool>(), 4).prop_map(Step::TakeDrained),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    fn tenures(held: &[Option<u8>]) -> Vec<Tenure> {
+        let tenure = |(number, tenure): (u16, &Option<u8>)| {
+            let tenure = u64::from((*tenure)?);
+            // The second tenure comes with the first one's epoch: given back and taken again.
+            Some(Tenure { lease: lease(number, tenure.max(1)), number: tenure })
+        };
+        (0..).zip(held).filter_map(tenure).collect()
+    }
+
+    fn sorted(mut leases: Vec<Lease>) -> Vec<Lease> {
+        leases.sort_by_key(|lease| lease.partition);
+        leases
+    }
+
+    /// What is held, and which of it was told to go.
+    #[derive(Default)]
+    struct Model {
+        assignment: Assignment,
+        held: Vec<Tenure>,
+        draining: Vec<Lease>,
+        returned: Vec<Lease>,
+    }
+
+    impl Model {
+        fn update(&mut self, held: Vec<Tenure>, surplus: usize) -> Result<(), TestCaseError> {
+            let changes = self.assignment.update(&held, surplus);
+            let missing = |from: &[Tenure], of: &[Tenure]| -> Vec<Lease> {
+                of.iter().filter(|it| !from.contains(it)).map(|it| it.lease).collect()
+            };
+            let lost = missing(&held, &self.held);
+            prop_assert_eq!(sorted(changes.gained), missing(&self.held, &held));
+            self.draining.retain(|lease| !lost.contains(lease));
+            self.returned.retain(|lease| !lost.contains(lease));
+            prop_assert_eq!(sorted(changes.lost), lost);
+            self.held = held;
+            for lease in changes.draining {
+                prop_assert!(!self.going().contains(&lease), "{:?} was told twice", lease);
+                self.draining.push(lease);
+            }
+            prop_assert!(self.going().len() >= surplus.min(self.held.len()));
+            Ok(())
+        }
+
+        fn take_drained(&mut self, busy: &[bool]) -> Result<(), TestCaseError> {
+            let is_busy = |partition: Partition| busy[usize::from(partition.number())];
+            let drained = sorted(self.assignment.take_drained(is_busy));
+            let due = self.draining.extract_if(.., |lease| !is_busy(lease.partition)).collect();
+            prop_assert_eq!(&drained, &sorted(due));
+            self.returned.extend(drained);
+            Ok(())
+        }
+
+        fn going(&self) -> Vec<Lease> {
+            [self.draining.as_slice(), &self.returned].concat()
+        }
+
+        fn check(&self) -> Result<(), TestCaseError> {
+            let going = self.going();
+            let stays = |lease: &Lease| !going.contains(lease);
+            let active: Vec<Lease> =
+                self.held.iter().map(|tenure| tenure.lease).filter(stays).collect();
+            prop_assert_eq!(&self.assignment.all_active(), &active);
+            for partition in Partition::all(4).unwrap() {
+                let expected = active.iter().find(|lease| lease.partition == partition).copied();
+                prop_assert_eq!(self.assignment.active(partition), expected);
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn work_begins_only_on_what_is_held_and_not_going(steps in steps()) {
+            let mut model = Model::default();
+            for step in steps {
+                match step {
+                    Step::Update(held, surplus) => model.update(tenures(&held), surplus)?,
+                    Step::TakeDrained(busy) => model.take_drained(&busy)?,
+                }
+                model.check()?;
+            }
+        }
     }
 }

@@ -90,3 +90,118 @@ impl Share {
         Lease { role, partition: self.partition, epoch: self.epoch }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    const PARTITIONS: u16 = 6;
+    const INSTANCES: u8 = 4;
+    const DURATION: Duration = Duration::from_secs(10);
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An instance asks while so many are thought to live.
+        Hold(u8, usize),
+        /// An instance gives its first leases back.
+        Release(u8, usize),
+        Pass(Duration),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let living = 0..=usize::from(INSTANCES);
+        let step = prop_oneof![
+            4 => (0..INSTANCES, living).prop_map(|(who, living)| Step::Hold(who, living)),
+            1 => (0..INSTANCES, 0..3_usize).prop_map(|(who, many)| Step::Release(who, many)),
+            2 => (0_u64..15).prop_map(|s| Step::Pass(Duration::from_secs(s))),
+        ];
+        prop::collection::vec(step, 0..80)
+    }
+
+    fn request(who: u8) -> LeaseRequest {
+        let holder = InstanceId(Uuid::from_u128(who.into()));
+        LeaseRequest { role: LeaseRole::Relay, holder, partitions: PARTITIONS, duration: DURATION }
+    }
+
+    /// What each instance believes to hold, and until when.
+    #[derive(Default)]
+    struct Model {
+        shares: Shares,
+        now: Timestamp,
+        believed: HashMap<u8, (Vec<Lease>, Timestamp)>,
+        last_epoch: HashMap<Partition, (u64, u8)>,
+    }
+
+    impl Model {
+        fn hold(&mut self, who: u8, living: usize) -> Result<Holdings, TestCaseError> {
+            let holdings = share_out(&mut self.shares, &request(who), living, self.now).unwrap();
+            let fair = usize::from(PARTITIONS).div_ceil(living.max(1));
+            prop_assert_eq!(holdings.surplus, holdings.leases.len().saturating_sub(fair));
+            for lease in &holdings.leases {
+                let last = self.last_epoch.insert(lease.partition, (lease.epoch, who));
+                // Work under an epoch belongs to one instance alone, for ever.
+                let alone = last.is_none_or(|(epoch, by)| {
+                    lease.epoch > epoch || lease.epoch == epoch && by == who
+                });
+                prop_assert!(alone, "{:?} after {:?}", lease, last);
+            }
+            self.believed.insert(who, (holdings.leases.clone(), self.now.plus(DURATION)));
+            Ok(holdings)
+        }
+
+        fn release(&mut self, who: u8, many: usize) {
+            let Some((leases, _)) = self.believed.get_mut(&who) else { return };
+            for lease in leases.drain(..many.min(leases.len())) {
+                let share = self.shares.get_mut(&lease.partition.number()).unwrap();
+                if share.epoch == lease.epoch {
+                    share.holder = None;
+                }
+            }
+        }
+
+        fn check(&self) -> Result<(), TestCaseError> {
+            let valid = self.believed.values().filter(|(_, until)| self.now < *until);
+            let mut held: Vec<_> = valid.flat_map(|(leases, _)| leases).collect();
+            held.sort_by_key(|lease| lease.partition);
+            let twice = held.windows(2).find(|two| two[0].partition == two[1].partition);
+            prop_assert!(twice.is_none(), "held twice: {:?}", twice);
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_partition_is_held_twice_and_all_find_a_fair_holder(
+            steps in steps(), living in 1..=INSTANCES,
+        ) {
+            let mut model = Model::default();
+            for step in steps {
+                match step {
+                    Step::Hold(who, living) => drop(model.hold(who, living)?),
+                    Step::Release(who, many) => model.release(who, many),
+                    Step::Pass(time) => model.now = model.now.plus(time),
+                }
+                model.check()?;
+            }
+            // The others are gone; what the living hold too much of, they give back.
+            model.now = model.now.plus(DURATION);
+            let mut shared = Vec::new();
+            for _round in 0..2 {
+                shared.clear();
+                for who in 0..living {
+                    let surplus = model.hold(who, living.into())?.surplus;
+                    model.release(who, surplus);
+                    shared.push(model.believed[&who].0.len());
+                }
+                model.check()?;
+            }
+            let fair = usize::from(PARTITIONS).div_ceil(living.into());
+            prop_assert!(shared.iter().all(|held| *held <= fair), "{:?}", shared);
+            prop_assert_eq!(shared.iter().sum::<usize>(), usize::from(PARTITIONS));
+        }
+    }
+}

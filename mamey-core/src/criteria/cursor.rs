@@ -48,14 +48,19 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
+    const EXTREME_FLOATS: [f64; 6] =
+        [f64::NEG_INFINITY, f64::MIN, -0.0, 0.0, f64::MIN_POSITIVE, f64::INFINITY];
+
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),
             any::<i64>().prop_map(Value::Int),
-            (-1.0e300..1.0e300_f64).prop_map(Value::Float),
+            any::<f64>().prop_map(Value::Float),
+            prop::sample::select(EXTREME_FLOATS.to_vec()).prop_map(Value::Float),
             ".*".prop_map(Value::Text),
             any::<u128>().prop_map(|bits| Value::Uuid(Uuid::from_u128(bits))),
+            any::<i64>().prop_map(|us| Value::Time(Timestamp::from_micros(us))),
             (0..4_000_000_000_000_000_i64).prop_map(|us| Value::Time(Timestamp::from_micros(us))),
         ]
     }

@@ -175,3 +175,144 @@ pub struct Page<T> {
     /// Where the next page starts; `None` after the last.
     pub next: Option<Cursor>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::criteria::{Field, IndexValue, ValueType};
+    use crate::domain::{Collection, Index};
+    use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    /// Ids are text, and both indexed fields may be missing and repeat.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Thing {
+        id: String,
+        size: Option<i64>,
+        ratio: Option<f64>,
+    }
+
+    const SIZE: Field<Thing, Option<i64>> = Field::new("size");
+    const RATIO: Field<Thing, Option<f64>> = Field::new("ratio");
+    const ID: Field<Thing, String> = Field::new(ID_FIELD);
+
+    impl Aggregate for Thing {
+        type Id = String;
+        const COLLECTION: &'static Collection = &Collection {
+            name: "things",
+            id: ValueType::Text,
+            indexes: &[
+                Index { field: "size", value: ValueType::Int, unique: false },
+                Index { field: "ratio", value: ValueType::Float, unique: false },
+            ],
+        };
+
+        fn id(&self) -> &String {
+            &self.id
+        }
+
+        fn index_values(&self) -> Vec<Value> {
+            vec![self.size.to_value(), self.ratio.to_value()]
+        }
+    }
+
+    /// What a store keeps of a thing, by field.
+    struct Row([(&'static str, Value); 3]);
+
+    impl Row {
+        fn of(thing: &Thing) -> Self {
+            let [size, ratio] = [thing.size.to_value(), thing.ratio.to_value()];
+            Self([(ID_FIELD, Value::Text(thing.id.clone())), ("size", size), ("ratio", ratio)])
+        }
+
+        fn value(&self, field: &str) -> &Value {
+            &self.0.iter().find(|(name, _)| *name == field).unwrap().1
+        }
+    }
+
+    /// A store as small as can be: what `filter` matches, in order, up to the limit.
+    fn find<'r>(rows: &'r [Row], find: &Find) -> Vec<&'r Row> {
+        let mut found: Vec<&Row> =
+            rows.iter().filter(|row| find.filter.matches(&|field| row.value(field))).collect();
+        found.sort_by(|one, two| {
+            let by_key = |key: &SortKey| {
+                let ordering = one.value(key.field).cmp(two.value(key.field));
+                if key.descending { ordering.reverse() } else { ordering }
+            };
+            find.order.iter().map(by_key).find(|it| it.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        found.truncate(find.limit as usize);
+        found
+    }
+
+    fn things() -> impl Strategy<Value = Vec<Thing>> {
+        let ratio = prop::sample::select(vec![f64::NEG_INFINITY, -1.5, 0.0, 0.1, f64::INFINITY]);
+        let rest = (prop::option::of(-2_i64..3), prop::option::of(ratio));
+        prop::collection::btree_map("[a-c\u{e9}]{1,3}", rest, 0..30).prop_map(|things| {
+            let thing = |(id, (size, ratio))| Thing { id, size, ratio };
+            things.into_iter().map(thing).collect()
+        })
+    }
+
+    fn sort() -> impl Strategy<Value = Vec<(u8, bool)>> {
+        prop::collection::vec((0..3_u8, any::<bool>()), 0..4)
+    }
+
+    fn criteria(sort: &[(u8, bool)], page_size: u32) -> Criteria<Thing> {
+        sort.iter().fold(Criteria::all().limit(page_size), |criteria, (field, descending)| {
+            criteria.sort_by(match (field, descending) {
+                (0, false) => SIZE.asc(),
+                (0, true) => SIZE.desc(),
+                (1, false) => RATIO.asc(),
+                (1, true) => RATIO.desc(),
+                (_, false) => ID.asc(),
+                (_, true) => ID.desc(),
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pages_neither_overlap_nor_skip(
+            things in things(), sort in sort(), page_size in 1_u32..7,
+        ) {
+            let rows: Vec<Row> = things.iter().map(Row::of).collect();
+            let mut all = criteria(&sort, PAGE_SIZE_MAX).to_find().unwrap();
+            all.filter = Filter::TRUE;
+            let ids = |rows: &[&Row]| -> Vec<Value> {
+                rows.iter().map(|row| row.value(ID_FIELD).clone()).collect()
+            };
+            let expected = ids(&find(&rows, &all));
+            let (mut seen, mut criteria) = (Vec::new(), criteria(&sort, page_size));
+            loop {
+                let asked = criteria.to_find().unwrap();
+                let mut page = find(&rows, &asked);
+                let more = page.len() > criteria.page_size();
+                page.truncate(criteria.page_size());
+                seen.extend(ids(&page));
+                let Some(last) = page.last().filter(|_| more) else { break };
+                let cursor = cursor_at(&asked.order, &|field| last.value(field).clone());
+                // As a caller gets it and gives it back.
+                criteria = criteria.after(cursor.to_string().parse().unwrap());
+            }
+            prop_assert_eq!(seen, expected);
+        }
+
+        #[test]
+        fn a_cursor_of_other_criteria_is_refused_or_only_another_start(token in sort()) {
+            let values = token.iter().map(|(kind, null)| match (kind, null) {
+                (_, true) => Value::Null,
+                (0, _) => Value::Int(1),
+                (1, _) => Value::Float(1.0),
+                _ => Value::Text("b".to_owned()),
+            });
+            let cursor = Cursor(values.collect());
+            let fits = matches!(
+                cursor.0.as_slice(),
+                [Value::Int(_) | Value::Null, Value::Text(_)]
+            );
+            let asked = Criteria::<Thing>::all().sort_by(SIZE.asc()).after(cursor).to_find();
+            prop_assert_eq!(asked.is_ok(), fits);
+        }
+    }
+}

@@ -45,7 +45,7 @@ pub enum Value {
     #[serde(rename = "i")]
     Int(i64),
     /// See [`ValueType::Float`].
-    #[serde(rename = "f")]
+    #[serde(rename = "f", with = "float")]
     Float(f64),
     /// See [`ValueType::Text`].
     #[serde(rename = "t")]
@@ -56,6 +56,39 @@ pub enum Value {
     /// See [`ValueType::Time`].
     #[serde(rename = "m")]
     Time(Timestamp),
+}
+
+/// JSON has no infinity, but an index may hold one, and a page may end there.
+mod float {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const INFINITE: &str = "inf";
+    const MINUS_INFINITE: &str = "-inf";
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        Finite(f64),
+        Named(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        match *value {
+            f64::INFINITY => INFINITE.serialize(to),
+            f64::NEG_INFINITY => MINUS_INFINITE.serialize(to),
+            finite => finite.serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        match Read::deserialize(from)? {
+            Read::Finite(value) => Ok(value),
+            Read::Named(name) if name == INFINITE => Ok(f64::INFINITY),
+            Read::Named(name) if name == MINUS_INFINITE => Ok(f64::NEG_INFINITY),
+            Read::Named(_) => Err(D::Error::custom("neither a number nor an infinity")),
+        }
+    }
 }
 
 impl Value {

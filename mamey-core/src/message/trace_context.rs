@@ -137,6 +137,7 @@ impl From<TraceContext> for (String, Option<String>) {
 mod tests {
     use super::*;
     use crate::id::UuidV7Source;
+    use proptest::prelude::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -170,5 +171,24 @@ mod tests {
         let child = root.child(&ids);
         assert_eq!(child.trace_id(), root.trace_id());
         assert_ne!(child.parent_id(), root.parent_id());
+    }
+
+    proptest! {
+        #[test]
+        fn a_trace_survives_its_headers(
+            trace_id in 1_u128.., parent_id in 1_u64.., flags: u8, state in "[ -~]{0,512}",
+        ) {
+            let state = (!state.is_empty()).then(|| state.into());
+            let trace = TraceContext { trace_id, parent_id, flags, state };
+            let again = TraceContext::parse(&trace.traceparent(), trace.tracestate()).unwrap();
+            prop_assert_eq!(&again, &trace);
+            let json = serde_json::to_string(&trace).unwrap();
+            prop_assert_eq!(serde_json::from_str::<TraceContext>(&json).unwrap(), trace);
+        }
+
+        #[test]
+        fn any_header_is_read_or_refused(parent in ".*", state in ".*") {
+            let _read_or_refused = TraceContext::parse(&parent, Some(&state));
+        }
     }
 }

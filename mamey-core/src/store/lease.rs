@@ -181,6 +181,13 @@ mod tests {
             prop_assert_eq!(&holding, &[Partition::of_slot(slot, of).unwrap()]);
             prop_assert!(holding[0].slots().any(|s| s == slot));
         }
+
+        #[test]
+        fn partitions_are_as_even_as_can_be(of in 1..=SLOTS) {
+            let sizes = Partition::all(of).unwrap().into_iter().map(|p| p.slots().count());
+            let least = usize::from(SLOTS / of);
+            prop_assert!(sizes.into_iter().all(|size| size == least || size == least + 1));
+        }
     }
 
     #[test]

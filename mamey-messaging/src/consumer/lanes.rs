@@ -61,10 +61,6 @@ impl<T> Lanes<T> {
             let Some(queue) = self.queues.get_mut(&id) else {
                 continue;
             };
-            // A lane that was emptied and filled again may stand among the ready ones twice.
-            if queue.running {
-                continue;
-            }
             let Some(message) = queue.waiting.pop_front() else {
                 continue;
             };
@@ -101,6 +97,9 @@ impl<T> Lanes<T> {
             }
             queue.running || !queue.waiting.is_empty()
         });
+        // A lane that is gone must not stay among the ready ones: it may come and go without end.
+        let queues = &self.queues;
+        self.ready.retain(|id| queues.contains_key(id));
         out.into()
     }
 }
@@ -110,7 +109,6 @@ mod tests {
     use super::*;
     use mamey_core::message::Key;
     use proptest::prelude::*;
-    use std::collections::HashMap;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -130,52 +128,95 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    proptest! {
-        #[test]
-        fn a_lane_runs_in_order_one_at_a_time_and_nothing_is_lost(
-            steps in steps(), running_max in 1..4_usize,
-        ) {
-            let mut lanes = Lanes::new(running_max);
-            let mut running: Vec<(LaneId, (Option<u8>, u32))> = Vec::new();
-            let mut last: HashMap<u8, u32> = HashMap::new();
-            let (mut pushed, mut seen) = (0_u32, 0_u32);
-            for step in steps {
-                match step {
-                    Step::Push(key) => {
-                        let lane = key.map(|key| Lane::new("orders", &Key::new(key)));
-                        lanes.push(lane, (key, pushed));
-                        pushed += 1;
-                    }
-                    Step::Start => {
-                        let Some((id, (key, number))) = lanes.start() else { continue };
-                        if let Some(key) = key {
-                            prop_assert!(running.iter().all(|(_, (other, _))| *other != Some(key)));
-                            prop_assert!(last.insert(key, number).is_none_or(|it| it < number));
-                        }
-                        running.push((id, (key, number)));
-                        prop_assert!(running.len() <= running_max);
-                    }
-                    Step::Finish(index) if !running.is_empty() => {
-                        lanes.finish(running.remove(index.index(running.len())).0);
-                        seen += 1;
-                    }
-                    Step::Finish(_) => {}
-                    Step::TakeOut(key) => {
-                        let out = lanes.take_out(|(of, _)| *of == Some(key));
-                        seen += u32::try_from(out.len()).unwrap();
-                    }
+    type Message = (Option<u8>, u32);
+
+    /// The lanes beside what they must hold.
+    struct Model {
+        lanes: Lanes<Message>,
+        waiting: Vec<Message>,
+        running: Vec<(LaneId, Message)>,
+        pushed: u32,
+    }
+
+    impl Model {
+        fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+            match step {
+                Step::Push(key) => self.push(*key),
+                Step::Start => {
+                    self.start()?;
+                }
+                Step::Finish(index) if !self.running.is_empty() => {
+                    let (id, _) = self.running.remove(index.index(self.running.len()));
+                    self.lanes.finish(id);
+                }
+                Step::Finish(_) => {}
+                Step::TakeOut(key) => {
+                    let unwanted = |(of, _): &Message| *of == Some(*key);
+                    let mut out = self.lanes.take_out(unwanted);
+                    out.sort_unstable();
+                    let gone: Vec<_> = self.waiting.extract_if(.., |it| unwanted(it)).collect();
+                    prop_assert_eq!(out, gone);
                 }
             }
-            for (id, _) in running {
-                lanes.finish(id);
-                seen += 1;
+            self.check_ready()
+        }
+
+        fn push(&mut self, key: Option<u8>) {
+            let lane = key.map(|key| Lane::new("orders", &Key::new(key)));
+            let message = (key, self.pushed);
+            self.lanes.push(lane, message);
+            self.waiting.push(message);
+            self.pushed += 1;
+        }
+
+        /// Messages wait in the order they came, so the first of its key is the one to run.
+        fn start(&mut self) -> Result<bool, TestCaseError> {
+            let runs = |key: Option<u8>| {
+                key.is_some() && self.running.iter().any(|(_, (other, _))| *other == key)
+            };
+            let Some((id, message)) = self.lanes.start() else {
+                let full = self.running.len() == self.lanes.running_max;
+                prop_assert!(full || self.waiting.iter().all(|(key, _)| runs(*key)));
+                return Ok(false);
+            };
+            prop_assert!(!runs(message.0), "{:?} runs beside its lane", message);
+            let same_lane =
+                |it: &Message| *it == message || it.0 == message.0 && message.0.is_some();
+            let first = self.waiting.iter().position(same_lane);
+            prop_assert_eq!(first.map(|place| self.waiting.remove(place)), Some(message));
+            self.running.push((id, message));
+            prop_assert!(self.running.len() <= self.lanes.running_max);
+            Ok(true)
+        }
+
+        /// Each lane that can go on is ready once, and no other is.
+        fn check_ready(&self) -> Result<(), TestCaseError> {
+            let idle = self.lanes.queues.values().filter(|queue| !queue.running).count();
+            prop_assert_eq!(self.lanes.ready.len(), idle);
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_lane_runs_in_order_one_at_a_time_and_nothing_is_lost_or_stuck(
+            steps in steps(), running_max in 1..4_usize,
+        ) {
+            let lanes = Lanes::new(running_max);
+            let mut model = Model { lanes, waiting: Vec::new(), running: Vec::new(), pushed: 0 };
+            for step in steps {
+                model.step(&step)?;
             }
-            while let Some((id, _)) = lanes.start() {
-                lanes.finish(id);
-                seen += 1;
+            loop {
+                for (id, _) in std::mem::take(&mut model.running) {
+                    model.lanes.finish(id);
+                }
+                if !model.start()? {
+                    break;
+                }
             }
-            prop_assert_eq!(seen, pushed);
-            prop_assert!(lanes.queues.is_empty());
+            prop_assert!(model.waiting.is_empty());
+            prop_assert!(model.lanes.queues.is_empty() && model.lanes.ready.is_empty());
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod cloudevents;
 mod plain;
+#[cfg(test)]
+mod round_trip;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
