@@ -48,7 +48,6 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
         contexts = runtimes.len(),
         "the service starts"
     );
-    warn_of_a_second_instance(&runtimes, &*transport);
     let mut tasks = Tasks::default();
     let workplace = Workplace { settings: &settings, transport: &transport, clock: &clock };
     let instance = InstanceId(mamey_core::id::new_uuid());
@@ -98,18 +97,6 @@ async fn host_all(
         runtimes.push(context.open(resources).context(doing)?);
     }
     Ok(runtimes)
-}
-
-/// Instances share partitions through the store; one that publishes in its own process may then
-/// wait for a consumer in another.
-fn warn_of_a_second_instance(runtimes: &[Arc<ContextRuntime>], transport: &dyn Transport) {
-    let shared = runtimes.iter().any(|runtime| runtime.store().capabilities().shared);
-    if shared && !transport.capabilities().remote {
-        tracing::warn!(
-            "the store is shared and the transport stays in this process: \
-             run one instance only, or set MAMEY_TRANSPORT to one that reaches the others"
-        );
-    }
 }
 
 /// What all relays and consumers of a service share.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::program::{Quickstart, orders_file, quickstart};
+use crate::program::{Quickstart, first_orders, quickstart};
 
 /// How many kills must hit a running process.
 const KILLS: u32 = 24;
@@ -26,10 +26,7 @@ fn a_kill_at_any_moment_changes_no_total() {
     let mut random = fastrand::Rng::with_seed(seed);
 
     let input = tempfile::tempdir().unwrap();
-    let orders = input.path().join("orders.jsonl");
-    let shipped = std::fs::read_to_string(orders_file()).unwrap();
-    let lines: Vec<&str> = shipped.lines().take(ORDERS).collect();
-    std::fs::write(&orders, lines.join("\n")).unwrap();
+    let orders = first_orders(input.path(), ORDERS);
     let on = |folder: &Path| quickstart(folder).orders(&orders);
 
     let started = Instant::now();
@@ -50,7 +47,7 @@ fn a_kill_at_any_moment_changes_no_total() {
 }
 
 /// Starts the quickstart and kills it after a while; false when it had already ended.
-fn kill_after(quickstart: Quickstart, moment: Duration) -> bool {
+pub fn kill_after(quickstart: Quickstart, moment: Duration) -> bool {
     let mut process = quickstart.spawn();
     std::thread::sleep(moment);
     let running = process.try_wait().unwrap().is_none();

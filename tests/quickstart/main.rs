@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kill;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod program;
 
 use std::fs;

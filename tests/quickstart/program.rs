@@ -53,6 +53,11 @@ impl Quickstart {
         self
     }
 
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
     pub fn run(mut self) -> Output {
         self.0.output().unwrap()
     }
@@ -72,6 +77,15 @@ impl Quickstart {
 
 pub fn orders_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/orders.jsonl")
+}
+
+/// Writes the first of the shipped orders into a file of the folder.
+pub fn first_orders(folder: &Path, count: usize) -> PathBuf {
+    let shipped = std::fs::read_to_string(orders_file()).unwrap();
+    let lines: Vec<&str> = shipped.lines().take(count).collect();
+    let orders = folder.join("orders.jsonl");
+    std::fs::write(&orders, lines.join("\n")).unwrap();
+    orders
 }
 
 /// Examples stand beside the folder of the test programs, built by the same command.

@@ -20,7 +20,7 @@ use super::lanes::{LaneId, Lanes};
 use super::options::ConsumerOptions;
 use super::parking::Parking;
 use super::worker::{Fate, Worker};
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, Changes};
 use crate::guard::guarded;
 use crate::leasing::{Held, Leasing};
 use crate::quiet::Quiet;
@@ -40,6 +40,9 @@ pub(super) struct Driver {
     worker: Arc<Worker>,
     options: ConsumerOptions,
     stats: ConsumerStats,
+    /// What is published in this process reaches nobody else, while other processes share the store:
+    /// then every partition is taken, and the leases share out the retries alone.
+    takes_all: bool,
     assignment: Assignment,
     intakes: HashMap<Partition, Intake>,
     intake_number: u64,
@@ -87,6 +90,7 @@ impl Driver {
         let (options, stats) = (consumer.options, consumer.stats);
         let context = consumer.inbound.context().clone();
         let (store, clock) = (consumer.store, consumer.clock);
+        let stays_here = !consumer.transport.capabilities().remote;
         let worker = Worker::new(
             consumer.inbound,
             Arc::clone(&store),
@@ -96,6 +100,7 @@ impl Driver {
         );
         Self {
             context,
+            takes_all: stays_here && store.capabilities().shared,
             store,
             transport: consumer.transport,
             clock,
@@ -120,6 +125,11 @@ impl Driver {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
         let leasing = Leasing::start(Arc::clone(&self.store), self.options.lease_request());
         let mut held = leasing.held();
+        if self.takes_all {
+            for partition in Partition::all(self.options.partitions)? {
+                self.start_intake(partition, Duration::ZERO);
+            }
+        }
         while !shutdown.is_cancelled() {
             self.begin_work(&held);
             self.give_back_drained(&leasing);
@@ -140,25 +150,31 @@ impl Driver {
     /// Begins what may begin now. Nothing begins under leases whose time is over.
     fn begin_work(&mut self, held: &watch::Receiver<Held>) {
         let valid = held.borrow().is_valid();
+        let may_deliver = valid || self.takes_all;
         for (partition, intake) in &self.intakes {
-            let active = self.assignment.active(*partition).is_some();
-            intake.set_taking(valid && active && !self.parking_is_full);
+            let takes = may_deliver && self.takes_from(*partition);
+            intake.set_taking(takes && !self.parking_is_full);
         }
-        if !valid {
-            return;
-        }
-        while let Some((id, arrival)) = self.lanes.start() {
-            self.begin_delivery(id, arrival);
+        if may_deliver {
+            while let Some((id, arrival)) = self.lanes.start() {
+                self.begin_delivery(id, arrival);
+            }
         }
         let now = Instant::now();
-        if self.parking.look_at().is_some_and(|at| at <= now) {
+        if valid && self.parking.look_at().is_some_and(|at| at <= now) {
             self.begin_look(now);
         }
     }
 
+    fn takes_from(&self, partition: Partition) -> bool {
+        self.takes_all || self.assignment.active(partition).is_some()
+    }
+
     fn begin_delivery(&mut self, id: LaneId, arrival: Arrival) {
         let Arrival { intake, partition, delivery } = arrival;
-        *self.busy.entry(partition).or_default() += 1;
+        if !self.takes_all {
+            *self.busy.entry(partition).or_default() += 1;
+        }
         let lane = delivery.envelope().lane();
         let lane_is_parked = lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane));
         let worker = Arc::clone(&self.worker);
@@ -203,7 +219,7 @@ impl Driver {
     fn accept(&mut self, arrival: Arrival) {
         let intake = self.intakes.get(&arrival.partition);
         let current = intake.is_some_and(|intake| intake.number == arrival.intake);
-        if current && self.assignment.active(arrival.partition).is_some() {
+        if current && self.takes_from(arrival.partition) {
             self.lanes.push(arrival.delivery.envelope().lane(), arrival);
         }
     }
@@ -211,6 +227,15 @@ impl Driver {
     fn take_over(&mut self, held: &mut watch::Receiver<Held>) {
         let held = held.borrow_and_update().clone();
         let changes = self.assignment.update(&held.leases, held.surplus);
+        if !self.takes_all {
+            self.follow(&changes);
+        }
+        if changes != Default::default() {
+            tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
+        }
+    }
+
+    fn follow(&mut self, changes: &Changes) {
         for lease in &changes.lost {
             self.stop_intake(lease.partition);
         }
@@ -219,9 +244,6 @@ impl Driver {
         }
         for lease in &changes.gained {
             self.start_intake(lease.partition, Duration::ZERO);
-        }
-        if changes != Default::default() {
-            tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
         }
     }
 
@@ -255,7 +277,9 @@ impl Driver {
     fn give_back_drained(&mut self, leasing: &Leasing) {
         let busy = &self.busy;
         for lease in self.assignment.take_drained(|partition| busy.contains_key(&partition)) {
-            self.stop_intake(lease.partition);
+            if !self.takes_all {
+                self.stop_intake(lease.partition);
+            }
             leasing.release(lease);
         }
     }
@@ -291,14 +315,16 @@ impl Driver {
 
     fn settle_delivered(&mut self, delivered: Delivered) {
         let Delivered { id, lane, intake, partition, fate, released } = delivered;
-        self.unbusy(partition);
+        if !self.takes_all {
+            self.unbusy(partition);
+        }
         self.parking.learn(Instant::now(), lane, &fate);
         let current = self.intakes.get(&partition).map(|intake| intake.number);
         if released.is_some() && current == Some(intake) {
             // Giving back one message while later ones of its lane wait here would change their
             // order: the whole partition goes back, and is taken from anew.
             self.stop_intake(partition);
-            if self.assignment.active(partition).is_some() {
+            if self.takes_from(partition) {
                 self.start_intake(partition, RELEASE_PAUSE);
             }
         }
@@ -360,6 +386,7 @@ impl Driver {
         }
         // Nothing is subscribed to anew from here on.
         self.assignment = Assignment::default();
+        self.takes_all = false;
         let waiting = self.lanes.take_out(|_| true);
         self.stats.0.released.add(waiting.len() as u64);
         drop(waiting);
