@@ -1,5 +1,7 @@
 //! Remembers which messages were received and which replies were given.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use mamey_core::Result;
@@ -7,10 +9,12 @@ use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::store::{InboxStore, SavedReply};
 use serde_json::{Value as Json, json};
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
+use tokio::time::sleep;
 
 use super::PostgresStore;
 use super::commit::{Arguments, escaped};
+use super::migrate::{in_schema, lock_is_held};
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 
@@ -18,10 +22,24 @@ const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey._inbox";
 
 const SAVED_REPLY: &str = "SELECT body FROM mamey._replies WHERE command = $1 AND key = $2";
 
-/// A message that still waits here must stay known, however old it is.
-const EXPIRE_INBOX: &str = "\
-DELETE FROM mamey._inbox WHERE id IN (
-  SELECT id FROM mamey._inbox AS old
+/// Days are told by the ids, so whole days go at once.
+const FORGET_DAY: &str = "SELECT mamey._inbox_forget_day({before}, {kept_max})";
+
+const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
+
+/// Ids that belong to no day. A message that still waits here must stay known, however old it is.
+const EXPIRE_DEFAULT: &str = "\
+DELETE FROM mamey._inbox_default WHERE id IN (
+  SELECT id FROM mamey._inbox_default AS old
+  WHERE received_at < $1
+    AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
+    AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
+  ORDER BY received_at LIMIT $2)";
+
+/// As above, for the other table of such ids.
+const EXPIRE_BEYOND: &str = "\
+DELETE FROM mamey._inbox_beyond WHERE id IN (
+  SELECT id FROM mamey._inbox_beyond AS old
   WHERE received_at < $1
     AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
@@ -33,6 +51,19 @@ DELETE FROM mamey._replies WHERE (command, key) IN (
 
 /// How many entries of a kind are forgotten at once, so that no transaction grows long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
+
+/// How many days of the inbox have their tables before they begin. Housekeeping runs each hour, so
+/// it may fail for that long before ids go to the default table.
+const DAYS_AHEAD: i32 = 3;
+
+/// The most messages of a day that may still wait here when the day is dropped: they are moved while
+/// no unit commits, some 50 ms for as many.
+const WAITING_PER_DAY_MAX: u32 = 10_000;
+
+/// How often a day's table is tried when long transactions are in the way, and the pause between.
+/// No unit waits longer for a try than the function's own `lock_timeout`.
+const DAY_TRIES_MAX: u32 = 5;
+const DAY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl InboxStore for PostgresStore {
@@ -52,8 +83,9 @@ impl InboxStore for PostgresStore {
     }
 
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
-        let mut forgotten = 0;
-        for sql in [EXPIRE_INBOX, EXPIRE_REPLIES] {
+        self.make_inbox_days().await?;
+        let mut forgotten = self.forget_days(before).await?;
+        for sql in [EXPIRE_DEFAULT, EXPIRE_BEYOND, EXPIRE_REPLIES] {
             loop {
                 let step =
                     self.query(sql).bind(before.as_micros()).bind(i64::from(EXPIRED_PER_STEP_MAX));
@@ -66,6 +98,58 @@ impl InboxStore for PostgresStore {
             }
         }
         Ok(forgotten)
+    }
+}
+
+impl PostgresStore {
+    /// Makes the tables of the next days. Without them the default table takes their ids, so a
+    /// transaction that is in the way does no harm.
+    pub(super) async fn make_inbox_days(&self) -> Result<()> {
+        for _ in 0..DAY_TRIES_MAX {
+            let make = self.query(MAKE_DAYS).bind(self.database.now()).bind(DAYS_AHEAD);
+            match self.database.connections.execute(make).await {
+                Ok(_) => return Ok(()),
+                Err(cause) if lock_is_held(&cause) => sleep(DAY_RETRY_PAUSE).await,
+                Err(cause) => return Err(self.database.error(cause)),
+            }
+        }
+        tracing::info!(schema = self.schema, "the inbox has no table for the next days yet");
+        Ok(())
+    }
+
+    /// Drops the days that ended before, one transaction a day.
+    async fn forget_days(&self, before: Timestamp) -> Result<u64> {
+        let mut forgotten = 0;
+        let mut tries = 0;
+        while tries < DAY_TRIES_MAX {
+            match self.forget_day(before).await {
+                Ok(Some(day)) => forgotten += day.unsigned_abs(),
+                Ok(None) => return Ok(forgotten),
+                Err(cause) if lock_is_held(&cause) => {
+                    tries += 1;
+                    sleep(DAY_RETRY_PAUSE).await;
+                }
+                Err(cause) => return Err(self.database.error(cause)),
+            }
+        }
+        tracing::info!(
+            schema = self.schema,
+            "an old day of the inbox is in use, and stays for now"
+        );
+        Ok(forgotten)
+    }
+
+    /// The isolation is named, because the function must see what committed while it waited.
+    async fn forget_day(&self, before: Timestamp) -> Result<Option<i64>, sqlx::Error> {
+        let call = in_schema(&self.schema, FORGET_DAY)
+            .replace("{before}", &before.as_micros().to_string())
+            .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
+        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");
+        let mut lent = self.database.connections.lend().await?;
+        // Dropped on an error, the connection takes its transaction with it.
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut lent.connection).await?;
+        lent.give_back();
+        rows.first().map_or(Ok(None), |row| row.try_get(0))
     }
 }
 

@@ -5,6 +5,11 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
+use super::error::code;
+
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const DEADLOCK_DETECTED: &str = "40P01";
+
 /// One step, which never changes once it was released.
 struct Migration {
     number: i64,
@@ -12,9 +17,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, name: "tables", sql: include_str!("migrations/0001_tables.sql") },
     Migration { number: 2, name: "commit", sql: include_str!("migrations/0002_commit.sql") },
+    Migration { number: 3, name: "inbox", sql: include_str!("migrations/0003_inbox.sql") },
 ];
 
 /// One instance migrates a schema at a time, until the transaction ends.
@@ -97,6 +103,11 @@ fn check(schema: &str, applied: &[(i64, String)]) -> Result<()> {
 
 pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+}
+
+/// Whether another transaction held what this one needed for too long.
+pub(super) fn lock_is_held(cause: &sqlx::Error) -> bool {
+    code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
 }
 
 /// Tells two texts apart; nobody attacks it.

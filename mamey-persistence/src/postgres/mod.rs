@@ -157,14 +157,16 @@ impl Database for PostgresDatabase {
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.listeners(context);
         listeners.add(&outbox_changed);
-        Ok(Arc::new(PostgresStore {
+        let store = PostgresStore {
             database: Arc::clone(&self.shared),
             declared,
             schema,
             tables,
             listeners,
             outbox_changed,
-        }))
+        };
+        store.make_inbox_days().await?;
+        Ok(Arc::new(store))
     }
 
     fn describe(&self) -> String {

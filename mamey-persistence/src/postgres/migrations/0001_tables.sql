@@ -41,13 +41,22 @@ CREATE TABLE mamey._outbox (
     payload  bytea NOT NULL
 );
 
--- Messages that were received.
+-- Messages that were received, spread by their ids: one table for each day of UUIDv7, and two for all
+-- other ids. `0003_inbox.sql` makes the days and drops them.
 CREATE TABLE mamey._inbox (
     id          uuid PRIMARY KEY,
     received_at bigint NOT NULL
-);
+) PARTITION BY RANGE (id);
 
-CREATE INDEX _inbox_by_age ON mamey._inbox (received_at);
+-- Days without a table of their own: far away, or dropped long ago.
+CREATE TABLE mamey._inbox_default PARTITION OF mamey._inbox DEFAULT;
+CREATE INDEX _inbox_default_by_age ON mamey._inbox_default (received_at);
+
+-- From the year 2100 on, which holds 98 of 100 ids that are not UUIDv7. A new day's table is compared
+-- with every row of the default one, which therefore should have few.
+CREATE TABLE mamey._inbox_beyond PARTITION OF mamey._inbox
+    FOR VALUES FROM ('03bb2cc3-d800-0000-0000-000000000000') TO (MAXVALUE);
+CREATE INDEX _inbox_beyond_by_age ON mamey._inbox_beyond (received_at);
 
 -- Replies remembered under idempotency keys.
 CREATE TABLE mamey._replies (

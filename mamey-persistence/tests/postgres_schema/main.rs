@@ -1,0 +1,6 @@
+//! What the store on PostgreSQL keeps in its schema, and how that changes while others write.
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod inbox;
+mod support;

@@ -1,0 +1,97 @@
+//! A database of the test's own, a session beside the store, and what the tests write.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mamey_core::clock::{Clock, ManualClock, Timestamp};
+use mamey_core::criteria::Value;
+use mamey_core::domain::Collection;
+use mamey_core::message::ContextName;
+use mamey_core::store::{Change, Database, Expected, Schema, Store, UnitOfWork, Write};
+use mamey_core::{Error, Result};
+use mamey_persistence::{PostgresDatabase, PostgresOptions};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection, Decode, PgConnection, Postgres, Row, Type};
+
+pub(crate) const CONTEXT: &str = "pg-shop";
+
+pub(crate) fn schema_of(collections: &[&'static Collection]) -> Schema {
+    let context = ContextName::new(CONTEXT).unwrap();
+    Schema { context, collections: collections.to_vec() }
+}
+
+pub(crate) async fn connect(url: &str) -> PostgresDatabase {
+    try_connect(url).await.unwrap()
+}
+
+pub(crate) async fn try_connect(url: &str) -> Result<PostgresDatabase> {
+    PostgresDatabase::connect(url, PostgresOptions::default()).await
+}
+
+pub(crate) async fn connect_at(url: &str, clock: &Arc<ManualClock>) -> PostgresDatabase {
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
+    let options = PostgresOptions { clock: Some(clock), ..PostgresOptions::default() };
+    PostgresDatabase::connect(url, options).await.unwrap()
+}
+
+pub(crate) async fn open(
+    database: &PostgresDatabase,
+    collections: &[&'static Collection],
+) -> Result<Arc<dyn Store>, Error> {
+    database.open(&schema_of(collections)).await
+}
+
+pub(crate) fn unit(write: Write) -> UnitOfWork {
+    UnitOfWork { writes: vec![write], ..UnitOfWork::default() }
+}
+
+pub(crate) fn put(
+    collection: &'static Collection,
+    id: i64,
+    expected: Expected,
+    data: String,
+    index: Vec<Value>,
+) -> Write {
+    let change = Change::Put { data: Bytes::from(data), index };
+    Write { collection, id: Value::Int(id), expected, change }
+}
+
+pub(crate) fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+/// A session that does what no store would.
+pub(crate) struct Admin(pub(crate) PgConnection);
+
+impl Admin {
+    pub(crate) async fn of(url: &str) -> Self {
+        Self(PgConnection::connect(url).await.unwrap())
+    }
+
+    /// Runs SQL in which `mamey.` stands for the context's schema.
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let sql = in_schema(sql);
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.0).await.unwrap();
+    }
+
+    /// The first column of all rows.
+    pub(crate) async fn all<T>(&mut self, sql: &str) -> Vec<T>
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        let sql = AssertSqlSafe(in_schema(sql));
+        let rows: Vec<PgRow> = sqlx::raw_sql(sql).fetch_all(&mut self.0).await.unwrap();
+        rows.iter().map(|row| row.try_get_unchecked(0).unwrap()).collect()
+    }
+
+    pub(crate) async fn one<T>(&mut self, sql: &str) -> T
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        self.all(sql).await.pop().unwrap()
+    }
+}
+
+fn in_schema(sql: &str) -> String {
+    sql.replace("mamey.", &format!("\"{CONTEXT}\"."))
+}
