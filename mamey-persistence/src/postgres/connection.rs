@@ -1,27 +1,25 @@
 //! The connections to the server: opened when needed, then kept and lent out.
 
-use std::str::FromStr;
+use std::future::Future;
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use mamey_core::{Error, Result, redact_url};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::PostgresOptions;
 use crate::listeners::lock;
 
-/// How long a call waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A connection that rested longer is asked whether it still works before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);
+
+/// How much longer than the limit of a statement an answer may take. A server that ended the
+/// statement says so well before; one that is paused, or cut off in silence, never does.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// Lends connections, a bounded number at once.
 ///
@@ -29,8 +27,20 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 /// round trip; here only one that rested for long is asked.
 pub(super) struct Connections {
     options: PgConnectOptions,
+    limits: Limits,
+    /// Whether statements stay prepared. If not, no statement may have a name: behind a PgBouncer
+    /// it would meet the same name of another client.
+    keeps_statements: bool,
+    /// What opens the transaction around each call, where a session is nobody's own.
+    opens_call: Option<String>,
     free: Semaphore,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
+}
+
+struct Limits {
+    acquire: Duration,
+    connect: Duration,
+    answer: Duration,
 }
 
 /// A connection that is lent out. Dropped in the middle of a statement, it is closed.
@@ -40,27 +50,24 @@ pub(super) struct Lent<'c> {
     _permit: SemaphorePermit<'c>,
 }
 
-/// Reads a URL and joins it with the options.
-pub(super) fn options_of(url: &str, options: &PostgresOptions) -> Result<PgConnectOptions> {
-    let unusable = |cause: sqlx::Error| {
-        Error::misconfigured(format!("`{}` is not a PostgreSQL URL: {cause}", redact_url(url)))
-    };
-    let connect = PgConnectOptions::from_str(url).map_err(unusable)?;
-    let connect = match connect.get_application_name() {
-        Some(_) => connect,
-        None => connect.application_name(&options.application_name),
-    };
-    let milliseconds = options.statement_timeout.as_millis().to_string();
-    Ok(connect
-        .options([("statement_timeout", milliseconds.as_str())])
-        .statement_cache_capacity(options.statements_cached_max.max(1))
-        .disable_statement_logging())
-}
-
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, connections_max: u32) -> Self {
-        let free = Semaphore::new(connections_max.max(1) as usize);
-        Self { options, free, idle: Mutex::default() }
+    pub(super) fn new(connect: PgConnectOptions, options: &PostgresOptions) -> Self {
+        let limits = Limits {
+            acquire: options.acquire_timeout,
+            connect: options.connect_timeout,
+            answer: options.statement_timeout + ANSWER_GRACE,
+        };
+        let timeout_ms = options.statement_timeout.as_millis();
+        Self {
+            options: connect,
+            limits,
+            keeps_statements: options.statements_cached_max > 0,
+            opens_call: options
+                .pgbouncer
+                .then(|| format!("BEGIN; SET LOCAL statement_timeout = {timeout_ms}")),
+            free: Semaphore::new(options.connections_max as usize),
+            idle: Mutex::default(),
+        }
     }
 
     /// All rows.
@@ -68,9 +75,16 @@ impl Connections {
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let query = query.persistent(self.keeps_statements);
         let mut lent = self.lend().await?;
-        let rows = query.fetch_all(&mut lent.connection).await;
-        lent.give_back_unless_broken(rows)
+        let rows = self.in_time(async {
+            lent.open().await?;
+            let rows = query.fetch_all(&mut lent.connection).await?;
+            lent.commit().await?;
+            Ok(rows)
+        });
+        let rows = rows.await;
+        lent.settle(rows).await
     }
 
     /// The first row, if any.
@@ -78,9 +92,16 @@ impl Connections {
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Option<PgRow>, sqlx::Error> {
+        let query = query.persistent(self.keeps_statements);
         let mut lent = self.lend().await?;
-        let row = query.fetch_optional(&mut lent.connection).await;
-        lent.give_back_unless_broken(row)
+        let row = self.in_time(async {
+            lent.open().await?;
+            let row = query.fetch_optional(&mut lent.connection).await?;
+            lent.commit().await?;
+            Ok(row)
+        });
+        let row = row.await;
+        lent.settle(row).await
     }
 
     /// The one row.
@@ -96,14 +117,21 @@ impl Connections {
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<u64, sqlx::Error> {
+        let query = query.persistent(self.keeps_statements);
         let mut lent = self.lend().await?;
-        let done = query.execute(&mut lent.connection).await;
-        lent.give_back_unless_broken(done).map(|done| done.rows_affected())
+        let done = self.in_time(async {
+            lent.open().await?;
+            let done = query.execute(&mut lent.connection).await?;
+            lent.commit().await?;
+            Ok(done.rows_affected())
+        });
+        let done = done.await;
+        lent.settle(done).await
     }
 
     /// A connection of the caller's own, until it is given back or dropped.
     pub(super) async fn lend(&self) -> Result<Lent<'_>, sqlx::Error> {
-        let permit = timeout(ACQUIRE_TIMEOUT, self.free.acquire())
+        let permit = timeout(self.limits.acquire, self.free.acquire())
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|_| sqlx::Error::PoolClosed)?;
@@ -114,6 +142,36 @@ impl Connections {
         Ok(Lent { connections: self, connection, _permit: permit })
     }
 
+    /// A connection that is not counted and not lent: its owner keeps it.
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let connected = timeout(self.limits.connect, self.options.connect()).await;
+        connected.unwrap_or_else(|_| Err(silent("connection", self.limits.connect)))
+    }
+
+    /// How to connect, for who makes connections in another way.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// How long connecting may take.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.limits.connect
+    }
+
+    /// Waits for an answer no longer than a server that lives would take.
+    pub(super) async fn in_time<T, E: From<sqlx::Error>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let answered = timeout(self.limits.answer, answer).await;
+        answered.unwrap_or_else(|_| Err(silent("answer", self.limits.answer).into()))
+    }
+
+    /// Whether a statement may stay prepared; see [`Query::persistent`].
+    pub(super) fn keeps_statements(&self) -> bool {
+        self.keeps_statements
+    }
+
     /// Ends all connections once those that are lent out are back.
     pub(super) async fn close(&self, connections_max: u32) {
         let all = self.free.acquire_many(connections_max.max(1)).await;
@@ -121,8 +179,9 @@ impl Connections {
         drop(all);
         let idle = std::mem::take(&mut *lock(&self.idle));
         for (connection, _) in idle {
-            if let Err(cause) = connection.close().await {
-                tracing::debug!(%cause, "a connection did not end in peace");
+            let goodbye = timeout(self.limits.connect, connection.close()).await;
+            if !matches!(goodbye, Ok(Ok(()))) {
+                tracing::debug!("a connection did not end in peace");
             }
         }
     }
@@ -133,16 +192,11 @@ impl Connections {
             if since.elapsed() < IDLE_TRUSTED {
                 return Some(connection);
             }
-            let answer = timeout(CONNECT_TIMEOUT, connection.ping()).await;
+            let answer = timeout(self.limits.connect, connection.ping()).await;
             if matches!(answer, Ok(Ok(()))) {
                 return Some(connection);
             }
         }
-    }
-
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        timeout(CONNECT_TIMEOUT, self.options.connect()).await.map_err(late)?
     }
 }
 
@@ -152,16 +206,47 @@ impl Lent<'_> {
         lock(&self.connections.idle).push((self.connection, Instant::now()));
     }
 
-    /// Keeps the connection unless a statement on its own broke it.
-    pub(super) fn give_back_unless_broken<T>(
-        self,
-        result: Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        if matches!(&result, Ok(_) | Err(sqlx::Error::Database(_)))
-            && !result.as_ref().is_err_and(super::error::is_broken)
-        {
-            self.give_back();
+    /// Begins the transaction of one call, where a call needs one.
+    async fn open(&mut self) -> Result<(), sqlx::Error> {
+        let Some(sql) = &self.connections.opens_call else {
+            return Ok(());
+        };
+        sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut self.connection).await.map(drop)
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        if self.connections.opens_call.is_none() {
+            return Ok(());
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map(drop)
+    }
+
+    /// Keeps the connection unless the call broke it.
+    async fn settle<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &result {
+            Ok(_) => self.give_back(),
+            Err(cause) if super::error::is_broken(cause) => {
+                // What rested beside it was most likely lost in the same way, and each loss costs a
+                // call: new connections are cheaper.
+                lock(&self.connections.idle).clear();
+            }
+            Err(sqlx::Error::Database(_)) if self.connections.opens_call.is_none() => {
+                self.give_back();
+            }
+            Err(sqlx::Error::Database(_)) => {
+                let undo = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
+                if matches!(timeout(ANSWER_GRACE, undo).await, Ok(Ok(_))) {
+                    self.give_back();
+                }
+            }
+            Err(_) => {}
         }
         result
     }
+}
+
+/// What the caller sees of a server that says nothing: the connection counts as broken.
+fn silent(what: &str, waited: Duration) -> sqlx::Error {
+    let message = format!("no {what} within {} ms", waited.as_millis());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }

@@ -21,6 +21,16 @@ const QUERY_CANCELED: &str = "57014";
 const PERMISSION_DENIED: &str = "42501";
 const NO_SUCH_DATABASE: &str = "3D000";
 const TOO_LARGE: &str = "54000";
+const DISK_FULL: &str = "53100";
+const TOO_MANY_CONNECTIONS: &str = "53300";
+const PROTOCOL_VIOLATION: &str = "08P01";
+const NO_SUCH_STATEMENT: &str = "26000";
+const STATEMENT_EXISTS: &str = "42P05";
+
+const INSECURE: &str = "no secure connection: check `sslmode`, `sslrootcert` and the server's \
+    certificate";
+
+const BEHIND_PGBOUNCER: &str = "behind a PgBouncer add `pgbouncer=true` to the URL";
 
 /// The code of a failure that the server reported.
 pub(super) fn code(cause: &sqlx::Error) -> Option<String> {
@@ -55,13 +65,21 @@ pub(super) fn is_broken(cause: &sqlx::Error) -> bool {
 /// The failure as one of ours, naming the database by its redacted URL.
 pub(super) fn store_error(place: &str, cause: sqlx::Error) -> Error {
     let (kind, advice) = match code(&cause).as_deref() {
+        // What PgBouncer says of a setting that it does not hand on when a session begins.
+        Some(PROTOCOL_VIOLATION) if cause.to_string().contains("startup parameter") => {
+            (ErrorKind::Misconfigured, BEHIND_PGBOUNCER)
+        }
         Some(code) => kind_of_code(code),
         None => match &cause {
             sqlx::Error::PoolClosed => return closed().with_source(cause),
             sqlx::Error::PoolTimedOut => {
                 (ErrorKind::Unavailable, "no connection became free: raise `connections_max`")
             }
-            sqlx::Error::Tls(_) => (ErrorKind::Misconfigured, "no secure connection"),
+            sqlx::Error::Tls(_) => (ErrorKind::Misconfigured, INSECURE),
+            // The handshake's refusals, such as an unknown authority, come as bad data.
+            sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+                (ErrorKind::Misconfigured, INSECURE)
+            }
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => {
                 (ErrorKind::Unavailable, "out of reach")
             }
@@ -87,6 +105,11 @@ fn kind_of_code(code: &str) -> (ErrorKind, &'static str) {
         QUERY_CANCELED => (ErrorKind::TimedOut, "the statement took too long"),
         PERMISSION_DENIED => (ErrorKind::Misconfigured, "grant the user what it lacks"),
         NO_SUCH_DATABASE => (ErrorKind::Misconfigured, "create the database, or name another"),
+        DISK_FULL => (ErrorKind::Unavailable, "its disk is full"),
+        TOO_MANY_CONNECTIONS => {
+            (ErrorKind::Unavailable, "it has no connection left: lower `connections_max`")
+        }
+        NO_SUCH_STATEMENT | STATEMENT_EXISTS => (ErrorKind::Misconfigured, BEHIND_PGBOUNCER),
         TOO_LARGE => (ErrorKind::LimitExceeded, "larger than an index can hold"),
         code => match code.get(..2) {
             Some("08" | "53" | "57" | "25") => (ErrorKind::Unavailable, "refuses work for now"),

@@ -56,7 +56,8 @@ impl LeaseStore for PostgresStore {
         let lent = self.database.connections.lend().await;
         let mut lent = lent.map_err(|cause| self.database.error(cause))?;
         // Dropped on an error, the connection takes its transaction with it.
-        match self.hold(&mut lent.connection, &request).await {
+        let held = self.hold(&mut lent.connection, &request);
+        match self.database.connections.in_time(held).await {
             Ok(holdings) => {
                 lent.give_back();
                 Ok(holdings)
@@ -129,6 +130,7 @@ impl PostgresStore {
             .await?;
         let others: Vec<i32> =
             sqlx::query_scalar(AssertSqlSafe(in_schema(&self.schema, OTHER_MEMBERS)))
+                .persistent(self.database.connections.keeps_statements())
                 .bind(role)
                 .bind(holder)
                 .fetch_all(connection)

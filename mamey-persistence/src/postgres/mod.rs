@@ -10,7 +10,9 @@ mod error;
 mod filter;
 mod inbox;
 mod lease;
+mod listen;
 mod migrate;
+mod options;
 mod outbox;
 mod parking;
 mod table;
@@ -18,8 +20,7 @@ mod text;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
@@ -32,54 +33,17 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use self::collection::Stop;
 use self::connection::Connections;
 use self::error::store_error;
+use self::listen::Wakeup;
 use self::migrate::{execute, in_schema};
+pub use self::options::PostgresOptions;
 use self::table::Table;
-use crate::listeners::{Listeners, lock};
+use crate::listeners::Listeners;
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
-
-/// How a PostgreSQL database is used.
-#[derive(Clone)]
-pub struct PostgresOptions {
-    /// The most connections of this instance; 10 by default. Further calls wait.
-    pub connections_max: u32,
-    /// How long one statement may take before the server ends it; 30 seconds by default.
-    pub statement_timeout: Duration,
-    /// What the sessions are called on the server, unless the URL says so; `mamey` by default.
-    pub application_name: String,
-    /// How many prepared statements each connection keeps, at least 1; 100 by default. They need
-    /// sessions of their own: a PgBouncer in between must pool by session.
-    pub statements_cached_max: usize,
-    /// Where the time of leases and receipts comes from: the database's own clock by default, which
-    /// all instances share. Only a test gives another.
-    pub clock: Option<Arc<dyn Clock>>,
-}
-
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        Self {
-            connections_max: 10,
-            statement_timeout: Duration::from_secs(30),
-            application_name: "mamey".to_owned(),
-            statements_cached_max: 100,
-            clock: None,
-        }
-    }
-}
-
-impl fmt::Debug for PostgresOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresOptions")
-            .field("connections_max", &self.connections_max)
-            .field("statement_timeout", &self.statement_timeout)
-            .field("application_name", &self.application_name)
-            .field("statements_cached_max", &self.statements_cached_max)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A database on a PostgreSQL server, which any number of instances share.
 ///
@@ -94,9 +58,11 @@ struct Shared {
     /// The URL without secrets.
     place: String,
     clock: Option<Arc<dyn Clock>>,
-    connections: Connections,
+    connections: Arc<Connections>,
     connections_max: u32,
-    listeners: Mutex<HashMap<ContextName, Arc<Listeners>>>,
+    wakeup: Arc<Wakeup>,
+    /// The wake-up's, once a context is open.
+    tasks: tokio::sync::Mutex<Option<JoinSet<()>>>,
 }
 
 /// One context's share of the database, as one open of it sees it.
@@ -113,19 +79,27 @@ struct PostgresStore {
 impl PostgresDatabase {
     /// Connects to the database of a URL such as `postgres://user:password@host:5432/database`.
     ///
+    /// Behind `?` it takes the usual parameters of PostgreSQL (`sslmode`, `sslrootcert`, `sslcert`,
+    /// `sslkey`, `application_name`, …) and those of [`PostgresOptions`]: `connections_max`,
+    /// `acquire_timeout_ms`, `connect_timeout_ms`, `statement_timeout_ms`,
+    /// `statements_cached_max`, `listen`, `pgbouncer`. What the URL leaves out, such as the
+    /// password, comes from PostgreSQL's usual variables (`PGPASSWORD`, `PGSSLMODE`,
+    /// `PGSSLROOTCERT`, …) and from `~/.pgpass`.
+    ///
     /// # Errors
-    /// `Misconfigured` for a URL that cannot be read, a wrong password or a database that does not
-    /// exist; `Unavailable` when the server is out of reach.
+    /// `Misconfigured` for a URL that cannot be read or says what is not known, a wrong password, a
+    /// certificate that does not hold or a database that does not exist; `Unavailable` when the
+    /// server is out of reach.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self> {
         let place = redact_url(url);
-        let connect = connection::options_of(url, &options)?;
-        let connections_max = options.connections_max.max(1);
+        let (options, connect) = options.read(url)?;
         let shared = Shared {
             place,
+            connections: Arc::new(Connections::new(connect, &options)),
+            connections_max: options.connections_max,
+            wakeup: Arc::new(Wakeup::new(options.listen)),
+            tasks: tokio::sync::Mutex::default(),
             clock: options.clock,
-            connections: Connections::new(connect, connections_max),
-            connections_max,
-            listeners: Mutex::default(),
         };
         let lent = shared.connections.lend().await.map_err(|cause| shared.error(cause))?;
         lent.give_back();
@@ -155,7 +129,7 @@ impl Database for PostgresDatabase {
             .await
             .context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
-        let listeners = self.shared.listeners(context);
+        let listeners = self.shared.wakeup.listeners(context);
         listeners.add(&outbox_changed);
         let store = PostgresStore {
             database: Arc::clone(&self.shared),
@@ -166,6 +140,7 @@ impl Database for PostgresDatabase {
             outbox_changed,
         };
         store.make_inbox_days().await?;
+        store.database.start_wakeup().await;
         Ok(Arc::new(store))
     }
 
@@ -174,6 +149,10 @@ impl Database for PostgresDatabase {
     }
 
     async fn close(&self) {
+        let tasks = self.shared.tasks.lock().await.take();
+        if let Some(mut tasks) = tasks {
+            tasks.shutdown().await;
+        }
         self.shared.connections.close(self.shared.connections_max).await;
     }
 }
@@ -199,6 +178,7 @@ impl PostgresStore {
     /// A statement about this context's schema.
     fn query(&self, sql: &'static str) -> Query<'static, sqlx::Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(in_schema(&self.schema, sql)))
+            .persistent(self.database.connections.keeps_statements())
     }
 
     fn table(&self, collection: &'static Collection) -> Result<&Table> {
@@ -233,9 +213,11 @@ impl Shared {
         self.clock.as_ref().map(|clock| clock.now().as_micros())
     }
 
-    fn listeners(&self, context: ContextName) -> Arc<Listeners> {
-        let mut listeners = lock(&self.listeners);
-        Arc::clone(listeners.entry(context).or_default())
+    async fn start_wakeup(&self) {
+        let mut tasks = self.tasks.lock().await;
+        if tasks.is_none() {
+            *tasks = Some(self.wakeup.start(&self.connections).await);
+        }
     }
 
     fn error(&self, cause: sqlx::Error) -> Error {

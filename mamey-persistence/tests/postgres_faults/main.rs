@@ -1,0 +1,7 @@
+//! What the store on PostgreSQL says and keeps when something around it fails: one test a fault, on
+//! the real server.
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+mod wakeup;
