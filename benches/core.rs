@@ -248,7 +248,7 @@ fn message_probes(scope: &Arc<Scope>) -> Result<Vec<Probe>> {
 fn published(scope: &Arc<Scope>, event: &OrderPlaced) -> Envelope {
     let cx = Context::new(Arc::clone(scope), Cause::default());
     cx.publish(event).expect("the event is declared");
-    let published = cx.into_unit().outbox.pop();
+    let published = cx.unit().outbox.pop();
     published.expect("the unit holds the event")
 }
 

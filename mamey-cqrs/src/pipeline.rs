@@ -142,9 +142,9 @@ impl Pipeline {
 
 /// Takes the unit out of its context, complete; `None` when there is nothing to commit.
 fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
-    let mut unit = cx.unit();
+    let mut unit = cx.take_unit()?;
     work.seal(reply, &mut unit)?;
-    Ok((!unit.is_empty()).then(|| std::mem::take(&mut *unit)))
+    Ok((!unit.is_empty()).then_some(unit))
 }
 
 /// Whether another run may see what this one could not: a version that moved, or, once, an id or a

@@ -58,6 +58,11 @@ impl Declared {
 
     /// Refuses a unit that could not be stored as it stands.
     pub(crate) fn check_unit(&self, unit: &UnitOfWork) -> Result<()> {
+        if unit.transaction.is_some() {
+            return Err(Error::misconfigured(
+                "the unit of work holds a transaction of another store: open it on this one",
+            ));
+        }
         for guard in &unit.guards {
             self.check(guard.collection)?;
             check_id(guard.collection, &guard.id)?;

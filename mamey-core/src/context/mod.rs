@@ -6,4 +6,4 @@ mod write;
 
 pub use read::{Cause, ReadContext};
 pub use scope::Scope;
-pub use write::Context;
+pub use write::{Context, TransactionPlace};

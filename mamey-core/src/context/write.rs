@@ -1,9 +1,10 @@
 //! What a command or message handler is given: reads, buffered writes, and messages to send.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use serde::Serialize;
 
 use super::{Cause, ReadContext, Scope};
@@ -12,7 +13,7 @@ use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata,
     PAYLOAD_BYTES_MAX, Target,
 };
-use crate::store::UnitOfWork;
+use crate::store::{OpenTransaction, UnitOfWork};
 use crate::{Error, Result, ResultExt, Retry};
 
 /// What a command or message handler is given, by reference.
@@ -25,13 +26,18 @@ use crate::{Error, Result, ResultExt, Retry};
 pub struct Context {
     read: ReadContext,
     unit: Mutex<UnitOfWork>,
+    transaction: AsyncMutex<Option<OpenTransaction>>,
 }
 
 impl Context {
     /// The context of one handler call.
     #[must_use]
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
-        Self { read: ReadContext::new(scope, cause), unit: Mutex::default() }
+        Self {
+            read: ReadContext::new(scope, cause),
+            unit: Mutex::default(),
+            transaction: AsyncMutex::default(),
+        }
     }
 
     /// Reads and writes aggregates of one type.
@@ -76,10 +82,24 @@ impl Context {
         self.enqueue(message, target, Headers::default())
     }
 
-    /// Ends the call and takes out what it buffered.
-    #[must_use]
-    pub fn into_unit(self) -> UnitOfWork {
-        self.unit.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// Takes out what the call has buffered, and the transaction that it opened.
+    ///
+    /// # Errors
+    /// `Misconfigured` while somebody holds the [place](Context::transaction) of the transaction:
+    /// what it did could then not commit with the rest.
+    pub fn take_unit(&self) -> Result<UnitOfWork> {
+        let mut transaction = self.transaction.try_lock().ok_or_else(|| {
+            Error::misconfigured("the transaction is still in use: drop it before the handler ends")
+        })?;
+        let mut unit = std::mem::take(&mut *self.unit());
+        unit.transaction = transaction.take();
+        Ok(unit)
+    }
+
+    /// The place of a transaction that the handler opens, empty until then. It is for extensions
+    /// that a store offers beside its ports; who holds it keeps others out.
+    pub async fn transaction(&self) -> TransactionPlace<'_> {
+        TransactionPlace(self.transaction.lock().await)
     }
 
     /// The unit of work so far.
@@ -139,6 +159,29 @@ fn check_payload(bytes: usize) -> Result<()> {
          send a reference to the data"
     );
     Err(Error::limit_exceeded(message).with_retry(Retry::Never))
+}
+
+/// The place of a handler's transaction, held alone.
+pub struct TransactionPlace<'c>(AsyncMutexGuard<'c, Option<OpenTransaction>>);
+
+impl Deref for TransactionPlace<'_> {
+    type Target = Option<OpenTransaction>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for TransactionPlace<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for TransactionPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TransactionPlace").field(&*self.0).finish()
+    }
 }
 
 impl Deref for Context {

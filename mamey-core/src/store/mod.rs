@@ -26,7 +26,8 @@ pub use parking::{
 };
 pub use unit::{
     Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard,
-    MESSAGES_PER_UNIT_MAX, Origin, Receipt, UnitOfWork, WRITES_PER_UNIT_MAX, Write,
+    MESSAGES_PER_UNIT_MAX, OpenTransaction, Origin, Receipt, UnitOfWork, WRITES_PER_UNIT_MAX,
+    Write,
 };
 
 /// One bounded context's share of a database.

@@ -1,5 +1,8 @@
 //! The unit of work: everything a handler did, as plain data that commits at once or not at all.
 
+use std::any::Any;
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -18,7 +21,7 @@ pub const MESSAGES_PER_UNIT_MAX: usize = 1000;
 
 /// Everything one handler call did, buffered.
 ///
-/// It is plain data, so a store may commit many units in one round trip, each with its own
+/// But for a transaction that the handler opened it is plain data, so a store may commit many units in one round trip, each with its own
 /// outcome. It never holds two writes of one document.
 #[derive(Debug, Default)]
 pub struct UnitOfWork {
@@ -32,6 +35,38 @@ pub struct UnitOfWork {
     pub receipt: Option<Receipt>,
     /// The reply to remember under an idempotency key.
     pub reply: Option<SavedReply>,
+    /// The transaction that the handler opened for statements of its own: all of the above joins
+    /// it, and the commit ends it.
+    pub transaction: Option<OpenTransaction>,
+}
+
+/// A database transaction that a handler opened, of a kind that only its store knows. Dropped, it
+/// is rolled back.
+pub struct OpenTransaction(Box<dyn Any + Send + Sync>);
+
+impl OpenTransaction {
+    /// Hides a store's own transaction.
+    pub fn new(transaction: impl Any + Send + Sync) -> Self {
+        Self(Box::new(transaction))
+    }
+
+    /// The transaction, when it is of this kind.
+    pub fn get_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.0.downcast_mut()
+    }
+
+    /// Takes the transaction out, when it is of this kind.
+    #[must_use]
+    pub fn take<T: Any>(self) -> Option<T> {
+        let transaction: Box<dyn Any> = self.0;
+        transaction.downcast().ok().map(|transaction| *transaction)
+    }
+}
+
+impl fmt::Debug for OpenTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenTransaction")
+    }
 }
 
 /// A change to one document.
@@ -177,6 +212,7 @@ impl UnitOfWork {
             && self.outbox.is_empty()
             && self.receipt.is_none()
             && self.reply.is_none()
+            && self.transaction.is_none()
     }
 
     /// The buffered write of a document.

@@ -86,7 +86,7 @@ impl TestContext {
     /// # Errors
     /// What the store says.
     pub async fn commit(self) -> Result<CommitOutcome> {
-        let unit = self.context.into_unit();
+        let unit = self.context.take_unit()?;
         self.world.runtime.store().commit(unit).await
     }
 }

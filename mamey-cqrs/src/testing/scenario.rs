@@ -71,8 +71,8 @@ impl Scenario {
         if let Err(error) = context.repository::<A>().add(aggregate) {
             panic!("given an aggregate that cannot be stored: {error:?}");
         }
-        let unit = Box::new(context.into_unit());
-        self.past.push(Past::Committed(unit));
+        let unit = std::mem::take(&mut *context.unit());
+        self.past.push(Past::Committed(Box::new(unit)));
         self
     }
 

@@ -54,7 +54,7 @@ impl World {
     }
 
     pub(super) async fn commit(&self, context: Context) -> Result<()> {
-        let unit = context.into_unit();
+        let unit = context.take_unit()?;
         self.runtime.store().commit(unit).await.map(|_| ())
     }
 
