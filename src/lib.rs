@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded store `sqlite:` |
 //! | `postgres` | no | the store `postgres:`, early; see the README |
+//! | `rabbitmq` | no | the transport `amqp:`, between processes |
 //! | `validation` | yes | `validate` on messages, by `garde` |
 //! | `testing` | no | the testing kit |
 

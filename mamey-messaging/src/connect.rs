@@ -12,16 +12,15 @@ use crate::memory::MemoryTransport;
 /// | URL | Transport |
 /// |---|---|
 /// | `memory:` | [`MemoryTransport`], a new one with each call |
+/// | `amqp://…`, `amqps://…` | `RabbitTransport` (feature `rabbitmq`); several URLs with commas |
 ///
 /// # Errors
-/// `Misconfigured` for a URL that names no transport of this build.
+/// `Misconfigured` for a URL that names no transport of this build, and as connecting to it.
 pub async fn connect(url: &str) -> Result<Arc<dyn Transport>> {
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     match scheme {
         Some("memory") => memory(url),
-        Some(scheme @ ("amqp" | "amqps")) => Err(Error::misconfigured(format!(
-            "transport `{scheme}:` is not in this build; use `memory:`"
-        ))),
+        Some(scheme @ ("amqp" | "amqps")) => rabbitmq(scheme, url).await,
         _ => Err(unknown(url)),
     }
 }
@@ -36,6 +35,23 @@ fn memory(url: &str) -> Result<Arc<dyn Transport>> {
     }
 }
 
+#[cfg(feature = "rabbitmq")]
+async fn rabbitmq(_scheme: &str, url: &str) -> Result<Arc<dyn Transport>> {
+    Ok(Arc::new(crate::rabbitmq::RabbitTransport::connect(url).await?))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+async fn rabbitmq(scheme: &str, _url: &str) -> Result<Arc<dyn Transport>> {
+    Err(Error::misconfigured(format!(
+        "transport `{scheme}:` is not in this build: turn on the feature `rabbitmq`, or use \
+         `memory:`"
+    )))
+}
+
 fn unknown(url: &str) -> Error {
-    Error::misconfigured(format!("`{}` names no transport; known here: `memory:`", redact_url(url)))
+    let known = match cfg!(feature = "rabbitmq") {
+        true => "`memory:`, `amqp://…`, `amqps://…`",
+        false => "`memory:`; with the feature `rabbitmq` also `amqp://…`",
+    };
+    Error::misconfigured(format!("`{}` names no transport; known here: {known}", redact_url(url)))
 }

@@ -1,9 +1,10 @@
-//! Moves messages between contexts: the in-process transport, the relay and the consumer.
+//! Moves messages between contexts: the transports, the relay and the consumer.
 //!
 //! | Part | What it does |
 //! |---|---|
 //! | [`connect`] | picks the transport that a URL names |
 //! | [`MemoryTransport`] | carries messages between the contexts of one process |
+//! | `RabbitTransport` | carries messages between processes over RabbitMQ (feature `rabbitmq`) |
 //! | [`Relay`] | moves committed outbox records to a transport |
 //! | [`Consumer`] | receives a context's messages and sees each through |
 
@@ -15,6 +16,8 @@ mod leasing;
 mod limits;
 mod memory;
 mod quiet;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod relay;
 mod stats;
 
@@ -23,5 +26,7 @@ pub use consumer::{Consumer, ConsumerOptions};
 pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
 };
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{RabbitForm, RabbitOptions, RabbitPlan, RabbitTransport};
 pub use relay::{Relay, RelayOptions};
 pub use stats::{ConsumerSnapshot, ConsumerStats, RelaySnapshot, RelayStats};

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 pub use catalog::{Catalog, CatalogEntry, Direction};
-pub use codec::{BODY_BYTES_MAX, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain, WireMessage};
+pub use codec::{
+    BODY_BYTES_MAX, CloudEventsBinary, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain,
+    WireMessage,
+};
 pub use envelope::Envelope;
 pub use key::{KEY_BYTES_MAX, Key, SLOTS, slot_of};
 pub use metadata::{

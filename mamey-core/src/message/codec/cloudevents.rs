@@ -12,18 +12,14 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::attributes::{Attributes, is_ignored};
 use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
-use crate::clock::Timestamp;
-use crate::id::MessageId;
-use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Key, Metadata, Target, TraceContext,
-};
+use crate::message::{CONTENT_TYPE_JSON, Envelope, Target};
 use crate::{Error, Result, ResultExt};
 
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// The header that keeps the id of a foreign message whose id is no UUID.
-const FOREIGN_ID: &str = "foreignid";
+const DATA: &str = "data";
 
 /// CloudEvents 1.0, structured JSON.
 ///
@@ -56,10 +52,10 @@ impl Codec for CloudEventsJson {
 
     fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
         within_limit(&wire.body, self.body_bytes_max)?;
-        let attributes: Attributes<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
+        let event: Event<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
             Error::invalid(format!("not a CloudEvent in JSON: {cause}")).with_source(cause)
         })?;
-        attributes.into_envelope().context(|| "reading a CloudEvent")
+        event.into_envelope().context(|| "reading a CloudEvent")
     }
 }
 
@@ -123,33 +119,50 @@ impl Structured<'_> {
     }
 }
 
-/// The attributes of one event, each kept as the JSON it was; a repeated name is refused.
-struct Attributes<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+/// One event as it was read: its attributes as text, and its data.
+struct Event<'a> {
+    attributes: Attributes,
+    data: Option<&'a RawValue>,
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Attributes<'de>;
+            type Value = Event<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut attributes = BTreeMap::new();
+                let mut raw: BTreeMap<String, &'de RawValue> = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if attributes.contains_key(name.as_str()) {
+                    if raw.contains_key(&name) {
                         let twice = format!("attribute `{name}` is there twice: send it once");
                         return Err(serde::de::Error::custom(twice));
                     }
-                    attributes.insert(Cow::Owned(name), value);
+                    raw.insert(name, value);
                 }
-                Ok(Attributes(attributes))
+                let data = raw.remove(DATA);
+                let attributes = texts(raw).map_err(serde::de::Error::custom)?;
+                Ok(Event { attributes, data })
             }
         }
         deserializer.deserialize_map(Reader)
     }
+}
+
+fn texts(raw: BTreeMap<String, &RawValue>) -> Result<Attributes> {
+    let mut attributes = Attributes::default();
+    for (name, value) in raw {
+        // These are not ours to interpret, so they may be anything.
+        if !is_ignored(&name) && value.get() != "null" {
+            let text = text(&name, value)?;
+            attributes.insert(name, text);
+        }
+    }
+    Ok(attributes)
 }
 
 /// A CloudEvents attribute value: a string, or a number or boolean in its canonical text form.
@@ -161,100 +174,27 @@ enum Scalar {
     Bool(bool),
 }
 
-impl Attributes<'_> {
+fn text(name: &str, raw: &RawValue) -> Result<String> {
+    let scalar: Scalar = serde_json::from_str(raw.get()).map_err(|_| {
+        Error::invalid(format!("attribute `{name}` is not a string, number or boolean"))
+    })?;
+    Ok(match scalar {
+        Scalar::Text(text) => text,
+        Scalar::Number(number) => number.to_string(),
+        Scalar::Bool(value) => value.to_string(),
+    })
+}
+
+impl Event<'_> {
     fn into_envelope(mut self) -> Result<Envelope> {
-        self.check_spec_version()?;
-        let sender = self.required("source")?;
-        let foreign_id = self.required("id")?;
-        let id =
-            foreign_id.parse().unwrap_or_else(|_| MessageId::from_foreign(&sender, &foreign_id));
-        let content_type = self.take("datacontenttype")?;
         let payload = self.take_payload()?;
-        let mut metadata = Metadata {
-            id,
-            name: self.required("type")?.into(),
-            version: self.take_parsed("messageversion")?.unwrap_or(1),
-            sender: sender.into(),
-            target: self.take_target()?,
-            correlation_id: self.take_parsed("correlationid")?.unwrap_or(id),
-            causation_id: self.take_parsed("causationid")?,
-            time: self.take_time()?,
-            key: self.take("partitionkey")?.map(Key::from),
-            tenant: self.take("tenant")?.map(Into::into),
-            trace: self.take_trace()?,
-            content_type: content_type.map_or(Cow::Borrowed(CONTENT_TYPE_JSON), Cow::Owned),
-            must_route: false,
-            headers: Headers::default(),
-        };
-        metadata.headers = self.into_headers()?;
-        if id.to_string() != foreign_id && metadata.headers.get(FOREIGN_ID).is_none() {
-            metadata.headers.insert(FOREIGN_ID, foreign_id)?;
-        }
-        metadata.check()?;
+        let content_type = self.attributes.take("datacontenttype");
+        let metadata = self.attributes.into_metadata(content_type)?;
         Ok(Envelope { metadata, payload })
     }
 
-    fn check_spec_version(&mut self) -> Result<()> {
-        match self.required("specversion")?.as_str() {
-            "1.0" => Ok(()),
-            other => Err(Error::invalid(format!("specversion `{other}` is not `1.0`"))),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Result<Option<String>> {
-        let Some(raw) = self.0.remove(name).filter(|raw| raw.get() != "null") else {
-            return Ok(None);
-        };
-        let scalar: Scalar = serde_json::from_str(raw.get()).map_err(|_| {
-            Error::invalid(format!("attribute `{name}` is not a string, number or boolean"))
-        })?;
-        Ok(Some(match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Number(number) => number.to_string(),
-            Scalar::Bool(value) => value.to_string(),
-        }))
-    }
-
-    fn required(&mut self, name: &str) -> Result<String> {
-        self.take(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
-            Error::invalid(format!(
-                "attribute `{name}` is missing: every CloudEvent has one, and it is not empty"
-            ))
-        })
-    }
-
-    fn take_parsed<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>> {
-        let parse = |text: String| {
-            text.parse()
-                .map_err(|_| Error::invalid(format!("attribute `{name}` cannot be `{text}`")))
-        };
-        self.take(name)?.map(parse).transpose()
-    }
-
-    fn take_target(&mut self) -> Result<Target> {
-        match self.take("target")? {
-            Some(name) => {
-                ContextName::new(&name).map(Target::Service).context(|| "attribute `target`")
-            }
-            None => Ok(Target::Any),
-        }
-    }
-
-    fn take_time(&mut self) -> Result<Timestamp> {
-        match self.take("time")? {
-            Some(text) => Timestamp::parse_rfc3339(&text).context(|| "attribute `time`"),
-            None => Ok(Timestamp::EPOCH),
-        }
-    }
-
-    /// A broken trace header must not cost the message, so it only starts a new trace.
-    fn take_trace(&mut self) -> Result<Option<TraceContext>> {
-        let (parent, state) = (self.take("traceparent")?, self.take("tracestate")?);
-        Ok(parent.and_then(|parent| TraceContext::parse(&parent, state.as_deref()).ok()))
-    }
-
     fn take_payload(&mut self) -> Result<Bytes> {
-        match (self.0.remove("data"), self.take("data_base64")?) {
+        match (self.data.take(), self.attributes.take("data_base64")) {
             (Some(_), Some(_)) => {
                 Err(Error::invalid("`data` and `data_base64` are both there; send one"))
             }
@@ -266,27 +206,12 @@ impl Attributes<'_> {
             (None, None) => Ok(Bytes::new()),
         }
     }
-
-    /// What is left are extensions: those that fit become free headers, `subject` and
-    /// `dataschema` are not ours to interpret.
-    fn into_headers(mut self) -> Result<Headers> {
-        let mut headers = Headers::default();
-        let names: Vec<String> = self.0.keys().map(|name| name.clone().into_owned()).collect();
-        for name in names {
-            if matches!(name.as_str(), "subject" | "dataschema") {
-                continue;
-            }
-            if let Some(value) = self.take(&name)? {
-                headers.insert(&name, value)?;
-            }
-        }
-        Ok(headers)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::MessageId;
     use crate::message::codec::tests_support::sample;
 
     fn decode(body: &str) -> Result<Envelope> {

@@ -1,5 +1,7 @@
 //! How envelopes are written on the wire.
 
+mod attributes;
+mod binary;
 mod cloudevents;
 mod plain;
 #[cfg(test)]
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use super::Envelope;
 use crate::{Error, Result};
 
+pub use binary::CloudEventsBinary;
 pub use cloudevents::CloudEventsJson;
 pub use plain::Plain;
 

@@ -1,14 +1,12 @@
 //! The plain form `{sender, target, type, payload}`, for systems that already speak it.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
+use super::{BODY_BYTES_MAX, Codec, WireMessage, attributes, within_limit};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::id::{IdSource, MessageId, UuidV7Source};
 use crate::message::{
@@ -69,7 +67,7 @@ impl Codec for Plain {
         let body = serde_json::to_vec(&written)
             .map_err(|cause| Error::invalid(format!("`{}`: {cause}", meta.name)))?;
         within_limit(&body, self.body_bytes_max)?;
-        let properties = properties(meta);
+        let properties = attributes::beside(meta);
         Ok(WireMessage { content_type: CONTENT_TYPE_JSON.into(), properties, body: body.into() })
     }
 
@@ -86,28 +84,6 @@ impl Codec for Plain {
         metadata.check()?;
         Ok(Envelope { metadata, payload })
     }
-}
-
-fn properties(meta: &Metadata) -> BTreeMap<Cow<'static, str>, String> {
-    let mut properties: BTreeMap<Cow<'static, str>, String> = BTreeMap::new();
-    let mut put = |name: &'static str, value: Option<String>| {
-        if let Some(value) = value {
-            properties.insert(Cow::Borrowed(name), value);
-        }
-    };
-    put("id", Some(meta.id.to_string()));
-    put("messageversion", Some(meta.version.to_string()));
-    put("time", Some(meta.time.to_string()));
-    put("correlationid", Some(meta.correlation_id.to_string()));
-    put("causationid", meta.causation_id.map(|id| id.to_string()));
-    put("partitionkey", meta.key.as_ref().map(Key::to_string));
-    put("tenant", meta.tenant.as_deref().map(str::to_owned));
-    put("traceparent", meta.trace.as_ref().map(TraceContext::traceparent));
-    let state = meta.trace.as_ref().and_then(TraceContext::tracestate);
-    put("tracestate", state.map(str::to_owned));
-    let headers = meta.headers.iter().map(|(n, v)| (Cow::Owned(n.to_owned()), v.to_owned()));
-    properties.extend(headers);
-    properties
 }
 
 impl Plain {

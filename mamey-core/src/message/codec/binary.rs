@@ -1,0 +1,114 @@
+//! CloudEvents 1.0 in binary mode: the payload is the body, the attributes are properties.
+
+use bytes::Bytes;
+
+use super::attributes::{self, Attributes};
+use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
+use crate::message::{Envelope, Target};
+use crate::{Result, ResultExt};
+
+/// CloudEvents 1.0, binary mode: the body is the payload byte by byte, its media type is
+/// `datacontenttype`, and every other attribute is a property of its own name.
+///
+/// The attributes are those of [`CloudEventsJson`](super::CloudEventsJson). A transport writes the
+/// properties the way its CloudEvents binding asks for, such as with a prefix.
+#[derive(Clone, Debug)]
+pub struct CloudEventsBinary {
+    /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
+    pub body_bytes_max: usize,
+}
+
+impl Default for CloudEventsBinary {
+    fn default() -> Self {
+        Self { body_bytes_max: BODY_BYTES_MAX }
+    }
+}
+
+impl Codec for CloudEventsBinary {
+    fn encode(&self, envelope: &Envelope) -> Result<WireMessage> {
+        within_limit(&envelope.payload, self.body_bytes_max)?;
+        let meta = &envelope.metadata;
+        let mut properties = attributes::beside(meta);
+        properties.insert("specversion".into(), "1.0".to_owned());
+        properties.insert("source".into(), meta.sender.as_ref().to_owned());
+        properties.insert("type".into(), meta.name.as_ref().to_owned());
+        if let Target::Service(name) = &meta.target {
+            properties.insert("target".into(), name.as_str().to_owned());
+        }
+        let content_type = meta.content_type.clone();
+        Ok(WireMessage { content_type, properties, body: Bytes::clone(&envelope.payload) })
+    }
+
+    fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
+        within_limit(&wire.body, self.body_bytes_max)?;
+        let mut attributes = Attributes::default();
+        for (name, value) in &wire.properties {
+            attributes.insert(name.clone().into_owned(), value.clone());
+        }
+        let content_type = Some(wire.content_type.clone().into_owned());
+        let content_type = content_type.filter(|content_type| !content_type.is_empty());
+        let metadata = attributes.into_metadata(content_type).context(|| "reading a CloudEvent")?;
+        Ok(Envelope { metadata, payload: Bytes::clone(&wire.body) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::MessageId;
+    use crate::message::codec::tests_support::sample;
+
+    #[test]
+    fn every_field_survives_the_round_trip() {
+        let codec = CloudEventsBinary::default();
+        for payload in [&b"{\"a\": 1}"[..], b"", &[0, 255, 1]] {
+            let mut envelope = sample();
+            envelope.payload = Bytes::copy_from_slice(payload);
+            assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_payload_and_the_rest_are_properties() {
+        let envelope = sample();
+        let wire = CloudEventsBinary::default().encode(&envelope).unwrap();
+        assert_eq!((&wire.body, &*wire.content_type), (&envelope.payload, "application/json"));
+        for (name, value) in [
+            ("specversion", "1.0"),
+            ("source", "orders"),
+            ("type", "orders.order-placed"),
+            ("target", "payments"),
+            ("partitionkey", "order-1"),
+            ("messageversion", "3"),
+            ("region", "eu"),
+        ] {
+            assert_eq!(wire.properties.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_minimal_foreign_event_is_read_and_a_broken_one_is_refused_by_name() {
+        let mut wire = WireMessage::default();
+        for (name, value) in
+            [("specversion", "1.0"), ("id", "A-1"), ("source", "shop"), ("type", "shop.sold")]
+        {
+            let error = CloudEventsBinary::default().decode(&wire).unwrap_err().to_string();
+            assert!(error.contains("is missing"), "{error}");
+            wire.properties.insert(name.into(), value.to_owned());
+        }
+        let envelope = CloudEventsBinary::default().decode(&wire).unwrap();
+        assert_eq!(envelope.metadata.id, MessageId::from_foreign("shop", "A-1"));
+        assert_eq!(envelope.metadata.headers.get("foreignid"), Some("A-1"));
+        wire.properties.insert("time".into(), "noon".to_owned());
+        let error = CloudEventsBinary::default().decode(&wire).unwrap_err().to_string();
+        assert!(error.contains("`time`"), "{error}");
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_both_ways() {
+        let codec = CloudEventsBinary { body_bytes_max: 8 };
+        assert!(codec.encode(&sample()).is_err());
+        let wire = CloudEventsBinary::default().encode(&sample()).unwrap();
+        assert!(codec.decode(&wire).is_err());
+    }
+}

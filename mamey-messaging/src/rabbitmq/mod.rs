@@ -1,0 +1,243 @@
+//! The transport over RabbitMQ: durable, between processes, in order by key.
+
+mod acks;
+mod connection;
+mod dead;
+mod error;
+mod options;
+mod publisher;
+mod settle;
+mod subscriber;
+mod topology;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use mamey_core::capabilities::TransportCapabilities;
+use mamey_core::message::ContextName;
+use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey_core::{Error, Result, ResultExt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use connection::{Link, Live, close_channel};
+use error::{closed, within};
+use publisher::RabbitPublisher;
+use subscriber::{RabbitSubscriber, Source};
+use wire::Wire;
+
+pub use options::{RabbitForm, RabbitOptions};
+pub use topology::RabbitPlan;
+
+/// Carries messages between processes over RabbitMQ 3.10 or newer.
+///
+/// Every message goes to one topic exchange with the routing key
+/// `<target or any>.<message name>.<slot>`. Each context binds an input exchange of its own to it
+/// by the names it handles, and spreads what comes over one quorum queue a partition; a sender need
+/// not be known to its receivers, nor they to it. [`RabbitTransport::plan`] prints it all.
+///
+/// Confirmed means stored by the broker for every subscribing context. What the store of a context
+/// cannot keep, and what cannot be read, goes to the queue `<context>.dead`, bytes intact, with the
+/// header `x-mamey-reason`.
+///
+/// Lost connections and channels are made again by whatever needs them next. A message whose
+/// confirm was lost with its connection is published again by its outbox, and what was delivered
+/// but not acknowledged is delivered again: inboxes absorb both.
+///
+/// All clones are the same transport.
+#[derive(Clone)]
+pub struct RabbitTransport {
+    broker: Arc<Broker>,
+}
+
+/// What publishers and subscribers share.
+struct Broker {
+    options: Arc<RabbitOptions>,
+    /// Consuming and declaring. Publishers have a connection of their own, because the broker
+    /// blocks those when it is short of memory.
+    link: Arc<Link>,
+    publisher: Arc<RabbitPublisher>,
+    wire: Arc<Wire>,
+    contexts: Mutex<BTreeMap<ContextName, Applied>>,
+    closed: CancellationToken,
+    subscriptions: TaskTracker,
+    publishing: Arc<Link>,
+}
+
+/// A context that was applied, and the connection on which it is known to exist.
+#[derive(Clone)]
+struct Applied {
+    topology: Topology,
+    on_connection: Option<u64>,
+}
+
+impl RabbitTransport {
+    /// Connects with the defaults of [`RabbitOptions::new`].
+    ///
+    /// # Errors
+    /// As [`RabbitTransport::connect_with`].
+    pub async fn connect(urls: &str) -> Result<Self> {
+        Self::connect_with(RabbitOptions::new(urls)?).await
+    }
+
+    /// Connects, so that a wrong address or password shows at once.
+    ///
+    /// # Errors
+    /// `Misconfigured` for options that cannot be and for a broker that refuses the user,
+    /// `Unavailable` when no broker answers.
+    pub async fn connect_with(options: RabbitOptions) -> Result<Self> {
+        options.check()?;
+        let (options, closed) = (Arc::new(options), CancellationToken::new());
+        let link = |purpose| Arc::new(Link::new(Arc::clone(&options), purpose, closed.clone()));
+        let (consuming, publishing) = (link("consuming"), link("publishing"));
+        let wire = Arc::new(Wire::new(options.form, options.message_bytes_max));
+        let publisher = Arc::new(RabbitPublisher::new(
+            Arc::clone(&options),
+            Arc::clone(&publishing),
+            Arc::clone(&wire),
+        ));
+        let broker = Arc::new(Broker {
+            link: consuming,
+            publisher,
+            publishing,
+            wire,
+            contexts: Mutex::default(),
+            closed,
+            subscriptions: TaskTracker::new(),
+            options,
+        });
+        broker.link.get().await?;
+        Ok(Self { broker })
+    }
+
+    /// What [`Transport::apply`] declares for a context, to be read or run by a person.
+    ///
+    /// # Errors
+    /// `Misconfigured` for a number of partitions that cannot be.
+    pub fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
+        RabbitPlan::new(&self.broker.options.exchange, topology)
+    }
+}
+
+impl Broker {
+    /// The lock is held for a few map operations, never across an await.
+    fn contexts(&self) -> MutexGuard<'_, BTreeMap<ContextName, Applied>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn applied(&self, context: &ContextName) -> Result<Applied> {
+        self.contexts().get(context).cloned().ok_or_else(|| {
+            Error::misconfigured(format!(
+                "context `{context}` was not applied to RabbitMQ: apply its topology first"
+            ))
+        })
+    }
+
+    /// The connection, on which all that a context needs was declared.
+    async fn ensure_declared(&self, context: &ContextName) -> Result<Arc<Live>> {
+        let live = self.link.get().await?;
+        let applied = self.applied(context)?;
+        if applied.on_connection != Some(live.number) {
+            self.declare(&live, &applied.topology).await?;
+        }
+        Ok(live)
+    }
+
+    /// Has the context declared again before it is used next: something of it is missing.
+    fn forget_declared(&self, context: &ContextName) {
+        if let Some(applied) = self.contexts().get_mut(context) {
+            applied.on_connection = None;
+        }
+    }
+
+    async fn declare(&self, live: &Live, topology: &Topology) -> Result<()> {
+        let plan = RabbitPlan::new(&self.options.exchange, topology)?;
+        let limit = self.options.call_timeout;
+        let channel = live.open_channel(limit).await?;
+        let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
+        close_channel(&channel).await;
+        declared.context(|| format!("context `{}` on RabbitMQ", topology.context))?;
+        let applied = Applied { topology: topology.clone(), on_connection: Some(live.number) };
+        self.contexts().insert(topology.context.clone(), applied);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Transport for RabbitTransport {
+    fn capabilities(&self) -> TransportCapabilities {
+        TransportCapabilities {
+            name: "rabbitmq",
+            remote: true,
+            durable: true,
+            ordered: true,
+            message_bytes_max: self.broker.options.message_bytes_max,
+        }
+    }
+
+    fn describe(&self) -> String {
+        let places: Vec<&str> =
+            self.broker.options.urls().iter().map(|url| url.place.as_str()).collect();
+        places.join(",")
+    }
+
+    async fn apply(&self, topology: &Topology) -> Result<()> {
+        let live = self.broker.link.get().await?;
+        self.broker.declare(&live, topology).await
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::<RabbitPublisher>::clone(&self.broker.publisher)
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
+        if self.broker.closed.is_cancelled() {
+            return Err(closed());
+        }
+        let Subscription { context, partition, prefetch } = subscription;
+        let partitions = self.broker.applied(context)?.topology.partitions;
+        if partition.of() != partitions {
+            return Err(Error::misconfigured(format!(
+                "context `{context}` has {partitions} partitions, not {}: use the same number \
+                 everywhere",
+                partition.of()
+            )));
+        }
+        let source = Source {
+            broker: Arc::clone(&self.broker),
+            context: context.clone(),
+            queue: topology::queue(context, *partition),
+            prefetch: *prefetch,
+        };
+        let consuming = source.consume().await?;
+        Ok(Box::new(RabbitSubscriber::start(source, consuming)))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let limit = self.broker.options.call_timeout;
+        for link in [&self.broker.link, &self.broker.publishing] {
+            // Opening a channel is a round trip; a connection that fell silent does not answer.
+            let channel = link.get().await?.open_channel(limit).await?;
+            close_channel(&channel).await;
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.broker.closed.cancel();
+        self.broker.subscriptions.close();
+        // They acknowledge what was committed and give back the rest.
+        self.broker.subscriptions.wait().await;
+        self.broker.link.close().await;
+        self.broker.publishing.close().await;
+    }
+}
+
+impl fmt::Debug for RabbitTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitTransport").field("options", &self.broker.options).finish()
+    }
+}

@@ -1,0 +1,173 @@
+//! Where the brokers are, and the limits of talking to them.
+
+use std::fmt;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use mamey_core::message::BODY_BYTES_MAX;
+use mamey_core::{Error, Result, redact_url};
+
+use crate::limits;
+
+/// How messages are written for RabbitMQ. All three forms are read, whichever is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RabbitForm {
+    /// CloudEvents in binary mode: attributes in headers, the payload as the body.
+    #[default]
+    CloudEventsBinary,
+    /// CloudEvents in structured mode: one JSON body.
+    CloudEventsJson,
+    /// The plain form `{sender, target, type, payload}`.
+    Plain,
+}
+
+/// Where the brokers are, and the limits of talking to them.
+#[derive(Clone)]
+pub struct RabbitOptions {
+    urls: Vec<RabbitUrl>,
+    /// The topic exchange that every message is published to. Default: `mamey`.
+    pub exchange: String,
+    /// How messages are written. Default: CloudEvents in binary mode.
+    pub form: RabbitForm,
+    /// The largest body, in bytes; no larger than the broker's `max_message_size`. Default: 16 MiB.
+    pub message_bytes_max: usize,
+    /// After how long a silent connection counts as lost, about. Default: 10 s.
+    pub heartbeat: Duration,
+    /// How long to try one broker. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// How long a call other than a publish may take. Default: 10 s.
+    pub call_timeout: Duration,
+    /// How long a publish may take, waiting for room and for a broker that blocks publishers
+    /// included. Default: 30 s.
+    pub publish_timeout: Duration,
+    /// How many messages may be unconfirmed at a time; further publishes wait. Default: 1024.
+    pub unconfirmed_max: usize,
+    /// How many messages that must be routed may be unconfirmed at a time: each has a channel of
+    /// its own meanwhile, so that the broker's answer is surely about it. Default: 64.
+    pub must_route_channels_max: usize,
+    /// Certificates to trust beside the system's, as PEM. Default: none.
+    pub trusted_certificates: Option<String>,
+}
+
+/// One broker's URL, whose secrets do not print.
+#[derive(Clone)]
+pub(super) struct RabbitUrl {
+    pub(super) uri: AMQPUri,
+    /// Host, port and virtual host.
+    pub(super) place: String,
+}
+
+impl RabbitOptions {
+    /// The defaults for one `amqp://` or `amqps://` URL, or for several of one cluster, separated
+    /// by commas: they are tried in turn.
+    ///
+    /// `amqp://user:password@host:port/vhost`; without a path the virtual host is `/`. Characters
+    /// with a meaning in URLs are percent-encoded.
+    ///
+    /// # Errors
+    /// `Misconfigured` for a URL of another form, without its secrets.
+    pub fn new(urls: &str) -> Result<Self> {
+        let urls = urls.split(',').map(|url| RabbitUrl::parse(url.trim()));
+        Ok(Self {
+            urls: urls.collect::<Result<_>>()?,
+            exchange: "mamey".to_owned(),
+            form: RabbitForm::default(),
+            message_bytes_max: BODY_BYTES_MAX,
+            heartbeat: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(10),
+            publish_timeout: Duration::from_secs(30),
+            unconfirmed_max: 1024,
+            must_route_channels_max: 64,
+            trusted_certificates: None,
+        })
+    }
+
+    pub(super) fn urls(&self) -> &[RabbitUrl] {
+        &self.urls
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        limits::duration("connect_timeout", self.connect_timeout)?;
+        limits::duration("call_timeout", self.call_timeout)?;
+        limits::duration("publish_timeout", self.publish_timeout)?;
+        limits::count("unconfirmed_max", self.unconfirmed_max)?;
+        limits::count("must_route_channels_max", self.must_route_channels_max)?;
+        limits::count("message_bytes_max", self.message_bytes_max)?;
+        self.check_exchange()
+    }
+
+    fn check_exchange(&self) -> Result<()> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        let name = &self.exchange;
+        let ours = [".input", ".dead"].iter().any(|end| name.ends_with(end));
+        if (1..=100).contains(&name.len()) && name.bytes().all(fits) && !ours {
+            return Ok(());
+        }
+        Err(Error::misconfigured(format!(
+            "`{name}` cannot be the exchange: use 1 to 100 letters, digits, `-`, `_`, `.` and \
+             `:`, and no end that contexts use (`.input`, `.dead`)"
+        )))
+    }
+}
+
+impl RabbitUrl {
+    fn parse(url: &str) -> Result<Self> {
+        let uri: AMQPUri = url.parse().map_err(|cause| {
+            Error::misconfigured(format!(
+                "`{}` is no URL of RabbitMQ: {cause}; use amqp://user:password@host:port/vhost, \
+                 and %2F for a slash in the virtual host",
+                redact_url(url)
+            ))
+        })?;
+        let (scheme, authority) = (&uri.scheme, &uri.authority);
+        let place = format!("{scheme}://{}:{}/{}", authority.host, authority.port, uri.vhost);
+        Ok(Self { uri, place })
+    }
+}
+
+impl fmt::Debug for RabbitOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<&str> = self.urls.iter().map(|url| url.place.as_str()).collect();
+        f.debug_struct("RabbitOptions")
+            .field("urls", &places)
+            .field("exchange", &self.exchange)
+            .field("form", &self.form)
+            .field("unconfirmed_max", &self.unconfirmed_max)
+            .field("must_route_channels_max", &self.must_route_channels_max)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_urls_are_taken_and_no_secret_prints() {
+        let options =
+            RabbitOptions::new("amqp://app:s3cret@one:5673/shop, amqps://app:s3cret@two").unwrap();
+        let shown = format!("{options:?}");
+        assert!(shown.contains("one:5673/shop") && shown.contains("two:5671"), "{shown}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn urls_of_another_form_are_refused_without_their_secrets() {
+        for url in ["http://app:s3cret@host", "amqp://app:s3cret@host:port", "amqp//s3cret@h", ""] {
+            let error = RabbitOptions::new(url).unwrap_err().to_string();
+            assert!(error.contains("amqp://user:password@host"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_would_clash_is_refused() {
+        for name in ["", "payments.input", "payments.dead", "a b", &"x".repeat(101)] {
+            let mut options = RabbitOptions::new("amqp://host").unwrap();
+            name.clone_into(&mut options.exchange);
+            assert!(options.check().is_err(), "{name}");
+        }
+        assert!(RabbitOptions::new("amqp://host").unwrap().check().is_ok());
+    }
+}

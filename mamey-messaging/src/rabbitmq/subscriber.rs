@@ -1,0 +1,260 @@
+//! Receives one partition queue: a task of its own takes, acknowledges and gives back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use mamey_core::transport::{Delivery, Subscriber};
+use mamey_core::{Error, Result};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Broker;
+use super::acks::Acks;
+use super::connection::close_channel;
+use super::dead::DeadLetters;
+use super::error::{failed, within};
+use super::settle::{Next, Original, Ready, Shared, cancelled};
+
+/// How long to await dead letters that are on their way when a channel is given up.
+const REJECT_GRACE: Duration = Duration::from_secs(2);
+
+/// One partition of one context's messages.
+pub(super) struct RabbitSubscriber {
+    shared: Arc<Shared>,
+    /// Dropped with the subscriber, it ends the task.
+    _stop: DropGuard,
+}
+
+/// What the task of a subscription needs.
+pub(super) struct Source {
+    pub(super) broker: Arc<Broker>,
+    pub(super) context: mamey_core::message::ContextName,
+    pub(super) queue: String,
+    pub(super) prefetch: u16,
+}
+
+/// A channel that consumes.
+pub(super) struct Consuming {
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Why taking came to an end.
+enum End {
+    /// The subscriber is gone, or the transport was closed.
+    Stopped,
+    /// Everything unsettled goes back.
+    Release,
+    Lost(Error),
+}
+
+/// What the task holds of one channel.
+struct Round {
+    acks: Acks,
+    /// Messages on their way to the dead letters; acknowledged when they have arrived.
+    rejecting: JoinSet<u64>,
+}
+
+impl RabbitSubscriber {
+    pub(super) fn start(source: Source, consuming: Consuming) -> Self {
+        let shared = Arc::new(Shared::default());
+        let stop = source.broker.closed.child_token();
+        let tracker = source.broker.subscriptions.clone();
+        let task = source.run(Arc::clone(&shared), consuming, stop.clone());
+        tracker.spawn(task);
+        Self { shared, _stop: stop.drop_guard() }
+    }
+}
+
+#[async_trait]
+impl Subscriber for RabbitSubscriber {
+    async fn next(&mut self) -> Result<Option<Delivery>> {
+        loop {
+            match self.shared.next() {
+                Next::Message(delivery) => return Ok(Some(*delivery)),
+                Next::Ended(how) => return how.map(|()| None),
+                Next::NothingYet => {
+                    let _wanting = self.shared.want();
+                    self.shared.arrived.notified().await;
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Opens a channel that consumes.
+    pub(super) async fn consume(&self) -> Result<Consuming> {
+        let limit = self.broker.options.call_timeout;
+        let live = self.broker.ensure_declared(&self.context).await?;
+        let channel = live.open_channel(limit).await?;
+        let queue = &self.queue;
+        let doing = format!("subscribing to queue `{queue}`");
+        let consume = async {
+            let options = BasicQosOptions::default();
+            // A prefetch of 0 would mean no bound.
+            channel.basic_qos(self.prefetch.max(1), options).await?;
+            let options = BasicConsumeOptions::default();
+            let none = FieldTable::default();
+            channel.basic_consume(queue.as_str().into(), "".into(), options, none).await
+        };
+        let consume = async { consume.await.map_err(|cause| failed(&doing, cause)) };
+        match within(limit, &doing, consume).await {
+            Ok(consumer) => Ok(Consuming { channel, consumer }),
+            Err(error) => {
+                // The queue may be gone.
+                self.broker.forget_declared(&self.context);
+                Err(error)
+            }
+        }
+    }
+
+    async fn run(self, shared: Arc<Shared>, first: Consuming, stop: CancellationToken) {
+        let mut consuming = first;
+        loop {
+            shared.begin_round();
+            let end = self.take(&shared, &mut consuming, &stop).await;
+            // The channel first: were the consumer cancelled before, another instance would begin
+            // with what is behind the messages that are about to go back.
+            close_channel(&consuming.channel).await;
+            drop(consuming);
+            match end {
+                End::Stopped => return shared.end(Ok(())),
+                End::Lost(error) => {
+                    self.broker.forget_declared(&self.context);
+                    return shared.end(Err(error));
+                }
+                End::Release => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return shared.end(Ok(())),
+                () = wanted(&shared) => {}
+            }
+            consuming = match self.consume().await {
+                Ok(consuming) => consuming,
+                Err(error) => return shared.end(Err(error)),
+            };
+        }
+    }
+
+    async fn take(&self, shared: &Shared, from: &mut Consuming, stop: &CancellationToken) -> End {
+        let mut round = Round { acks: Acks::default(), rejecting: JoinSet::new() };
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.finish(shared, &from.channel, &mut round).await;
+                    return End::Stopped;
+                }
+                () = shared.changed.notified() => {
+                    self.settle(shared, &from.channel, &mut round).await
+                }
+                Some(rejected) = round.rejecting.join_next() => match rejected {
+                    Ok(tag) => self.acknowledge(&from.channel, &mut round, [tag]).await,
+                    // Its channel gives the message back.
+                    Err(cause) => Err(Error::other(cause)),
+                },
+                delivery = from.consumer.next() => match delivery {
+                    Some(Ok(delivery)) => {
+                        self.deliver(shared, &mut round, delivery);
+                        Ok(())
+                    }
+                    Some(Err(cause)) => Err(failed("receiving from RabbitMQ", cause)),
+                    None => Err(cancelled(&self.queue)),
+                },
+            };
+            if let Err(error) = step {
+                return End::Lost(error);
+            }
+            if shared.is_released() {
+                self.finish(shared, &from.channel, &mut round).await;
+                return End::Release;
+            }
+        }
+    }
+
+    fn deliver(&self, shared: &Shared, round: &mut Round, delivery: lapin::message::Delivery) {
+        let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
+        round.acks.delivered(tag);
+        let original = Box::new(Original {
+            properties: delivery.properties,
+            body: Bytes::from(delivery.data),
+            exchange: delivery.exchange.into(),
+            routing_key: delivery.routing_key.into(),
+        });
+        match self.broker.wire.read(&original.properties, &original.body) {
+            Ok(envelope) => shared.push(Ready { tag, envelope, redelivered, original }),
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(
+                    queue = self.queue, %error,
+                    "a message cannot be read; it becomes a dead letter on the broker"
+                );
+                self.reject(round, tag, original, reason);
+            }
+        }
+    }
+
+    fn reject(&self, round: &mut Round, tag: u64, original: Box<Original>, reason: String) {
+        let dead = DeadLetters::new(Arc::clone(&self.broker), self.context.clone());
+        let queue = self.queue.clone();
+        round.rejecting.spawn(async move {
+            dead.keep(&queue, &original, &reason).await;
+            tag
+        });
+    }
+
+    /// Acknowledges what was committed and what has become a dead letter, if the broker still
+    /// listens: what it misses comes again.
+    async fn finish(&self, shared: &Shared, channel: &Channel, round: &mut Round) {
+        let _ = self.settle(shared, channel, round).await;
+        let rejected = async {
+            while let Some(rejected) = round.rejecting.join_next().await {
+                if let Ok(tag) = rejected {
+                    let _ = self.acknowledge(channel, round, [tag]).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(REJECT_GRACE, rejected).await;
+    }
+
+    /// Acknowledges and rejects what was settled.
+    async fn settle(&self, shared: &Shared, channel: &Channel, round: &mut Round) -> Result<()> {
+        let settled = shared.take_settled();
+        for (tag, original, reason) in settled.rejected {
+            self.reject(round, tag, original, reason);
+        }
+        self.acknowledge(channel, round, settled.acked).await
+    }
+
+    async fn acknowledge(
+        &self,
+        channel: &Channel,
+        round: &mut Round,
+        tags: impl IntoIterator<Item = u64>,
+    ) -> Result<()> {
+        let doing = "acknowledging to RabbitMQ";
+        let acks = round
+            .acks
+            .settle(tags)
+            .into_iter()
+            .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }));
+        let acks = try_join_all(acks);
+        let acked = async { acks.await.map(drop).map_err(|cause| failed(doing, cause)) };
+        within(self.broker.options.call_timeout, doing, acked).await
+    }
+}
+
+/// Waits until the subscriber asks for a message.
+async fn wanted(shared: &Shared) {
+    while !shared.is_wanted() {
+        shared.changed.notified().await;
+    }
+}

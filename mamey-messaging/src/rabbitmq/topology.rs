@@ -1,0 +1,307 @@
+//! What a context needs on the broker: its exchanges, queues and bindings.
+
+use std::fmt;
+
+use futures_util::future::try_join_all;
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+use mamey_core::message::{ContextName, Metadata, Target};
+use mamey_core::store::Partition;
+use mamey_core::transport::Topology;
+use mamey_core::{Error, Result};
+
+use super::error::not_declared;
+
+/// The argument of a partition queue that tells the number of partitions. The broker compares it,
+/// so that a declaration for another number is refused whoever comes first.
+pub(super) const PARTITIONS_ARGUMENT: &str = "x-dead-letter-routing-key";
+
+/// What a routing key begins with when the message is for any subscriber.
+const ANY: &str = "any";
+
+/// What the broker needs to know of one context, as steps that can be printed and run again.
+///
+/// Printed, it is one line a step, always in the same order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RabbitPlan(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Exchange { name: String, kind: &'static str },
+    Queue { name: String, arguments: Vec<(&'static str, Argument)> },
+    Bind { source: String, key: String, destination: Destination },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Destination {
+    Exchange(String),
+    Queue(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Argument {
+    Text(String),
+    Flag(bool),
+}
+
+/// The exchange through which all that is for a context comes.
+fn input_exchange(context: &ContextName) -> String {
+    format!("{context}.input")
+}
+
+/// The exchange and the queue for what could not be kept.
+pub(super) fn dead_letters(context: &ContextName) -> String {
+    format!("{context}.dead")
+}
+
+/// The queue of one partition.
+pub(super) fn queue(context: &ContextName, partition: Partition) -> String {
+    format!("{context}.{}", partition.number())
+}
+
+/// `<target or any>.<message name>.<slot>`.
+pub(super) fn routing_key(metadata: &Metadata) -> String {
+    let target = match &metadata.target {
+        Target::Any => ANY,
+        Target::Service(context) => context.as_str(),
+    };
+    format!("{target}.{}.{}", metadata.name, metadata.slot())
+}
+
+impl RabbitPlan {
+    pub(super) fn new(exchange: &str, topology: &Topology) -> Result<Self> {
+        let partitions = Partition::all(topology.partitions)?;
+        let context = &topology.context;
+        if context.as_str() == ANY {
+            return Err(Error::misconfigured(
+                "no context can be called `any` on RabbitMQ: routing keys say so of events for any \
+                 subscriber; use another name",
+            ));
+        }
+        let (input, dead) = (input_exchange(context), dead_letters(context));
+        let mut steps = vec![
+            Step::Exchange { name: exchange.to_owned(), kind: "topic" },
+            Step::Exchange { name: input.clone(), kind: "topic" },
+            Step::Exchange { name: dead.clone(), kind: "fanout" },
+            Step::Queue { name: dead.clone(), arguments: quorum() },
+            Step::Bind {
+                source: dead.clone(),
+                key: String::new(),
+                destination: Destination::Queue(dead),
+            },
+        ];
+        for partition in &partitions {
+            let arguments = partition_arguments(context, *partition);
+            steps.push(Step::Queue { name: queue(context, *partition), arguments });
+        }
+        for partition in partitions {
+            let destination = queue(context, partition);
+            steps.extend(partition.slots().map(|slot| Step::Bind {
+                source: input.clone(),
+                key: format!("#.{slot}"),
+                destination: Destination::Queue(destination.clone()),
+            }));
+        }
+        // Last, so that nothing comes in before there is a queue for it.
+        for name in &topology.handles {
+            steps.extend([ANY, context.as_str()].map(|target| Step::Bind {
+                source: exchange.to_owned(),
+                key: format!("{target}.{name}.*"),
+                destination: Destination::Exchange(input.clone()),
+            }));
+        }
+        Ok(Self(steps))
+    }
+
+    /// Declares everything; what exists already stays as it is.
+    pub(super) async fn declare(&self, channel: &Channel) -> Result<()> {
+        let (binds, others): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|step| matches!(step, Step::Bind { .. }));
+        for step in others {
+            step.declare(channel).await?;
+        }
+        // They go out together and are answered in order: one round trip for all.
+        let (outer, inner): (Vec<&Step>, Vec<&Step>) =
+            binds.into_iter().partition(|step| step.lets_in());
+        try_join_all(inner.into_iter().map(|step| step.declare(channel))).await?;
+        try_join_all(outer.into_iter().map(|step| step.declare(channel))).await?;
+        Ok(())
+    }
+}
+
+fn quorum() -> Vec<(&'static str, Argument)> {
+    vec![("x-queue-type", Argument::Text("quorum".to_owned()))]
+}
+
+fn partition_arguments(
+    context: &ContextName,
+    partition: Partition,
+) -> Vec<(&'static str, Argument)> {
+    let mut arguments = quorum();
+    arguments.extend([
+        // A belt beside the leases: one instance at a time gets a partition's messages.
+        ("x-single-active-consumer", Argument::Flag(true)),
+        ("x-dead-letter-exchange", Argument::Text(dead_letters(context))),
+        (PARTITIONS_ARGUMENT, Argument::Text(partition.of().to_string())),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+        // What that strategy asks for.
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+    ]);
+    arguments
+}
+
+impl Step {
+    /// Whether it connects a context with what is published.
+    const fn lets_in(&self) -> bool {
+        matches!(self, Self::Bind { destination: Destination::Exchange(_), .. })
+    }
+
+    async fn declare(&self, channel: &Channel) -> Result<()> {
+        let declared = match self {
+            Self::Exchange { name, kind } => declare_exchange(channel, name, kind).await,
+            Self::Queue { name, arguments } => {
+                let options = QueueDeclareOptions::durable();
+                let declared =
+                    channel.queue_declare(name.as_str().into(), options, table(arguments)).await;
+                declared.map(drop)
+            }
+            Self::Bind { source, key, destination } => {
+                let (source, key) = (source.as_str().into(), key.as_str().into());
+                let none = FieldTable::default();
+                match destination {
+                    Destination::Exchange(name) => {
+                        let options = ExchangeBindOptions::default();
+                        channel
+                            .exchange_bind(name.as_str().into(), source, key, options, none)
+                            .await
+                    }
+                    Destination::Queue(name) => {
+                        let options = QueueBindOptions::default();
+                        channel.queue_bind(name.as_str().into(), source, key, options, none).await
+                    }
+                }
+            }
+        };
+        declared.map_err(|cause| not_declared(&self.what(), cause))
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Exchange { name, .. } => format!("exchange `{name}`"),
+            Self::Queue { name, .. } => format!("queue `{name}`"),
+            Self::Bind { source, destination, .. } => {
+                format!("the binding of {destination} to exchange `{source}`")
+            }
+        }
+    }
+}
+
+/// Declares a durable exchange.
+pub(super) async fn declare_exchange(
+    channel: &Channel,
+    name: &str,
+    kind: &'static str,
+) -> lapin::Result<()> {
+    let kind = match kind {
+        "fanout" => ExchangeKind::Fanout,
+        _ => ExchangeKind::Topic,
+    };
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await
+}
+
+fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, argument) in arguments {
+        let value = match argument {
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
+        };
+        table.insert((*name).into(), value);
+    }
+    table
+}
+
+impl fmt::Display for RabbitPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange { name, kind } => write!(f, "exchange {name} type={kind} durable"),
+            Self::Queue { name, arguments } => {
+                write!(f, "queue {name} durable")?;
+                arguments.iter().try_for_each(|(name, value)| match value {
+                    Argument::Text(text) => write!(f, " {name}={text}"),
+                    Argument::Flag(flag) => write!(f, " {name}={flag}"),
+                })
+            }
+            Self::Bind { source, key, destination } => {
+                write!(f, "bind {destination} to exchange {source} key={key}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange {name}"),
+            Self::Queue(name) => write!(f, "queue {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(partitions: u16) -> Result<String> {
+        let topology = Topology {
+            context: ContextName::new("payments")?,
+            handles: vec!["orders.order-placed"],
+            publishes: vec![],
+            partitions,
+        };
+        RabbitPlan::new("mamey", &topology).map(|plan| plan.to_string())
+    }
+
+    #[test]
+    fn a_plan_prints_what_is_declared() {
+        let text = plan(2).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..7],
+            [
+                "exchange mamey type=topic durable",
+                "exchange payments.input type=topic durable",
+                "exchange payments.dead type=fanout durable",
+                "queue payments.dead durable x-queue-type=quorum",
+                "bind queue payments.dead to exchange payments.dead key=",
+                "queue payments.0 durable x-queue-type=quorum x-single-active-consumer=true \
+                 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
+                 x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
+                "queue payments.1 durable x-queue-type=quorum x-single-active-consumer=true \
+                 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
+                 x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
+            ]
+        );
+        let slots = lines.iter().filter(|line| line.contains("key=#.")).count();
+        assert_eq!((lines.len(), slots), (73, 64));
+        assert!(text.ends_with(
+            "bind exchange payments.input to exchange mamey key=any.orders.order-placed.*\n\
+             bind exchange payments.input to exchange mamey key=payments.orders.order-placed.*\n"
+        ));
+        assert_eq!(plan(2).unwrap(), text);
+        assert!(plan(0).is_err());
+        let context = ContextName::new(ANY).unwrap();
+        let topology = Topology { context, handles: vec![], publishes: vec![], partitions: 1 };
+        assert!(RabbitPlan::new("mamey", &topology).is_err());
+    }
+}

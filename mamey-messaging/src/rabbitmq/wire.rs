@@ -1,0 +1,310 @@
+//! Writes envelopes as AMQP messages, and reads them back whichever form they have.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use mamey_core::message::{
+    CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
+};
+use mamey_core::{Error, Result, Retry};
+
+use super::options::RabbitForm;
+
+/// Before each CloudEvents attribute in a header.
+const PREFIX: &str = "cloudEvents_";
+
+/// Which is read as well: the binding of CloudEvents to AMQP allows both.
+const OTHER_PREFIX: &str = "cloudEvents:";
+
+/// How large all headers may be together, in bytes: they have to fit into one frame, of which
+/// brokers allow 128 KiB. What has more travels in structured mode.
+const HEADERS_BYTES_MAX: usize = 96 * 1024;
+
+/// What a header takes beside its name and value, in bytes.
+const HEADER_OVERHEAD_BYTES: usize = 8;
+
+/// The longest text of a property, in bytes: AMQP's short string.
+const PROPERTY_BYTES_MAX: usize = 255;
+
+/// The property that says a message survives the broker's restart.
+const PERSISTENT: u8 = 2;
+
+/// Also written, for tracers that know nothing of CloudEvents.
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The codecs of all forms.
+pub(super) struct Wire {
+    form: RabbitForm,
+    binary: CloudEventsBinary,
+    json: CloudEventsJson,
+    plain: Plain,
+}
+
+impl Wire {
+    pub(super) fn new(form: RabbitForm, body_bytes_max: usize) -> Self {
+        let mut plain = Plain::default();
+        plain.body_bytes_max = body_bytes_max;
+        Self {
+            form,
+            binary: CloudEventsBinary { body_bytes_max },
+            json: CloudEventsJson { body_bytes_max },
+            plain,
+        }
+    }
+
+    /// Writes an envelope as properties and body.
+    ///
+    /// # Errors
+    /// As the codec; `LimitExceeded` for a media type that fits no AMQP property.
+    pub(super) fn write(&self, envelope: &Envelope) -> Result<(BasicProperties, Bytes)> {
+        let mut headers = FieldTable::default();
+        let wire = match self.form {
+            RabbitForm::CloudEventsBinary => {
+                let wire = self.binary.encode(envelope)?;
+                if headers_bytes(&wire) > HEADERS_BYTES_MAX {
+                    self.json.encode(envelope)?
+                } else {
+                    put_all(&mut headers, PREFIX, &wire)?;
+                    wire
+                }
+            }
+            RabbitForm::CloudEventsJson => self.json.encode(envelope)?,
+            RabbitForm::Plain => {
+                let wire = self.plain.encode(envelope)?;
+                check_headers(&envelope.metadata, headers_bytes(&wire))?;
+                put_all(&mut headers, "", &wire)?;
+                wire
+            }
+        };
+        put_trace(&mut headers, &envelope.metadata);
+        let properties = properties(&envelope.metadata, &wire, headers)?;
+        Ok((properties, wire.body))
+    }
+
+    /// Reads a message of any form.
+    ///
+    /// # Errors
+    /// As the codec, saying what is wrong.
+    pub(super) fn read(&self, properties: &BasicProperties, body: &Bytes) -> Result<Envelope> {
+        let none = FieldTable::default();
+        let headers = properties.headers().as_ref().unwrap_or(&none);
+        let content_type = properties.content_type().as_ref().map_or("", ShortString::as_str);
+        let mut wire = WireMessage {
+            content_type: Cow::Owned(content_type.to_owned()),
+            properties: BTreeMap::new(),
+            body: body.clone(),
+        };
+        if content_type.starts_with("application/cloudevents") {
+            return self.json.decode(&wire);
+        }
+        let names = || headers.inner().keys().map(ShortString::as_str);
+        if names().any(|name| attribute(name) == Some("specversion")) {
+            take(headers, attribute, &mut wire)?;
+            return self.binary.decode(&wire);
+        }
+        take(headers, whole, &mut wire)?;
+        if let Some(id) = properties.message_id() {
+            // A foreign sender's own identity of the message; the header is ours.
+            wire.properties.entry("id".into()).or_insert_with(|| id.as_str().to_owned());
+        }
+        self.plain.decode(&wire)
+    }
+}
+
+fn attribute(header: &str) -> Option<&str> {
+    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(OTHER_PREFIX))
+}
+
+/// In the plain form a header is called what it is.
+const fn whole(header: &str) -> Option<&str> {
+    Some(header)
+}
+
+fn headers_bytes(wire: &WireMessage) -> usize {
+    let each = |(name, value): (&Cow<'_, str>, &String)| {
+        PREFIX.len() + name.len() + value.len() + HEADER_OVERHEAD_BYTES
+    };
+    wire.properties.iter().map(each).sum()
+}
+
+fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
+    if bytes <= HEADERS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::limit_exceeded(format!(
+        "the headers of `{}` have {bytes} bytes, the limit in the plain form is \
+         {HEADERS_BYTES_MAX}; put them into the payload",
+        metadata.name
+    ))
+    .with_retry(Retry::Never))
+}
+
+fn put_all(headers: &mut FieldTable, prefix: &str, wire: &WireMessage) -> Result<()> {
+    for (name, value) in &wire.properties {
+        let name = ShortString::try_new(format!("{prefix}{name}"))
+            .map_err(|cause| Error::invalid(format!("`{name}` cannot name a header: {cause}")))?;
+        headers.insert(name, AMQPValue::LongString(value.as_str().into()));
+    }
+    Ok(())
+}
+
+fn put_trace(headers: &mut FieldTable, metadata: &Metadata) {
+    let Some(trace) = &metadata.trace else {
+        return;
+    };
+    let values = [Some(trace.traceparent()), trace.tracestate().map(str::to_owned)];
+    for (name, value) in TRACE_HEADERS.into_iter().zip(values) {
+        if let Some(value) = value {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+    }
+}
+
+fn properties(
+    metadata: &Metadata,
+    wire: &WireMessage,
+    headers: FieldTable,
+) -> Result<BasicProperties> {
+    let content_type = short(&wire.content_type).ok_or_else(|| {
+        Error::limit_exceeded(format!(
+            "the media type of `{}` has {} bytes, AMQP carries {PROPERTY_BYTES_MAX}; use a \
+             shorter one",
+            metadata.name,
+            wire.content_type.len()
+        ))
+        .with_retry(Retry::Never)
+    })?;
+    let seconds = u64::try_from(metadata.time.as_millis() / 1000).unwrap_or_default();
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type(content_type)
+        .with_message_id(metadata.id.to_string().into())
+        .with_correlation_id(metadata.correlation_id.to_string().into())
+        .with_timestamp(seconds)
+        .with_headers(headers);
+    // What is too long for a property is in the message all the same.
+    if let Some(name) = short(&metadata.name) {
+        properties = properties.with_type(name);
+    }
+    if let Some(sender) = short(&metadata.sender) {
+        properties = properties.with_app_id(sender);
+    }
+    Ok(properties)
+}
+
+fn short(text: &str) -> Option<ShortString> {
+    ShortString::try_new(text).ok()
+}
+
+/// Takes the headers that `name_of` knows, as text.
+fn take(
+    headers: &FieldTable,
+    name_of: fn(&str) -> Option<&str>,
+    wire: &mut WireMessage,
+) -> Result<()> {
+    for (header, value) in headers.inner() {
+        let Some(name) = name_of(header.as_str()) else {
+            continue;
+        };
+        if let Some(text) = text(header.as_str(), value)? {
+            wire.properties.insert(Cow::Owned(name.to_owned()), text);
+        }
+    }
+    Ok(())
+}
+
+/// A header's value as text; `None` for tables, lists and the like, which no attribute is.
+fn text(header: &str, value: &AMQPValue) -> Result<Option<String>> {
+    Ok(Some(match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec())
+            .map_err(|_| Error::invalid(format!("header `{header}` is no text in UTF-8")))?,
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(value) => value.to_string(),
+        AMQPValue::ShortShortUInt(value) => value.to_string(),
+        AMQPValue::ShortInt(value) => value.to_string(),
+        AMQPValue::ShortUInt(value) => value.to_string(),
+        AMQPValue::LongInt(value) => value.to_string(),
+        AMQPValue::LongUInt(value) => value.to_string(),
+        AMQPValue::LongLongInt(value) => value.to_string(),
+        _ => return Ok(None),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use mamey_core::id::{IdSource, UuidV7Source};
+    use mamey_core::message::{BODY_BYTES_MAX, ContextName, Headers, Target, TraceContext};
+
+    use super::*;
+
+    const FORMS: [RabbitForm; 3] =
+        [RabbitForm::CloudEventsBinary, RabbitForm::CloudEventsJson, RabbitForm::Plain];
+
+    fn sample() -> Envelope {
+        let ids = UuidV7Source::default();
+        let mut metadata = Metadata::new(ids.message_id(), "orders.order-placed", "orders");
+        metadata.target = Target::Service(ContextName::new("payments").unwrap());
+        metadata.key = Some("order-1".into());
+        metadata.trace = Some(TraceContext::root(&ids));
+        metadata.headers.insert("region", "eu").unwrap();
+        Envelope { metadata, payload: Bytes::from_static(br#"{"a":1}"#) }
+    }
+
+    #[test]
+    fn every_form_is_read_whichever_is_written() {
+        let reader = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        for form in FORMS {
+            let sent = sample();
+            let (properties, body) = Wire::new(form, BODY_BYTES_MAX).write(&sent).unwrap();
+            assert_eq!(reader.read(&properties, &body).unwrap(), sent, "{form:?}");
+            let text = |property: &Option<ShortString>| property.clone().unwrap().to_string();
+            assert_eq!(text(properties.message_id()), sent.metadata.id.to_string());
+            assert_eq!(text(properties.kind()), "orders.order-placed");
+            assert_eq!(text(properties.app_id()), "orders");
+            assert_eq!(properties.delivery_mode(), &Some(PERSISTENT));
+            assert!(properties.headers().as_ref().unwrap().contains_key("traceparent"));
+        }
+    }
+
+    #[test]
+    fn headers_that_fit_no_frame_travel_in_the_body() {
+        let mut sent = sample();
+        sent.metadata.headers = Headers::default();
+        for number in 0..32 {
+            sent.metadata.headers.insert(&format!("h{number}"), "x".repeat(4096)).unwrap();
+        }
+        let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        let (properties, body) = wire.write(&sent).unwrap();
+        assert!(properties.headers().as_ref().unwrap().inner().len() <= 2);
+        assert_eq!(wire.read(&properties, &body).unwrap(), sent);
+        let error = Wire::new(RabbitForm::Plain, BODY_BYTES_MAX).write(&sent).unwrap_err();
+        assert!(error.to_string().contains("put them into the payload"), "{error}");
+    }
+
+    #[test]
+    fn foreign_messages_are_read_and_bad_ones_refused_by_name() {
+        let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        let body = Bytes::from_static(br#"{"sender":"shop","type":"shop.sold","payload":{}}"#);
+        let properties = BasicProperties::default().with_message_id("A-1".into());
+        let one = wire.read(&properties, &body).unwrap();
+        assert_eq!(
+            one,
+            wire.read(&properties, &body)
+                .map(|two| Envelope {
+                    metadata: Metadata { time: one.metadata.time, ..two.metadata },
+                    ..two
+                })
+                .unwrap()
+        );
+        let mut headers = FieldTable::default();
+        headers.insert("cloudEvents:specversion".into(), AMQPValue::LongString("1.0".into()));
+        headers.insert("cloudEvents:id".into(), AMQPValue::LongString([0xff][..].into()));
+        let properties = BasicProperties::default().with_headers(headers);
+        let error = wire.read(&properties, &body).unwrap_err().to_string();
+        assert!(error.contains("cloudEvents:id"), "{error}");
+    }
+}

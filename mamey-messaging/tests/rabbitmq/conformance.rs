@@ -1,0 +1,62 @@
+//! Runs the transport suite on a real RabbitMQ, each case in a virtual host of its own.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::capabilities::TransportCapabilities;
+use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey_messaging::RabbitTransport;
+use mamey_test_support::rabbitmq::{self, Vhost};
+
+/// A transport that keeps its virtual host until it is dropped.
+struct InVhost {
+    transport: RabbitTransport,
+    _vhost: Mutex<Vhost>,
+}
+
+async fn in_vhost() -> Option<Arc<dyn Transport>> {
+    let vhost = match rabbitmq::vhost().await {
+        Ok(vhost) => vhost,
+        Err(error) => {
+            let thread = std::thread::current();
+            mamey_test_support::skip_or_fail(thread.name().unwrap(), &error);
+            return None;
+        }
+    };
+    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    Some(Arc::new(InVhost { transport, _vhost: Mutex::new(vhost) }))
+}
+
+#[async_trait]
+impl Transport for InVhost {
+    fn capabilities(&self) -> TransportCapabilities {
+        self.transport.capabilities()
+    }
+
+    fn describe(&self) -> String {
+        self.transport.describe()
+    }
+
+    async fn apply(&self, topology: &Topology) -> Result<()> {
+        self.transport.apply(topology).await
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.transport.publisher()
+    }
+
+    async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
+        self.transport.subscribe(subscription).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.transport.ping().await
+    }
+
+    async fn close(&self) {
+        self.transport.close().await;
+    }
+}
+
+mamey_core::transport_conformance!(in_vhost);

@@ -1,0 +1,6 @@
+//! The transport over RabbitMQ, on a real broker.
+#![cfg(feature = "rabbitmq")]
+#![expect(clippy::unwrap_used, reason = "a failure must end the test")]
+
+mod conformance;
+mod world;
