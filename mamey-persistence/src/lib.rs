@@ -28,6 +28,6 @@ pub use connect::connect;
 #[cfg(feature = "memory")]
 pub use memory::MemoryDatabase;
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresDatabase, PostgresOptions};
+pub use postgres::{PostgresDatabase, PostgresOptions, PostgresStats};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDatabase, SqliteOptions, SqliteStats};

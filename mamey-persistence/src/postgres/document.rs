@@ -45,7 +45,7 @@ impl DocumentStore for PostgresStore {
         let condition = Condition::of(&find.filter);
         let sql = format!(
             "SELECT id, version, data::text FROM {} WHERE {} ORDER BY {} LIMIT ${}",
-            self.table(find.collection)?.name,
+            self.table(find.collection)?.1.name,
             condition.sql,
             order_by(&find.order),
             condition.values.len() + 1
@@ -57,7 +57,7 @@ impl DocumentStore for PostgresStore {
     async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {
         self.declared.check_filter(collection, filter)?;
         let condition = Condition::of(filter);
-        let name = &self.table(collection)?.name;
+        let name = &self.table(collection)?.1.name;
         let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
         self.number(bind_all(sql, condition.values)).await
     }
@@ -69,7 +69,7 @@ impl PostgresStore {
         collection: &'static Collection,
         ids: &[Value],
     ) -> Result<Vec<Document>> {
-        let (name, of) = (&self.table(collection)?.name, sql_type(collection.id));
+        let (name, of) = (&self.table(collection)?.1.name, sql_type(collection.id));
         let sql = format!(
             "SELECT id, version, data::text FROM {name} WHERE id = ANY($1::text[]::{of}[])"
         );

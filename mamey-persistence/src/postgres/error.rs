@@ -1,17 +1,10 @@
 //! Says what a failure of PostgreSQL means: whom it concerns, and whether it may pass.
 
+use std::sync::Arc;
+
 use mamey_core::{Error, ErrorKind, Retry};
 
 use crate::schema::closed;
-
-/// A document is not at its expected version; raised by our own function.
-pub(super) const CHANGED: &str = "MA001";
-/// An id is taken; raised by our own function.
-pub(super) const ID_TAKEN: &str = "MA002";
-/// The message or the idempotency key took effect before; raised by our own function.
-pub(super) const DUPLICATE: &str = "MA003";
-/// Another message of the lane is parked; raised by our own function.
-pub(super) const LANE_PARKED: &str = "MA004";
 
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const UNIQUE_VIOLATION: &str = "23505";
@@ -63,14 +56,15 @@ pub(super) fn is_broken(cause: &sqlx::Error) -> bool {
 }
 
 /// The failure as one of ours, naming the database by its redacted URL.
-pub(super) fn store_error(place: &str, cause: sqlx::Error) -> Error {
+pub(super) fn store_error(place: &str, cause: impl Into<Arc<sqlx::Error>>) -> Error {
+    let cause = cause.into();
     let (kind, advice) = match code(&cause).as_deref() {
         // What PgBouncer says of a setting that it does not hand on when a session begins.
         Some(PROTOCOL_VIOLATION) if cause.to_string().contains("startup parameter") => {
             (ErrorKind::Misconfigured, BEHIND_PGBOUNCER)
         }
         Some(code) => kind_of_code(code),
-        None => match &cause {
+        None => match &*cause {
             sqlx::Error::PoolClosed => return closed().with_source(cause),
             sqlx::Error::PoolTimedOut => {
                 (ErrorKind::Unavailable, "no connection became free: raise `connections_max`")

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::store::{InboxStore, SavedReply};
-use serde_json::{Value as Json, json};
+use mamey_core::store::InboxStore;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
 use super::PostgresStore;
-use super::commit::{Arguments, escaped};
 use super::migrate::{in_schema, lock_is_held};
+use super::text::escape;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 
@@ -76,7 +75,10 @@ impl InboxStore for PostgresStore {
     }
 
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
-        let saved = self.query(SAVED_REPLY).bind(escaped(command)).bind(escaped(key));
+        let saved = self
+            .query(SAVED_REPLY)
+            .bind(escape(command).into_owned())
+            .bind(escape(key).into_owned());
         let row = self.database.connections.fetch_optional(saved).await;
         let body = row.and_then(|row| row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose());
         body.map(|body| body.map(Bytes::from)).map_err(|cause| self.database.error(cause))
@@ -151,13 +153,4 @@ impl PostgresStore {
         lent.give_back();
         rows.first().map_or(Ok(None), |row| row.try_get(0))
     }
-}
-
-/// A reply to remember, as the commit's function takes it.
-pub(super) fn reply(arguments: &mut Arguments, reply: &SavedReply) -> Json {
-    json!({
-        "command": escaped(reply.command),
-        "key": escaped(&reply.key),
-        "body": arguments.blob(&reply.body),
-    })
 }

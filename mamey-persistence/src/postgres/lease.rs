@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
 use super::collection::Stop;
-use super::commit::stored;
 use super::migrate::{execute, in_schema};
+use super::work::stored;
 use crate::sharing::{Share, Shares, other_partition_count, share_out};
 
 /// One instance asks at a time, for each context and role.

@@ -1,13 +1,16 @@
 //! The store on PostgreSQL: shared by all instances, one schema a context.
 
 mod backfill;
+mod batch;
 mod collection;
 mod commit;
+mod committer;
 mod connection;
 mod document;
 mod envelope;
 mod error;
 mod filter;
+mod function;
 mod inbox;
 mod lease;
 mod listen;
@@ -17,10 +20,11 @@ mod outbox;
 mod parking;
 mod table;
 mod text;
+mod work;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
@@ -32,18 +36,28 @@ use mamey_core::{Error, Result, ResultExt, redact_url};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use self::collection::Stop;
+use self::committer::{Committer, Counters, UNITS_WAITING_MAX};
 use self::connection::Connections;
 use self::error::store_error;
+use self::function::Function;
 use self::listen::Wakeup;
 use self::migrate::{execute, in_schema};
 pub use self::options::PostgresOptions;
 use self::table::Table;
-use crate::listeners::Listeners;
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
+
+/// How much was committed since the database was connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PostgresStats {
+    /// Calls to the server, each a transaction of its own; those sent again count again.
+    pub calls: u64,
+    /// Units of work in them.
+    pub units: u64,
+}
 
 /// A database on a PostgreSQL server, which any number of instances share.
 ///
@@ -60,6 +74,9 @@ struct Shared {
     clock: Option<Arc<dyn Clock>>,
     connections: Arc<Connections>,
     connections_max: u32,
+    /// Bounds the units that are handed over and not yet answered.
+    units: Arc<Semaphore>,
+    counters: Counters,
     wakeup: Arc<Wakeup>,
     /// The wake-up's, once a context is open.
     tasks: tokio::sync::Mutex<Option<JoinSet<()>>>,
@@ -71,8 +88,9 @@ struct PostgresStore {
     declared: Declared,
     /// The quoted name of the context's schema.
     schema: String,
-    tables: HashMap<&'static str, Arc<Table>>,
-    listeners: Arc<Listeners>,
+    /// By name, in the order in which all units lock.
+    tables: Vec<Table>,
+    committer: Arc<Committer>,
     outbox_changed: Arc<Notify>,
 }
 
@@ -100,10 +118,20 @@ impl PostgresDatabase {
             wakeup: Arc::new(Wakeup::new(options.listen)),
             tasks: tokio::sync::Mutex::default(),
             clock: options.clock,
+            units: Arc::new(Semaphore::new(UNITS_WAITING_MAX as usize)),
+            counters: Counters::default(),
         };
         let lent = shared.connections.lend().await.map_err(|cause| shared.error(cause))?;
         lent.give_back();
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// How much was committed so far.
+    #[must_use]
+    pub fn stats(&self) -> PostgresStats {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PostgresStats { calls: read(&counters.calls), units: read(&counters.units) }
     }
 }
 
@@ -119,24 +147,28 @@ impl Database for PostgresDatabase {
         let declared = Declared::new(schema)?;
         let context = schema.context.clone();
         let schema = format!("\"{context}\"");
-        let tables: HashMap<_, _> = declared
+        let mut tables: Vec<_> = declared
             .collections
-            .iter()
-            .map(|(name, collection)| (*name, Arc::new(Table::new(&schema, collection))))
+            .values()
+            .map(|collection| Table::new(&schema, collection))
             .collect();
+        tables.sort_by_key(|table| table.collection.name);
+        let function = Function::new(&schema, &tables);
         self.shared
-            .prepare(&context, &schema, &tables)
+            .prepare(&context, &schema, &tables, &function)
             .await
             .context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.wakeup.listeners(context);
         listeners.add(&outbox_changed);
+        let (database, call) = (Arc::clone(&self.shared), function.call(&schema));
+        let committer = Committer::new(database, schema.clone(), call, listeners);
         let store = PostgresStore {
             database: Arc::clone(&self.shared),
             declared,
             schema,
             tables,
-            listeners,
+            committer,
             outbox_changed,
         };
         store.make_inbox_days().await?;
@@ -149,6 +181,10 @@ impl Database for PostgresDatabase {
     }
 
     async fn close(&self) {
+        // All of them come back once every unit that was handed over has its outcome.
+        let none_waits = self.shared.units.acquire_many(UNITS_WAITING_MAX).await;
+        self.shared.units.close();
+        drop(none_waits);
         let tasks = self.shared.tasks.lock().await.take();
         if let Some(mut tasks) = tasks {
             tasks.shutdown().await;
@@ -181,9 +217,12 @@ impl PostgresStore {
             .persistent(self.database.connections.keeps_statements())
     }
 
-    fn table(&self, collection: &'static Collection) -> Result<&Table> {
+    /// The collection's table, and its place among all.
+    fn table(&self, collection: &'static Collection) -> Result<(usize, &Table)> {
         self.declared.check(collection)?;
-        let table = self.tables.get(collection.name).map(AsRef::as_ref);
+        let name = |table: &Table| table.collection.name;
+        let place = self.tables.binary_search_by_key(&collection.name, name).ok();
+        let table = place.and_then(|place| Some((place, self.tables.get(place)?)));
         // `check` has just found it, so this error cannot show.
         table.ok_or_else(closed)
     }
@@ -195,12 +234,13 @@ impl Shared {
         &self,
         context: &ContextName,
         schema: &str,
-        tables: &HashMap<&'static str, Arc<Table>>,
+        tables: &[Table],
+        function: &Function,
     ) -> Result<()> {
         let mut lent = self.connections.lend().await.map_err(|cause| self.error(cause))?;
         let connection = &mut lent.connection;
         // Dropped on an error, the connection takes its transaction with it.
-        match prepare_all(connection, context, schema, tables).await {
+        match prepare_all(connection, context, schema, tables, function).await {
             Ok(()) => lent.give_back(),
             Err(Stop::Refuse(error)) => return Err(error),
             Err(Stop::Fail(cause)) => return Err(self.error(cause)),
@@ -220,7 +260,7 @@ impl Shared {
         }
     }
 
-    fn error(&self, cause: sqlx::Error) -> Error {
+    fn error(&self, cause: impl Into<Arc<sqlx::Error>>) -> Error {
         store_error(&self.place, cause)
     }
 }
@@ -229,13 +269,15 @@ async fn prepare_all(
     connection: &mut PgConnection,
     context: &ContextName,
     schema: &str,
-    tables: &HashMap<&'static str, Arc<Table>>,
+    tables: &[Table],
+    function: &Function,
 ) -> Result<(), Stop> {
     execute(connection, "BEGIN; SET LOCAL statement_timeout = 0".to_owned()).await?;
     migrate::migrate(connection, context.as_str(), schema).await??;
-    for table in tables.values() {
+    for table in tables {
         collection::prepare(connection, schema, table).await?;
     }
+    function.prepare(connection, context.as_str(), schema).await?;
     execute(connection, "COMMIT".to_owned()).await?;
     Ok(())
 }

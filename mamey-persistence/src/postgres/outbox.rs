@@ -3,15 +3,14 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::message::Envelope;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
-use serde_json::{Value as Json, json};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::commit::{Arguments, escaped, stored};
-use super::envelope::{read_envelope, to_json};
+use super::envelope::read_envelope;
+use super::text::escape;
+use super::work::stored;
 
 const READ: &str = "\
 SELECT sequence, metadata, payload FROM mamey._outbox
@@ -48,7 +47,7 @@ SELECT (SELECT count(*) FROM mamey._outbox),
 #[async_trait]
 impl OutboxStore for PostgresStore {
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
-        let skip: Vec<_> = read.skip.iter().map(|key| escaped(key.as_str())).collect();
+        let skip: Vec<_> = read.skip.iter().map(|key| escape(key.as_str()).into_owned()).collect();
         let read = self
             .query(READ)
             .bind(stored(read.after))
@@ -83,22 +82,6 @@ impl OutboxStore for PostgresStore {
         let row = self.database.connections.fetch_one(self.query(DEPTH)).await;
         row.and_then(|row| depth(&row)).map_err(|cause| self.database.error(cause))
     }
-}
-
-/// The messages of a unit, as the commit's function takes them.
-pub(super) fn sent(arguments: &mut Arguments, envelopes: &[Envelope]) -> Result<Json> {
-    let mut sent = Vec::with_capacity(envelopes.len());
-    for envelope in envelopes {
-        let metadata = &envelope.metadata;
-        sent.push(json!({
-            "slot": metadata.slot(),
-            "key": metadata.key.as_ref().map(|key| escaped(key.as_str())),
-            "time": metadata.time.as_micros(),
-            "metadata": arguments.text(to_json(metadata)?),
-            "payload": arguments.blob(&envelope.payload),
-        }));
-    }
-    Ok(Json::Array(sent))
 }
 
 /// The slots of some partitions.

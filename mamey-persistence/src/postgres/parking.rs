@@ -13,9 +13,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::commit::{Arguments, escaped};
 use super::envelope::{read_attempts, read_envelope, read_failure, to_json};
 use super::outbox::slots;
+use super::text::escape;
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\
@@ -119,40 +119,36 @@ impl DeadLetterStore for PostgresStore {
     }
 }
 
-/// What becomes of the message that is being handled, as the commit's function takes it.
-pub(super) fn receipt(arguments: &mut Arguments, receipt: &Receipt) -> Result<Json> {
+/// What becomes of the message that is being handled, as the function that commits takes it; `None`
+/// for one that was delivered and is simply handled, because its mark in the inbox says it all.
+pub(super) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
     let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
-    let mut call = json!({
+    let (becomes, due, reason) = match (receipt.origin, &receipt.disposition) {
+        (Origin::Delivery, Disposition::Handled) => return Ok(None),
+        (Origin::Parked, Disposition::Handled) => ("handled", None, None),
+        (_, Disposition::Park { due, .. }) => ("parked", Some(due.as_micros()), None),
+        (_, Disposition::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
+    };
+    let (attempts, failure) = match &receipt.disposition {
+        Disposition::Handled => (None, None),
+        Disposition::Park { attempts, failure, .. }
+        | Disposition::DeadLetter { attempts, failure, .. } => (Some(*attempts), Some(failure)),
+    };
+    Ok(Some(json!({
         "id": metadata.id.as_uuid(),
         "origin": match receipt.origin {
             Origin::Delivery => "delivery",
             Origin::Parked => "parked",
         },
-        "lane": lane.as_ref().map(|lane| escaped(lane.as_str())),
+        "lane": lane.as_ref().map(|lane| escape(lane.as_str())),
         "slot": metadata.slot(),
-        "becomes": "handled",
-    });
-    let rest = match &receipt.disposition {
-        Disposition::Handled => return Ok(call),
-        Disposition::Park { due, attempts, failure } => json!({
-            "becomes": "parked",
-            "due": due.as_micros(),
-            "attempts": attempts,
-            "failure": to_json(failure)?,
-        }),
-        Disposition::DeadLetter { reason, attempts, failure } => json!({
-            "becomes": "dead",
-            "reason": reason.as_str(),
-            "attempts": attempts,
-            "failure": to_json(failure)?,
-        }),
-    };
-    if let (Json::Object(call), Json::Object(rest)) = (&mut call, rest) {
-        call.extend(rest);
-        call.insert("metadata".to_owned(), arguments.text(to_json(metadata)?).into());
-        call.insert("payload".to_owned(), arguments.blob(&receipt.envelope.payload).into());
-    }
-    Ok(call)
+        "becomes": becomes,
+        "due": due,
+        "reason": reason,
+        "attempts": attempts,
+        "failure": failure.map(to_json).transpose()?,
+        "metadata": to_json(metadata)?,
+    })))
 }
 
 fn parked(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {

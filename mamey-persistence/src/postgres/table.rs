@@ -1,4 +1,4 @@
-//! The table of one collection: its name, its columns, and the SQL that writes it.
+//! The table of one collection: its name, its columns and its indexes.
 
 use mamey_core::criteria::{ID_FIELD, ValueType};
 use mamey_core::domain::{Collection, Index};
@@ -7,9 +7,7 @@ use uuid::Uuid;
 /// The longest name of PostgreSQL, in bytes; it cuts a longer one without a word.
 const NAME_BYTES_MAX: usize = 63;
 
-/// The SQL for one collection, written once. All names in it were checked by `Declared`. Unless it
-/// says otherwise, `$1` is the id as text, `$2` the document and `$3` its indexed values as an array
-/// of texts.
+/// The table of one collection. All names in it were checked by `Declared`.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) collection: &'static Collection,
@@ -17,50 +15,17 @@ pub(super) struct Table {
     pub(super) name: String,
     /// The quoted schema.
     schema: String,
-    pub(super) insert: String,
-    pub(super) update: String,
-    pub(super) delete: String,
-    /// Locks the document and gives its version. Only `$1`.
-    pub(super) lock: String,
-    /// As `lock`, for a document that is only guarded.
-    pub(super) guard: String,
-    /// Gives up the unique values of a document that is about to be written.
-    pub(super) give_up: Option<String>,
 }
 
 impl Table {
     pub(super) fn new(schema: &str, collection: &'static Collection) -> Self {
         let name = format!("{schema}.\"{}\"", collection.name);
-        let id = format!("$1::{}", sql_type(collection.id));
-        let value = |(at, index): (usize, &Index)| {
-            (column(index.field), format!("($3->>{at})::{}", sql_type(index.value)))
-        };
-        let values: Vec<_> = collection.indexes.iter().enumerate().map(value).collect();
-        let columns: String = values.iter().map(|(column, _)| format!(", {column}")).collect();
-        let casts: String = values.iter().map(|(_, cast)| format!(", {cast}")).collect();
-        let set: String =
-            values.iter().map(|(column, cast)| format!(", {column} = {cast}")).collect();
-        Self {
-            collection,
-            schema: schema.to_owned(),
-            insert: format!(
-                "INSERT INTO {name} (id, version, data{columns}) \
-                 VALUES ({id}, 1, $2::jsonb{casts}) ON CONFLICT (id) DO NOTHING"
-            ),
-            update: format!(
-                "UPDATE {name} SET version = version + 1, data = $2::jsonb{set} WHERE id = {id}"
-            ),
-            delete: format!("DELETE FROM {name} WHERE id = {id}"),
-            lock: format!("SELECT version FROM {name} WHERE id = {id} FOR UPDATE"),
-            guard: format!("SELECT version FROM {name} WHERE id = {id} FOR SHARE"),
-            give_up: give_up(&name, &id, collection),
-            name,
-        }
+        Self { collection, schema: schema.to_owned(), name }
     }
 
     /// Whether any of its fields is unique.
     pub(super) fn has_unique(&self) -> bool {
-        self.give_up.is_some()
+        self.collection.indexes.iter().any(|index| index.unique)
     }
 
     pub(super) fn create(&self) -> String {
@@ -159,18 +124,4 @@ fn object_name(collection: &str, field: &str) -> String {
 
 fn digest(text: &str) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()
-}
-
-fn give_up(table: &str, id: &str, collection: &Collection) -> Option<String> {
-    let unique: Vec<_> = collection
-        .indexes
-        .iter()
-        .filter(|index| index.unique)
-        .map(|index| format!("{} = NULL", column(index.field)))
-        .collect();
-    if unique.is_empty() {
-        return None;
-    }
-    let set = unique.join(", ");
-    Some(format!("UPDATE {table} SET {set} WHERE id = {id}"))
 }

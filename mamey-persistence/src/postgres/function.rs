@@ -1,0 +1,112 @@
+//! The function that commits: written for a context's collections, so that its plans are kept.
+
+use mamey_core::domain::Index;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::migrate::{execute, in_schema};
+use super::table::{Table, column, sql_type};
+
+const COMMIT: &str = include_str!("function/commit.sql");
+const LOCK: &str = include_str!("function/lock.sql");
+const STEP: &str = include_str!("function/step.sql");
+
+const CALL: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+    $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
+
+/// How many functions a schema keeps: one for each build that was opened lately. Only a build that
+/// still runs beside so many others would miss its own, and it must be started anew then.
+const FUNCTIONS_MAX: i64 = 32;
+
+const EXISTS: &str = "\
+SELECT EXISTS (SELECT 1 FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+               WHERE proname = $1 AND nspname = $2)";
+
+const RECORD: &str = "\
+INSERT INTO mamey._commits (name, opened_at) VALUES ($1, now())
+ON CONFLICT (name) DO UPDATE SET opened_at = excluded.opened_at";
+
+const FORGET: &str = "\
+DELETE FROM mamey._commits WHERE name IN
+  (SELECT name FROM mamey._commits ORDER BY opened_at DESC, name OFFSET $1)
+RETURNING name";
+
+/// The function of one context, as one build declares its collections.
+pub(super) struct Function {
+    name: String,
+    sql: String,
+}
+
+impl Function {
+    /// `tables` stand at the places by which calls number them.
+    pub(super) fn new(schema: &str, tables: &[Table]) -> Self {
+        let blocks = |template: &'static str| -> String {
+            tables.iter().enumerate().map(|(number, table)| fill(template, number, table)).collect()
+        };
+        let sql = COMMIT.replace("{locks}\n", &blocks(LOCK)).replace("{steps}\n", &blocks(STEP));
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).simple();
+        let name = format!("_commit_{digest}");
+        let sql = in_schema(schema, &sql.replace("{name}", &name));
+        Self { name, sql }
+    }
+
+    /// The statement that calls it.
+    pub(super) fn call(&self, schema: &str) -> String {
+        in_schema(schema, &CALL.replace("{name}", &self.name))
+    }
+
+    /// Creates it unless it is there, so that a user who may not create one may use it.
+    pub(super) async fn prepare(
+        &self,
+        connection: &mut PgConnection,
+        context: &str,
+        schema: &str,
+    ) -> Result<(), sqlx::Error> {
+        let exists: bool = sqlx::query_scalar(EXISTS)
+            .bind(&self.name)
+            .bind(context)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !exists {
+            execute(connection, self.sql.clone()).await?;
+        }
+        sqlx::query(AssertSqlSafe(in_schema(schema, RECORD)))
+            .bind(&self.name)
+            .execute(&mut *connection)
+            .await?;
+        let forgotten: Vec<String> = sqlx::query_scalar(AssertSqlSafe(in_schema(schema, FORGET)))
+            .bind(FUNCTIONS_MAX)
+            .fetch_all(&mut *connection)
+            .await?;
+        for name in forgotten {
+            execute(connection, format!("DROP FUNCTION IF EXISTS {schema}.\"{name}\"")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of the function that concerns one table. All names in it were checked by `Declared`.
+fn fill(template: &str, number: usize, table: &Table) -> String {
+    let indexes = table.collection.indexes;
+    let value = |at: usize, index: &Index| format!("(indexed->>{at})::{}", sql_type(index.value));
+    let each = |part: &dyn Fn(usize, &Index) -> String| -> String {
+        indexes.iter().enumerate().map(|(at, index)| part(at, index)).collect()
+    };
+    let give_up =
+        |index: &&Index| index.unique.then(|| format!(", {} = NULL", column(index.field)));
+    template
+        .replace("{number}", &number.to_string())
+        .replace("{table}", &table.name)
+        .replace("{id}", sql_type(table.collection.id))
+        .replace("{columns}", &each(&|_, index| format!(", {}", column(index.field))))
+        .replace("{values}", &each(&|at, index| format!(", {}", value(at, index))))
+        .replace(
+            "{set}",
+            &each(&|at, index| format!(", {} = {}", column(index.field), value(at, index))),
+        )
+        .replace(
+            "{give_up}",
+            &indexes.iter().filter_map(|index| give_up(&index)).collect::<String>(),
+        )
+}

@@ -1,0 +1,275 @@
+//! A unit of work made ready: checked, written as PostgreSQL takes it, and what it claims.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use mamey_core::criteria::Value;
+use mamey_core::domain::Collection;
+use mamey_core::store::{Change, Disposition, Expected, Origin, UnitOfWork, Write};
+use mamey_core::{Error, Result};
+use serde_json::Value as Json;
+
+use super::envelope::to_json;
+use super::table::Table;
+use super::text::{escape, has_nul_escape, value_text};
+use super::{PostgresStore, parking};
+
+pub(super) struct Work {
+    pub(super) unit: UnitOfWork,
+    /// What is locked and checked, by collection and id.
+    pub(super) documents: Vec<Document>,
+    /// What is done then, in order.
+    pub(super) steps: Vec<Step>,
+    /// The lane of the message that is being handled.
+    pub(super) lane: Option<String>,
+    /// What becomes of that message, unless it was delivered and is simply handled.
+    pub(super) settled: Option<Json>,
+    /// The metadata of the messages that are sent.
+    pub(super) metadata: Vec<String>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) size: Size,
+}
+
+/// A document that must be at a version.
+pub(super) struct Document {
+    /// The place of its collection among the store's tables.
+    pub(super) table: usize,
+    pub(super) collection: &'static str,
+    pub(super) id: Value,
+    pub(super) id_text: String,
+    /// `None` for one that must be absent.
+    pub(super) version: Option<i64>,
+    /// Whether it is only guarded.
+    pub(super) guards: bool,
+}
+
+/// A change to a document.
+pub(super) struct Step {
+    /// The document's place.
+    pub(super) document: usize,
+    pub(super) kind: StepKind,
+    /// The document's new text, by the place of the write in the unit.
+    data: Option<usize>,
+    /// Its indexed values, as a JSON array of texts.
+    pub(super) index: Option<String>,
+}
+
+/// By these numbers the function knows the steps, and in this order a unit does them, so that a
+/// unique value may move between its documents.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StepKind {
+    Remove = 0,
+    GiveUp = 1,
+    Update = 2,
+    Add = 3,
+}
+
+/// Something that two units cannot both have at a time.
+pub(super) struct Claim {
+    pub(super) hold: Hold,
+    /// A digest: two things that share it only keep apart what could go together.
+    pub(super) what: u64,
+}
+
+/// Who else may have it; the strongest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hold {
+    /// Nobody.
+    Alone,
+    /// Those who have it in the same way: guards of one document.
+    Shared,
+    /// Those in the same batch, which keeps their order: messages of one key.
+    InBatch,
+}
+
+/// How much a unit adds to a batch.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Size {
+    /// Documents and messages.
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
+impl Work {
+    pub(super) fn new(store: &PostgresStore, unit: UnitOfWork) -> Result<Self> {
+        let documents = documents(store, &unit)?;
+        let steps = steps(store, &unit, &documents)?;
+        let receipt = unit.receipt.as_ref();
+        let lane = receipt.and_then(|receipt| receipt.envelope.lane());
+        let settled = receipt.map(parking::settled).transpose()?.flatten();
+        let metadata: Vec<_> =
+            unit.outbox.iter().map(|sent| to_json(&sent.metadata)).collect::<Result<_>>()?;
+        let lane = lane.map(|lane| escape(lane.as_str()).into_owned());
+        let claims = claims(&unit, lane.as_deref());
+        let size = size(&unit, &documents, &metadata);
+        Ok(Self { unit, documents, steps, lane, settled, metadata, claims, size })
+    }
+
+    /// The lane that must not be parked for the unit to commit.
+    pub(super) fn lane_to_be_free(&self) -> Option<&str> {
+        let receipt = self.unit.receipt.as_ref()?;
+        let parks = matches!(receipt.disposition, Disposition::Park { .. });
+        self.lane.as_deref().filter(|_| receipt.origin == Origin::Delivery && !parks)
+    }
+}
+
+impl Step {
+    /// The document's new text.
+    pub(super) fn data<'u>(&self, unit: &'u UnitOfWork) -> Option<&'u str> {
+        match &unit.writes.get(self.data?)?.change {
+            // `steps` has seen that it is text.
+            Change::Put { data, .. } => std::str::from_utf8(data).ok(),
+            Change::Remove => None,
+        }
+    }
+}
+
+fn documents(store: &PostgresStore, unit: &UnitOfWork) -> Result<Vec<Document>> {
+    let written = unit.writes.iter().map(|write| {
+        let version = match write.expected {
+            Expected::Absent => None,
+            Expected::Version(version) => Some(version),
+        };
+        (write.collection, &write.id, version, false)
+    });
+    let guarded =
+        unit.guards.iter().map(|guard| (guard.collection, &guard.id, Some(guard.version), true));
+    let mut documents = Vec::with_capacity(unit.writes.len() + unit.guards.len());
+    for (collection, id, version, guards) in written.chain(guarded) {
+        documents.push(Document {
+            table: store.table(collection)?.0,
+            collection: collection.name,
+            id: id.clone(),
+            id_text: value_text(id).unwrap_or_default().into_owned(),
+            version: version.map(stored),
+            guards,
+        });
+    }
+    documents.sort_by(|one, two| one.order().cmp(&two.order()));
+    Ok(documents)
+}
+
+impl Document {
+    /// The one order in which all units lock. Of a document that is written and guarded, the
+    /// stronger lock comes first.
+    pub(super) fn order(&self) -> (usize, &Value, bool) {
+        (self.table, &self.id, self.guards)
+    }
+}
+
+fn steps(store: &PostgresStore, unit: &UnitOfWork, documents: &[Document]) -> Result<Vec<Step>> {
+    let mut steps = Vec::with_capacity(unit.writes.len());
+    let mut to_give_up = Vec::new();
+    for (at, write) in unit.writes.iter().enumerate() {
+        let (number, table) = store.table(write.collection)?;
+        let sought = (number, &write.id, false);
+        // Every write is among the documents, so this finds it.
+        let Ok(document) = documents.binary_search_by(|other| other.order().cmp(&sought)) else {
+            continue;
+        };
+        if updates_unique(write, table) {
+            to_give_up.push(Step { document, kind: StepKind::GiveUp, data: None, index: None });
+        }
+        steps.extend(step(write, at, document)?);
+    }
+    if to_give_up.len() > 1 {
+        steps.append(&mut to_give_up);
+    }
+    // Within a kind in the locks' order, so that units that wait on one another are few.
+    steps.sort_by_key(|step| (step.kind, step.document));
+    Ok(steps)
+}
+
+fn updates_unique(write: &Write, table: &Table) -> bool {
+    let puts = matches!(write.change, Change::Put { .. });
+    puts && write.expected != Expected::Absent && table.has_unique()
+}
+
+fn step(write: &Write, at: usize, document: usize) -> Result<Option<Step>> {
+    Ok(match (&write.change, write.expected) {
+        // Nothing to do but the check, which the lock makes.
+        (Change::Remove, Expected::Absent) => None,
+        (Change::Remove, Expected::Version(_)) => {
+            Some(Step { document, kind: StepKind::Remove, data: None, index: None })
+        }
+        (Change::Put { data, index }, expected) => {
+            check_text(write.collection, &write.id, data)?;
+            let adds = expected == Expected::Absent;
+            let kind = if adds { StepKind::Add } else { StepKind::Update };
+            let texts: Vec<_> = index.iter().map(value_text).collect();
+            let index = (!texts.is_empty()).then(|| to_json(&texts)).transpose()?;
+            Some(Step { document, kind, data: Some(at), index })
+        }
+    })
+}
+
+/// What a document must be to be kept as JSON.
+fn check_text(collection: &Collection, id: &Value, data: &Bytes) -> Result<()> {
+    let name = collection.name;
+    let text = std::str::from_utf8(data)
+        .map_err(|cause| Error::invalid(format!("{name}/{id} is not JSON: {cause}")))?;
+    if has_nul_escape(text) {
+        return Err(Error::invalid(format!(
+            "a text in {name}/{id} holds the character NUL, which PostgreSQL does not store"
+        )));
+    }
+    Ok(())
+}
+
+fn claims(unit: &UnitOfWork, lane: Option<&str>) -> Vec<Claim> {
+    let alone = |what| Claim { hold: Hold::Alone, what };
+    let mut claims = Vec::with_capacity(unit.writes.len() + unit.outbox.len() + 3);
+    for write in &unit.writes {
+        claims.push(alone(digest(("document", write.collection.name, &write.id))));
+        let Change::Put { index, .. } = &write.change else {
+            continue;
+        };
+        for (value, index) in index.iter().zip(write.collection.indexes) {
+            if index.unique && !value.is_null() {
+                claims.push(alone(digest((write.collection.name, index.field, value))));
+            }
+        }
+    }
+    for guard in &unit.guards {
+        let what = digest(("document", guard.collection.name, &guard.id));
+        claims.push(Claim { hold: Hold::Shared, what });
+    }
+    if let Some(receipt) = &unit.receipt {
+        claims.push(alone(digest(("message", receipt.envelope.metadata.id))));
+    }
+    claims.extend(lane.map(|lane| alone(digest(("lane", lane)))));
+    claims.extend(unit.reply.iter().map(|it| alone(digest(("reply", it.command, &it.key)))));
+    for key in unit.outbox.iter().filter_map(|sent| sent.metadata.key.as_ref()) {
+        claims.push(Claim { hold: Hold::InBatch, what: digest(("key", key.as_str())) });
+    }
+    // Each once, by the strongest hold: a document may be written and guarded.
+    claims.sort_unstable_by_key(|claim| (claim.what, claim.hold));
+    claims.dedup_by_key(|claim| claim.what);
+    claims
+}
+
+/// Only this process knows it.
+fn digest(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn size(unit: &UnitOfWork, documents: &[Document], metadata: &[String]) -> Size {
+    let data = |write: &Write| match &write.change {
+        Change::Put { data, .. } => data.len(),
+        Change::Remove => 0,
+    };
+    let payloads: usize = unit.outbox.iter().map(|sent| sent.payload.len()).sum();
+    let bytes = unit.writes.iter().map(data).sum::<usize>()
+        + metadata.iter().map(String::len).sum::<usize>()
+        + payloads
+        + unit.receipt.as_ref().map_or(0, |receipt| receipt.envelope.payload.len())
+        + unit.reply.as_ref().map_or(0, |reply| reply.body.len());
+    Size { items: documents.len() + unit.outbox.len(), bytes }
+}
+
+/// A version, epoch or sequence as PostgreSQL keeps it. One beyond its range matches nothing stored.
+pub(super) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
