@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mamey_core::clock::{Clock, SystemClock};
+use mamey_core::context::Cause;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::{Catalog, ContextName, Direction};
 use mamey_core::store::{CommitOutcome, Store};
-use mamey_core::{Command, Error, Query, Result, RetryPolicy};
+use mamey_core::{Command, Context, Error, Query, Result, RetryPolicy};
 
 use crate::layer::InvocationKind;
 use crate::pipeline::Pipeline;
@@ -50,6 +51,14 @@ impl ContextRuntime {
     #[must_use]
     pub fn name(&self) -> &ContextName {
         &self.pipeline.scope.name
+    }
+
+    /// A unit of work outside of any handler, set off by `cause`, for callers who commit it
+    /// themselves: buffer in it as a handler would, take it out with [`Context::take_unit`], and
+    /// hand it to the store. None of the pipeline's layers sees it.
+    #[must_use]
+    pub fn unit_of_work(&self, cause: Cause) -> Context {
+        Context::new(Arc::clone(&self.pipeline.scope), cause)
     }
 
     /// Sends a command; await it, or first add what belongs to it.

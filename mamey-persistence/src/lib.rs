@@ -28,6 +28,9 @@ pub use connect::connect;
 #[cfg(feature = "memory")]
 pub use memory::MemoryDatabase;
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresDatabase, PostgresOptions, PostgresStats};
+pub use postgres::{
+    Enlisted, PostgresContext, PostgresDatabase, PostgresError, PostgresOptions, PostgresStats,
+    PostgresTransaction, enlist,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteDatabase, SqliteOptions, SqliteStats};

@@ -51,6 +51,12 @@ impl OpenTransaction {
     }
 
     /// The transaction, when it is of this kind.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// The transaction, to be worked with, when it is of this kind.
     pub fn get_mut<T: Any>(&mut self) -> Option<&mut T> {
         self.0.downcast_mut()
     }

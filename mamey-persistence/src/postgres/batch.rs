@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use mamey_core::Result;
 use mamey_core::criteria::Value;
-use mamey_core::store::{Origin, SavedReply};
+use mamey_core::store::{CommitOutcome, CommitToken, Origin, SavedReply};
 use serde_json::Value as Json;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::text::escape;
 use super::work::{Document, Work};
+use crate::schema::{changed, id_taken};
 
 /// What became of a unit.
 #[derive(Debug)]
@@ -31,6 +33,21 @@ pub(super) enum Outcome {
         collection: &'static str,
         id: Value,
     },
+}
+
+impl Outcome {
+    /// As a commit answers.
+    pub(super) fn into_result(self) -> Result<CommitOutcome> {
+        match self {
+            Self::Committed { transaction } => {
+                Ok(CommitOutcome::Committed(CommitToken(transaction)))
+            }
+            Self::Duplicate => Ok(CommitOutcome::Duplicate),
+            Self::LaneParked => Ok(CommitOutcome::LaneParked),
+            Self::Changed { collection, id } => Err(changed(collection, &id)),
+            Self::Taken { collection, id } => Err(id_taken(collection, &id)),
+        }
+    }
 }
 
 /// The units of a call, which have nothing in common, and what they lock in one order.

@@ -3,50 +3,58 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mamey_core::Result;
 use mamey_core::store::{
-    CommitOutcome, CommitStore, CommitToken, Disposition, InboxStore, Origin, Receipt, UnitOfWork,
+    CommitOutcome, CommitStore, Disposition, InboxStore, Origin, Receipt, UnitOfWork,
 };
+use mamey_core::{Error, Result};
 
 use super::PostgresStore;
-use super::batch::Outcome;
+use super::connection::Open;
 use super::error::{is_broken, unique_violation};
 use super::work::Work;
-use crate::schema::{changed, id_taken, value_taken};
+use crate::schema::value_taken;
 
 const IS_PARKED: &str = "SELECT count(*) FROM mamey._parked WHERE id = $1";
 
 #[async_trait]
 impl CommitStore for PostgresStore {
-    async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome> {
+    async fn commit(&self, mut unit: UnitOfWork) -> Result<CommitOutcome> {
+        let open = unit.transaction.take().map(|transaction| {
+            let of_another_store = || Error::misconfigured("the transaction is of another store");
+            let open = transaction.take::<Open>();
+            open.filter(|it| it.is_of(&self.database.connections)).ok_or_else(of_another_store)
+        });
         self.declared.check_unit(&unit)?;
         let work = Arc::new(Work::new(self, unit)?);
-        match self.committer.commit(Arc::clone(&work)).await? {
-            Ok(Outcome::Committed { transaction }) => {
-                Ok(CommitOutcome::Committed(CommitToken(transaction)))
-            }
-            Ok(Outcome::Duplicate) => Ok(CommitOutcome::Duplicate),
-            Ok(Outcome::LaneParked) => Ok(CommitOutcome::LaneParked),
-            Ok(Outcome::Changed { collection, id }) => Err(changed(collection, &id)),
-            Ok(Outcome::Taken { collection, id }) => Err(id_taken(collection, &id)),
+        let answer = match open.transpose()? {
+            Some(open) => self.committer.commit_open(open, Arc::clone(&work)).await?,
+            None => self.committer.commit(Arc::clone(&work)).await?,
+        };
+        match answer {
+            Ok(outcome) => outcome.into_result(),
             Err(cause) => self.failure(&work.unit, cause).await,
         }
     }
 }
 
 impl PostgresStore {
-    /// What the server's refusal means, and what to say when nobody knows whether it committed.
+    /// What a failure means, and what to say when nobody knows whether it committed.
     async fn failure(&self, unit: &UnitOfWork, cause: Arc<sqlx::Error>) -> Result<CommitOutcome> {
+        if is_broken(&cause) && self.took_effect(unit).await {
+            return Ok(CommitOutcome::Duplicate);
+        }
+        Err(self.refused(cause))
+    }
+
+    /// What the server's refusal means.
+    pub(super) fn refused(&self, cause: Arc<sqlx::Error>) -> Error {
         if let Some((table, constraint)) = unique_violation(&cause)
             && let Some(table) = self.tables.iter().find(|it| it.collection.name == table)
             && let Some(field) = table.field_of_index(&constraint)
         {
-            return Err(value_taken(table.collection.name, field));
+            return value_taken(table.collection.name, field);
         }
-        if is_broken(&cause) && self.took_effect(unit).await {
-            return Ok(CommitOutcome::Duplicate);
-        }
-        Err(self.database.error(cause))
+        self.database.error(cause)
     }
 
     /// Whether the unit's own mark is there, as far as the database can be asked. A call that the

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mamey_core::{Error, Result};
+use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Shared;
 use super::batch::{Batch, Outcome};
+use super::connection::Open;
 use super::error::runs_again;
 use super::work::{Claim, Hold, Size, Work};
 use crate::listeners::{Listeners, lock};
@@ -93,6 +95,52 @@ impl Committer {
         lock(&self.state).waiting.push_back(ticket);
         self.start_batches();
         answer.await.map_err(|_| Error::unavailable("the commit was cut off"))
+    }
+
+    /// Commits the transaction that a handler opened, with its unit in it.
+    pub(super) async fn commit_open(
+        self: &Arc<Self>,
+        transaction: Open,
+        work: Arc<Work>,
+    ) -> Result<Answer> {
+        let committer = Arc::clone(self);
+        // A task of its own, so that a caller who leaves does not stop what was handed over.
+        let ended = tokio::spawn(async move { committer.end(transaction, &work).await });
+        ended.await.map_err(|_| Error::unavailable("the commit was cut off"))
+    }
+
+    async fn end(&self, mut transaction: Open, work: &Arc<Work>) -> Answer {
+        let answer = match self.join(&mut transaction.connection, work).await {
+            Ok(outcome @ Outcome::Committed { .. }) => {
+                transaction.end("COMMIT").await.map(|()| outcome)
+            }
+            Ok(refused) => transaction.end("ROLLBACK").await.map(|()| refused),
+            Err(cause) => Err(cause),
+        };
+        // After a lost connection too: the commit may have arrived.
+        if !work.unit.outbox.is_empty() {
+            self.listeners.notify();
+        }
+        answer.map_err(Arc::new)
+    }
+
+    /// Does what the unit asks for inside a transaction that somebody else ends.
+    pub(super) async fn join(
+        &self,
+        connection: &mut PgConnection,
+        work: &Arc<Work>,
+    ) -> Result<Outcome, sqlx::Error> {
+        let batch = Batch::new(std::slice::from_ref(work));
+        let connections = &self.database.connections;
+        let call = batch.call(&self.sql, &self.schema, self.database.now());
+        let call = call.persistent(connections.keeps_statements()).fetch_one(connection);
+        let outcomes = batch.outcomes(&connections.in_time(call).await?)?;
+        outcomes.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// Who is told of new messages.
+    pub(super) fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     fn start_batches(self: &Arc<Self>) {

@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::PostgresOptions;
@@ -33,7 +33,7 @@ pub(super) struct Connections {
     keeps_statements: bool,
     /// What opens the transaction around each call, where a session is nobody's own.
     opens_call: Option<String>,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
 }
 
@@ -48,6 +48,14 @@ pub(super) struct Lent<'c> {
     connections: &'c Connections,
     pub(super) connection: PgConnection,
     _permit: SemaphorePermit<'c>,
+}
+
+/// A connection inside a transaction that somebody else works with. Dropped, it is closed, and the
+/// server undoes the transaction.
+pub(super) struct Open {
+    connections: Arc<Connections>,
+    pub(super) connection: PgConnection,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
@@ -65,7 +73,7 @@ impl Connections {
             opens_call: options
                 .pgbouncer
                 .then(|| format!("BEGIN; SET LOCAL statement_timeout = {timeout_ms}")),
-            free: Semaphore::new(options.connections_max as usize),
+            free: Arc::new(Semaphore::new(options.connections_max as usize)),
             idle: Mutex::default(),
         }
     }
@@ -135,11 +143,27 @@ impl Connections {
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|_| sqlx::Error::PoolClosed)?;
-        let connection = match self.rested().await {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        let connection = self.any().await?;
         Ok(Lent { connections: self, connection, _permit: permit })
+    }
+
+    /// A connection inside a new transaction.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Open, sqlx::Error> {
+        let permit = timeout(self.limits.acquire, Arc::clone(&self.free).acquire_owned())
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?
+            .map_err(|_| sqlx::Error::PoolClosed)?;
+        let mut connection = self.any().await?;
+        let sql = self.opens_call.as_deref().unwrap_or("BEGIN");
+        self.in_time(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection)).await?;
+        Ok(Open { connections: Arc::clone(self), connection, _permit: permit })
+    }
+
+    async fn any(&self) -> Result<PgConnection, sqlx::Error> {
+        match self.rested().await {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
+        }
     }
 
     /// A connection that is not counted and not lent: its owner keeps it.
@@ -197,6 +221,21 @@ impl Connections {
                 return Some(connection);
             }
         }
+    }
+}
+
+impl Open {
+    /// Whether it came from these connections.
+    pub(super) fn is_of(&self, connections: &Arc<Connections>) -> bool {
+        Arc::ptr_eq(&self.connections, connections)
+    }
+
+    /// Ends the transaction by `COMMIT` or `ROLLBACK`.
+    pub(super) async fn end(mut self, by: &'static str) -> Result<(), sqlx::Error> {
+        let ended = sqlx::raw_sql(by).execute(&mut self.connection);
+        self.connections.in_time(ended).await?;
+        lock(&self.connections.idle).push((self.connection, Instant::now()));
+        Ok(())
     }
 }
 

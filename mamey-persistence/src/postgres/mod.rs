@@ -20,6 +20,7 @@ mod outbox;
 mod parking;
 mod table;
 mod text;
+mod transaction;
 mod work;
 
 use std::fmt;
@@ -48,6 +49,9 @@ use self::listen::Wakeup;
 use self::migrate::{execute, in_schema};
 pub use self::options::PostgresOptions;
 use self::table::Table;
+pub use self::transaction::{
+    Enlisted, PostgresContext, PostgresError, PostgresTransaction, enlist,
+};
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
 
 /// How much was committed since the database was connected to.
