@@ -20,6 +20,8 @@ pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod context;
+#[doc(hidden)]
+pub mod crash;
 pub mod criteria;
 pub mod domain;
 pub mod id;

@@ -119,7 +119,10 @@ impl Pipeline {
         let handler = pin!(work.handle(message, cx));
         let reply = within(self.timeout, handler).await?;
         let committing = match sealed(work, &reply, cx)? {
-            Some(unit) => self.scope.store.commit(unit),
+            Some(unit) => {
+                pass_before_commit(&unit);
+                self.scope.store.commit(unit)
+            }
             None => return Ok((reply, None)),
         };
         let outcome = committing.await?;
@@ -145,6 +148,18 @@ fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<Un
     let mut unit = cx.take_unit()?;
     work.seal(reply, &mut unit)?;
     Ok((!unit.is_empty()).then_some(unit))
+}
+
+/// Crash points of the two kinds of units: those of callers and those of messages.
+fn pass_before_commit(unit: &UnitOfWork) {
+    match unit.receipt {
+        None => {
+            mamey_core::crash_point!("before-commit");
+        }
+        Some(_) => {
+            mamey_core::crash_point!("after-handler-before-commit");
+        }
+    }
 }
 
 /// Whether another run may see what this one could not: a version that moved, or, once, an id or a

@@ -23,7 +23,8 @@ const DRAIN_MAX: Duration = Duration::from_hours(1);
 const INBOX_WINDOW_MAX: Duration = Duration::from_hours(24 * 3650);
 
 /// Prefixes of variables that belong to the tests of Mamey itself.
-const FOREIGN_PREFIXES: [&str; 3] = ["MAMEY_TEST_", "MAMEY_REQUIRE_", "MAMEY_SERVERS_"];
+const FOREIGN_PREFIXES: [&str; 4] =
+    ["MAMEY_TEST_", "MAMEY_REQUIRE_", "MAMEY_SERVERS_", "MAMEY_CRASH_"];
 
 /// What a service is told from outside.
 ///

@@ -176,7 +176,11 @@ impl Driver {
             *self.busy.entry(partition).or_default() += 1;
         }
         let lane = delivery.envelope().lane();
-        let lane_is_parked = lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane));
+        let lane_is_parked = mamey_core::sabotage!(
+            "parked-key-unchecked",
+            false,
+            lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane))
+        );
         let worker = Arc::clone(&self.worker);
         self.tasks.spawn(async move {
             let (fate, released) = worker.deliver(delivery, lane_is_parked).await;

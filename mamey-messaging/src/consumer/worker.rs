@@ -91,10 +91,16 @@ impl Worker {
         delivery: Delivery,
         lane_is_parked: bool,
     ) -> (Fate, Option<Delivery>) {
+        let delivery = mamey_core::sabotage!(
+            "ack-before-commit",
+            mamey_core::crash::acknowledged(delivery),
+            delivery
+        );
         let case = Case { envelope: delivery.envelope(), origin: Origin::Delivery };
         let redelivered = delivery.is_redelivered();
         let fate = self.caught(self.receive(case, redelivered, lane_is_parked)).await;
         self.count(&fate);
+        mamey_core::crash_point!("after-commit-before-ack");
         match &fate {
             Fate::Released => return (fate, Some(delivery)),
             Fate::Rejected(reason) => {
@@ -110,6 +116,7 @@ impl Worker {
     /// Sees a message through that was parked.
     pub(super) async fn retry(&self, parked: &ParkedMessage) -> Fate {
         self.stats.0.retried.increment();
+        mamey_core::crash_point!("during-replay");
         let case = Case { envelope: &parked.envelope, origin: Origin::Parked };
         let fate = self.caught(self.run(case, parked.attempts)).await;
         self.count(&fate);
@@ -208,6 +215,7 @@ impl Worker {
             message = %metadata.name, id = %metadata.id, attempts, %error, ?delay,
             "a handler failed; its message is parked"
         );
+        mamey_core::crash_point!("while-parking");
         let disposition = Disposition::Park {
             due: self.clock.now().plus(delay),
             attempts,

@@ -137,7 +137,17 @@ impl Driver {
     }
 
     fn begin_publish(&mut self, start: Start) {
+        mamey_core::crash_point!("after-commit-before-publish");
         let publisher = Arc::clone(&self.publisher);
+        let publisher = mamey_core::sabotage!(
+            "delete-before-confirm",
+            mamey_core::crash::deleting_first(
+                &self.store,
+                publisher,
+                (start.lease, start.record.sequence)
+            ),
+            publisher
+        );
         self.calls.spawn(async move {
             let published = guarded(publisher.publish(&start.record.envelope)).await;
             Done::Published(Box::new(start), published)
@@ -199,6 +209,7 @@ impl Driver {
     fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Published(start, Ok(routed))) => {
+                mamey_core::crash_point!("after-publish-before-delete");
                 self.count_published(&start.record, routed);
                 let sequence = start.record.sequence;
                 self.window.published(start.lane, start.lease, sequence);

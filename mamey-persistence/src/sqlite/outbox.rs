@@ -1,5 +1,6 @@
 //! Keeps committed messages until the relay confirms them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
@@ -115,9 +116,14 @@ impl Work for Confirm {
 
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<u64, Stop<u64>> {
         let mut script = Script::default();
+        let confirm: Cow<'_, str> = mamey_core::sabotage!(
+            "epoch-ignored",
+            CONFIRM.replace("epoch = ?", "epoch <> -?").into(),
+            CONFIRM.into()
+        );
         for (lease, sequences) in &self.by_lease {
             script
-                .statement(CONFIRM, Expect::Anything)
+                .statement(&confirm, Expect::Anything)
                 .bind(to_json(sequences)?)
                 .bind(self.context.as_str())
                 .bind(slot_mask(std::iter::once(lease.partition)))

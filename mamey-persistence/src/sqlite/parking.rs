@@ -204,7 +204,11 @@ fn settle_delivery(
     now: Timestamp,
 ) -> Result<()> {
     receive(script, context, receipt.envelope.metadata.id, now);
-    let parks = matches!(receipt.disposition, Disposition::Park { .. });
+    let parks = mamey_core::sabotage!(
+        "parked-key-unchecked",
+        true,
+        matches!(receipt.disposition, Disposition::Park { .. })
+    );
     if let Some(lane) = receipt.envelope.lane()
         && !parks
     {

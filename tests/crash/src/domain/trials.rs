@@ -1,0 +1,84 @@
+//! What makes handlers fail on purpose, and what tells the journal how each run went.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use mamey::{Context, Error, Invocation, InvocationKind, Layer, MessageId, Next, Result};
+
+use crate::protocol::{Answer, Mouth};
+
+/// How often this process has run each message: in memory, so that a crash makes it fail anew.
+#[derive(Clone)]
+pub(crate) struct Trials {
+    runs: Arc<Mutex<HashMap<(String, MessageId), u32>>>,
+    mouth: Mouth,
+}
+
+impl Trials {
+    pub(crate) fn new(mouth: Mouth) -> Self {
+        Self { runs: Arc::default(), mouth }
+    }
+
+    /// Tells the journal that a handler begins to apply an event.
+    pub(super) fn applies(&self, cx: &Context, key: &str, sequence: u64) {
+        let (context, message) = (cx.name().to_string(), cx.message_id().to_string());
+        self.mouth.say(&Answer::Applies { context, key: key.to_owned(), sequence, message });
+    }
+
+    /// Fails as often as it is asked to, then lets the message pass.
+    pub(super) fn fail_at_first(&self, cx: &Context, failures: u32) -> Result<()> {
+        if failures == 0 {
+            return Ok(());
+        }
+        if self.count(cx) > failures {
+            self.forget(cx);
+            return Ok(());
+        }
+        Err(Error::timed_out("fails on purpose"))
+    }
+
+    /// Whether this process sees the message for the first time.
+    pub(super) fn is_first_run(&self, cx: &Context) -> bool {
+        let first = self.count(cx) == 1;
+        if !first {
+            self.forget(cx);
+        }
+        first
+    }
+
+    fn count(&self, cx: &Context) -> u32 {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = runs.entry((cx.name().to_string(), cx.message_id())).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn forget(&self, cx: &Context) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.remove(&(cx.name().to_string(), cx.message_id()));
+    }
+}
+
+/// Tells the journal how each run of a message with a key ended.
+pub(crate) struct Witness(pub(crate) Trials);
+
+#[async_trait]
+impl Layer for Witness {
+    async fn call(&self, invocation: &Invocation<'_>, next: Next<'_>) -> Result<()> {
+        let outcome = next.run(invocation).await;
+        let key = invocation.metadata.and_then(|metadata| metadata.key.as_ref());
+        if let (InvocationKind::Message, Some(metadata), Some(key)) =
+            (invocation.kind, invocation.metadata, key)
+        {
+            self.0.mouth.say(&Answer::Ended {
+                context: invocation.context.to_string(),
+                key: key.to_string(),
+                message: metadata.id.to_string(),
+                attempt: invocation.attempt,
+                error: outcome.as_ref().err().map(ToString::to_string),
+            });
+        }
+        outcome
+    }
+}

@@ -1,0 +1,250 @@
+//! The fleet: all worker processes of a round, started again when they end.
+
+mod keeper;
+mod process;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use self::keeper::Keeper;
+pub(crate) use self::process::Process;
+use self::process::Thread;
+use crate::domain::CONTEXTS;
+use crate::error::{Error, Result};
+use crate::journal::Journal;
+use crate::place::{Links, Place};
+use crate::plan::LEASE;
+use crate::protocol::{Answer, Order, Question, Told};
+use crate::worker::CLOCK_AHEAD_MS;
+
+/// How long a worker may take to begin, and to end in order.
+const BEGIN_MAX: Duration = Duration::from_secs(60);
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// How long an answer is awaited before it is asked for again, perhaps of another.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How often instances look for work that nobody announced.
+const POLL: Duration = Duration::from_millis(100);
+
+/// With what a worker is started.
+#[derive(Clone)]
+struct Environment {
+    hosts: Vec<String>,
+    variables: BTreeMap<String, String>,
+}
+
+/// What all slots share.
+pub(crate) struct Shared {
+    journal: Journal,
+    place: Arc<Place>,
+    /// How far the clocks of the workers are ahead, over all rounds.
+    ahead_ms: Arc<AtomicI64>,
+    /// When a process that had ended worked again, the last time.
+    mended: Mutex<Option<Instant>>,
+    /// How many processes ended by themselves at a crash point.
+    crashed: AtomicU64,
+    stopping: watch::Sender<bool>,
+}
+
+/// A place in the fleet, held by one process after the other.
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    hosts: Vec<String>,
+    pub(crate) links: Links,
+    current: watch::Sender<Option<Arc<Process>>>,
+}
+
+/// All processes of a round.
+pub(crate) struct Fleet {
+    pub(crate) slots: Vec<Arc<Slot>>,
+    keepers: Vec<JoinHandle<Result<()>>>,
+    shared: Arc<Shared>,
+    asks: AtomicU64,
+}
+
+/// What the processes of a round are told beside what is always so.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Orders<'a> {
+    pub(crate) instances: usize,
+    /// Which slot, modulo their number, gets which crash point.
+    pub(crate) crash_at: Option<(usize, &'a str, u32)>,
+    pub(crate) sabotage: Option<&'a str>,
+}
+
+impl Fleet {
+    /// Starts the processes and waits until all of them work.
+    pub(crate) async fn start(
+        place: &Arc<Place>,
+        journal: &Journal,
+        ahead_ms: &Arc<AtomicI64>,
+        orders: Orders<'_>,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            journal: journal.clone(),
+            place: Arc::clone(place),
+            ahead_ms: Arc::clone(ahead_ms),
+            mended: Mutex::default(),
+            crashed: AtomicU64::new(0),
+            stopping: watch::Sender::new(false),
+        });
+        let mut slots = Vec::new();
+        for instance in 1..=orders.instances {
+            for (name, hosts) in groups(place.is_distributed(), instance) {
+                let (links, current) = (place.links().await?, watch::Sender::new(None));
+                slots.push(Arc::new(Slot { name, hosts, links, current }));
+            }
+        }
+        let count = slots.len();
+        let keeper = |(number, slot): (usize, &Arc<Slot>)| {
+            let crash_at = orders.crash_at.filter(|(target, ..)| target % count == number);
+            let crash_at = crash_at.map(|(_, point, pass)| format!("{point}:{pass}"));
+            let keeper = Keeper {
+                slot: Arc::clone(slot),
+                shared: Arc::clone(&shared),
+                crash_at,
+                sabotage: orders.sabotage.map(str::to_owned),
+            };
+            tokio::spawn(keeper.run())
+        };
+        let keepers = slots.iter().enumerate().map(keeper).collect();
+        let fleet = Self { slots, keepers, shared, asks: AtomicU64::new(0) };
+        fleet.all_ready().await?;
+        Ok(fleet)
+    }
+
+    async fn all_ready(&self) -> Result<()> {
+        for slot in &self.slots {
+            let mut current = slot.current.subscribe();
+            let ready = current.wait_for(Option::is_some);
+            if !timeout(BEGIN_MAX, ready).await.is_ok_and(|ready| ready.is_ok()) {
+                let folder = self.shared.place.folder().display();
+                let name = &slot.name;
+                return Err(Error::Worker(format!(
+                    "worker {name} does not begin to work; see {folder}/{name}.log"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot with this number, modulo those there are.
+    pub(crate) fn slot(&self, number: usize) -> Option<&Arc<Slot>> {
+        self.slots.get(number.checked_rem(self.slots.len())?)
+    }
+
+    /// When the last process that had ended worked again.
+    pub(crate) fn mended(&self) -> Option<Instant> {
+        *self.shared.mended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many processes ended at a crash point.
+    pub(crate) fn crashed(&self) -> u64 {
+        self.shared.crashed.load(Ordering::SeqCst)
+    }
+
+    /// A process at work that hosts the context; `turn` spreads the choice.
+    fn working(&self, context: &str, turn: usize) -> Option<Arc<Process>> {
+        let hosting = self.slots.iter().filter(|slot| slot.hosts.iter().any(|it| it == context));
+        let working: Vec<_> = hosting.filter_map(|slot| slot.working()).collect();
+        working.get(turn.checked_rem(working.len())?).cloned()
+    }
+
+    /// Sends a command to the accounts and awaits the answer, for some time.
+    pub(crate) async fn command(&self, key: &str, order: Order, turn: usize) -> Option<Answer> {
+        let process = self.working("accounts", turn)?;
+        let answer = process.answer(Thread::Command(key.to_owned()), order);
+        timeout(ANSWER_MAX, answer).await.ok().flatten()
+    }
+
+    /// Asks somebody who hosts the context, and awaits the answer as long as `patience` says.
+    pub(crate) async fn ask(
+        &self,
+        context: &str,
+        question: Question,
+        patience: Duration,
+    ) -> Option<Told> {
+        let ask = self.asks.fetch_add(1, Ordering::SeqCst);
+        let process = self.working(context, usize::try_from(ask).unwrap_or_default())?;
+        let answer = process.answer(Thread::Question(ask), Order::Ask { ask, question });
+        match timeout(patience, answer).await.ok().flatten()? {
+            Answer::Told { told, .. } => Some(told),
+            _ => None,
+        }
+    }
+
+    /// Lets the clocks of all processes jump, and of those that come after them.
+    pub(crate) fn jump(&self, by_ms: i64) {
+        self.shared.ahead_ms.fetch_add(by_ms, Ordering::SeqCst);
+        for process in self.slots.iter().filter_map(|slot| slot.working()) {
+            process.order(Order::Jump { by_ms });
+        }
+    }
+
+    /// Ends all processes in order; an error names one that did not end so.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.shared.stopping.send_replace(true);
+        for slot in &self.slots {
+            if let Some(process) = slot.current.borrow().as_ref() {
+                process.order(Order::Stop);
+            }
+        }
+        for (keeper, slot) in self.keepers.iter_mut().zip(&self.slots) {
+            let ended = timeout(END_MAX, &mut *keeper).await;
+            let Ok(Ok(outcome)) = ended else {
+                let folder = self.shared.place.folder().display();
+                let name = &slot.name;
+                return Err(Error::Worker(format!(
+                    "worker {name} did not end within {END_MAX:?}; see {folder}/{name}.log"
+                )));
+            };
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // The processes end with their keepers.
+        self.keepers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Slot {
+    /// Its process, when that works.
+    pub(crate) fn working(&self) -> Option<Arc<Process>> {
+        self.current.borrow().clone().filter(|process| process.is_ready())
+    }
+}
+
+/// The processes of one instance: one a context, or one for all of them.
+fn groups(distributed: bool, instance: usize) -> Vec<(String, Vec<String>)> {
+    let contexts = CONTEXTS.map(str::to_owned);
+    if !distributed {
+        return vec![(format!("all-{instance}"), contexts.to_vec())];
+    }
+    contexts.into_iter().map(|name| (format!("{name}-{instance}"), vec![name])).collect()
+}
+
+impl Environment {
+    fn new(slot: &Slot, shared: &Shared, crash_at: Option<&str>, sabotage: Option<&str>) -> Self {
+        let mut variables = BTreeMap::new();
+        let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+        set("MAMEY_STORE", slot.links.store_url.clone());
+        set("MAMEY_TRANSPORT", slot.links.transport_url.clone());
+        set("MAMEY_LEASE_MS", LEASE.as_millis().to_string());
+        set("MAMEY_POLL_MS", POLL.as_millis().to_string());
+        set("MAMEY_DRAIN_MS", (END_MAX / 2).as_millis().to_string());
+        set(CLOCK_AHEAD_MS, shared.ahead_ms.load(Ordering::SeqCst).to_string());
+        set("MAMEY_CRASH_AT", crash_at.unwrap_or_default().to_owned());
+        set("MAMEY_CRASH_SABOTAGE", sabotage.unwrap_or_default().to_owned());
+        Self { hosts: slot.hosts.clone(), variables }
+    }
+}

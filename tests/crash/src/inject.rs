@@ -1,0 +1,115 @@
+//! Breaks what the plan says, at its moment, and mends it.
+
+use std::time::Duration;
+
+use mamey_test_support::{FaultProxy, Mode};
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Error, Result};
+use crate::fault::{Fault, Kind, Link};
+use crate::fleet::Fleet;
+use crate::journal::Journal;
+use crate::place::Place;
+use crate::protocol::{Question, Told};
+
+/// How long a late deletion may take, with all that it waits for.
+const LATE_DELETE_MAX: Duration = Duration::from_secs(15);
+
+/// How long connections are refused after they were cut.
+const REFUSED: Duration = Duration::from_millis(150);
+
+/// What became of a fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Injected {
+    /// Whether it happened.
+    pub(crate) hit: bool,
+    /// When it was over.
+    pub(crate) over: Instant,
+}
+
+/// Waits for the fault's moment, breaks, and mends. `answered` counts the answered transfers; when
+/// nobody counts any more the moment has come too.
+pub(crate) async fn inject(
+    fleet: &Fleet,
+    place: &Place,
+    journal: &Journal,
+    fault: Fault,
+    mut answered: watch::Receiver<u64>,
+) -> Result<Injected> {
+    // Dropped at once: while it lives nobody can count.
+    drop(answered.wait_for(|count| *count >= fault.after_answers).await);
+    sleep(fault.delay).await;
+    if !matches!(fault.kind, Kind::CrashPoint(_)) {
+        journal.note_fault(format!("-- {} of process {}", fault.kind, fault.target));
+    }
+    let hit = breaks(fleet, place, fault).await?;
+    if !matches!(fault.kind, Kind::CrashPoint(_)) {
+        journal.note_fault(format!("-- {} is over", fault.kind));
+    }
+    Ok(Injected { hit, over: Instant::now() })
+}
+
+async fn breaks(fleet: &Fleet, place: &Place, fault: Fault) -> Result<bool> {
+    match fault.kind {
+        Kind::Kill => Ok(signal(fleet, fault, Signal::KILL)),
+        Kind::Freeze => {
+            let frozen = fleet.slot(fault.target).and_then(|slot| slot.working());
+            if let Some(process) = &frozen {
+                process.signal(Signal::STOP);
+                sleep(fault.lasts).await;
+                process.signal(Signal::CONT);
+            }
+            Ok(frozen.is_some())
+        }
+        Kind::Cut(link) => with_proxy(fleet, fault, link, cut).await,
+        Kind::BlackHole(link) => {
+            with_proxy(fleet, fault, link, async |proxy: &FaultProxy| {
+                proxy.set(Mode::Silent).await?;
+                sleep(fault.lasts).await;
+                proxy.set(Mode::Forward).await
+            })
+            .await
+        }
+        Kind::Restart(link) => place.restart(link, fault.lasts / 4).await.map(|()| true),
+        Kind::ClockJump => {
+            fleet.jump(fault.jump_ms);
+            Ok(true)
+        }
+        Kind::LateDelete => {
+            let told = fleet.ask("accounts", Question::DeleteLate, LATE_DELETE_MAX).await;
+            Ok(matches!(told, Some(Told::DeletedLate { tried: 1.., .. })))
+        }
+        // The process was told when it began.
+        Kind::CrashPoint(_) => Ok(false),
+    }
+}
+
+fn signal(fleet: &Fleet, fault: Fault, signal: Signal) -> bool {
+    let process = fleet.slot(fault.target).and_then(|slot| slot.working());
+    if let Some(process) = &process {
+        process.signal(signal);
+    }
+    process.is_some()
+}
+
+async fn cut(proxy: &FaultProxy) -> std::io::Result<()> {
+    proxy.set(Mode::Reset).await?;
+    proxy.set(Mode::Refuse).await?;
+    sleep(REFUSED).await;
+    proxy.set(Mode::Forward).await
+}
+
+async fn with_proxy(
+    fleet: &Fleet,
+    fault: Fault,
+    link: Link,
+    act: impl AsyncFnOnce(&FaultProxy) -> std::io::Result<()>,
+) -> Result<bool> {
+    let Some(proxy) = fleet.slot(fault.target).and_then(|slot| slot.links.proxy(link)) else {
+        return Ok(false);
+    };
+    act(proxy).await.map_err(Error::system("breaking a link"))?;
+    Ok(true)
+}

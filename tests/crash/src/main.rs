@@ -1,0 +1,104 @@
+//! The crash suite: breaks processes, links, servers and clocks, and checks that no law is broken.
+//!
+//! `./dev crash --help` says what it can do. It runs itself again as the workers of the service
+//! under test, which use the public API of Mamey and nothing else.
+
+mod domain;
+mod error;
+mod fault;
+mod fleet;
+mod inject;
+mod journal;
+mod load;
+mod options;
+mod place;
+mod plan;
+mod protocol;
+mod report;
+mod rest;
+mod rounds;
+mod verdict;
+mod worker;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::{Error, Result};
+use crate::options::{Cli, Hidden, Options};
+use crate::place::Place;
+use crate::report::Row;
+use crate::rounds::Run;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let outcome = match cli.hidden {
+        Some(Hidden::Worker { hosts }) => Box::pin(work(hosts)).await,
+        Some(Hidden::Inspect) => Box::pin(inspect()).await,
+        None => Box::pin(run(&cli.options)).await,
+    };
+    match outcome {
+        Ok(lawful) if lawful => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&mut std::io::stderr(), &format!("error: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn work(hosts: Vec<String>) -> Result<bool> {
+    worker::work(hosts).await?;
+    Ok(true)
+}
+
+async fn inspect() -> Result<bool> {
+    let inspection = worker::inspect().await?;
+    say(&mut std::io::stdout(), &serde_json::to_string(&inspection).unwrap_or_default());
+    Ok(true)
+}
+
+/// Whether all laws held.
+async fn run(options: &Options) -> Result<bool> {
+    let folder = tempfile::Builder::new().prefix("mamey-crash-").tempdir();
+    let folder = folder.map_err(Error::system("making a folder for the run"))?;
+    let (place, _made) = Place::prepare(options, folder.path()).await?;
+    let outcome = play(options, place).await;
+    if !matches!(outcome, Ok((true, _))) {
+        // The logs of a run that failed are kept.
+        let kept = folder.keep();
+        say(&mut std::io::stdout(), &format!("the workers' logs are in {}", kept.display()));
+    }
+    let (lawful, last_line) = outcome?;
+    say(&mut std::io::stdout(), &last_line);
+    Ok(lawful)
+}
+
+/// Whether all laws held, and the last line.
+async fn play(options: &Options, place: Place) -> Result<(bool, String)> {
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut stdout = std::io::stdout();
+    let (store, transport) = (options.store, options.transport);
+    say(&mut stdout, &format!("{store:?} + {transport:?}, --seed {seed}\n{}", Row::heads()));
+    let mut run = Run::new(options, place);
+    let report = run.play(seed, |row| say(&mut std::io::stdout(), &row.to_string())).await?;
+    if let Some(verdict) = report.broken() {
+        say(&mut stdout, &run.histories(verdict));
+    }
+    Ok((report.broken().is_none(), report.to_json()))
+}
+
+/// Logs are for people, and standard output belongs to the protocol.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MAMEY_CRASH_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Says one line; nobody hears it when the pipe is closed.
+fn say(to: &mut impl Write, line: &str) {
+    let _nobody_hears = writeln!(to, "{line}").and_then(|()| to.flush());
+}

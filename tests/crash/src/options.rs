@@ -1,0 +1,106 @@
+//! What the suite is told on its command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shows by killing things that nothing is lost, nothing is done twice, and order is kept by key.
+///
+/// Runs a workload of three contexts, breaks something in each round, waits until all has come to
+/// rest, and checks every account and every read model. Ends with 1 when a law was broken.
+#[derive(Parser)]
+#[command(name = "crash", args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) hidden: Option<Hidden>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What the suite starts itself.
+#[derive(Subcommand)]
+pub(crate) enum Hidden {
+    /// One process of the service under test.
+    #[command(hide = true)]
+    Worker {
+        /// The contexts it hosts.
+        #[arg(long, value_delimiter = ',')]
+        hosts: Vec<String>,
+    },
+    /// Looks for leaked leases.
+    #[command(hide = true)]
+    Inspect,
+}
+
+#[derive(Clone, Args)]
+pub(crate) struct Options {
+    /// How many rounds, each with one fault.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rounds: u64,
+
+    /// Chooses transfers, faults and their moments [default: by chance, and printed].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+
+    /// Where the contexts store.
+    #[arg(long, value_enum, default_value = "sqlite")]
+    pub(crate) store: StoreKind,
+
+    /// What carries their messages.
+    #[arg(long, value_enum, default_value = "memory")]
+    pub(crate) transport: TransportKind,
+
+    /// An empty database of your own instead of one that the suite makes.
+    #[arg(long, value_name = "URL")]
+    pub(crate) store_url: Option<String>,
+
+    /// A transport of your own instead of one that the suite makes.
+    #[arg(long, value_name = "URL")]
+    pub(crate) transport_url: Option<String>,
+
+    /// Also kills and restarts the servers, which `./dev servers` must run for this suite alone.
+    #[arg(long)]
+    pub(crate) restart_servers: bool,
+
+    /// Breaks with these kinds of faults only, by their names in the last line.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub(crate) faults: Vec<String>,
+
+    /// How many transfers each round makes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=10_000))]
+    pub(crate) transfers: u64,
+
+    /// For how many seconds nothing may move before what is missing counts as lost or stuck.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience_s: u64,
+
+    /// Instead of rounds with faults: steady work for this long, watched for leaks.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) minutes: Option<u64>,
+
+    /// Where the soak's curves are drawn.
+    #[arg(long, default_value = "target/crash/soak.svg", value_name = "FILE")]
+    pub(crate) svg: std::path::PathBuf,
+
+    /// Breaks a law on purpose, to see that the suite notices.
+    #[arg(long, hide = true)]
+    pub(crate) sabotage: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience_s)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransportKind {
+    Memory,
+    Rabbitmq,
+}

@@ -1,0 +1,171 @@
+//! The rounds: work, break, wait for rest, judge.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::domain::accounts::Transfer;
+use crate::error::{Error, Result};
+use crate::fault::Kind;
+use crate::fleet::{Fleet, Orders};
+use crate::inject::{Injected, inject};
+use crate::journal::Journal;
+use crate::load;
+use crate::options::{Options, StoreKind};
+use crate::place::Place;
+use crate::plan::{ACCOUNTS, OPENING_BALANCE, Plan, Planner, account};
+use crate::protocol::{Answer, Order};
+use crate::report::{Report, Row};
+use crate::rest::rest;
+use crate::verdict::{Expected, Verdict};
+use crate::worker::Inspection;
+
+/// How often the opening of an account is tried.
+const OPENINGS_MAX: u32 = 100;
+
+/// A run of the suite.
+pub(crate) struct Run<'o> {
+    pub(crate) options: &'o Options,
+    pub(crate) place: Arc<Place>,
+    pub(crate) journal: Journal,
+    pub(crate) ahead_ms: Arc<AtomicI64>,
+    pub(crate) expected: Expected,
+}
+
+impl<'o> Run<'o> {
+    pub(crate) fn new(options: &'o Options, place: Place) -> Self {
+        Self {
+            options,
+            place: Arc::new(place),
+            journal: Journal::new(),
+            ahead_ms: Arc::default(),
+            expected: Expected::default(),
+        }
+    }
+
+    /// Plays all rounds, or until one breaks a law, and tells each as it ends.
+    pub(crate) async fn play(&mut self, seed: u64, mut tell: impl FnMut(&Row)) -> Result<Report> {
+        let planner = self.planner(seed)?;
+        let mut report = Report::new(seed);
+        for round in 0..self.options.rounds {
+            let plan = planner.plan(round);
+            let row = self.round(&plan).await?;
+            tell(&row);
+            let clean = row.verdict.is_clean();
+            report.add(row);
+            report.messages = self.expected.messages();
+            if !clean {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    fn planner(&self, seed: u64) -> Result<Planner> {
+        let Options { store, transport, restart_servers, faults, transfers, .. } = self.options;
+        let mut kinds = Kind::all(*store, *transport, *restart_servers);
+        if !faults.is_empty() {
+            for name in faults.iter().filter(|it| !kinds.iter().any(|kind| kind.to_string() == **it)) {
+                let known: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+                let known = known.join(", ");
+                return Err(Error::Usage(format!("there is no fault `{name}` here; there are {known}")));
+            }
+            kinds.retain(|kind| faults.contains(&kind.to_string()));
+        }
+        let shares = *store == StoreKind::Postgres && self.place.is_distributed();
+        Ok(Planner { seed, kinds, transfers: *transfers, shares })
+    }
+
+    async fn round(&mut self, plan: &Plan) -> Result<Row> {
+        let fleet = Arc::new(self.fleet(plan).await?);
+        if plan.round == 0 {
+            self.open_accounts(&fleet).await?;
+        }
+        let (count, answered) = watch::channel(0);
+        let transfers = plan.transfers.clone();
+        let loading = load::run(&fleet, &self.journal, transfers, count, self.options.patience());
+        let injecting = inject(&fleet, &self.place, &self.journal, plan.fault, answered);
+        let (answers, injected) = tokio::join!(loading, injecting);
+        let mut injected = injected?;
+        let sent = |it: &&Transfer| answers.contains_key(&it.key);
+        plan.transfers.iter().filter(sent).for_each(|transfer| self.expected.add(transfer));
+        let rest = rest(&fleet, &self.journal, &self.expected, self.options.patience()).await;
+        if let (Kind::CrashPoint(_), Some(mended)) = (plan.fault.kind, fleet.mended()) {
+            injected = Injected { hit: fleet.crashed() > 0, over: mended };
+        }
+        let over = fleet.mended().map_or(injected.over, |mended| mended.max(injected.over));
+        let mut verdict = self.expected.judge(&rest.contents, &rest.depths);
+        verdict.stuck += (plan.transfers.len() - answers.len()) as u64;
+        if rest.since.is_none() && verdict.is_clean() {
+            // Everything is there, and yet something waits: it will be done twice, or never ends.
+            verdict.stuck += rest.depths.iter().map(|it| it.outbox + it.parked + it.dead).sum::<u64>();
+        }
+        verdict.unexpected_dead_letters = rest.unexpected_dead_letters;
+        self.end(fleet).await?;
+        verdict.leaked_leases = self.inspect().await?.leaked_leases;
+        let recovery = rest.since.map(|since| since.saturating_duration_since(over));
+        Ok(Row::new(plan, injected.hit, recovery.unwrap_or_default(), verdict))
+    }
+
+    async fn fleet(&self, plan: &Plan) -> Result<Fleet> {
+        let crash_at = match plan.fault.kind {
+            Kind::CrashPoint(point) => Some((plan.fault.target, point, plan.fault.pass)),
+            _ => None,
+        };
+        self.journal.note_fault(format!("-- round {}: {}", plan.round, plan.fault.kind));
+        let sabotage = self.options.sabotage.as_deref();
+        let orders = Orders { instances: plan.instances, crash_at, sabotage };
+        Fleet::start(&self.place, &self.journal, &self.ahead_ms, orders).await
+    }
+
+    /// Opens the accounts; a store that has some already is not one for this suite.
+    pub(crate) async fn open_accounts(&self, fleet: &Fleet) -> Result<()> {
+        for number in 0..ACCOUNTS {
+            let name = account(number);
+            let order = Order::Open { account: name.clone(), balance: OPENING_BALANCE };
+            let mut tries = 0;
+            while !matches!(fleet.command(&name, order.clone(), 0).await, Some(Answer::Done { .. })) {
+                tries += 1;
+                if tries >= OPENINGS_MAX {
+                    return Err(Error::Worker(format!(
+                        "account {name} could not be opened: is the store empty?"
+                    )));
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn end(&self, fleet: Arc<Fleet>) -> Result<()> {
+        let Some(fleet) = Arc::into_inner(fleet) else {
+            return Err(Error::Worker("somebody still uses the fleet".to_owned()));
+        };
+        fleet.stop().await
+    }
+
+    async fn inspect(&self) -> Result<Inspection> {
+        let program = std::env::current_exe().map_err(Error::system("finding this program"))?;
+        let output = Command::new(program)
+            .arg("inspect")
+            .env("MAMEY_STORE", self.place.store_url())
+            .env("MAMEY_LEASE_MS", crate::plan::LEASE.as_millis().to_string())
+            .output()
+            .await
+            .map_err(Error::system("starting the inspection"))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Error::Worker(format!("the leases could not be inspected: {why}"))
+        })
+    }
+
+    /// What happened to the keys of a verdict.
+    pub(crate) fn histories(&self, verdict: &Verdict) -> String {
+        let history = |key: &String| format!("history of {key}:\n{}", self.journal.history(key));
+        verdict.keys.iter().take(2).map(history).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! An instance that was away too long: its deletions arrive when its leases have moved on.
+
+use std::time::Duration;
+
+use mamey::store::{Lease, LeaseRequest, LeaseRole, OutboxRead, Store};
+use mamey::{Result, Settings};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::stranger;
+
+/// How long it tries to get hold of a lease with records under it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it holds its leases: long enough for records to gather that nobody publishes.
+const HOLD: Duration = Duration::from_millis(400);
+
+/// How much of that it lets pass before it reads.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// How many records it reads under each lease.
+const RECORDS_PER_LEASE_MAX: u32 = 100;
+
+/// How often it asks until it gets a lease.
+const LOOK_EVERY: Duration = Duration::from_millis(60);
+
+/// How often it looks whether its leases have moved: at once after that is the worst moment.
+const AWAY_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// So short that the leases are free again at once.
+const NO_TIME: Duration = Duration::from_millis(1);
+
+/// Joins as another relay, reads records under its leases, goes away until these have moved to
+/// others, and then deletes what it read. Nothing of it was published, so whatever it deletes is
+/// lost; the epochs have to keep it from that.
+///
+/// Returns how many deletions were tried, and how many were granted.
+pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
+    let settings = Settings::from_env()?;
+    let request = LeaseRequest {
+        role: LeaseRole::Relay,
+        holder: stranger(),
+        partitions: settings.partitions,
+        duration: HOLD,
+    };
+    let end = Instant::now() + PATIENCE;
+    let read = timeout_at(end, read_some(store, request)).await;
+    let records = match read {
+        Ok(read) => read?,
+        Err(_) => Vec::new(),
+    };
+    sleep(HOLD).await;
+    let away = LeaseRequest { duration: NO_TIME, ..request };
+    while !records.is_empty() && holds_any(store, away, &records).await? {
+        sleep(AWAY_LOOK_EVERY).await;
+    }
+    let deleted = match records.is_empty() {
+        true => 0,
+        false => store.confirm_outbox(&records).await?,
+    };
+    store.retire(LeaseRole::Relay, request.holder).await?;
+    Ok((records.len() as u64, deleted))
+}
+
+/// Asks for leases until there are some, lets records gather under them, and reads these.
+async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Lease, u64)>> {
+    loop {
+        let leases = store.hold_leases(request).await?.leases;
+        if leases.is_empty() {
+            sleep(LOOK_EVERY).await;
+            continue;
+        }
+        sleep(GATHER).await;
+        let mut records = Vec::new();
+        for lease in &leases {
+            let leases = std::slice::from_ref(lease);
+            let read = OutboxRead { leases, after: 0, skip: &[], limit: RECORDS_PER_LEASE_MAX };
+            let read = store.read_outbox(read).await?;
+            records.extend(read.iter().map(|record| (*lease, record.sequence)));
+        }
+        if !records.is_empty() {
+            return Ok(records);
+        }
+    }
+}
+
+/// Whether a lease under which records were read has not moved yet.
+async fn holds_any(
+    store: &dyn Store,
+    request: LeaseRequest,
+    records: &[(Lease, u64)],
+) -> Result<bool> {
+    let held = store.hold_leases(request).await?.leases;
+    Ok(records.iter().any(|(lease, _)| held.contains(lease)))
+}
