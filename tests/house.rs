@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const SIBLINGS: [&str; 3] = ["mamey-cqrs", "mamey-messaging", "mamey-persistence"];
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "mamey-core",
     "mamey-macros",
     "mamey-cqrs",
     "mamey-messaging",
     "mamey-persistence",
     "tests/support",
+    "tests/crash",
 ];
 
 /// Past this a file is two ideas.

@@ -8,6 +8,9 @@ cat <<'HELP'
                           ARGS go to the test runner, and then the doctests are left out
 ./dev bench               lists the benchmarks
 ./dev bench NAME [ARGS…]  runs one; it writes target/bench/NAME.json
+./dev crash [ARGS…]       breaks processes, links, servers and clocks, and checks every effect:
+                          --rounds N --seed S --store sqlite|postgres --transport memory|rabbitmq
+                          (./dev crash --help)
 ./dev servers …           real PostgreSQL, RabbitMQ, Redis and MongoDB for the tests
                           (./dev servers help)
 HELP

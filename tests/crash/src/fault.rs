@@ -31,7 +31,8 @@ pub(crate) enum Kind {
     Restart(Link),
     /// The clock of all processes jumps.
     ClockJump,
-    /// Deletions from the outbox arrive after their leases have moved.
+    /// Deletions from the outbox arrive after their leases have moved, and then everybody is
+    /// killed.
     LateDelete,
     /// A process ends itself at a crash point.
     CrashPoint(&'static str),
@@ -48,7 +49,8 @@ impl Kind {
     /// The kinds that make sense for a pair, in a fixed order. A name more than once is dealt more
     /// often.
     pub(crate) fn all(store: StoreKind, transport: TransportKind, restarts: bool) -> Vec<Self> {
-        let mut kinds = vec![Self::Kill, Self::Kill, Self::Freeze, Self::ClockJump, Self::LateDelete];
+        let mut kinds =
+            vec![Self::Kill, Self::Kill, Self::Freeze, Self::ClockJump, Self::LateDelete];
         kinds.extend(CRASH_POINTS.map(Self::CrashPoint));
         let mut links = Vec::new();
         if store == StoreKind::Postgres {

@@ -44,14 +44,14 @@ pub(crate) async fn inject(
     if !matches!(fault.kind, Kind::CrashPoint(_)) {
         journal.note_fault(format!("-- {} of process {}", fault.kind, fault.target));
     }
-    let hit = breaks(fleet, place, fault).await?;
+    let hit = breaks(fleet, place, journal, fault).await?;
     if !matches!(fault.kind, Kind::CrashPoint(_)) {
         journal.note_fault(format!("-- {} is over", fault.kind));
     }
     Ok(Injected { hit, over: Instant::now() })
 }
 
-async fn breaks(fleet: &Fleet, place: &Place, fault: Fault) -> Result<bool> {
+async fn breaks(fleet: &Fleet, place: &Place, journal: &Journal, fault: Fault) -> Result<bool> {
     match fault.kind {
         Kind::Kill => Ok(signal(fleet, fault, Signal::KILL)),
         Kind::Freeze => {
@@ -79,7 +79,14 @@ async fn breaks(fleet: &Fleet, place: &Place, fault: Fault) -> Result<bool> {
         }
         Kind::LateDelete => {
             let told = fleet.ask("accounts", Question::DeleteLate, LATE_DELETE_MAX).await;
-            Ok(matches!(told, Some(Told::DeletedLate { tried: 1.., .. })))
+            let Some(Told::DeletedLate { tried, deleted }) = told else { return Ok(false) };
+            journal.note_fault(format!("-- of {tried} late deletions {deleted} were granted"));
+            // What the relays have read already they publish all the same: only without them does
+            // a record that is gone make a difference.
+            for process in fleet.slots.iter().filter_map(|slot| slot.working()) {
+                process.signal(Signal::KILL);
+            }
+            Ok(tried > 0)
         }
         // The process was told when it began.
         Kind::CrashPoint(_) => Ok(false),

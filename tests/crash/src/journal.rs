@@ -11,11 +11,14 @@ const LINES_PER_KEY_MAX: usize = 400;
 /// Under which key the faults stand.
 const FAULTS: &str = "";
 
+/// Lines with their times, in microseconds since the journal was begun.
+type Lines = VecDeque<(u128, String)>;
+
 /// What happened, by key, the oldest forgotten first.
 #[derive(Clone)]
 pub(crate) struct Journal {
     begun: Instant,
-    lines: Arc<Mutex<BTreeMap<String, VecDeque<(u128, String)>>>>,
+    lines: Arc<Mutex<BTreeMap<String, Lines>>>,
 }
 
 impl Journal {
@@ -45,9 +48,9 @@ impl Journal {
         let of = |key: &str| lines.get(key).into_iter().flatten().cloned();
         let mut told: Vec<_> = of(key).chain(of(FAULTS)).collect();
         told.sort();
-        let first = of(key).next().map_or(0, |(at_us, _)| at_us);
-        let told = told.iter().filter(|(at_us, _)| *at_us + 5_000_000 >= first);
-        told.map(|(at_us, line)| format!("  {:>12.6}  {line}\n", *at_us as f64 / 1e6)).collect()
+        told.iter()
+            .map(|(at_us, line)| format!("  {:>12.6}  {line}\n", *at_us as f64 / 1e6))
+            .collect()
     }
 }
 

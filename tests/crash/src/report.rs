@@ -101,7 +101,8 @@ impl Report {
 
     /// The report as one line of JSON. Only faults that happened count.
     pub(crate) fn to_json(&self) -> String {
-        let sum = |count: fn(&Verdict) -> u64| self.rows.iter().map(|row| count(&row.verdict)).sum();
+        let sum =
+            |count: fn(&Verdict) -> u64| self.rows.iter().map(|row| count(&row.verdict)).sum();
         let mut faults = BTreeMap::new();
         for row in self.rows.iter().filter(|row| row.hit) {
             *faults.entry(row.kind.to_string()).or_default() += 1;

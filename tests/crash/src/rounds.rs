@@ -68,15 +68,15 @@ impl<'o> Run<'o> {
     fn planner(&self, seed: u64) -> Result<Planner> {
         let Options { store, transport, restart_servers, faults, transfers, .. } = self.options;
         let mut kinds = Kind::all(*store, *transport, *restart_servers);
+        if let Some(unknown) = unknown(faults, &kinds) {
+            let known: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+            let known = known.join(", ");
+            return Err(Error::Usage(format!("no fault `{unknown}` here; there are {known}")));
+        }
         if !faults.is_empty() {
-            for name in faults.iter().filter(|it| !kinds.iter().any(|kind| kind.to_string() == **it)) {
-                let known: Vec<_> = kinds.iter().map(ToString::to_string).collect();
-                let known = known.join(", ");
-                return Err(Error::Usage(format!("there is no fault `{name}` here; there are {known}")));
-            }
             kinds.retain(|kind| faults.contains(&kind.to_string()));
         }
-        let shares = *store == StoreKind::Postgres && self.place.is_distributed();
+        let shares = *store == StoreKind::Postgres;
         Ok(Planner { seed, kinds, transfers: *transfers, shares })
     }
 
@@ -102,7 +102,8 @@ impl<'o> Run<'o> {
         verdict.stuck += (plan.transfers.len() - answers.len()) as u64;
         if rest.since.is_none() && verdict.is_clean() {
             // Everything is there, and yet something waits: it will be done twice, or never ends.
-            verdict.stuck += rest.depths.iter().map(|it| it.outbox + it.parked + it.dead).sum::<u64>();
+            verdict.stuck +=
+                rest.depths.iter().map(|it| it.outbox + it.parked + it.dead).sum::<u64>();
         }
         verdict.unexpected_dead_letters = rest.unexpected_dead_letters;
         self.end(fleet).await?;
@@ -128,7 +129,8 @@ impl<'o> Run<'o> {
             let name = account(number);
             let order = Order::Open { account: name.clone(), balance: OPENING_BALANCE };
             let mut tries = 0;
-            while !matches!(fleet.command(&name, order.clone(), 0).await, Some(Answer::Done { .. })) {
+            while !matches!(fleet.command(&name, order.clone(), 0).await, Some(Answer::Done { .. }))
+            {
                 tries += 1;
                 if tries >= OPENINGS_MAX {
                     return Err(Error::Worker(format!(
@@ -168,4 +170,10 @@ impl<'o> Run<'o> {
         let history = |key: &String| format!("history of {key}:\n{}", self.journal.history(key));
         verdict.keys.iter().take(2).map(history).collect()
     }
+}
+
+/// The first name that is none of a kind.
+fn unknown<'f>(faults: &'f [String], kinds: &[Kind]) -> Option<&'f String> {
+    let names: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+    faults.iter().find(|fault| !names.contains(fault))
 }

@@ -110,7 +110,8 @@ impl Expected {
         let missing = self.flagged.iter().filter(|it| !found.contains_key(it)).count() as u64;
         verdict.stuck += missing.min(waiting);
         verdict.lost += missing.saturating_sub(waiting);
-        verdict.duplicate_effects += found.values().map(|times| times.saturating_sub(1)).sum::<u64>();
+        verdict.duplicate_effects +=
+            found.values().map(|times| times.saturating_sub(1)).sum::<u64>();
     }
 }
 
@@ -174,7 +175,15 @@ mod tests {
 
     fn transfer() -> Transfer {
         let (from, to) = ("a00".to_owned(), "a01".to_owned());
-        Transfer { key: "t".to_owned(), from, to, amount: 5, failures: 0, flagged: true, think_ms: 0 }
+        Transfer {
+            key: "t".to_owned(),
+            from,
+            to,
+            amount: 5,
+            failures: 0,
+            flagged: true,
+            think_ms: 0,
+        }
     }
 
     fn expected() -> Expected {

@@ -55,7 +55,8 @@ impl Process {
         folder: &Path,
         journal: &Journal,
     ) -> Result<Started> {
-        let log = OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")));
+        let log =
+            OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")));
         let log = log.map_err(Error::system("opening a worker's log"))?;
         let program = std::env::current_exe().map_err(Error::system("finding this program"))?;
         let mut child = Command::new(program)

@@ -1,7 +1,7 @@
 //! How a worker carries out commands and answers questions, over the public API alone.
 
-use mamey::clock::Clock;
 use mamey::Result;
+use mamey::clock::Clock;
 
 use super::{Worker, late};
 use crate::domain::ShowBooks;
