@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Which servers the suite talks to, by their names in `./dev servers`.
-needed=(postgres rabbitmq redis mongodb)
+needed=(postgres pgbouncer rabbitmq redis mongodb)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source infra/dev/packages.sh

@@ -8,7 +8,7 @@ infra_dir="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # of our own, so a shell that has evaluated `env` does not look like a user with own servers.
 password="mamey-loopback"
 
-single_servers=(postgres rabbitmq redis mongodb)
+single_servers=(postgres pgbouncer rabbitmq redis mongodb)
 cluster_servers=(rabbitmq-cluster mongodb-cluster)
 all_servers=("${single_servers[@]}" "${cluster_servers[@]}")
 
@@ -20,6 +20,7 @@ all_servers=("${single_servers[@]}" "${cluster_servers[@]}")
     source "$infra_dir/servers/lib/packages.sh"
     source "$infra_dir/servers/lib/lifecycle.sh"
     source "$infra_dir/servers/postgres.sh"
+    source "$infra_dir/servers/pgbouncer.sh"
     source "$infra_dir/servers/rabbitmq.sh"
     source "$infra_dir/servers/redis.sh"
     source "$infra_dir/servers/mongodb.sh"

@@ -49,6 +49,7 @@ keep_from_boot() {
     local log="$servers_dir/installed/apt.log" pair
     command -v systemctl >/dev/null || return 0
     for pair in postgresql:postgresql rabbitmq-server:rabbitmq-server redis-server:redis-server \
+        pgbouncer:pgbouncer \
         erlang-base:epmd.service erlang-base:epmd.socket; do
         if grep -qE "^Selecting previously unselected package ${pair%:*}[.:]" "$log"; then
             systemctl disable "${pair#*:}" >>"$log" 2>&1 || true

@@ -7,6 +7,7 @@ first_port() {
     case "$1" in
         postgres/sql) echo 21100 ;;
         postgres-replica/sql) echo 21120 ;;
+        pgbouncer/sql) echo 21140 ;;
         redis/redis) echo 21200 ;;
         mongodb/mongodb) echo 21300 ;;
         mongodb-[123]/mongodb) echo "213$((${1:8:1} * 2))0" ;;

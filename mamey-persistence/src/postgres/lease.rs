@@ -94,7 +94,7 @@ impl PostgresStore {
         let role = request.role.as_str();
         execute(connection, "BEGIN".to_owned()).await?;
         let place = format!("{} {role}", self.schema);
-        sqlx::query(LOCK).bind(place).execute(&mut *connection).await?;
+        self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.query(NOW).bind(self.database.now()).fetch_one(&mut *connection).await?;
         let now = Timestamp::from_micros(now.try_get(0)?);
         let living = self.join(connection, request, now).await?;

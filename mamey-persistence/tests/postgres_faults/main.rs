@@ -3,5 +3,10 @@
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod connections;
+mod refusals;
+mod servers;
 mod support;
+mod tls;
 mod wakeup;
+mod workload;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mamey_core::criteria::ValueType;
+use mamey_core::criteria::{Value, ValueType};
 use mamey_core::domain::Collection;
 use mamey_core::id::{MessageId, new_uuid};
 use mamey_core::message::{ContextName, Envelope, Key, Metadata};
-use mamey_core::store::{Database, Schema, Store, UnitOfWork};
+use mamey_core::store::{
+    Change, Database, Disposition, Expected, Origin, Receipt, Schema, Store, UnitOfWork, Write,
+};
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 
 /// How long anything may take that is expected to happen.
@@ -45,4 +47,27 @@ pub(crate) fn sends(account: i64) -> UnitOfWork {
     let mut unit = UnitOfWork::default();
     unit.enqueue(message(account)).unwrap();
     unit
+}
+
+/// A unit that handles `received`: writes its account, which has `balance` by then, and sends one
+/// message.
+pub(crate) fn handles(
+    received: &Envelope,
+    account: i64,
+    balance: u64,
+    expected: Expected,
+) -> UnitOfWork {
+    let mut unit = sends(account);
+    unit.receipt = Some(Receipt {
+        envelope: received.clone(),
+        origin: Origin::Delivery,
+        disposition: Disposition::Handled,
+    });
+    unit.write(put(account, expected, format!(r#"{{"balance":{balance}}}"#))).unwrap();
+    unit
+}
+
+pub(crate) fn put(account: i64, expected: Expected, data: String) -> Write {
+    let change = Change::Put { data: Bytes::from(data), index: Vec::new() };
+    Write { collection: &ACCOUNTS, id: Value::Int(account), expected, change }
 }

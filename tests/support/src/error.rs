@@ -51,6 +51,12 @@ pub enum Error {
         /// The node's name, or its port.
         node: String,
     },
+    /// Only root can do it here.
+    #[error("only root can {action}")]
+    NeedsRoot {
+        /// What was asked for.
+        action: &'static str,
+    },
     /// A URL is not of the form `scheme://[user[:password]@]host[:port][/path][?query]`.
     #[error("not a URL of one server: {url}")]
     Url {

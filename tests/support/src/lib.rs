@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`require!`] | skips or fails a test whose server is not there |
 //! | [`postgres`], [`rabbitmq`], [`redis`], [`mongodb`] | a namespace that the test owns, one feature each |
+//! | `OwnPostgres` | a server that the test owns, to kill, to pause and to fill |
 //! | [`FaultProxy`] | stands before a server and delays, falls silent, cuts, resets, refuses |
 //! | [`servers`] | pauses a server that `./dev servers` runs |
 //!
@@ -43,6 +44,8 @@ mod http;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 #[cfg(feature = "postgres")]
+mod own_postgres;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -51,6 +54,8 @@ pub mod redis;
 pub mod servers;
 
 pub use error::{Error, Result};
+#[cfg(feature = "postgres")]
+pub use own_postgres::{OwnPostgres, Plan};
 pub use proxy::{Counts, Direction, FaultProxy, Mode};
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};

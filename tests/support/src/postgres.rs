@@ -20,6 +20,7 @@ const REPLICA: Server =
 const DATABASES: &str =
     "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)";
 const SCHEMAS: &str = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname::text, $1)";
+const PGBOUNCER: Server = Server { name: "PgBouncer", variable: "MAMEY_TEST_PGBOUNCER_URL" };
 
 /// Sessions of a schema's test bear its name; one that hangs in a transaction would keep the schema
 /// locked.
@@ -53,6 +54,15 @@ impl Database {
     /// [`Error::Unset`](crate::Error::Unset) where no variable names a replica.
     pub fn replica_url(&self) -> Result<String> {
         Ok(REPLICA.url()?.with_path(&self.name).to_text())
+    }
+
+    /// A URL of the same database through a PgBouncer that pools by transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unset`](crate::Error::Unset) where no variable names a PgBouncer.
+    pub fn pgbouncer_url(&self) -> Result<String> {
+        Ok(PGBOUNCER.url()?.with_path(&self.name).to_text())
     }
 }
 

@@ -67,8 +67,9 @@ pub fn name_of<T>(_here: &T) -> &'static str {
 #[doc(hidden)]
 pub fn skip_or_fail(test: &str, error: &Error) {
     let why = error.in_full();
-    // Only our own servers can be paused: with a server of one's own it is nobody's failure.
-    let may_skip = matches!(error, Error::NotOurs { .. }) || error.is_absence() && !is_required();
+    // Only our own servers can be paused, and only root can mount: it is nobody's failure.
+    let may_skip = matches!(error, Error::NotOurs { .. } | Error::NeedsRoot { .. })
+        || error.is_absence() && !is_required();
     assert!(may_skip, "{why}");
     report(&format!("skipped: {test}: {why}"));
     if let Some(file) = env::var_os(SKIPPED_FILE_VARIABLE) {
