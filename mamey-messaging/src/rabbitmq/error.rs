@@ -9,6 +9,9 @@ use tokio::time::timeout;
 /// The reply code of a declaration whose arguments differ from what exists.
 const PRECONDITION_FAILED: u16 = 406;
 
+/// The reply code of what does not exist.
+const NOT_FOUND: u16 = 404;
+
 /// Reply codes that only a person can mend: no access, no such virtual host.
 const REFUSED: [u16; 2] = [403, 530];
 
@@ -75,8 +78,19 @@ impl<'a> Drift<'a> {
         let (field, rest) = rest.split_once('\'')?;
         let (_, rest) = rest.split_once("received ")?;
         let (ours, theirs) = rest.split_once(" but current is ")?;
-        Some(Self { field, ours, theirs })
+        Some(Self { field, ours: bare(ours), theirs: bare(theirs) })
     }
+}
+
+/// The broker tells some values with their AMQP type, which says nothing to people.
+fn bare(value: &str) -> &str {
+    let value = value.strip_prefix("the value ").unwrap_or(value);
+    value.split_once(" of type ").map_or(value, |(value, _)| value)
+}
+
+/// Whether something that was named does not exist.
+pub(super) fn is_missing(cause: &lapin::Error) -> bool {
+    reply_code(cause) == Some(NOT_FOUND)
 }
 
 fn reply_code(cause: &lapin::Error) -> Option<u16> {
@@ -115,6 +129,10 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         assert_eq!(Drift::read("PRECONDITION_FAILED - something else"), None);
+        let text = "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but \
+                    current is the value '5' of type 'signedint'";
+        let drift_read = Drift::read(text);
+        assert_eq!(drift_read, Some(Drift { field: "x-max-length", ours: "none", theirs: "'5'" }));
         let error = drift("queue `payments.0`", "something else").to_string();
         assert!(error.contains("something else"), "{error}");
     }

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn urls_of_another_form_are_refused_without_their_secrets() {
-        for url in ["http://app:s3cret@host", "amqp://app:s3cret@host:port", "amqp//s3cret@h", ""] {
+        for url in ["http://app:s3cret@host", "amqp://app:s3cret@host:port", "amqp//app:s3cret@h", ""] {
             let error = RabbitOptions::new(url).unwrap_err().to_string();
             assert!(error.contains("amqp://user:password@host"), "{error}");
             assert!(!error.contains("s3cret"), "{error}");

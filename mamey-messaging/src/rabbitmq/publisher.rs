@@ -1,7 +1,7 @@
 //! Publishes with confirms: `Ok` means stored for every subscriber.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -17,9 +17,9 @@ use mamey_core::{Error, Result, Retry};
 use tokio::sync::Semaphore;
 
 use super::connection::{Link, Live};
-use super::error::{failed, within};
+use super::error::{failed, is_missing, within};
 use super::options::RabbitOptions;
-use super::topology::{declare_exchange, routing_key};
+use super::topology::routing_key;
 use super::wire::Wire;
 
 const PUBLISHING: &str = "publishing to RabbitMQ";
@@ -38,8 +38,6 @@ pub(super) struct RabbitPublisher {
     shared: tokio::sync::Mutex<Option<Arc<SharedChannel>>>,
     own_channels: Semaphore,
     idle: Mutex<Vec<(u64, Channel)>>,
-    /// The connection on which the exchange is known to exist.
-    declared: AtomicU64,
 }
 
 /// A channel on which many publishes are unconfirmed at a time.
@@ -73,7 +71,6 @@ impl RabbitPublisher {
             wire,
             shared: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
-            declared: AtomicU64::new(0),
         }
     }
 
@@ -95,7 +92,7 @@ impl RabbitPublisher {
             let publish = publish(&channel, outgoing).await?;
             publish.await
         };
-        let confirmation = confirmed.await.map_err(|cause| self.lost(cause))?;
+        let confirmation = confirmed.await.map_err(lost)?;
         // Only now: one that failed, or that nobody waited for, has something under way.
         self.keep_idle(live.number, channel);
         returned(confirmation)
@@ -118,7 +115,7 @@ impl RabbitPublisher {
             };
             confirm.await
         };
-        let confirmation = confirmed.await.map_err(|cause| self.lost(cause))?;
+        let confirmation = confirmed.await.map_err(lost)?;
         unconfirmed.0 = None;
         Ok(returned(confirmation)?.map_or(Routed::Delivered, |_| Routed::NoSubscriber))
     }
@@ -145,18 +142,11 @@ impl RabbitPublisher {
         Ok(opened)
     }
 
-    /// Opens a channel with confirms, on a connection where the exchange exists.
+    /// Opens a channel with confirms.
     async fn open(&self, live: &Live) -> Result<Channel> {
         let limit = self.options.call_timeout;
         let channel = live.open_channel(limit).await?;
         let prepare = async {
-            if self.declared.load(Ordering::Acquire) != live.number {
-                let exchange = &self.options.exchange;
-                let declared = declare_exchange(&channel, exchange, "topic").await;
-                let what = || format!("exchange `{exchange}`");
-                declared.map_err(|cause| super::error::not_declared(&what(), cause))?;
-                self.declared.store(live.number, Ordering::Release);
-            }
             let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
             selected.map_err(|cause| failed("asking for confirms", cause))
         };
@@ -173,12 +163,6 @@ impl RabbitPublisher {
     fn keep_idle(&self, connection: u64, channel: Channel) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push((connection, channel));
-    }
-
-    fn lost(&self, cause: lapin::Error) -> Error {
-        // It may have failed because the exchange is gone: the next channel declares it again.
-        self.declared.store(0, Ordering::Release);
-        failed(PUBLISHING, cause)
     }
 
     async fn publish_routed(&self, outgoing: &Outgoing, metadata: &Metadata) -> Result<Routed> {
@@ -251,6 +235,19 @@ fn returned(confirmation: Confirmation) -> Result<Option<BasicReturnMessage>> {
         Confirmation::NotRequested => {
             Err(Error::unavailable(format!("{PUBLISHING}: the channel confirms nothing")))
         }
+    }
+}
+
+/// The exchange is not declared from here: made again without the bindings of all contexts, it would
+/// drop their events without a word.
+fn lost(cause: lapin::Error) -> Error {
+    match is_missing(&cause) {
+        true => Error::unavailable(format!(
+            "{PUBLISHING}: the exchange is gone; start every context that subscribes, which \
+             declares it with its bindings: {cause}"
+        ))
+        .with_source(cause),
+        false => failed(PUBLISHING, cause),
     }
 }
 

@@ -199,12 +199,7 @@ impl Step {
     }
 }
 
-/// Declares a durable exchange.
-pub(super) async fn declare_exchange(
-    channel: &Channel,
-    name: &str,
-    kind: &'static str,
-) -> lapin::Result<()> {
+async fn declare_exchange(channel: &Channel, name: &str, kind: &'static str) -> lapin::Result<()> {
     let kind = match kind {
         "fanout" => ExchangeKind::Fanout,
         _ => ExchangeKind::Topic,

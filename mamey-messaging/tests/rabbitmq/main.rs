@@ -3,4 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure must end the test")]
 
 mod conformance;
+mod faults;
+mod messages;
+mod topology;
 mod world;
