@@ -27,6 +27,6 @@ pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
 };
 #[cfg(feature = "rabbitmq")]
-pub use rabbitmq::{RabbitForm, RabbitOptions, RabbitPlan, RabbitTransport};
+pub use rabbitmq::{RabbitForm, RabbitOptions, RabbitPlan, RabbitPredefined, RabbitTransport};
 pub use relay::{Relay, RelayOptions};
 pub use stats::{ConsumerSnapshot, ConsumerStats, RelaySnapshot, RelayStats};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lapin::ErrorKind as Cause;
+use lapin::types::ShortString;
 use mamey_core::{Error, Result};
 use tokio::time::timeout;
 
@@ -11,6 +12,9 @@ const PRECONDITION_FAILED: u16 = 406;
 
 /// The reply code of what does not exist.
 const NOT_FOUND: u16 = 404;
+
+/// How much of a name that is too long is repeated, in characters.
+const NAME_CHARS_SHOWN: usize = 64;
 
 /// Reply codes that only a person can mend: no access, no such virtual host.
 const REFUSED: [u16; 2] = [403, 530];
@@ -35,6 +39,10 @@ pub(super) fn refused(server: &str, cause: lapin::Error) -> Error {
 /// A declaration failed. One that differs from what exists is named: field, ours and theirs.
 pub(super) fn not_declared(what: &str, cause: lapin::Error) -> Error {
     match reply_code(&cause) {
+        Some(NOT_FOUND) => Error::misconfigured(format!(
+            "{what} is not on the broker; have it made, or mend its name: {cause}"
+        ))
+        .with_source(cause),
         Some(PRECONDITION_FAILED) => drift(what, &cause.to_string()).with_source(cause),
         Some(code) if REFUSED.contains(&code) => Error::misconfigured(format!(
             "the broker refuses {what}; give the user the permission, or declare it beforehand: \
@@ -108,6 +116,17 @@ pub(super) async fn within<T>(
 ) -> Result<T> {
     timeout(limit, call).await.unwrap_or_else(|_| {
         Err(Error::unavailable(format!("{doing}: RabbitMQ did not answer within {limit:?}")))
+    })
+}
+
+/// A name as AMQP carries it.
+///
+/// # Errors
+/// `Misconfigured` past 255 bytes.
+pub(super) fn short(name: &str) -> Result<ShortString> {
+    ShortString::try_new(name).map_err(|cause| {
+        let start: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+        Error::misconfigured(format!("`{start}…` is too long for RabbitMQ: {cause}"))
     })
 }
 

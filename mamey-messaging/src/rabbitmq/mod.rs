@@ -3,8 +3,10 @@
 mod acks;
 mod connection;
 mod dead;
+mod declare;
 mod error;
 mod options;
+mod predefined;
 mod publisher;
 mod settle;
 mod subscriber;
@@ -30,6 +32,7 @@ use subscriber::{RabbitSubscriber, Source};
 use wire::Wire;
 
 pub use options::{RabbitForm, RabbitOptions};
+pub use predefined::RabbitPredefined;
 pub use topology::RabbitPlan;
 
 /// Carries messages between processes over RabbitMQ 3.10 or newer.
@@ -118,7 +121,7 @@ impl RabbitTransport {
     /// # Errors
     /// `Misconfigured` for a number of partitions that cannot be.
     pub fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
-        RabbitPlan::new(&self.broker.options.exchange, topology)
+        self.broker.options.plan(topology)
     }
 }
 
@@ -154,7 +157,7 @@ impl Broker {
     }
 
     async fn declare(&self, live: &Live, topology: &Topology) -> Result<()> {
-        let plan = RabbitPlan::new(&self.options.exchange, topology)?;
+        let plan = self.options.plan(topology)?;
         let limit = self.options.call_timeout;
         let channel = live.open_channel(limit).await?;
         let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
@@ -173,7 +176,12 @@ impl Transport for RabbitTransport {
             name: "rabbitmq",
             remote: true,
             durable: true,
-            ordered: true,
+            ordered: self
+                .broker
+                .options
+                .predefined
+                .as_ref()
+                .is_none_or(RabbitPredefined::is_ordered),
             message_bytes_max: self.broker.options.message_bytes_max,
         }
     }
@@ -209,7 +217,7 @@ impl Transport for RabbitTransport {
         let source = Source {
             broker: Arc::clone(&self.broker),
             context: context.clone(),
-            queue: topology::queue(context, *partition),
+            queue: self.broker.options.queue(context, *partition)?,
             prefetch: *prefetch,
         };
         let consuming = source.consume().await?;

@@ -4,9 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
-use mamey_core::message::BODY_BYTES_MAX;
+use mamey_core::message::{BODY_BYTES_MAX, ContextName, Metadata};
+use mamey_core::store::Partition;
+use mamey_core::transport::Topology;
 use mamey_core::{Error, Result, redact_url};
 
+use super::predefined::RabbitPredefined;
+use super::topology::{self, RabbitPlan};
 use crate::limits;
 
 /// How messages are written for RabbitMQ. All three forms are read, whichever is written.
@@ -27,6 +31,9 @@ pub struct RabbitOptions {
     urls: Vec<RabbitUrl>,
     /// The topic exchange that every message is published to. Default: `mamey`.
     pub exchange: String,
+    /// Exchanges and queues that others have made; then nothing is declared, and `exchange` is not
+    /// used. Default: none.
+    pub predefined: Option<RabbitPredefined>,
     /// How messages are written. Default: CloudEvents in binary mode.
     pub form: RabbitForm,
     /// The largest body, in bytes; no larger than the broker's `max_message_size`. Default: 16 MiB.
@@ -71,6 +78,7 @@ impl RabbitOptions {
         Ok(Self {
             urls: urls.collect::<Result<_>>()?,
             exchange: "mamey".to_owned(),
+            predefined: None,
             form: RabbitForm::default(),
             message_bytes_max: BODY_BYTES_MAX,
             heartbeat: Duration::from_secs(10),
@@ -94,7 +102,46 @@ impl RabbitOptions {
         limits::count("unconfirmed_max", self.unconfirmed_max)?;
         limits::count("must_route_channels_max", self.must_route_channels_max)?;
         limits::count("message_bytes_max", self.message_bytes_max)?;
-        self.check_exchange()
+        match &self.predefined {
+            Some(predefined) => predefined.check(),
+            None => self.check_exchange(),
+        }
+    }
+
+    /// The exchange that messages are published to.
+    pub(super) fn target_exchange(&self) -> &str {
+        self.predefined.as_ref().map_or(self.exchange.as_str(), RabbitPredefined::exchange)
+    }
+
+    pub(super) fn routing_key(&self, metadata: &Metadata) -> String {
+        match &self.predefined {
+            Some(predefined) => predefined.routing_key(metadata),
+            None => topology::routing_key(metadata),
+        }
+    }
+
+    /// The queue of a partition.
+    pub(super) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
+        match &self.predefined {
+            Some(predefined) => predefined.queue(context, partition),
+            None => Ok(topology::queue(context, partition)),
+        }
+    }
+
+    /// The queue of a context's dead letters.
+    pub(super) fn dead_letters(&self, context: &ContextName) -> Result<String> {
+        match &self.predefined {
+            Some(predefined) => predefined.queues(context).map(|(_, dead)| dead.to_owned()),
+            None => Ok(topology::dead_letters(context)),
+        }
+    }
+
+    /// What a context needs on the broker.
+    pub(super) fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
+        match &self.predefined {
+            Some(predefined) => RabbitPlan::predefined(predefined, topology),
+            None => RabbitPlan::new(&self.exchange, topology),
+        }
     }
 
     fn check_exchange(&self) -> Result<()> {
@@ -154,7 +201,9 @@ mod tests {
 
     #[test]
     fn urls_of_another_form_are_refused_without_their_secrets() {
-        for url in ["http://app:s3cret@host", "amqp://app:s3cret@host:port", "amqp//app:s3cret@h", ""] {
+        for url in
+            ["http://app:s3cret@host", "amqp://app:s3cret@host:port", "amqp//app:s3cret@h", ""]
+        {
             let error = RabbitOptions::new(url).unwrap_err().to_string();
             assert!(error.contains("amqp://user:password@host"), "{error}");
             assert!(!error.contains("s3cret"), "{error}");

@@ -13,13 +13,12 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use mamey_core::message::{Envelope, Metadata, Target};
 use mamey_core::transport::{Publisher, Routed};
-use mamey_core::{Error, Result, Retry};
+use mamey_core::{Error, Result, ResultExt};
 use tokio::sync::Semaphore;
 
 use super::connection::{Link, Live};
-use super::error::{failed, is_missing, within};
+use super::error::{failed, is_missing, short, within};
 use super::options::RabbitOptions;
-use super::topology::routing_key;
 use super::wire::Wire;
 
 const PUBLISHING: &str = "publishing to RabbitMQ";
@@ -198,12 +197,9 @@ impl Publisher for RabbitPublisher {
         let metadata = &envelope.metadata;
         metadata.check()?;
         let (properties, body) = self.wire.write(envelope)?;
-        let routing_key = ShortString::try_new(routing_key(metadata)).map_err(|cause| {
-            let start: String = metadata.name.chars().take(64).collect();
-            Error::limit_exceeded(format!("the name `{start}…` fits no routing key: {cause}"))
-                .with_retry(Retry::Never)
-        })?;
-        let exchange = self.options.exchange.as_str().into();
+        let routing_key = short(&self.options.routing_key(metadata))
+            .context(|| "the routing key, which holds the message's name")?;
+        let exchange = short(self.options.target_exchange())?;
         let outgoing = Outgoing { exchange, routing_key, properties, body };
         let publish = self.publish_routed(&outgoing, metadata);
         match tokio::time::timeout(self.options.publish_timeout, publish).await {
@@ -244,7 +240,7 @@ fn lost(cause: lapin::Error) -> Error {
     match is_missing(&cause) {
         true => Error::unavailable(format!(
             "{PUBLISHING}: the exchange is gone; start every context that subscribes, which \
-             declares it with its bindings: {cause}"
+             declares it with its bindings, or declare it if it is predefined: {cause}"
         ))
         .with_source(cause),
         false => failed(PUBLISHING, cause),

@@ -19,7 +19,7 @@ use super::Broker;
 use super::acks::Acks;
 use super::connection::close_channel;
 use super::dead::DeadLetters;
-use super::error::{failed, within};
+use super::error::{failed, short, within};
 use super::settle::{Next, Original, Ready, Shared, cancelled};
 
 /// How long to await dead letters that are on their way when a channel is given up.
@@ -96,6 +96,7 @@ impl Source {
         let live = self.broker.ensure_declared(&self.context).await?;
         let channel = live.open_channel(limit).await?;
         let queue = &self.queue;
+        let name = short(queue)?;
         let doing = format!("subscribing to queue `{queue}`");
         let consume = async {
             let options = BasicQosOptions::default();
@@ -103,7 +104,7 @@ impl Source {
             channel.basic_qos(self.prefetch.max(1), options).await?;
             let options = BasicConsumeOptions::default();
             let none = FieldTable::default();
-            channel.basic_consume(queue.as_str().into(), "".into(), options, none).await
+            channel.basic_consume(name, "".into(), options, none).await
         };
         let consume = async { consume.await.map_err(|cause| failed(&doing, cause)) };
         match within(limit, &doing, consume).await {

@@ -2,18 +2,12 @@
 
 use std::fmt;
 
-use futures_util::future::try_join_all;
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ExchangeKind};
 use mamey_core::message::{ContextName, Metadata, Target};
 use mamey_core::store::Partition;
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
-use super::error::not_declared;
+use super::predefined::RabbitPredefined;
 
 /// The argument of a partition queue that tells the number of partitions. The broker compares it,
 /// so that a declaration for another number is refused whoever comes first.
@@ -26,23 +20,35 @@ const ANY: &str = "any";
 ///
 /// Printed, it is one line a step, always in the same order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RabbitPlan(Vec<Step>);
+pub struct RabbitPlan(pub(super) Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    Exchange { name: String, kind: &'static str },
-    Queue { name: String, arguments: Vec<(&'static str, Argument)> },
-    Bind { source: String, key: String, destination: Destination },
+pub(super) enum Step {
+    /// Others have made it.
+    Find(Destination),
+    Exchange {
+        name: String,
+        kind: &'static str,
+    },
+    Queue {
+        name: String,
+        arguments: Vec<(&'static str, Argument)>,
+    },
+    Bind {
+        source: String,
+        key: String,
+        destination: Destination,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Destination {
+pub(super) enum Destination {
     Exchange(String),
     Queue(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Argument {
+pub(super) enum Argument {
     Text(String),
     Flag(bool),
 }
@@ -116,19 +122,26 @@ impl RabbitPlan {
         Ok(Self(steps))
     }
 
-    /// Declares everything; what exists already stays as it is.
-    pub(super) async fn declare(&self, channel: &Channel) -> Result<()> {
-        let (binds, others): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|step| matches!(step, Step::Bind { .. }));
-        for step in others {
-            step.declare(channel).await?;
+    /// Looks for what others have made.
+    pub(super) fn predefined(predefined: &RabbitPredefined, topology: &Topology) -> Result<Self> {
+        let (queues, dead) = predefined.queues(&topology.context)?;
+        if queues.len() != usize::from(topology.partitions) {
+            return Err(Error::misconfigured(format!(
+                "context `{}` has {} partitions and {} queues: set `MAMEY_PARTITIONS` to the \
+                 number of its queues",
+                topology.context,
+                topology.partitions,
+                queues.len()
+            )));
         }
-        // They go out together and are answered in order: one round trip for all.
-        let (outer, inner): (Vec<&Step>, Vec<&Step>) =
-            binds.into_iter().partition(|step| step.lets_in());
-        try_join_all(inner.into_iter().map(|step| step.declare(channel))).await?;
-        try_join_all(outer.into_iter().map(|step| step.declare(channel))).await?;
-        Ok(())
+        let mut steps = Vec::new();
+        // The default exchange is always there, and cannot be asked for.
+        if !predefined.exchange().is_empty() {
+            steps.push(Step::Find(Destination::Exchange(predefined.exchange().to_owned())));
+        }
+        let queues = queues.iter().map(String::as_str).chain([dead]);
+        steps.extend(queues.map(|queue| Step::Find(Destination::Queue(queue.to_owned()))));
+        Ok(Self(steps))
     }
 }
 
@@ -153,73 +166,6 @@ fn partition_arguments(
     arguments
 }
 
-impl Step {
-    /// Whether it connects a context with what is published.
-    const fn lets_in(&self) -> bool {
-        matches!(self, Self::Bind { destination: Destination::Exchange(_), .. })
-    }
-
-    async fn declare(&self, channel: &Channel) -> Result<()> {
-        let declared = match self {
-            Self::Exchange { name, kind } => declare_exchange(channel, name, kind).await,
-            Self::Queue { name, arguments } => {
-                let options = QueueDeclareOptions::durable();
-                let declared =
-                    channel.queue_declare(name.as_str().into(), options, table(arguments)).await;
-                declared.map(drop)
-            }
-            Self::Bind { source, key, destination } => {
-                let (source, key) = (source.as_str().into(), key.as_str().into());
-                let none = FieldTable::default();
-                match destination {
-                    Destination::Exchange(name) => {
-                        let options = ExchangeBindOptions::default();
-                        channel
-                            .exchange_bind(name.as_str().into(), source, key, options, none)
-                            .await
-                    }
-                    Destination::Queue(name) => {
-                        let options = QueueBindOptions::default();
-                        channel.queue_bind(name.as_str().into(), source, key, options, none).await
-                    }
-                }
-            }
-        };
-        declared.map_err(|cause| not_declared(&self.what(), cause))
-    }
-
-    fn what(&self) -> String {
-        match self {
-            Self::Exchange { name, .. } => format!("exchange `{name}`"),
-            Self::Queue { name, .. } => format!("queue `{name}`"),
-            Self::Bind { source, destination, .. } => {
-                format!("the binding of {destination} to exchange `{source}`")
-            }
-        }
-    }
-}
-
-async fn declare_exchange(channel: &Channel, name: &str, kind: &'static str) -> lapin::Result<()> {
-    let kind = match kind {
-        "fanout" => ExchangeKind::Fanout,
-        _ => ExchangeKind::Topic,
-    };
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await
-}
-
-fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, argument) in arguments {
-        let value = match argument {
-            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
-        };
-        table.insert((*name).into(), value);
-    }
-    table
-}
-
 impl fmt::Display for RabbitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|step| writeln!(f, "{step}"))
@@ -229,6 +175,7 @@ impl fmt::Display for RabbitPlan {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Find(what) => write!(f, "find {what}"),
             Self::Exchange { name, kind } => write!(f, "exchange {name} type={kind} durable"),
             Self::Queue { name, arguments } => {
                 write!(f, "queue {name} durable")?;

@@ -5,5 +5,6 @@
 mod conformance;
 mod faults;
 mod messages;
+mod predefined;
 mod topology;
 mod world;

@@ -1,0 +1,115 @@
+//! Declares a plan on the broker, or finds what others have declared.
+
+use futures_util::future::try_join_all;
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+use mamey_core::Result;
+
+use super::error::{not_declared, short};
+use super::topology::{Argument, Destination, RabbitPlan, Step};
+
+impl RabbitPlan {
+    /// Declares everything; what exists already stays as it is.
+    pub(super) async fn declare(&self, channel: &Channel) -> Result<()> {
+        let (binds, others): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|step| matches!(step, Step::Bind { .. }));
+        for step in others {
+            step.declare(channel).await?;
+        }
+        // They go out together and are answered in order: one round trip for all.
+        let (outer, inner): (Vec<&Step>, Vec<&Step>) =
+            binds.into_iter().partition(|step| step.lets_in());
+        try_join_all(inner.into_iter().map(|step| step.declare(channel))).await?;
+        try_join_all(outer.into_iter().map(|step| step.declare(channel))).await?;
+        Ok(())
+    }
+}
+
+impl Step {
+    /// Whether it connects a context with what is published.
+    const fn lets_in(&self) -> bool {
+        matches!(self, Self::Bind { destination: Destination::Exchange(_), .. })
+    }
+
+    async fn declare(&self, channel: &Channel) -> Result<()> {
+        let declared = match self {
+            Self::Find(what) => find(channel, what).await?,
+            Self::Exchange { name, kind } => declare_exchange(channel, short(name)?, kind).await,
+            Self::Queue { name, arguments } => {
+                let options = QueueDeclareOptions::durable();
+                let declared = channel.queue_declare(short(name)?, options, table(arguments)).await;
+                declared.map(drop)
+            }
+            Self::Bind { source, key, destination } => {
+                let (source, key) = (short(source)?, short(key)?);
+                let none = FieldTable::default();
+                match destination {
+                    Destination::Exchange(name) => {
+                        let options = ExchangeBindOptions::default();
+                        channel.exchange_bind(short(name)?, source, key, options, none).await
+                    }
+                    Destination::Queue(name) => {
+                        let options = QueueBindOptions::default();
+                        channel.queue_bind(short(name)?, source, key, options, none).await
+                    }
+                }
+            }
+        };
+        declared.map_err(|cause| not_declared(&self.what(), cause))
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Find(what) => format!("predefined {what}"),
+            Self::Exchange { name, .. } => format!("exchange `{name}`"),
+            Self::Queue { name, .. } => format!("queue `{name}`"),
+            Self::Bind { source, destination, .. } => {
+                format!("the binding of {destination} to exchange `{source}`")
+            }
+        }
+    }
+}
+
+async fn find(channel: &Channel, what: &Destination) -> Result<lapin::Result<()>> {
+    let none = FieldTable::default();
+    match what {
+        Destination::Exchange(name) => {
+            let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+            // Of whichever type: a passive declaration does not compare it.
+            let name = short(name)?;
+            Ok(channel.exchange_declare(name, ExchangeKind::Topic, options, none).await)
+        }
+        Destination::Queue(name) => {
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            Ok(channel.queue_declare(short(name)?, options, none).await.map(drop))
+        }
+    }
+}
+
+async fn declare_exchange(
+    channel: &Channel,
+    name: ShortString,
+    kind: &'static str,
+) -> lapin::Result<()> {
+    let kind = match kind {
+        "fanout" => ExchangeKind::Fanout,
+        _ => ExchangeKind::Topic,
+    };
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(name, kind, options, FieldTable::default()).await
+}
+
+fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, argument) in arguments {
+        let value = match argument {
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
+        };
+        table.insert((*name).into(), value);
+    }
+    table
+}
