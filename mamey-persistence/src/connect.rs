@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mamey_core::clock::Clock;
-use mamey_core::store::Database;
+use mamey_core::store::{Database, Schema};
 use mamey_core::{Error, Result, redact_url};
 
 /// Connects to the database that a URL names: `memory:`, `sqlite:path/to/file.db` or
@@ -19,6 +19,40 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Databas
         Some(("postgres" | "postgresql", _)) => postgres(url).await,
         _ => Err(unknown(url)),
     }
+}
+
+/// The SQL that the database of a URL lacks for these contexts, for an administrator to run where the
+/// service's own role may not; empty when nothing is missing. It changes nothing.
+///
+/// # Errors
+/// `Misconfigured` for a store that has no such SQL, which is every one but PostgreSQL; what the store
+/// says.
+pub async fn migration_sql(url: &str, schemas: &[Schema]) -> Result<String> {
+    match url.split_once(':') {
+        Some(("postgres" | "postgresql", _)) => postgres_sql(url, schemas).await,
+        _ => Err(Error::misconfigured(format!(
+            "`{}` has no SQL to print: only PostgreSQL has roles that may not change a schema",
+            redact_url(url)
+        ))),
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres_sql(url: &str, schemas: &[Schema]) -> Result<String> {
+    let options = crate::PostgresOptions { listen: false, ..crate::PostgresOptions::default() };
+    let database = crate::PostgresDatabase::connect(url, options).await?;
+    let mut sql = String::new();
+    for schema in schemas {
+        sql.push_str(&database.migration_sql(schema).await?);
+    }
+    database.close().await;
+    Ok(sql)
+}
+
+#[cfg(not(feature = "postgres"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+async fn postgres_sql(_url: &str, _schemas: &[Schema]) -> Result<String> {
+    Err(not_built("postgres"))
 }
 
 #[cfg(feature = "memory")]

@@ -65,23 +65,6 @@ async fn an_unknown_host_is_out_of_reach_and_no_secret_is_printed() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let test = require!(postgres::database().await);
-    let database = connect(test.url()).await.unwrap();
-    open(&database, &PLAIN).await.unwrap();
-    let mut admin = PgConnection::connect(test.url()).await.unwrap();
-    sqlx::query(
-        "INSERT INTO \"pg-shop\"._migrations (number, name, checksum) VALUES (1000, 'new', 'x')",
-    )
-    .execute(&mut admin)
-    .await
-    .unwrap();
-    let error = open(&database, &PLAIN).await.err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
-    assert!(error.to_string().contains("newer"), "{error}");
-}
-
-#[tokio::test]
 async fn an_index_that_is_added_finds_the_documents_that_are_there() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await.unwrap();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use mamey_core::clock::{Clock, SystemClock};
 use mamey_core::store::Database;
 use mamey_core::transport::Transport;
-use mamey_core::{Result, redact_url};
+use mamey_core::{Error, Result, redact_url};
 use mamey_cqrs::BoundedContext;
 
 pub use running::{RunningService, Totals};
@@ -96,6 +96,25 @@ impl Service {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The SQL that the store's database lacks, for an administrator to run where the service's own
+    /// role may only read and write rows; empty when nothing is missing. It changes nothing. Only
+    /// PostgreSQL has such SQL.
+    ///
+    /// # Errors
+    /// `Misconfigured` for another store, or one given by [`Service::store`], which is asked itself;
+    /// as [`Service::start`].
+    pub async fn migration_sql(&self) -> Result<String> {
+        if self.database.is_some() {
+            return Err(Error::misconfigured(
+                "this service was given an open store: ask that store for its SQL, \
+                 or name it by `store_url`",
+            ));
+        }
+        let schemas: Vec<_> =
+            self.contexts.iter().map(BoundedContext::schema).collect::<Result<_>>()?;
+        mamey_persistence::migration_sql(&self.settings.store_url, &schemas).await
     }
 
     /// Migrates the store, declares what is sent and received, and begins to work.

@@ -1,90 +1,139 @@
-//! Fills the column of a new index from the documents that are there.
+//! Gives a live collection an index: fills the column, builds the index beside its writers.
+
+use std::time::Duration;
 
 use mamey_core::Error;
-use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::Index;
-use serde_json::Value as Json;
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Row};
-use uuid::Uuid;
+use sqlx::postgres::{PgConnection, PgDatabaseError};
+use tokio::time::sleep;
 
-use super::collection::Stop;
-use super::table::{Table, column, sql_type, type_name};
-use super::text::value_text;
+use super::Stop;
+use super::collection::Build;
+use super::error::{code, unique_violation};
+use super::migrate::execute;
+use super::table::{Table, index_name, type_name};
 
-/// How many documents are read at once.
-const DOCUMENTS_PER_STEP: i64 = 500;
+/// How many documents are filled by one transaction, which locks them.
+const DOCUMENTS_PER_STEP: u32 = 500;
 
-/// Computes the values of `index` from the field of the same name in each document's JSON.
-pub(super) async fn backfill(
-    connection: &mut PgConnection,
-    table: &Table,
-    index: &Index,
-) -> Result<(), Stop> {
-    let (name, column, of) = (&table.name, column(index.field), sql_type(index.value));
-    let id = sql_type(table.collection.id);
-    let page = format!(
-        "SELECT id::text, data::text FROM {name} WHERE $1::text IS NULL OR id > $1::{id} \
-         ORDER BY id LIMIT {DOCUMENTS_PER_STEP}"
-    );
-    let update = format!(
-        "UPDATE {name} AS stored SET {column} = filled.value::{of} \
-         FROM unnest($1::text[], $2::text[]) AS filled (id, value) \
-         WHERE stored.id = filled.id::{id}"
-    );
-    let mut after: Option<String> = None;
-    loop {
-        let rows = sqlx::query(AssertSqlSafe(page.as_str()))
-            .bind(after.as_deref())
-            .fetch_all(&mut *connection)
-            .await?;
-        let Some(last) = rows.last() else {
-            return Ok(());
-        };
-        after = Some(last.try_get(0)?);
-        let mut ids: Vec<String> = Vec::with_capacity(rows.len());
-        let mut values = Vec::with_capacity(rows.len());
-        for row in &rows {
-            ids.push(row.try_get(0)?);
-            values.push(value_text(&value_of(table, index, row)?).map(|text| text.into_owned()));
-        }
-        sqlx::query(AssertSqlSafe(update.as_str()))
-            .bind(ids)
-            .bind(values)
-            .execute(&mut *connection)
-            .await?;
+/// How often to look whether a build that lost its client has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A field is not written as its type; raised by `_fill`.
+const OTHER_TYPE: &str = "MA010";
+
+/// Whether the index is there and whole, whether it is unique, and whether it is being built.
+const LOOK: &str = "\
+SELECT coalesce(indisvalid, false), coalesce(indisunique, false), EXISTS (
+    SELECT 1 FROM pg_stat_progress_create_index AS progress
+    WHERE progress.relid = tables.oid AND progress.pid <> pg_backend_pid())
+FROM pg_class AS tables JOIN pg_namespace ON pg_namespace.oid = tables.relnamespace
+LEFT JOIN (pg_index JOIN pg_class AS indexes ON indexes.oid = indexrelid AND indexes.relname = $3)
+    ON indrelid = tables.oid
+WHERE nspname = $1 AND tables.relname = $2";
+
+/// What [`build`] runs where nothing is in its way, for a person to run.
+pub(super) fn statements(table: &Table, build: &Build) -> Vec<String> {
+    let mut statements = Vec::new();
+    if build.fills {
+        statements.push(fill(table, build));
     }
+    statements.push(table.remove_index(build.index.field));
+    statements.push(table.build_index(&build.index));
+    statements.push(set_ready(table, build));
+    statements
 }
 
-fn value_of(table: &Table, index: &Index, row: &PgRow) -> Result<Value, Stop> {
-    let data: &str = row.try_get(1)?;
-    let document: Json = serde_json::from_str(data).unwrap_or_default();
-    let scalar = document.get(index.field).unwrap_or(&Json::Null);
-    if let Some(value) = from_json(index.value, scalar) {
-        return Ok(value);
+/// Takes up what an earlier start has begun. The connection is in no transaction.
+pub(super) async fn build(
+    connection: &mut PgConnection,
+    context: &str,
+    table: &Table,
+    build: &Build,
+) -> Result<(), Stop> {
+    if build.fills {
+        execute(connection, fill(table, build))
+            .await
+            .map_err(|cause| unfilled(table, build, cause))?;
     }
-    let id: &str = row.try_get(0)?;
-    let (collection, field, of) = (table.collection.name, index.field, type_name(index.value));
-    Err(Stop::Refuse(Error::misconfigured(format!(
-        "`{field}` cannot be indexed: in the document {collection}/{id} it is not written as \
-         {of}; save such documents with the earlier build first, or index a new field"
+    loop {
+        let (valid, unique, being_built) = look(connection, context, table, build).await?;
+        if valid && unique == build.index.unique {
+            break;
+        }
+        if being_built {
+            sleep(LOOK_EVERY).await;
+            continue;
+        }
+        // What is left of a build that was cut off would never become whole.
+        execute(connection, table.remove_index(build.index.field)).await?;
+        if let Err(cause) = execute(connection, table.build_index(&build.index)).await {
+            return Err(unbuilt(connection, table, build, cause).await?);
+        }
+    }
+    execute(connection, set_ready(table, build)).await?;
+    Ok(())
+}
+
+async fn look(
+    connection: &mut PgConnection,
+    context: &str,
+    table: &Table,
+    build: &Build,
+) -> Result<(bool, bool, bool), sqlx::Error> {
+    execute(connection, "BEGIN READ ONLY".to_owned()).await?;
+    let seen = sqlx::query_as(LOOK)
+        .persistent(false)
+        .bind(context)
+        .bind(table.collection.name)
+        .bind(index_name(table.collection, build.index.field))
+        .fetch_one(&mut *connection)
+        .await?;
+    execute(connection, "COMMIT".to_owned()).await?;
+    Ok(seen)
+}
+
+/// A unique index that failed would go on refusing what writers bring.
+async fn unbuilt(
+    connection: &mut PgConnection,
+    table: &Table,
+    build: &Build,
+    cause: sqlx::Error,
+) -> Result<Stop, sqlx::Error> {
+    if unique_violation(&cause).is_none() {
+        return Ok(Stop::Fail(cause));
+    }
+    execute(connection, table.remove_index(build.index.field)).await?;
+    let (name, field) = (table.collection.name, build.index.field);
+    Ok(Stop::Refuse(Error::misconfigured(format!(
+        "`{field}` of `{name}` cannot become unique, because two documents have the same value: \
+         change one of them with the earlier build first"
     ))))
 }
 
-/// The indexed value that a JSON scalar stands for.
-fn from_json(of: ValueType, scalar: &Json) -> Option<Value> {
-    if scalar.is_null() {
-        return Some(Value::Null);
+fn unfilled(table: &Table, build: &Build, cause: sqlx::Error) -> Stop {
+    if code(&cause).as_deref() != Some(OTHER_TYPE) {
+        return Stop::Fail(cause);
     }
-    let text = || scalar.as_str();
-    Some(match of {
-        ValueType::Bool => Value::Bool(scalar.as_bool()?),
-        ValueType::Int => Value::Int(scalar.as_i64()?),
-        // The two zeros are one, as everywhere in the indexes.
-        ValueType::Float => Value::Float(scalar.as_f64()? + 0.0),
-        ValueType::Text => Value::Text(text()?.to_owned()),
-        ValueType::Uuid => Value::Uuid(Uuid::try_parse(text()?).ok()?),
-        ValueType::Time => Value::Time(Timestamp::parse_rfc3339(text()?).ok()?),
-    })
+    let raised = cause.as_database_error().and_then(|it| it.try_downcast_ref::<PgDatabaseError>());
+    let id = raised.and_then(PgDatabaseError::detail).unwrap_or("?");
+    let (name, field, of) =
+        (table.collection.name, build.index.field, type_name(build.index.value));
+    Stop::Refuse(Error::misconfigured(format!(
+        "`{field}` cannot be indexed: in the document {name}/{id} it is not written as {of}; save \
+         such documents with the earlier build first, or index a new field"
+    )))
+}
+
+fn fill(table: &Table, build: &Build) -> String {
+    let (schema, name, field) = (&table.schema, table.collection.name, build.index.field);
+    format!("CALL {schema}._fill('{name}', '{field}', {DOCUMENTS_PER_STEP})")
+}
+
+/// A build that was not wanted any more meanwhile stays what it became.
+fn set_ready(table: &Table, build: &Build) -> String {
+    format!(
+        "UPDATE {}._indexes SET state = 'ready', filled_to = NULL \
+         WHERE collection = '{}' AND field = '{}' AND state IN ('filling', 'building')",
+        table.schema, table.collection.name, build.index.field
+    )
 }

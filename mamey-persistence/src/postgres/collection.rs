@@ -1,183 +1,291 @@
-//! Creates the tables of a context's collections, and adds and drops their indexes.
+//! Which tables, columns and indexes a context's collections lack.
+//!
+//! Builds of before and after a change run side by side. A field that comes gets a column at once,
+//! then its values, then its index, while others write. Each document says which fields its last
+//! writer knew; where that is not all, a trigger computes the others from the document, so what an
+//! earlier build writes is found like everything else. A field that goes loses its index, and its
+//! column is kept up for [`RETIRED_KEPT_DAYS`].
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use mamey_core::Error;
 use mamey_core::domain::Index;
-use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgConnection;
+use mamey_core::{Error, Result};
 
-use super::backfill::backfill;
-use super::error::unique_violation;
-use super::migrate::{execute, in_schema};
-use super::table::{Table, type_name};
+use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
+use super::table::{Table, column, object_name, type_name};
 
-const KNOWN_COLLECTION: &str = "SELECT id_type FROM mamey._collections WHERE name = $1";
-const RECORD_COLLECTION: &str = "INSERT INTO mamey._collections (name, id_type) VALUES ($1, $2)";
-const KNOWN_INDEXES: &str =
-    "SELECT field, type, is_unique, is_live FROM mamey._indexes WHERE collection = $1";
-const RECORD_INDEX: &str = "\
-INSERT INTO mamey._indexes (collection, field, type, is_unique, is_live)
-VALUES ($1, $2, $3, $4, true)
-ON CONFLICT (collection, field) DO UPDATE SET is_unique = excluded.is_unique, is_live = true";
-const RETIRE_INDEX: &str =
-    "UPDATE mamey._indexes SET is_live = false WHERE collection = $1 AND field = $2";
+/// How long values of a field are kept up after no build declares it, for those that still run.
+const RETIRED_KEPT_DAYS: i64 = 7;
 
-/// Why the preparation of a context stopped.
-pub(super) enum Stop {
-    /// What it declares does not go with what is stored.
-    Refuse(Error),
-    /// The database failed.
-    Fail(sqlx::Error),
+/// What a collection lacks.
+#[derive(Default)]
+pub(super) struct Missing {
+    /// For one transaction, which holds its locks for a moment.
+    pub(super) at_once: Vec<String>,
+    /// What takes long, while others write.
+    pub(super) builds: Vec<Build>,
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Refuse(error)
+/// An index that a live collection gets.
+#[derive(Debug)]
+pub(super) struct Build {
+    pub(super) index: Index,
+    /// Whether documents may lack the value.
+    pub(super) fills: bool,
+}
+
+/// # Errors
+/// `Misconfigured` for a field that is stored as another type.
+pub(super) fn plan(table: &Table, state: &State) -> Result<Missing> {
+    match state.collections.get(table.collection.name) {
+        None => Ok(create(table)),
+        Some(stored) => Change::new(table, stored)?.plan(),
     }
 }
 
-impl From<sqlx::Error> for Stop {
-    fn from(cause: sqlx::Error) -> Self {
-        Self::Fail(cause)
-    }
-}
-
-/// An index as the database knows it.
-struct Known {
-    of: String,
-    unique: bool,
-    live: bool,
-}
-
-pub(super) async fn prepare(
-    connection: &mut PgConnection,
-    schema: &str,
-    table: &Table,
-) -> Result<(), Stop> {
-    let collection = table.collection;
-    let known: Option<String> =
-        sqlx::query_scalar(AssertSqlSafe(in_schema(schema, KNOWN_COLLECTION)))
-            .bind(collection.name)
-            .fetch_optional(&mut *connection)
-            .await?;
-    match known {
-        None => return create(connection, schema, table).await,
-        Some(of) if of == type_name(collection.id) => {}
-        Some(of) => return Err(other_type(collection.name, "id", &of).into()),
-    }
-    let mut known = known_indexes(connection, schema, table).await?;
-    for index in collection.indexes {
-        let before = known.remove(index.field);
-        match before {
-            Some(before) if before.of != type_name(index.value) => {
-                return Err(other_type(collection.name, index.field, &before.of).into());
-            }
-            Some(before) if before.live && before.unique == index.unique => continue,
-            Some(before) => revive(connection, table, index, &before).await?,
-            None => {
-                execute(connection, table.add_column(index)).await?;
-                backfill(connection, table, index).await?;
-            }
-        }
-        build_index(connection, table, index).await?;
-        record(connection, schema, table, index).await?;
-    }
-    for (field, _) in known.iter().filter(|(_, known)| known.live) {
-        retire(connection, schema, table, field).await?;
-    }
-    Ok(())
-}
-
-async fn create(connection: &mut PgConnection, schema: &str, table: &Table) -> Result<(), Stop> {
-    execute(connection, table.create()).await?;
-    sqlx::query(AssertSqlSafe(in_schema(schema, RECORD_COLLECTION)))
-        .bind(table.collection.name)
-        .bind(type_name(table.collection.id))
-        .execute(&mut *connection)
-        .await?;
+fn create(table: &Table) -> Missing {
+    let (schema, name) = (&table.schema, table.collection.name);
+    let of = type_name(table.collection.id);
+    let mut at_once = vec![
+        table.create(),
+        format!("INSERT INTO {schema}._collections (name, id_type) VALUES ('{name}', '{of}')"),
+        declare(table, 1),
+    ];
     for index in table.collection.indexes {
-        build_index(connection, table, index).await?;
-        record(connection, schema, table, index).await?;
+        at_once.push(table.create_index(index));
+        at_once.push(record(table, index, IndexState::Ready, 1));
     }
-    Ok(())
+    Missing { at_once, builds: Vec::new() }
 }
 
-async fn known_indexes(
-    connection: &mut PgConnection,
-    schema: &str,
-    table: &Table,
-) -> Result<HashMap<String, Known>, sqlx::Error> {
-    let rows: Vec<(String, String, bool, bool)> =
-        sqlx::query_as(AssertSqlSafe(in_schema(schema, KNOWN_INDEXES)))
-            .bind(table.collection.name)
-            .fetch_all(connection)
-            .await?;
-    let known = |(field, of, unique, live)| (field, Known { of, unique, live });
-    Ok(rows.into_iter().map(known).collect())
+/// How one collection changes.
+struct Change<'t> {
+    table: &'t Table,
+    stored: &'t Stored,
+    /// This build's declaration.
+    number: i64,
+    is_new: bool,
+    indexes: BTreeMap<String, StoredIndex>,
+    missing: Missing,
 }
 
-/// Changes an index that is there: its uniqueness, or its values when they were not kept up.
-async fn revive(
-    connection: &mut PgConnection,
-    table: &Table,
-    index: &Index,
-    before: &Known,
-) -> Result<(), Stop> {
-    execute(connection, table.drop_index(index.field)).await?;
-    if !before.live {
-        backfill(connection, table, index).await?;
-    }
-    Ok(())
-}
-
-async fn build_index(
-    connection: &mut PgConnection,
-    table: &Table,
-    index: &Index,
-) -> Result<(), Stop> {
-    match execute(connection, table.create_index(index)).await {
-        Err(cause) if unique_violation(&cause).is_some() => {
-            let (name, field) = (table.collection.name, index.field);
-            Err(Stop::Refuse(Error::misconfigured(format!(
-                "`{field}` of `{name}` cannot become unique, because two documents have the same \
-                 value: change one of them with the earlier build first"
-            ))))
+impl<'t> Change<'t> {
+    fn new(table: &'t Table, stored: &'t Stored) -> Result<Self> {
+        let collection = table.collection;
+        if stored.id != type_name(collection.id) {
+            return Err(other_type(collection.name, "id", &stored.id));
         }
-        other => Ok(other?),
+        for index in collection.indexes {
+            if let Some(before) = stored.indexes.get(index.field)
+                && before.of != type_name(index.value)
+            {
+                return Err(other_type(collection.name, index.field, &before.of));
+            }
+        }
+        let known = stored.declarations.iter().find(|known| known.layout == table.layout);
+        let last = stored.declarations.iter().map(|known| known.number).max().unwrap_or(0);
+        let number = known.map_or(last + 1, |known| known.number);
+        let (indexes, missing) = (stored.indexes.clone(), Missing::default());
+        Ok(Self { table, stored, number, is_new: known.is_none(), indexes, missing })
+    }
+
+    fn plan(mut self) -> Result<Missing> {
+        if self.is_new {
+            self.missing.at_once.push(declare(self.table, self.number));
+        }
+        for index in self.table.collection.indexes {
+            self.want(index);
+        }
+        let undeclared: Vec<_> = self
+            .indexes
+            .keys()
+            .filter(|field| self.table.collection.indexes.iter().all(|it| it.field != **field))
+            .cloned()
+            .collect();
+        for field in undeclared {
+            self.part_with(&field);
+        }
+        if !self.missing.at_once.is_empty() {
+            self.keep_up();
+        }
+        Ok(self.missing)
+    }
+
+    fn want(&mut self, index: &'static Index) {
+        let Some(before) = self.indexes.get(index.field).cloned() else {
+            self.missing.at_once.push(self.table.add_column(index));
+            let record = record(self.table, index, IndexState::Filling, self.number);
+            return self.set(index, index.unique, IndexState::Filling, Some(record));
+        };
+        // What a later declaration has made of the index stays, unless that is less strict: a build
+        // that is started again in the middle of a deploy must not undo the deploy.
+        let is_later = self.number >= before.declared_by;
+        let gone = matches!(before.state, IndexState::Retired | IndexState::Stale);
+        let unique = if is_later || gone { index.unique } else { index.unique || before.unique };
+        let state = match before.state {
+            IndexState::Stale => IndexState::Filling,
+            IndexState::Retired => IndexState::Building,
+            IndexState::Ready if before.unique != unique => IndexState::Building,
+            other => other,
+        };
+        let changes = state != before.state || unique != before.unique;
+        let declared_by = self.number.max(before.declared_by);
+        let update = changes.then(|| {
+            let from = if before.state == IndexState::Stale { ", filled_to = NULL" } else { "" };
+            let set = format!(
+                "state = '{}', is_unique = {unique}, declared_by = {declared_by}, \
+                 retired_at = NULL{from}",
+                state.as_str()
+            );
+            self.update(index.field, &set)
+        });
+        self.set(index, unique, state, update);
+    }
+
+    fn set(
+        &mut self,
+        index: &'static Index,
+        unique: bool,
+        state: IndexState,
+        statement: Option<String>,
+    ) {
+        self.missing.at_once.extend(statement);
+        if state != IndexState::Ready {
+            let fills = state == IndexState::Filling;
+            let index = Index { field: index.field, value: index.value, unique };
+            self.missing.builds.push(Build { index, fills });
+        }
+        let stored = StoredIndex {
+            of: type_name(index.value).to_owned(),
+            unique,
+            state,
+            column: column_name(index.field),
+            declared_by: self.number,
+            retired_days: 0,
+        };
+        self.indexes.insert(index.field.to_owned(), stored);
+    }
+
+    /// Only a declaration that came after the index may say that it is not wanted any more; an
+    /// earlier one never knew it.
+    fn part_with(&mut self, field: &str) {
+        let Some(index) = self.indexes.get_mut(field) else { return };
+        let (state, set) = match index.state {
+            _ if index.declared_by >= self.number => return,
+            IndexState::Ready | IndexState::Building => {
+                self.missing.at_once.push(self.table.drop_index(field));
+                (IndexState::Retired, "state = 'retired', retired_at = now()")
+            }
+            // Not all documents have their values yet.
+            IndexState::Filling => {
+                self.missing.at_once.push(self.table.drop_index(field));
+                (IndexState::Stale, "state = 'stale'")
+            }
+            IndexState::Retired if index.retired_days >= RETIRED_KEPT_DAYS => {
+                (IndexState::Stale, "state = 'stale'")
+            }
+            IndexState::Retired | IndexState::Stale => return,
+        };
+        index.state = state;
+        let update = self.update(field, set);
+        self.missing.at_once.push(update);
+    }
+
+    fn update(&self, field: &str, set: &str) -> String {
+        let (schema, name) = (&self.table.schema, self.table.collection.name);
+        format!(
+            "UPDATE {schema}._indexes SET {set} WHERE collection = '{name}' AND field = '{field}'"
+        )
+    }
+
+    /// Writes the trigger that computes what a writer does not know, or drops it where all writers
+    /// know everything. The trigger's condition keeps it away from those that do.
+    fn keep_up(&mut self) {
+        let kept: BTreeMap<_, _> =
+            self.indexes.iter().filter(|(_, index)| index.state != IndexState::Stale).collect();
+        let fields = self.table.collection.indexes.iter().map(|index| index.field.to_owned());
+        let mine = Declaration {
+            layout: self.table.layout,
+            number: self.number,
+            fields: fields.collect(),
+        };
+        let all = self.stored.declarations.iter().chain(self.is_new.then_some(&mine));
+        let (knowing, lacking): (Vec<_>, Vec<_>) =
+            all.partition(|one| kept.keys().all(|field| one.fields.contains(field)));
+        let table = &self.table.name;
+        if lacking.is_empty() {
+            return self
+                .missing
+                .at_once
+                .push(format!("DROP TRIGGER IF EXISTS _keep_up ON {table}"));
+        }
+        let name = object_name(self.table.collection.name, "keep up");
+        let function = format!("{}.\"{name}\"()", self.table.schema);
+        let knowing: Vec<_> = knowing.iter().map(|one| one.layout.to_string()).collect();
+        self.missing.at_once.push(keep_up_function(&self.table.schema, &function, &kept));
+        self.missing.at_once.push(format!(
+            "CREATE OR REPLACE TRIGGER _keep_up BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW \
+             WHEN (NEW.layout <> ALL ('{{{}}}'::bigint[])) EXECUTE FUNCTION {function}",
+            knowing.join(",")
+        ));
     }
 }
 
-async fn record(
-    connection: &mut PgConnection,
+/// A write that leaves the version alone leaves the document alone too.
+fn keep_up_function(
     schema: &str,
-    table: &Table,
-    index: &Index,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(AssertSqlSafe(in_schema(schema, RECORD_INDEX)))
-        .bind(table.collection.name)
-        .bind(index.field)
-        .bind(type_name(index.value))
-        .bind(index.unique)
-        .execute(connection)
-        .await
-        .map(drop)
+    function: &str,
+    kept: &BTreeMap<&String, &StoredIndex>,
+) -> String {
+    let set: String = kept
+        .iter()
+        .map(|(field, index)| {
+            format!(
+                "    NEW.\"{}\" := {schema}._read_{}(NEW.data->'{field}');\n",
+                index.column, index.of
+            )
+        })
+        .collect();
+    format!(
+        "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $keep$\n\
+         BEGIN\n    \
+             IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN\n        \
+                 RETURN NEW;\n    \
+             END IF;\n{set}    \
+             RETURN NEW;\n\
+         END\n$keep$"
+    )
 }
 
-/// The column stays, and its values grow stale; a unique index must not judge by them.
-async fn retire(
-    connection: &mut PgConnection,
-    schema: &str,
-    table: &Table,
-    field: &str,
-) -> Result<(), sqlx::Error> {
-    execute(connection, table.drop_index(field)).await?;
-    sqlx::query(AssertSqlSafe(in_schema(schema, RETIRE_INDEX)))
-        .bind(table.collection.name)
-        .bind(field)
-        .execute(connection)
-        .await
-        .map(drop)
+fn declare(table: &Table, number: i64) -> String {
+    let fields: Vec<_> =
+        table.collection.indexes.iter().map(|index| format!("\"{}\"", index.field)).collect();
+    format!(
+        "INSERT INTO {}._declarations (collection, layout, fields, number) \
+         VALUES ('{}', {}, '{{{}}}', {number})",
+        table.schema,
+        table.collection.name,
+        table.layout,
+        fields.join(",")
+    )
+}
+
+fn record(table: &Table, index: &Index, state: IndexState, number: i64) -> String {
+    let (schema, name, field) = (&table.schema, table.collection.name, index.field);
+    format!(
+        "INSERT INTO {schema}._indexes \
+         (collection, field, type, is_unique, state, column_name, declared_by) \
+         VALUES ('{name}', '{field}', '{}', {}, '{}', '{}', {number})",
+        type_name(index.value),
+        index.unique,
+        state.as_str(),
+        column_name(field)
+    )
+}
+
+/// The column as the catalogue has it.
+fn column_name(field: &str) -> String {
+    column(field).trim_matches('"').to_owned()
 }
 
 fn other_type(collection: &str, field: &str, of: &str) -> Error {

@@ -50,9 +50,9 @@ impl PostgresStore {
     pub(super) fn refused(&self, cause: Arc<sqlx::Error>) -> Error {
         if let Some((table, constraint)) = unique_violation(&cause)
             && let Some(table) = self.tables.iter().find(|it| it.collection.name == table)
-            && let Some(field) = table.field_of_index(&constraint)
+            && let Some(field) = table.refused_field(&constraint, &cause)
         {
-            return value_taken(table.collection.name, field);
+            return value_taken(table.collection.name, &field);
         }
         self.database.error(cause)
     }

@@ -196,6 +196,11 @@ impl Connections {
         self.keeps_statements
     }
 
+    /// Whether a session stays with the connection from one transaction to the next.
+    pub(super) fn keeps_sessions(&self) -> bool {
+        self.opens_call.is_none()
+    }
+
     /// Ends all connections once those that are lent out are back.
     pub(super) async fn close(&self, connections_max: u32) {
         let all = self.free.acquire_many(connections_max.max(1)).await;

@@ -1,11 +1,10 @@
 //! The function that commits: written for a context's collections, so that its plans are kept.
 
 use mamey_core::domain::Index;
-use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::migrate::{execute, in_schema};
+use super::migrate::in_schema;
+use super::state::State;
 use super::table::{Table, column, sql_type};
 
 const COMMIT: &str = include_str!("function/commit.sql");
@@ -19,18 +18,23 @@ const CALL: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 /// still runs beside so many others would miss its own, and it must be started anew then.
 const FUNCTIONS_MAX: i64 = 32;
 
-const EXISTS: &str = "\
-SELECT EXISTS (SELECT 1 FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-               WHERE proname = $1 AND nspname = $2)";
-
-const RECORD: &str = "\
-INSERT INTO mamey._commits (name, opened_at) VALUES ($1, now())
+const TOUCH: &str = "\
+INSERT INTO mamey._commits (name, opened_at) VALUES ('{name}', now())
 ON CONFLICT (name) DO UPDATE SET opened_at = excluded.opened_at";
 
 const FORGET: &str = "\
-DELETE FROM mamey._commits WHERE name IN
-  (SELECT name FROM mamey._commits ORDER BY opened_at DESC, name OFFSET $1)
-RETURNING name";
+DO $forget$
+DECLARE
+    old text;
+BEGIN
+    FOR old IN DELETE FROM mamey._commits WHERE name IN
+        (SELECT name FROM mamey._commits ORDER BY opened_at DESC, name OFFSET {functions_max})
+        RETURNING name
+    LOOP
+        EXECUTE format('DROP FUNCTION IF EXISTS mamey.%I', old);
+    END LOOP;
+END
+$forget$";
 
 /// The function of one context, as one build declares its collections.
 pub(super) struct Function {
@@ -56,33 +60,18 @@ impl Function {
         in_schema(schema, &CALL.replace("{name}", &self.name))
     }
 
-    /// Creates it unless it is there, so that a user who may not create one may use it.
-    pub(super) async fn prepare(
-        &self,
-        connection: &mut PgConnection,
-        context: &str,
-        schema: &str,
-    ) -> Result<(), sqlx::Error> {
-        let exists: bool = sqlx::query_scalar(EXISTS)
-            .bind(&self.name)
-            .bind(context)
-            .fetch_one(&mut *connection)
-            .await?;
-        if !exists {
-            execute(connection, self.sql.clone()).await?;
+    /// Creates it unless it is there, and drops those that were not used for the longest time.
+    pub(super) fn plan(&self, schema: &str, state: &State) -> Vec<String> {
+        if state.functions.contains(&self.name) {
+            return Vec::new();
         }
-        sqlx::query(AssertSqlSafe(in_schema(schema, RECORD)))
-            .bind(&self.name)
-            .execute(&mut *connection)
-            .await?;
-        let forgotten: Vec<String> = sqlx::query_scalar(AssertSqlSafe(in_schema(schema, FORGET)))
-            .bind(FUNCTIONS_MAX)
-            .fetch_all(&mut *connection)
-            .await?;
-        for name in forgotten {
-            execute(connection, format!("DROP FUNCTION IF EXISTS {schema}.\"{name}\"")).await?;
-        }
-        Ok(())
+        let forget = FORGET.replace("{functions_max}", &FUNCTIONS_MAX.to_string());
+        vec![self.sql.clone(), self.touch(schema), in_schema(schema, &forget)]
+    }
+
+    /// Says that it is in use.
+    pub(super) fn touch(&self, schema: &str) -> String {
+        in_schema(schema, &TOUCH.replace("{name}", &self.name))
     }
 }
 
@@ -99,6 +88,7 @@ fn fill(template: &str, number: usize, table: &Table) -> String {
         .replace("{number}", &number.to_string())
         .replace("{table}", &table.name)
         .replace("{id}", sql_type(table.collection.id))
+        .replace("{layout}", &table.layout.to_string())
         .replace("{columns}", &each(&|_, index| format!(", {}", column(index.field))))
         .replace("{values}", &each(&|at, index| format!(", {}", value(at, index))))
         .replace(

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
-use super::collection::Stop;
+use super::Stop;
 use super::migrate::{execute, in_schema};
 use super::work::stored;
 use crate::sharing::{Share, Shares, other_partition_count, share_out};

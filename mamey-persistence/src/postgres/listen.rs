@@ -182,16 +182,20 @@ struct Hear {
 impl Hear {
     async fn for_ever(self, mut opened: Result<PgListener, sqlx::Error>) {
         let mut pauses = Pauses::default();
+        // The first connection was there before anybody opened a context.
+        let mut missed_some = false;
         loop {
             let cause = match opened {
                 Ok(mut listener) => {
                     pauses.end("hears of the messages of other instances");
-                    // What happened until here was not heard.
-                    self.wakeup.wake_all();
+                    if missed_some {
+                        self.wakeup.wake_all();
+                    }
                     self.until_lost(&mut listener).await
                 }
                 Err(cause) => cause,
             };
+            missed_some = true;
             pauses.after(&cause, "does not hear of the messages of other instances").await;
             opened = listen(&self.connections).await;
         }

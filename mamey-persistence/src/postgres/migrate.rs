@@ -1,4 +1,4 @@
-//! Brings the fixed tables of a context's schema to what this build needs, step by numbered step.
+//! Which fixed tables and functions a context's schema lacks, step by numbered step.
 
 use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::error::code;
+use super::state::State;
 
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 const DEADLOCK_DETECTED: &str = "40P01";
@@ -14,86 +15,98 @@ const DEADLOCK_DETECTED: &str = "40P01";
 struct Migration {
     number: i64,
     name: &'static str,
+    /// The oldest build that can work with the schema afterwards, by the number of its last
+    /// migration. In a rolling deploy such a build still runs, and may be started again.
+    compatible_from: i64,
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
-    Migration { number: 1, name: "tables", sql: include_str!("migrations/0001_tables.sql") },
-    Migration { number: 2, name: "commit", sql: include_str!("migrations/0002_commit.sql") },
-    Migration { number: 3, name: "inbox", sql: include_str!("migrations/0003_inbox.sql") },
+/// A step that was applied, by whatever build.
+#[derive(Clone, Debug)]
+pub(super) struct Applied {
+    pub(super) number: i64,
+    pub(super) checksum: String,
+    pub(super) compatible_from: i64,
+}
+
+const MIGRATIONS: [Migration; 4] = [
+    step(1, "tables", include_str!("migrations/0001_tables.sql")),
+    step(2, "commit", include_str!("migrations/0002_commit.sql")),
+    step(3, "inbox", include_str!("migrations/0003_inbox.sql")),
+    step(4, "indexes", include_str!("migrations/0004_indexes.sql")),
 ];
 
-/// One instance migrates a schema at a time, until the transaction ends.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey schema ' || $1, 0))";
-
-/// Asked first, because a user who may not create schemas may use one that is there.
-const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
-
-const CREATE_SCHEMA: &str = "CREATE SCHEMA mamey";
+/// A step that builds of before cannot work with.
+const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration { number, name, compatible_from: number, sql }
+}
 
 const CREATE_MIGRATIONS: &str = "\
-CREATE TABLE IF NOT EXISTS mamey._migrations (
-    number     bigint PRIMARY KEY,
-    name       text NOT NULL,
-    checksum   text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+CREATE TABLE mamey._migrations (
+    number          bigint PRIMARY KEY,
+    name            text NOT NULL,
+    checksum        text NOT NULL,
+    compatible_from bigint NOT NULL,
+    applied_at      timestamptz NOT NULL DEFAULT now()
 )";
-
-const APPLIED: &str = "SELECT number, checksum FROM mamey._migrations ORDER BY number";
-
-const RECORD: &str = "INSERT INTO mamey._migrations (number, name, checksum) VALUES ($1, $2, $3)";
 
 /// SQL for the context's own schema: `mamey` stands for it.
 pub(super) fn in_schema(schema: &str, sql: &str) -> String {
     sql.replace("mamey.", &format!("{schema}."))
 }
 
-/// Applies what is missing. The caller's transaction makes it all or nothing.
-pub(super) async fn migrate(
-    connection: &mut PgConnection,
-    context: &str,
-    schema: &str,
-) -> Result<Result<()>, sqlx::Error> {
-    sqlx::query(LOCK).bind(context).execute(&mut *connection).await?;
-    let exists: bool =
-        sqlx::query_scalar(SCHEMA_EXISTS).bind(context).fetch_one(&mut *connection).await?;
-    if !exists {
-        execute(connection, CREATE_SCHEMA.replace("mamey", schema)).await?;
+/// The statements that bring the schema to what this build needs.
+///
+/// # Errors
+/// `Misconfigured` for a schema of another build that does not go with this one.
+pub(super) fn plan(schema: &str, state: &State) -> Result<Vec<String>> {
+    check(schema, &state.applied)?;
+    let mut statements = Vec::new();
+    if !state.has_schema {
+        statements.push(format!("CREATE SCHEMA {schema}"));
     }
-    execute(connection, "SET LOCAL client_min_messages = warning".to_owned()).await?;
-    execute(connection, in_schema(schema, CREATE_MIGRATIONS)).await?;
-    let applied: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(in_schema(schema, APPLIED)))
-        .fetch_all(&mut *connection)
-        .await?;
-    if let Err(refusal) = check(schema, &applied) {
-        return Ok(Err(refusal));
+    if !state.has_migrations {
+        statements.push(in_schema(schema, CREATE_MIGRATIONS));
     }
-    for migration in MIGRATIONS.iter().skip(applied.len()) {
-        execute(connection, in_schema(schema, migration.sql)).await?;
-        sqlx::query(AssertSqlSafe(in_schema(schema, RECORD)))
-            .bind(migration.number)
-            .bind(migration.name)
-            .bind(checksum(migration.sql))
-            .execute(&mut *connection)
-            .await?;
+    let is_missing = |migration: &&Migration| {
+        state.applied.iter().all(|applied| applied.number != migration.number)
+    };
+    for migration in MIGRATIONS.iter().filter(is_missing) {
+        let Migration { number, name, compatible_from, sql } = migration;
+        statements.push(in_schema(schema, sql));
+        statements.push(format!(
+            "INSERT INTO {schema}._migrations (number, name, checksum, compatible_from) \
+             VALUES ({number}, '{name}', '{}', {compatible_from})",
+            checksum(sql)
+        ));
     }
-    Ok(Ok(()))
+    Ok(statements)
 }
 
-fn check(schema: &str, applied: &[(i64, String)]) -> Result<()> {
-    for (at, (number, sum)) in applied.iter().enumerate() {
-        match MIGRATIONS.get(at) {
-            Some(known) if known.number == *number && checksum(known.sql) == *sum => {}
+fn check(schema: &str, applied: &[Applied]) -> Result<()> {
+    let last = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    for applied in applied {
+        let number = applied.number;
+        let known = MIGRATIONS.iter().find(|migration| migration.number == number);
+        match known {
+            Some(known) if checksum(known.sql) == applied.checksum => {}
             Some(_) => {
                 return Err(Error::misconfigured(format!(
                     "migration {number} of schema {schema} is not the one of this build: \
                      the schema was made by another version; use the build that made it"
                 )));
             }
+            None if applied.compatible_from <= last => {
+                tracing::info!(
+                    schema,
+                    number,
+                    "a newer build has migrated, and goes with this one"
+                );
+            }
             None => {
                 return Err(Error::misconfigured(format!(
-                    "schema {schema} was migrated by a newer Mamey (migration {number}): \
-                     update this build, or go back to a backup"
+                    "schema {schema} was migrated by a newer Mamey (migration {number}), which \
+                     does not go with this one: update this build, or go back to a backup"
                 )));
             }
         }

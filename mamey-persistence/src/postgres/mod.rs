@@ -18,6 +18,8 @@ mod migrate;
 mod options;
 mod outbox;
 mod parking;
+mod prepare;
+mod state;
 mod table;
 mod text;
 mod transaction;
@@ -31,23 +33,22 @@ use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::Clock;
 use mamey_core::domain::Collection;
-use mamey_core::message::ContextName;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Error, Result, ResultExt, redact_url};
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use self::collection::Stop;
 use self::committer::{Committer, Counters, UNITS_WAITING_MAX};
 use self::connection::Connections;
 use self::error::store_error;
 use self::function::Function;
 use self::listen::Wakeup;
-use self::migrate::{execute, in_schema};
+use self::migrate::in_schema;
 pub use self::options::PostgresOptions;
+use self::prepare::Wanted;
 use self::table::Table;
 pub use self::transaction::{
     Enlisted, PostgresContext, PostgresError, PostgresTransaction, enlist,
@@ -84,6 +85,26 @@ struct Shared {
     wakeup: Arc<Wakeup>,
     /// The wake-up's, once a context is open.
     tasks: tokio::sync::Mutex<Option<JoinSet<()>>>,
+}
+
+/// Why the preparation of a context stopped.
+enum Stop {
+    /// What it declares does not go with what is stored.
+    Refuse(Error),
+    /// The database failed.
+    Fail(sqlx::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refuse(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Fail(cause)
+    }
 }
 
 /// One context's share of the database, as one open of it sees it.
@@ -137,6 +158,21 @@ impl PostgresDatabase {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PostgresStats { calls: read(&counters.calls), units: read(&counters.units) }
     }
+
+    /// The SQL that would bring this database to what a context needs, for an administrator to run
+    /// where the service's own role may only read and write rows. Empty when nothing is missing;
+    /// nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn migration_sql(&self, schema: &Schema) -> Result<String> {
+        let declared = Declared::new(schema)?;
+        let name = format!("\"{}\"", schema.context);
+        let tables = tables_of(&declared, &name);
+        let function = Function::new(&name, &tables);
+        let wanted = Wanted::new(&schema.context, &name, &tables, &function);
+        self.shared.missing_sql(&wanted).await
+    }
 }
 
 impl fmt::Debug for PostgresDatabase {
@@ -151,15 +187,10 @@ impl Database for PostgresDatabase {
         let declared = Declared::new(schema)?;
         let context = schema.context.clone();
         let schema = format!("\"{context}\"");
-        let mut tables: Vec<_> = declared
-            .collections
-            .values()
-            .map(|collection| Table::new(&schema, collection))
-            .collect();
-        tables.sort_by_key(|table| table.collection.name);
+        let tables = tables_of(&declared, &schema);
         let function = Function::new(&schema, &tables);
         self.shared
-            .prepare(&context, &schema, &tables, &function)
+            .prepare(&Wanted::new(&context, &schema, &tables, &function))
             .await
             .context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
@@ -233,25 +264,6 @@ impl PostgresStore {
 }
 
 impl Shared {
-    /// Migrates a context's schema and its collections in one transaction.
-    async fn prepare(
-        &self,
-        context: &ContextName,
-        schema: &str,
-        tables: &[Table],
-        function: &Function,
-    ) -> Result<()> {
-        let mut lent = self.connections.lend().await.map_err(|cause| self.error(cause))?;
-        let connection = &mut lent.connection;
-        // Dropped on an error, the connection takes its transaction with it.
-        match prepare_all(connection, context, schema, tables, function).await {
-            Ok(()) => lent.give_back(),
-            Err(Stop::Refuse(error)) => return Err(error),
-            Err(Stop::Fail(cause)) => return Err(self.error(cause)),
-        }
-        Ok(())
-    }
-
     /// The time in microseconds to hand to a statement: none, unless a test gives one.
     fn now(&self) -> Option<i64> {
         self.clock.as_ref().map(|clock| clock.now().as_micros())
@@ -269,19 +281,10 @@ impl Shared {
     }
 }
 
-async fn prepare_all(
-    connection: &mut PgConnection,
-    context: &ContextName,
-    schema: &str,
-    tables: &[Table],
-    function: &Function,
-) -> Result<(), Stop> {
-    execute(connection, "BEGIN; SET LOCAL statement_timeout = 0".to_owned()).await?;
-    migrate::migrate(connection, context.as_str(), schema).await??;
-    for table in tables {
-        collection::prepare(connection, schema, table).await?;
-    }
-    function.prepare(connection, context.as_str(), schema).await?;
-    execute(connection, "COMMIT".to_owned()).await?;
-    Ok(())
+/// In the order in which all units lock.
+fn tables_of(declared: &Declared, schema: &str) -> Vec<Table> {
+    let tables = declared.collections.values().map(|collection| Table::new(schema, collection));
+    let mut tables: Vec<_> = tables.collect();
+    tables.sort_by_key(|table| table.collection.name);
+    tables
 }

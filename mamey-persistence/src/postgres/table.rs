@@ -2,6 +2,7 @@
 
 use mamey_core::criteria::{ID_FIELD, ValueType};
 use mamey_core::domain::{Collection, Index};
+use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
 /// The longest name of PostgreSQL, in bytes; it cuts a longer one without a word.
@@ -14,13 +15,15 @@ pub(super) struct Table {
     /// The quoted name, with its schema.
     pub(super) name: String,
     /// The quoted schema.
-    schema: String,
+    pub(super) schema: String,
+    /// What a document that this build wrote says of its indexed fields.
+    pub(super) layout: i64,
 }
 
 impl Table {
     pub(super) fn new(schema: &str, collection: &'static Collection) -> Self {
         let name = format!("{schema}.\"{}\"", collection.name);
-        Self { collection, schema: schema.to_owned(), name }
+        Self { collection, schema: schema.to_owned(), layout: layout(collection), name }
     }
 
     /// Whether any of its fields is unique.
@@ -39,38 +42,60 @@ impl Table {
         let key = object_name(self.collection.name, ID_FIELD);
         format!(
             "CREATE TABLE {name} (id {id} CONSTRAINT \"{key}\" PRIMARY KEY, \
-             version bigint NOT NULL, data jsonb NOT NULL{fields})"
+             version bigint NOT NULL, layout bigint NOT NULL, data jsonb NOT NULL{fields})"
         )
     }
 
     pub(super) fn add_column(&self, index: &Index) -> String {
         let (column, of) = (column(index.field), column_type(index.value));
-        format!("ALTER TABLE {} ADD COLUMN {column} {of}", self.name)
+        format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {column} {of}", self.name)
     }
 
     /// The id stands behind a field that is not unique, because it is the last key of every order;
     /// not a text, because two long ones are more than an index holds.
     pub(super) fn create_index(&self, index: &Index) -> String {
-        let (name, column) = (object_name(self.collection.name, index.field), column(index.field));
+        self.index("INDEX", index)
+    }
+
+    /// As [`Table::create_index`], while others write.
+    pub(super) fn build_index(&self, index: &Index) -> String {
+        self.index("INDEX CONCURRENTLY IF NOT EXISTS", index)
+    }
+
+    fn index(&self, create: &str, index: &Index) -> String {
+        let (name, column) = (index_name(self.collection, index.field), column(index.field));
         let table = &self.name;
         if index.unique {
-            format!("CREATE UNIQUE INDEX \"{name}\" ON {table} ({column})")
+            format!("CREATE UNIQUE {create} \"{name}\" ON {table} ({column} NULLS FIRST)")
         } else if self.collection.id == ValueType::Text {
-            format!("CREATE INDEX \"{name}\" ON {table} ({column} NULLS FIRST)")
+            format!("CREATE {create} \"{name}\" ON {table} ({column} NULLS FIRST)")
         } else {
-            format!("CREATE INDEX \"{name}\" ON {table} ({column} NULLS FIRST, id)")
+            format!("CREATE {create} \"{name}\" ON {table} ({column} NULLS FIRST, id)")
         }
     }
 
     pub(super) fn drop_index(&self, field: &str) -> String {
-        let name = object_name(self.collection.name, field);
-        format!("DROP INDEX IF EXISTS {}.\"{name}\"", self.schema)
+        format!("DROP INDEX IF EXISTS {}.\"{}\"", self.schema, index_name(self.collection, field))
     }
 
-    /// The field whose unique index has this name.
-    pub(super) fn field_of_index(&self, name: &str) -> Option<&'static str> {
-        let of_name = |index: &&Index| object_name(self.collection.name, index.field) == name;
-        self.collection.indexes.iter().find(of_name).map(|index| index.field)
+    /// As [`Table::drop_index`], while others write.
+    pub(super) fn remove_index(&self, field: &str) -> String {
+        let name = index_name(self.collection, field);
+        format!("DROP INDEX CONCURRENTLY IF EXISTS {}.\"{name}\"", self.schema)
+    }
+
+    /// The field whose unique index refused a value: one of this build, or one that a later build
+    /// has added, whose column the server names.
+    pub(super) fn refused_field(&self, index: &str, cause: &sqlx::Error) -> Option<String> {
+        let of_name = |known: &&Index| index_name(self.collection, known.field) == index;
+        if let Some(known) = self.collection.indexes.iter().find(of_name) {
+            return Some(known.field.to_owned());
+        }
+        let refused = cause.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+        // `Key (f_email)=(…) already exists.`, in any language.
+        let (_, column) = refused.detail()?.split_once('(')?;
+        let (column, _) = column.split_once(")=(")?;
+        Some(column.trim_matches('"').strip_prefix("f_")?.to_owned())
     }
 }
 
@@ -117,8 +142,25 @@ fn column_type(of: ValueType) -> String {
     }
 }
 
-/// The name of an index. Indexes share one space with tables, where no collection begins so.
-fn object_name(collection: &str, field: &str) -> String {
+/// The name of a field's index.
+pub(super) fn index_name(collection: &Collection, field: &str) -> String {
+    object_name(collection.name, field)
+}
+
+/// Tells declarations of a collection's indexes apart.
+fn layout(collection: &Collection) -> i64 {
+    let mut fields: Vec<_> = collection
+        .indexes
+        .iter()
+        .map(|index| format!("{}:{}:{}", index.field, type_name(index.value), index.unique))
+        .collect();
+    fields.sort();
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, fields.join(",").as_bytes());
+    digest.as_u64_pair().0.cast_signed()
+}
+
+/// The name of an object of ours. Indexes share one space with tables, where no collection begins so.
+pub(super) fn object_name(collection: &str, field: &str) -> String {
     format!("_{}", digest(&format!("{collection}.{field}")))
 }
 

@@ -2,5 +2,8 @@
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod criteria;
 mod inbox;
+mod indexes;
+mod migrators;
 mod support;

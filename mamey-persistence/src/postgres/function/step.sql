@@ -6,11 +6,12 @@
                 UPDATE {table} SET version = version{give_up}
                 WHERE id = document_ids[place]::{id};
             WHEN 2 THEN
-                UPDATE {table} SET version = version + 1, data = step_data[i]::jsonb{set}
+                UPDATE {table} SET version = version + 1, layout = {layout},
+                    data = step_data[i]::jsonb{set}
                 WHERE id = document_ids[place]::{id};
             WHEN 3 THEN
-                INSERT INTO {table} (id, version, data{columns})
-                VALUES (document_ids[place]::{id}, 1, step_data[i]::jsonb{values})
+                INSERT INTO {table} (id, version, layout, data{columns})
+                VALUES (document_ids[place]::{id}, 1, {layout}, step_data[i]::jsonb{values})
                 ON CONFLICT (id) DO NOTHING;
             END CASE;
         END IF;

@@ -20,14 +20,34 @@ CREATE TABLE mamey._collections (
     id_type text NOT NULL
 );
 
--- Which of their columns hold indexed fields. One that is not live was indexed once, and its
--- values are stale.
-CREATE TABLE mamey._indexes (
+-- Which sets of indexed fields builds have declared, in the order in which they came. Each document
+-- says under which of them it was written last.
+CREATE TABLE mamey._declarations (
     collection text COLLATE "C" NOT NULL,
-    field      text COLLATE "C" NOT NULL,
-    type       text NOT NULL,
-    is_unique  boolean NOT NULL,
-    is_live    boolean NOT NULL,
+    layout     bigint NOT NULL,
+    fields     text[] NOT NULL,
+    number     bigint NOT NULL,
+    PRIMARY KEY (collection, layout)
+);
+
+-- Which columns hold indexed fields, and how far their indexes are:
+--   filling   documents from before may lack the value
+--   building  every document has it, the index is missing
+--   ready     both are there
+--   retired   no longer declared: the index is gone, the value is kept for builds that still run
+--   stale     the value is no longer kept
+CREATE TABLE mamey._indexes (
+    collection  text COLLATE "C" NOT NULL,
+    field       text COLLATE "C" NOT NULL,
+    type        text NOT NULL,
+    is_unique   boolean NOT NULL,
+    state       text NOT NULL,
+    column_name text NOT NULL,
+    -- The number of the declaration that gave it its present form.
+    declared_by bigint NOT NULL,
+    -- The last document that was filled.
+    filled_to   text,
+    retired_at  timestamptz,
     PRIMARY KEY (collection, field)
 );
 

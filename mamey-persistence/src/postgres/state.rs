@@ -1,0 +1,172 @@
+//! What a context's schema holds already, read before anything is changed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+use super::migrate::{Applied, in_schema};
+
+/// Asked first, because a user who may not create a schema may use one that is there.
+const EXISTS: &str = "\
+SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1),
+    EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname = $1 AND relname = '_migrations'),
+    EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname = $1 AND relname = '_declarations')";
+
+/// Those that commit, one for each set of collections.
+const FUNCTIONS: &str = "\
+SELECT proname::text FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE nspname = $1 AND proname LIKE '\\_commit\\_%'";
+
+const APPLIED: &str =
+    "SELECT number, checksum, compatible_from FROM mamey._migrations ORDER BY number";
+
+const COLLECTIONS: &str = "SELECT name, id_type FROM mamey._collections";
+
+const DECLARATIONS: &str = "\
+SELECT collection, layout, number, fields FROM mamey._declarations ORDER BY number";
+
+const INDEXES: &str = "\
+SELECT collection, field, type, is_unique, state, column_name, declared_by,
+    coalesce(extract(day FROM now() - retired_at)::bigint, 0)
+FROM mamey._indexes";
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) has_schema: bool,
+    pub(super) has_migrations: bool,
+    pub(super) applied: Vec<Applied>,
+    pub(super) collections: HashMap<String, Stored>,
+    pub(super) functions: Vec<String>,
+}
+
+/// A collection as the database knows it.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) id: String,
+    pub(super) declarations: Vec<Declaration>,
+    pub(super) indexes: BTreeMap<String, StoredIndex>,
+}
+
+/// A set of indexed fields that a build has declared.
+#[derive(Clone, Debug)]
+pub(super) struct Declaration {
+    pub(super) layout: i64,
+    pub(super) number: i64,
+    pub(super) fields: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct StoredIndex {
+    pub(super) of: String,
+    pub(super) unique: bool,
+    pub(super) state: IndexState,
+    pub(super) column: String,
+    pub(super) declared_by: i64,
+    pub(super) retired_days: i64,
+}
+
+/// How far an index is; `0001_tables.sql` says what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IndexState {
+    Filling,
+    Building,
+    Ready,
+    Retired,
+    Stale,
+}
+
+impl IndexState {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filling => "filling",
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Retired => "retired",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// What another build wrote and this one does not know counts as not kept, which is filled anew.
+    fn parse(text: &str) -> Self {
+        let all = [Self::Filling, Self::Building, Self::Ready, Self::Retired];
+        all.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Stale)
+    }
+}
+
+impl State {
+    /// Reads within the caller's transaction: behind a PgBouncer a session is nobody's own, and a
+    /// statement that is prepared outside of one may be gone when it is run.
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        context: &str,
+        schema: &str,
+    ) -> Result<Self, sqlx::Error> {
+        let (has_schema, has_migrations, has_collections): (bool, bool, bool) =
+            sqlx::query_as(EXISTS)
+                .persistent(false)
+                .bind(context)
+                .fetch_one(&mut *connection)
+                .await?;
+        let mut state = Self { has_schema, has_migrations, ..Self::default() };
+        if has_migrations {
+            let rows: Vec<(i64, String, i64)> =
+                sqlx::query_as(AssertSqlSafe(in_schema(schema, APPLIED)))
+                    .persistent(false)
+                    .fetch_all(&mut *connection)
+                    .await?;
+            let applied =
+                |(number, checksum, compatible_from)| Applied { number, checksum, compatible_from };
+            state.applied = rows.into_iter().map(applied).collect();
+        }
+        state.functions = sqlx::query_scalar(FUNCTIONS)
+            .persistent(false)
+            .bind(context)
+            .fetch_all(&mut *connection)
+            .await?;
+        if has_collections {
+            state.read_collections(connection, schema).await?;
+        }
+        Ok(state)
+    }
+
+    async fn read_collections(
+        &mut self,
+        connection: &mut PgConnection,
+        schema: &str,
+    ) -> Result<(), sqlx::Error> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as(AssertSqlSafe(in_schema(schema, COLLECTIONS)))
+                .persistent(false)
+                .fetch_all(&mut *connection)
+                .await?;
+        for (name, id) in rows {
+            self.collections.insert(name, Stored { id, ..Stored::default() });
+        }
+        let rows: Vec<(String, i64, i64, Vec<String>)> =
+            sqlx::query_as(AssertSqlSafe(in_schema(schema, DECLARATIONS)))
+                .persistent(false)
+                .fetch_all(&mut *connection)
+                .await?;
+        for (name, layout, number, fields) in rows {
+            if let Some(stored) = self.collections.get_mut(&name) {
+                stored.declarations.push(Declaration { layout, number, fields });
+            }
+        }
+        type Row = (String, String, String, bool, String, String, i64, i64);
+        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(in_schema(schema, INDEXES)))
+            .persistent(false)
+            .fetch_all(&mut *connection)
+            .await?;
+        for (name, field, of, unique, state, column, declared_by, retired_days) in rows {
+            let state = IndexState::parse(&state);
+            let index = StoredIndex { of, unique, state, column, declared_by, retired_days };
+            if let Some(stored) = self.collections.get_mut(&name) {
+                stored.indexes.insert(field, index);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Instances that migrate together, newer builds beside older ones, starts that are cut off, and
+//! roles that may not migrate.
+
+use futures_util::future::join_all;
+use mamey_core::ErrorKind;
+use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
+use mamey_core::domain::{Collection, Index};
+use mamey_core::store::Expected;
+use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
+
+use super::support::{Admin, connect, open, put, schema_of, try_connect, unit};
+
+static PLAIN: Collection = Collection { name: "orders", id: ValueType::Int, indexes: &[] };
+
+static LABELLED: Collection = Collection {
+    name: "orders",
+    id: ValueType::Int,
+    indexes: &[Index { field: "label", value: ValueType::Text, unique: false }],
+};
+
+/// What the catalogue says of a schema, to compare two.
+const SHAPE: &str = "\
+SELECT string_agg(part, E'\\n' ORDER BY part) FROM (
+    SELECT format('%s %s %s', relname, attname, format_type(atttypid, atttypmod)) AS part
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relnamespace = 'mamey.'::text::regnamespace AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT format('%s %s', proname, md5(prosrc)) FROM pg_proc
+    WHERE pronamespace = 'mamey.'::text::regnamespace
+    UNION ALL
+    SELECT format('%s %s', indexrelid::regclass, indisvalid) FROM pg_index
+    JOIN pg_class ON pg_class.oid = indrelid
+    WHERE relnamespace = 'mamey.'::text::regnamespace
+    UNION ALL
+    SELECT format('%s %s %s', collection, field, state) FROM mamey._indexes
+    UNION ALL
+    SELECT format('%s %s', number, checksum) FROM mamey._migrations) AS parts";
+
+async fn shape(url: &str) -> String {
+    let sql = SHAPE.replace("'mamey.'::text::regnamespace", "'\"pg-shop\"'::regnamespace");
+    Admin::of(url).await.one(&sql).await
+}
+
+fn label_is(label: &str) -> Filter {
+    let value = Value::Text(label.to_owned());
+    Filter::Compare { field: "label", comparison: Comparison::Equal, value }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_that_start_together_add_one_index_together() {
+    let test = require!(postgres::database().await);
+    let before = open(&connect(test.url()).await, &[&PLAIN]).await.unwrap();
+    for id in 0..600 {
+        let write = put(&PLAIN, id, Expected::Absent, r#"{"label":"a"}"#.to_owned(), Vec::new());
+        before.commit(unit(write)).await.unwrap();
+    }
+    let databases = join_all((0..4).map(|_| connect(test.url()))).await;
+    let start = async |database| open(database, &[&LABELLED]).await;
+    let stores = join_all(databases.iter().map(start)).await;
+    for store in stores {
+        assert_eq!(store.unwrap().count(&LABELLED, &label_is("a")).await.unwrap(), 600);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_only_when_it_says_so() {
+    let test = require!(postgres::database().await);
+    let database = connect(test.url()).await;
+    open(&database, &[&PLAIN]).await.unwrap();
+    let mut admin = Admin::of(test.url()).await;
+    let newer = |from: i64| {
+        format!(
+            "INSERT INTO mamey._migrations (number, name, checksum, compatible_from)
+             VALUES ({}, 'newer', 'x', {from})",
+            1000 + from
+        )
+    };
+    admin.run(&newer(1)).await;
+    open(&database, &[&PLAIN]).await.unwrap();
+    admin.run(&newer(1000)).await;
+    let error = open(&database, &[&PLAIN]).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    assert!(error.to_string().contains("newer"), "{error}");
+}
+
+/// The connection is cut ever later, until a start comes through; each next one goes on from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_cut_off_anywhere_is_taken_up_by_the_next() {
+    let (whole, test) =
+        (require!(postgres::database().await), require!(postgres::database().await));
+    for url in [whole.url(), test.url()] {
+        let store = open(&connect(url).await, &[&PLAIN]).await.unwrap();
+        for id in 0..1200 {
+            let data = format!(r#"{{"label":"label-{}"}}"#, id % 3);
+            store.commit(unit(put(&PLAIN, id, Expected::Absent, data, Vec::new()))).await.unwrap();
+        }
+    }
+    open(&connect(whole.url()).await, &[&LABELLED]).await.unwrap();
+    let mut cuts = 0;
+    for bytes in (200..).step_by(150) {
+        let proxy = FaultProxy::start(test.url()).await.unwrap();
+        proxy.set(Mode::CutAfter { direction: Direction::ToServer, bytes }).await.unwrap();
+        let opened = match try_connect(&proxy.url_for(test.url()).unwrap()).await {
+            Ok(database) => open(&database, &[&LABELLED]).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(()) => break,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 10, "only {cuts} starts were cut off");
+    assert_eq!(shape(test.url()).await, shape(whole.url()).await);
+    let store = open(&connect(test.url()).await, &[&LABELLED]).await.unwrap();
+    assert_eq!(store.count(&LABELLED, &label_is("label-1")).await.unwrap(), 400);
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_what_to_do_and_then_needs_none_to_change_anything() {
+    let test = require!(postgres::database().await);
+    let role = test.name().replace("mamey_test", "mamey_test_role");
+    let mut admin = Admin::of(test.url()).await;
+    admin.run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'loopback'")).await;
+    let (_, place) = test.url().rsplit_once('@').unwrap();
+    let url = format!("postgres://{role}:loopback@{place}");
+    let result = tokio::spawn(use_without_rights(test.url().to_owned(), url, role.clone())).await;
+    admin.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    result.unwrap();
+}
+
+async fn use_without_rights(owner: String, url: String, role: String) {
+    let database = connect(&url).await;
+    let error = open(&database, &[&LABELLED]).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    for named in [role.as_str(), "\"pg-shop\"", "migration_sql"] {
+        assert!(error.to_string().contains(named), "`{error}` names {named}");
+    }
+    let mut admin = Admin::of(&owner).await;
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA \"pg-shop\" TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"pg-shop\" TO {role};
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA \"pg-shop\" TO {role};"
+    );
+    admin.run(&database.migration_sql(&schema_of(&[&PLAIN])).await.unwrap()).await;
+    admin.run(&grants).await;
+    let store = open(&database, &[&PLAIN]).await.unwrap();
+    let write = put(&PLAIN, 1, Expected::Absent, r#"{"label":"a"}"#.to_owned(), Vec::new());
+    store.commit(unit(write)).await.unwrap();
+    let error = open(&database, &[&LABELLED]).await.err().unwrap();
+    assert!(error.to_string().contains("migration_sql"), "{error}");
+    // As psql does it: each statement that is not within the transaction stands alone.
+    let sql = database.migration_sql(&schema_of(&[&LABELLED])).await.unwrap();
+    let (at_once, after) = sql.split_once("\nCOMMIT;\n").unwrap();
+    admin.run(&format!("{at_once}\nCOMMIT;")).await;
+    for statement in after.split(";\n") {
+        admin.run(statement).await;
+    }
+    assert_eq!(database.migration_sql(&schema_of(&[&LABELLED])).await.unwrap(), "");
+    let store = open(&database, &[&LABELLED]).await.unwrap();
+    assert_eq!(store.count(&LABELLED, &label_is("a")).await.unwrap(), 1);
+    let far = mamey_core::clock::Timestamp::from_micros(i64::MAX / 2);
+    store.expire_inbox(far).await.unwrap();
+    let made = connect(&owner).await;
+    open(&made, &[&LABELLED]).await.unwrap();
+}
