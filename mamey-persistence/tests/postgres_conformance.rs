@@ -1,4 +1,4 @@
-//! The store on PostgreSQL keeps every promise of the ports.
+//! The store on PostgreSQL keeps every promise of the ports, through a PgBouncer too.
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -9,21 +9,37 @@ use mamey_core::conformance::store::{self, Harness};
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::{postgres, require};
 
-async fn harness(database: postgres::Database) -> Harness {
+async fn harness(database: postgres::Database, url: &str) -> Harness {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let options = PostgresOptions { clock: Some(clock.clone()), ..PostgresOptions::default() };
-    let store = PostgresDatabase::connect(database.url(), options).await.unwrap();
+    let store = PostgresDatabase::connect(url, options).await.unwrap();
     Harness::new(Arc::new(store), clock, database)
 }
 
 macro_rules! cases {
-    ($($case:ident)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $case() {
-            let database = require!(postgres::database().await);
-            store::$case(harness(database).await).await;
+    ($($case:ident)*) => {
+        mod directly {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = require!(postgres::database().await);
+                let url = database.url().to_owned();
+                store::$case(harness(database, &url).await).await;
+            })*
         }
-    )*};
+
+        mod through_pgbouncer {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = require!(postgres::database().await);
+                let url = require!(database.pgbouncer_url()) + "?pgbouncer=true";
+                store::$case(harness(database, &url).await).await;
+            })*
+        }
+    };
 }
 
 cases! {
