@@ -1,0 +1,287 @@
+//! One unit of work on PostgreSQL beside the same written by hand with sqlx, and the relay beside a
+//! loop by hand.
+//!
+//! All work on one server and take turns. A unit handles a message: it loads an account, saves it,
+//! publishes an event and marks the message as received.
+
+mod support;
+
+#[path = "support/postgres_by_hand.rs"]
+mod by_hand;
+#[path = "support/postgres_relay.rs"]
+mod relay;
+
+use std::env;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mamey::criteria::Value;
+use mamey::domain::Collection;
+use mamey::id::MessageId;
+use mamey::inbound::{Inbound, Incoming};
+use mamey::message::{Envelope, Metadata};
+use mamey::persistence::{PostgresDatabase, PostgresOptions};
+use mamey::store::{CommitOutcome, Database, Origin, Store};
+use mamey::{Aggregate, BoundedContext, Command, Context, Event, Result, Uuid};
+use mamey_cqrs::{ContextRuntime, Resources};
+use mamey_test_support::postgres;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use by_hand::ByHand;
+use support::{Kind, Measured, Report, median};
+
+/// How often each side has its turn.
+const ROUNDS: usize = 9;
+
+/// How long a turn takes.
+const TURN: Duration = Duration::from_millis(500);
+
+/// How many accounts each task has for itself, so that no unit conflicts with another.
+const ACCOUNTS_PER_TASK: usize = 16;
+
+const TASKS_MAX: usize = 64;
+
+/// The same for both sides.
+const CONNECTIONS_MAX: u32 = 10;
+
+/// How many records an outbox is loaded with for a turn of its drain.
+const DRAINED: i64 = 20_000;
+
+/// How many records the relay's memory is measured over, unless `MAMEY_BENCH_RECORDS` says.
+const BACKLOG: i64 = 1_000_000;
+
+const OWNER: &str = "Ada Lovelace, 12 St James's Square";
+
+const AMOUNT_CENTS: i64 = 250;
+
+#[derive(Aggregate, Serialize, Deserialize)]
+#[aggregate(collection = "accounts")]
+struct Account {
+    #[aggregate(id)]
+    id: Uuid,
+    owner: String,
+    balance_cents: i64,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "payments.payment-taken", key = account)]
+struct PaymentTaken {
+    account: Uuid,
+    amount_cents: i64,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "bank.deposited", key = account)]
+struct Deposited {
+    account: Uuid,
+    amount_cents: i64,
+}
+
+#[derive(Clone, Command)]
+#[command(reply = ())]
+struct Open(Uuid);
+
+async fn open_account(command: Open, cx: &Context) -> Result<()> {
+    cx.repository().add(&Account { id: command.0, owner: OWNER.to_owned(), balance_cents: 0 })
+}
+
+async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
+    let accounts = cx.repository::<Account>();
+    let mut account = accounts.load(&event.account).await?;
+    account.balance_cents += event.amount_cents;
+    accounts.save(&account)?;
+    cx.publish(&Deposited { account: event.account, amount_cents: event.amount_cents })
+}
+
+/// One way to do something to an account.
+#[derive(Clone)]
+enum Way {
+    Ours(Arc<ContextRuntime>),
+    OurLoad(Arc<dyn Store>, &'static Collection),
+    Transaction(ByHand),
+    Statement(ByHand),
+    Load(ByHand),
+}
+
+impl Way {
+    async fn go(&self, account: Uuid) -> Result<(), String> {
+        let message = Uuid::now_v7();
+        match self {
+            Self::Ours(bank) => handle(bank, account, message).await,
+            Self::OurLoad(store, accounts) => load(&**store, accounts, account).await,
+            Self::Transaction(hand) => text(hand.in_transaction(account, message).await),
+            Self::Statement(hand) => text(hand.in_one_statement(account, message).await),
+            Self::Load(hand) => text(hand.load(account).await),
+        }
+    }
+
+    /// How often a second some tasks went this way in a turn.
+    async fn turn(&self, tasks: usize, accounts: &Arc<Vec<Uuid>>) -> Result<f64, Box<dyn Error>> {
+        let begin = Instant::now();
+        let mut working = JoinSet::new();
+        for task in 0..tasks {
+            let (way, accounts) = (self.clone(), Arc::clone(accounts));
+            working.spawn(async move {
+                let own = accounts.iter().skip(task * ACCOUNTS_PER_TASK);
+                let mut done = 0_u64;
+                for account in own.take(ACCOUNTS_PER_TASK).cycle() {
+                    way.go(*account).await?;
+                    done += 1;
+                    if begin.elapsed() >= TURN {
+                        break;
+                    }
+                }
+                Ok::<_, String>(done)
+            });
+        }
+        let mut done = 0;
+        while let Some(of_task) = working.join_next().await {
+            done += of_task??;
+        }
+        Ok(done as f64 / begin.elapsed().as_secs_f64())
+    }
+}
+
+async fn handle(bank: &ContextRuntime, account: Uuid, message: Uuid) -> Result<(), String> {
+    let id = MessageId::from_uuid(message);
+    let mut metadata = Metadata::new(id, "payments.payment-taken", "payments");
+    metadata.key = Some(account.to_string().as_str().into());
+    let event = PaymentTaken { account, amount_cents: AMOUNT_CENTS };
+    let payload = text(serde_json::to_vec(&event))?.into();
+    let envelope = Envelope { metadata, payload };
+    let incoming = Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 1 };
+    match text(bank.handle(incoming).await)? {
+        CommitOutcome::Committed(_) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+async fn load(
+    store: &dyn Store,
+    accounts: &'static Collection,
+    account: Uuid,
+) -> Result<(), String> {
+    let loaded = text(store.load(accounts, &[Value::Uuid(account)]).await)?;
+    let document = loaded.into_iter().flatten().next().ok_or("no such account")?;
+    let _account: Account = text(serde_json::from_slice(&document.data))?;
+    Ok(())
+}
+
+fn text<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = postgres::database().await?;
+    let ids: Arc<Vec<Uuid>> =
+        Arc::new((0..ACCOUNTS_PER_TASK * TASKS_MAX).map(|_| Uuid::now_v7()).collect());
+    let options =
+        PostgresOptions { connections_max: CONNECTIONS_MAX, ..PostgresOptions::default() };
+    let database = PostgresDatabase::connect(server.url(), options).await?;
+    let bank = BoundedContext::new("bank")
+        .aggregate::<Account>()
+        .command(open_account)
+        .on(on_payment_taken)
+        .publishes::<Deposited>();
+    let schema = bank.schema()?;
+    let accounts = *schema.collections.first().ok_or("the bank has no accounts")?;
+    let store = Database::open(&database, &schema).await?;
+    let bank = Arc::new(bank.open(Resources::new(Arc::clone(&store)))?);
+    for id in ids.iter() {
+        bank.send(Open(*id)).await?;
+    }
+    let hand = ByHand::open(server.url(), CONNECTIONS_MAX, &ids).await?;
+    let mut report = Report::new("postgres");
+    let ours = Way::Ours(bank);
+    for (tasks, transaction, statement) in
+        [(1, Some(1.4), Some(0.9)), (16, None, None), (64, None, None)]
+    {
+        let before = database.stats();
+        let ways = [ours.clone(), Way::Transaction(hand.clone()), Way::Statement(hand.clone())];
+        let name = format!("{tasks} at a time");
+        let against = [
+            (format!("unit of work, {name}: BEGIN … COMMIT"), transaction),
+            (format!("unit of work, {name}: one statement"), statement),
+        ];
+        meet(&mut report, &ways, &against, "units/s", tasks, &ids).await?;
+        let after = database.stats();
+        let calls = (after.calls - before.calls) as f64 / (after.units - before.units) as f64;
+        report.add(Measured::limit(format!("calls for one unit, {name}"), calls, "", None));
+    }
+    let ways = [Way::OurLoad(Arc::clone(&store), accounts), Way::Load(hand.clone())];
+    let against = [("load by id".to_owned(), Some(0.9))];
+    meet(&mut report, &ways, &against, "loads/s", 1, &ids).await?;
+    relay::take_samples(&hand.0).await?;
+    drain(&mut report, &store, &hand).await?;
+    let backlog = env::var("MAMEY_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
+    let records = relay::fill(&hand.0, backlog.unwrap_or(BACKLOG)).await?;
+    let growth = relay::growth_mib(&store, records).await?;
+    let name = format!("memory of a relay over {records} records");
+    report.add(Measured::limit(name, growth, "MiB", Some(64.0)));
+    database.close().await;
+    Ok(report.publish()?)
+}
+
+/// Lets the first way and each of the others work in turns, beginning elsewhere in each round.
+async fn meet(
+    report: &mut Report,
+    ways: &[Way],
+    against: &[(String, Option<f64>)],
+    unit: &'static str,
+    tasks: usize,
+    ids: &Arc<Vec<Uuid>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut rates = vec![Vec::new(); ways.len()];
+    for round in 0..=ROUNDS {
+        for turn in 0..ways.len() {
+            let at = (round + turn) % ways.len();
+            let rate = ways[at].turn(tasks, ids).await?;
+            // The first round prepares the statements, and does not count.
+            if round > 0 {
+                rates[at].push(rate);
+            }
+        }
+    }
+    for (theirs, (name, target)) in rates[1..].iter().zip(against) {
+        let ratios: Vec<f64> = rates[0].iter().zip(theirs).map(|(o, t)| o / t).collect();
+        report.add(Measured {
+            name: name.clone(),
+            kind: Kind::Peer,
+            ours: median(&rates[0]),
+            theirs: Some(median(theirs)),
+            unit,
+            ratio: Some(median(&ratios)),
+            target: *target,
+        });
+    }
+    Ok(())
+}
+
+/// Lets the relay and the loop by hand empty the same outbox in turns.
+async fn drain(
+    report: &mut Report,
+    store: &Arc<dyn Store>,
+    hand: &ByHand,
+) -> Result<(), Box<dyn Error>> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let records = relay::fill(&hand.0, DRAINED).await?;
+        ours.push(relay::ours(store, records).await?);
+        let records = relay::fill(&hand.0, DRAINED).await?;
+        theirs.push(relay::by_hand(&hand.0, records).await?);
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(o, t)| o / t).collect();
+    report.add(Measured {
+        name: "relay: SELECT … SKIP LOCKED, publish, DELETE".to_owned(),
+        kind: Kind::Peer,
+        ours: median(&ours),
+        theirs: Some(median(&theirs)),
+        unit: "records/s",
+        ratio: Some(median(&ratios)),
+        target: Some(1.0),
+    });
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What becomes of units whose call meets a lost connection or another transaction.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use mamey_core::ErrorKind;
+use mamey_core::store::{CommitOutcome, Expected, SavedReply, UnitOfWork};
+use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
+
+use super::support::{
+    Outsider, Plug, commit, connect, handles, message, note, note_of, open, soon, until, writes,
+};
+
+/// More than a new connection says or hears until its first answers are through, and less than the
+/// calls that these tests cut.
+const CUT_BYTES: u64 = 6000;
+
+fn replying(mut unit: UnitOfWork, key: &str) -> UnitOfWork {
+    let (key, body) = (key.to_owned(), "1".into());
+    unit.reply = Some(SavedReply { command: "shop.count", key, body });
+    unit
+}
+
+#[tokio::test]
+async fn a_call_that_is_cut_on_its_way_keeps_nothing_and_may_come_again() {
+    let test = require!(postgres::database().await);
+    let proxy = FaultProxy::start(test.url()).await.unwrap();
+    let store = open(&connect(&proxy.url_for(test.url()).unwrap()).await, "shop").await;
+    let incoming = message(1, Some("key"));
+    let large = || {
+        let text = format!("\"{}\"", "x".repeat(200_000));
+        handles(writes([note_of(1, Expected::Absent, text)]), &incoming)
+    };
+    let to_server = Direction::ToServer;
+    for bytes in [1, CUT_BYTES, 150_000] {
+        proxy.set(Mode::CutAfter { direction: to_server, bytes }).await.unwrap();
+        let error = soon(store.commit(large())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{bytes}: {error:?}");
+    }
+    proxy.set(Mode::Forward).await.unwrap();
+    commit(&*store, large()).await;
+    let again = soon(store.commit(large())).await.unwrap();
+    assert_eq!(again, CommitOutcome::Duplicate);
+}
+
+/// The answer of a batch is cut, after the server has committed. Each unit is asked for alone: those
+/// with a mark took effect, of the others nobody knows.
+#[tokio::test]
+async fn an_answer_that_is_cut_is_found_by_the_marks_of_its_units() {
+    let test = require!(postgres::database().await);
+    let proxy = FaultProxy::start(test.url()).await.unwrap();
+    let database = connect(&proxy.url_for(test.url()).unwrap()).await;
+    let store = open(&database, "shop").await;
+    Plug::prepare(&*store).await;
+    let plug = Plug::set(test.url(), "shop", &store).await;
+    let received = message(1, Some("key"));
+    let mut units = vec![
+        handles(writes([note(1, Expected::Absent)]), &received),
+        replying(writes([note(2, Expected::Absent)]), "once"),
+        writes([note(3, Expected::Absent)]),
+    ];
+    // Refused many times over, so that the answer is long.
+    units.extend(
+        (0..50).map(|unit| {
+            writes((0..10).map(|at| note(1000 + 10 * unit + at, Expected::Version(9))))
+        }),
+    );
+    let before = database.stats();
+    let commits = join_all(units.into_iter().map(|unit| store.commit(unit)));
+    let cut = async {
+        plug.pull().await;
+    };
+    // The plugs' own answers are short.
+    let mode = Mode::CutAfter { direction: Direction::ToClient, bytes: CUT_BYTES };
+    proxy.set(mode).await.unwrap();
+    let (outcomes, ()) = soon(async { tokio::join!(commits, cut) }).await;
+    assert_eq!(database.stats().calls - before.calls, 1);
+    let duplicate = |at: usize| matches!(outcomes[at], Ok(CommitOutcome::Duplicate));
+    assert!(duplicate(0) && duplicate(1), "{:?}", &outcomes[..2]);
+    for unknown in &outcomes[2..] {
+        assert_eq!(unknown.as_ref().unwrap_err().kind(), ErrorKind::Unavailable, "{unknown:?}");
+    }
+    let mut outsider = Outsider::of(test.url()).await;
+    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
+    proxy.set(Mode::Forward).await.unwrap();
+    let again = handles(writes([note(4, Expected::Absent)]), &received);
+    assert_eq!(soon(store.commit(again)).await.unwrap(), CommitOutcome::Duplicate);
+    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
+}
+
+#[tokio::test]
+async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
+    let test = require!(postgres::database().await);
+    let database = connect(test.url()).await;
+    let store = open(&database, "shop").await;
+    commit(&*store, writes((1..=2).map(|id| note(id, Expected::Absent)))).await;
+    let mut outsider = Outsider::of(test.url()).await;
+    // So that the server ends the other one.
+    outsider.run("SET deadlock_timeout = '50s'; BEGIN").await;
+    outsider.run("SELECT 1 FROM shop.notes WHERE id = 2 FOR UPDATE").await;
+    let before = database.stats();
+    let unit = writes((1..=2).map(|id| note(id, Expected::Version(1))));
+    let committing = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { commit(&*store, unit).await })
+    };
+    Outsider::of(test.url()).await.until_waiting(1).await;
+    outsider.run("SELECT 1 FROM shop.notes WHERE id = 1 FOR UPDATE").await;
+    until(async || database.stats().calls - before.calls == 2).await;
+    outsider.run("ROLLBACK").await;
+    soon(committing).await.unwrap();
+    assert_eq!(database.stats().units - before.units, 1);
+}
+
+#[tokio::test]
+async fn a_unit_that_cannot_be_serialized_goes_again() {
+    let test = require!(postgres::database().await);
+    let mut outsider = Outsider::of(test.url()).await;
+    let name = test.name();
+    let strict = "SET default_transaction_isolation = 'repeatable read'";
+    outsider.run(&format!("ALTER DATABASE \"{name}\" {strict}")).await;
+    let database = connect(test.url()).await;
+    let store = open(&database, "shop").await;
+    commit(&*store, writes([note(1, Expected::Absent)])).await;
+    outsider.run("BEGIN; UPDATE shop.notes SET data = '1' WHERE id = 1").await;
+    let before = database.stats();
+    let committing =
+        tokio::spawn(async move { commit(&*store, writes([note(1, Expected::Version(1))])).await });
+    Outsider::of(test.url()).await.until_waiting(1).await;
+    outsider.run("COMMIT").await;
+    soon(committing).await.unwrap();
+    assert_eq!(database.stats().calls - before.calls, 2);
+}
+
+#[tokio::test]
+async fn an_id_that_another_adds_at_the_same_moment_is_taken() {
+    let test = require!(postgres::database().await);
+    let database = connect(test.url()).await;
+    let store = open(&database, "shop").await;
+    let mut outsider = Outsider::of(test.url()).await;
+    outsider.run("BEGIN; INSERT INTO shop.notes (id, version, data) VALUES (1, 1, '1')").await;
+    let unit = writes([note(1, Expected::Absent), note(2, Expected::Absent)]);
+    let committing = tokio::spawn(async move { soon(store.commit(unit)).await });
+    Outsider::of(test.url()).await.until_waiting(1).await;
+    outsider.run("COMMIT").await;
+    let taken = soon(committing).await.unwrap().unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{taken:?}");
+    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes").await, 1);
+}

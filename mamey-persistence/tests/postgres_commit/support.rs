@@ -1,0 +1,165 @@
+//! A shop on a database of the test's own, the units that go through it, and who gets in their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mamey_core::criteria::{Value, ValueType};
+use mamey_core::domain::{Collection, Index};
+use mamey_core::id::MessageId;
+use mamey_core::message::{ContextName, Envelope, Metadata};
+use mamey_core::store::{
+    Change, CommitOutcome, Database, Disposition, Expected, Origin, Receipt, Schema, Store,
+    UnitOfWork, Write,
+};
+use mamey_persistence::{PostgresDatabase, PostgresOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+/// How long anything may take that is expected to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) static NOTES: Collection =
+    Collection { name: "notes", id: ValueType::Int, indexes: &[] };
+
+pub(crate) static PEOPLE: Collection = Collection {
+    name: "people",
+    id: ValueType::Int,
+    indexes: &[
+        Index { field: "email", value: ValueType::Text, unique: true },
+        Index { field: "age", value: ValueType::Int, unique: false },
+    ],
+};
+
+pub(crate) fn schema(context: &str) -> Schema {
+    let context = ContextName::new(context).unwrap();
+    Schema { context, collections: vec![&PEOPLE, &NOTES] }
+}
+
+/// Without the wake-up, whose sessions would be counted too.
+pub(crate) async fn connect(url: &str) -> PostgresDatabase {
+    let options = PostgresOptions { listen: false, ..PostgresOptions::default() };
+    PostgresDatabase::connect(url, options).await.unwrap()
+}
+
+pub(crate) async fn open(database: &PostgresDatabase, context: &str) -> Arc<dyn Store> {
+    database.open(&schema(context)).await.unwrap()
+}
+
+pub(crate) fn note(id: i64, expected: Expected) -> Write {
+    note_of(id, expected, "{}".to_owned())
+}
+
+pub(crate) fn note_of(id: i64, expected: Expected, data: String) -> Write {
+    let change = Change::Put { data: Bytes::from(data), index: Vec::new() };
+    Write { collection: &NOTES, id: Value::Int(id), expected, change }
+}
+
+pub(crate) fn person(id: i64, expected: Expected, email: Option<i64>) -> Write {
+    let email = email.map_or(Value::Null, |email| Value::Text(format!("{email}@example.org")));
+    let data = Bytes::from(format!("{{\"email\":\"{email}\"}}"));
+    let change = Change::Put { data, index: vec![email, Value::Int(id)] };
+    Write { collection: &PEOPLE, id: Value::Int(id), expected, change }
+}
+
+pub(crate) fn writes(writes: impl IntoIterator<Item = Write>) -> UnitOfWork {
+    UnitOfWork { writes: writes.into_iter().collect(), ..UnitOfWork::default() }
+}
+
+pub(crate) fn message(number: u128, key: Option<&str>) -> Envelope {
+    let id = MessageId::from_uuid(Uuid::from_u128(number));
+    let mut metadata = Metadata::new(id, "shop.changed", "shop");
+    metadata.key = key.map(Into::into);
+    Envelope { metadata, payload: Bytes::from(format!("{{\"number\":{number}}}")) }
+}
+
+pub(crate) fn handles(mut unit: UnitOfWork, incoming: &Envelope) -> UnitOfWork {
+    let (envelope, origin) = (incoming.clone(), Origin::Delivery);
+    unit.receipt = Some(Receipt { envelope, origin, disposition: Disposition::Handled });
+    unit
+}
+
+pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
+    let outcome = soon(store.commit(unit)).await.unwrap();
+    assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
+}
+
+/// What a future gives, which has to come.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it comes in time")
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    soon(async {
+        while !is_so().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// A session beside the store.
+pub(crate) struct Outsider(PgConnection);
+
+impl Outsider {
+    pub(crate) async fn of(url: &str) -> Self {
+        Self(PgConnection::connect(url).await.unwrap())
+    }
+
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0);
+        soon(done).await.unwrap();
+    }
+
+    pub(crate) async fn count(&mut self, sql: &str) -> i64 {
+        let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
+        soon(count.fetch_one(&mut self.0)).await.unwrap()
+    }
+
+    /// Waits until so many sessions of this database wait for a lock.
+    pub(crate) async fn until_waiting(&mut self, sessions: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        until(async || self.count(waiting).await >= sessions).await;
+    }
+}
+
+/// Keeps all calls of a context under way, so that units which come meanwhile share the next.
+pub(crate) struct Plug {
+    outsider: Outsider,
+    plugs: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// More than there are calls under way at a time; each needs a note of its own.
+const PLUGS: [i64; 2] = [900, 901];
+
+impl Plug {
+    /// Writes the notes that plugs need.
+    pub(crate) async fn prepare(store: &dyn Store) {
+        commit(store, writes(PLUGS.map(|id| note(id, Expected::Absent)))).await;
+    }
+
+    pub(crate) async fn set(url: &str, context: &str, store: &Arc<dyn Store>) -> Self {
+        let mut outsider = Outsider::of(url).await;
+        outsider.run(&format!("BEGIN; SELECT 1 FROM \"{context}\".notes FOR UPDATE")).await;
+        let mut watch = Outsider::of(url).await;
+        let mut plugs = Vec::new();
+        for (number, id) in (1..).zip(PLUGS) {
+            let store = Arc::clone(store);
+            plugs.push(tokio::spawn(async move {
+                commit(&*store, writes([note(id, Expected::Version(1))])).await;
+            }));
+            watch.until_waiting(number).await;
+        }
+        Self { outsider, plugs }
+    }
+
+    pub(crate) async fn pull(mut self) {
+        self.outsider.run("ROLLBACK").await;
+        for plug in self.plugs {
+            soon(plug).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Units that commit together against the same units one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::future::join_all;
+use mamey_core::clock::{ManualClock, Timestamp};
+use mamey_core::criteria::Value;
+use mamey_core::store::{
+    CommitOutcome, Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, Partition, Store,
+};
+use mamey_persistence::{MemoryDatabase, PostgresDatabase};
+use mamey_test_support::{postgres, require};
+use proptest::test_runner::{Config, TestError, TestRunner};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use super::model::{DOCUMENTS, MESSAGES, Plan, REPLIES, begin, incoming, plans, said};
+use super::support::{NOTES, PEOPLE, Plug, connect, open, schema, soon};
+
+const CASES: u32 = 24;
+
+/// What the store makes of random units that wait for one call is what a store without any
+/// coalescing makes of them, one after the other: the committed ones in the order in which they
+/// came into a transaction, and each refused one somewhere between them.
+#[test]
+fn random_units_together_equal_units_one_by_one() {
+    let runtime = Runtime::new().unwrap();
+    let test = require!(runtime.block_on(postgres::database()));
+    let database = runtime.block_on(connect(test.url()));
+    let before = database.stats();
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let case = AtomicU32::new(0);
+    let result = TestRunner::new(config).run(&plans(), |plans| {
+        let context = format!("case-{}", case.fetch_add(1, Ordering::Relaxed));
+        runtime.block_on(together_equals_one_by_one(&database, test.url(), &context, &plans));
+        Ok(())
+    });
+    if let Err(TestError::Fail(reason, plans)) = result {
+        panic!("{reason}\n{plans:#?}");
+    }
+    let after = database.stats();
+    let (calls, units) = (after.calls - before.calls, after.units - before.units);
+    assert!(calls * 2 < units, "{units} units took {calls} calls");
+}
+
+async fn together_equals_one_by_one(
+    database: &PostgresDatabase,
+    url: &str,
+    context: &str,
+    plans: &[Plan],
+) {
+    let store = open(database, context).await;
+    begin(&*store).await;
+    Plug::prepare(&*store).await;
+    let plug = Plug::set(url, context, &store).await;
+    let commits = join_all((0..).zip(plans).map(|(number, plan)| store.commit(plan.unit(number))));
+    let (outcomes, ()) = soon(async { tokio::join!(commits, plug.pull()) }).await;
+    let mut committed = Vec::new();
+    let mut refused = Vec::new();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(CommitOutcome::Committed(token)) => committed.push((*token, number)),
+            other => refused.push((number, said(other))),
+        }
+    }
+    committed.sort();
+    let order: Vec<_> = committed.into_iter().map(|(_, number)| number).collect();
+    let alone = replay(plans, &order).await;
+    assert_eq!(seen(&*store).await, seen(&*alone).await, "after {order:?} of {outcomes:?}");
+    for (number, outcome) in refused {
+        let mut explained = false;
+        for until in 0..=order.len() {
+            let alone = replay(plans, &order[..until]).await;
+            explained |= said(&alone.commit(unit(plans, number)).await) == outcome;
+        }
+        assert!(explained, "unit {number} was refused ({outcome}), but is at no time: {order:?}");
+    }
+}
+
+fn unit(plans: &[Plan], number: usize) -> mamey_core::store::UnitOfWork {
+    plans[number].unit(u128::try_from(number).unwrap())
+}
+
+/// The memory store after these units, all of which it takes.
+async fn replay(plans: &[Plan], order: &[usize]) -> Arc<dyn Store> {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
+    let store = MemoryDatabase::new(clock).open(&schema("alone")).await.unwrap();
+    begin(&*store).await;
+    for number in order {
+        let outcome = store.commit(unit(plans, *number)).await;
+        assert_eq!(said(&outcome), "committed", "unit {number} of {order:?}: {outcome:?}");
+    }
+    store
+}
+
+/// Everything that can be asked of a store.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    documents: Vec<Option<(u64, String)>>,
+    received: Vec<bool>,
+    replies: Vec<Option<String>>,
+    parked: BTreeSet<(Uuid, u32)>,
+    dead: BTreeSet<(Uuid, u32)>,
+    /// By key, in order; those without one in none.
+    sent: BTreeMap<Option<String>, Vec<Uuid>>,
+}
+
+async fn seen(store: &dyn Store) -> Seen {
+    let mut documents = Vec::new();
+    let ids: Vec<_> = (0..DOCUMENTS).map(Value::Int).collect();
+    for collection in [&PEOPLE, &NOTES] {
+        for document in store.load(collection, &ids).await.unwrap() {
+            let text = |data: &[u8]| String::from_utf8_lossy(data).replace(' ', "");
+            documents.push(document.map(|it| (it.version, text(&it.data))));
+        }
+    }
+    let mut received = Vec::new();
+    for number in 0..MESSAGES {
+        let id = incoming(number).metadata.id;
+        received.push(store.was_received(id).await.unwrap());
+    }
+    let mut replies = Vec::new();
+    for key in 0..REPLIES {
+        let body = store.saved_reply("shop.count", &key.to_string()).await.unwrap();
+        replies.push(body.map(|body| String::from_utf8_lossy(&body).into_owned()));
+    }
+    let dead = store.dead_letters(None, 100).await.unwrap();
+    let dead = dead.iter().map(|it| (it.envelope.metadata.id.as_uuid(), it.attempts)).collect();
+    let (parked, sent) = (parked(store).await, sent(store).await);
+    Seen { documents, received, replies, parked, dead, sent }
+}
+
+/// The heads, and how many wait in all.
+async fn parked(store: &dyn Store) -> BTreeSet<(Uuid, u32)> {
+    let all = [Partition::new(0, 1).unwrap()];
+    let due = store.due_parked(&all, Timestamp::from_micros(i64::MAX), 100).await.unwrap();
+    let mut parked: BTreeSet<_> =
+        due.iter().map(|it| (it.envelope.metadata.id.as_uuid(), it.attempts)).collect();
+    let count = u32::try_from(store.parked_count().await.unwrap()).unwrap();
+    parked.insert((Uuid::nil(), count));
+    parked
+}
+
+async fn sent(store: &dyn Store) -> BTreeMap<Option<String>, Vec<Uuid>> {
+    let request = LeaseRequest {
+        role: LeaseRole::Relay,
+        holder: InstanceId(Uuid::from_u128(1)),
+        partitions: 1,
+        duration: std::time::Duration::from_secs(60),
+    };
+    let leases = store.hold_leases(request).await.unwrap().leases;
+    let read = OutboxRead { leases: &leases, after: 0, skip: &[], limit: 1000 };
+    let mut sent: BTreeMap<Option<String>, Vec<Uuid>> = BTreeMap::new();
+    for record in store.read_outbox(read).await.unwrap() {
+        let metadata = record.envelope.metadata;
+        let key = metadata.key.map(|key| key.as_str().to_owned());
+        sent.entry(key).or_default().push(metadata.id.as_uuid());
+    }
+    if let Some(without_key) = sent.get_mut(&None) {
+        without_key.sort();
+    }
+    sent
+}
