@@ -189,7 +189,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let schema = bank.schema()?;
     let accounts = *schema.collections.first().ok_or("the bank has no accounts")?;
     let store = Database::open(&database, &schema).await?;
-    let bank = Arc::new(bank.open(Resources::new(Arc::clone(&store)))?);
+    let bank = bank.open(Resources::new(Arc::clone(&store)))?;
     for id in ids.iter() {
         bank.send(Open(*id)).await?;
     }

@@ -67,13 +67,10 @@ async fn an_answer_that_is_cut_is_found_by_the_marks_of_its_units() {
     );
     let before = database.stats();
     let commits = join_all(units.into_iter().map(|unit| store.commit(unit)));
-    let cut = async {
-        plug.pull().await;
-    };
     // The plugs' own answers are short.
     let mode = Mode::CutAfter { direction: Direction::ToClient, bytes: CUT_BYTES };
     proxy.set(mode).await.unwrap();
-    let (outcomes, ()) = soon(async { tokio::join!(commits, cut) }).await;
+    let (outcomes, ()) = soon(async { tokio::join!(commits, plug.pull()) }).await;
     assert_eq!(database.stats().calls - before.calls, 1);
     let duplicate = |at: usize| matches!(outcomes[at], Ok(CommitOutcome::Duplicate));
     assert!(duplicate(0) && duplicate(1), "{:?}", &outcomes[..2]);
