@@ -52,6 +52,8 @@ const DRAINED: i64 = 20_000;
 /// How many records the relay's memory is measured over, unless `MAMEY_BENCH_RECORDS` says.
 const BACKLOG: i64 = 1_000_000;
 
+const DURABILITY: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
+
 const OWNER: &str = "Ada Lovelace, 12 St James's Square";
 
 const AMOUNT_CENTS: i64 = 250;
@@ -221,6 +223,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let growth = relay::growth_mib(&store, records).await?;
     let name = format!("memory of a relay over {records} records");
     report.add(Measured::limit(name, growth, "MiB", Some(64.0)));
+    let kept: (String, String) = sqlx::query_as(DURABILITY).fetch_one(&hand.0).await?;
+    report.note(format!("one server for all: fsync={} synchronous_commit={}", kept.0, kept.1));
     database.close().await;
     Ok(report.publish()?)
 }
