@@ -135,7 +135,9 @@ async fn an_id_that_another_adds_at_the_same_moment_is_taken() {
     let database = connect(test.url()).await;
     let store = open(&database, "shop").await;
     let mut outsider = Outsider::of(test.url()).await;
-    outsider.run("BEGIN; INSERT INTO shop.notes (id, version, data) VALUES (1, 1, '1')").await;
+    outsider
+        .run("BEGIN; INSERT INTO shop.notes (id, version, layout, data) VALUES (1, 1, 0, '1')")
+        .await;
     let unit = writes([note(1, Expected::Absent), note(2, Expected::Absent)]);
     let committing = tokio::spawn(async move { soon(store.commit(unit)).await });
     Outsider::of(test.url()).await.until_waiting(1).await;
