@@ -8,6 +8,8 @@ mod kill;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod program;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 
 use std::fs;
 #[cfg(target_os = "linux")]

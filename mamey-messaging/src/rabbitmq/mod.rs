@@ -11,9 +11,10 @@ mod publisher;
 mod settle;
 mod subscriber;
 mod topology;
+mod watch;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,8 +66,11 @@ struct Broker {
     publisher: Arc<RabbitPublisher>,
     wire: Arc<Wire>,
     contexts: Mutex<BTreeMap<ContextName, Applied>>,
+    /// Contexts whose dead letters are looked at.
+    watched: Mutex<BTreeSet<ContextName>>,
     closed: CancellationToken,
-    subscriptions: TaskTracker,
+    /// The tasks of subscriptions, and those that look at dead letters.
+    tasks: TaskTracker,
     publishing: Arc<Link>,
 }
 
@@ -108,8 +112,9 @@ impl RabbitTransport {
             publishing,
             wire,
             contexts: Mutex::default(),
+            watched: Mutex::default(),
             closed,
-            subscriptions: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             options,
         });
         broker.link.get().await?;
@@ -123,12 +128,24 @@ impl RabbitTransport {
     pub fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
         self.broker.options.plan(topology)
     }
+
+    /// How many messages wait among a context's dead letters on the broker, whoever put them there.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the context was not applied, `Unavailable`.
+    pub async fn dead_letters(&self, context: &ContextName) -> Result<u64> {
+        watch::count(&self.broker, context).await
+    }
 }
 
 impl Broker {
     /// The lock is held for a few map operations, never across an await.
     fn contexts(&self) -> MutexGuard<'_, BTreeMap<ContextName, Applied>> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeSet<ContextName>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn applied(&self, context: &ContextName) -> Result<Applied> {
@@ -194,7 +211,12 @@ impl Transport for RabbitTransport {
 
     async fn apply(&self, topology: &Topology) -> Result<()> {
         let live = self.broker.link.get().await?;
-        self.broker.declare(&live, topology).await
+        self.broker.declare(&live, topology).await?;
+        if self.broker.watched().insert(topology.context.clone()) {
+            let broker = Arc::downgrade(&self.broker);
+            self.broker.tasks.spawn(watch::watch(broker, topology.context.clone()));
+        }
+        Ok(())
     }
 
     fn publisher(&self) -> Arc<dyn Publisher> {
@@ -236,9 +258,9 @@ impl Transport for RabbitTransport {
 
     async fn close(&self) {
         self.broker.closed.cancel();
-        self.broker.subscriptions.close();
+        self.broker.tasks.close();
         // They acknowledge what was committed and give back the rest.
-        self.broker.subscriptions.wait().await;
+        self.broker.tasks.wait().await;
         self.broker.link.close().await;
         self.broker.publishing.close().await;
     }

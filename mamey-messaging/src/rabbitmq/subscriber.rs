@@ -66,7 +66,7 @@ impl RabbitSubscriber {
     pub(super) fn start(source: Source, consuming: Consuming) -> Self {
         let shared = Arc::new(Shared::default());
         let stop = source.broker.closed.child_token();
-        let tracker = source.broker.subscriptions.clone();
+        let tracker = source.broker.tasks.clone();
         let task = source.run(Arc::clone(&shared), consuming, stop.clone());
         tracker.spawn(task);
         Self { shared, _stop: stop.drop_guard() }

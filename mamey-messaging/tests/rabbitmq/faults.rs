@@ -27,17 +27,23 @@ const CUTS: u64 = 200;
 /// handshake, others die in the middle of a message or of its confirm.
 const CUT_BYTES_MAX: u64 = 12_000;
 
-/// What was handled, by key, in the order in which each number came first.
+/// What was handled of one key: each number, in the order in which it came first.
+#[derive(Default)]
+struct OfKey {
+    seen: BTreeSet<u64>,
+    order: Vec<u64>,
+}
+
 #[derive(Default)]
 struct Handled {
-    by_key: Mutex<BTreeMap<String, (BTreeSet<u64>, Vec<u64>)>>,
+    by_key: Mutex<BTreeMap<String, OfKey>>,
     duplicates: AtomicU64,
 }
 
 impl Handled {
     fn add(&self, key: &str, number: u64) {
         let mut by_key = self.by_key.lock().unwrap();
-        let (seen, order) = by_key.entry(key.to_owned()).or_default();
+        let OfKey { seen, order } = by_key.entry(key.to_owned()).or_default();
         if seen.insert(number) {
             order.push(number);
         } else {
@@ -46,7 +52,7 @@ impl Handled {
     }
 
     fn count(&self) -> usize {
-        self.by_key.lock().unwrap().values().map(|(_, order)| order.len()).sum()
+        self.by_key.lock().unwrap().values().map(|it| it.order.len()).sum()
     }
 }
 
@@ -137,7 +143,7 @@ async fn connections_cut_at_random_bytes_lose_nothing_and_keep_order() {
         ),
     );
     assert_eq!(count as u64, published);
-    for (key, (_, order)) in handled.by_key.lock().unwrap().iter() {
+    for (key, OfKey { order, .. }) in handled.by_key.lock().unwrap().iter() {
         assert!(order.is_sorted(), "{key} is out of order: {order:?}");
     }
     // Each cut may repeat what was unsettled and what was unconfirmed.

@@ -11,7 +11,9 @@ use mamey_core::{Error, ErrorKind, Retry};
 use mamey_messaging::{RabbitForm, RabbitOptions, RabbitTransport, connect};
 use mamey_test_support::{rabbitmq, require};
 
-use crate::world::{Foreign, event, header, next, subscribe_to_all, targeted, topology};
+use crate::world::{
+    Foreign, context, event, header, next, persist, subscribe_to_all, targeted, topology,
+};
 
 const EIGHT_MB: usize = 8 * 1024 * 1024;
 
@@ -69,8 +71,14 @@ async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
     let mut payments = subscribe_to_all(&transport).await;
     let sent = event("order-1", r#"{"a":1}"#);
     transport.publisher().publish(&sent).await.unwrap();
+    assert_eq!(transport.dead_letters(&context("payments")).await.unwrap(), 0);
     let reason = "the store cannot keep it".to_owned();
     next(&mut payments).await.settle(Settlement::Reject { reason: reason.clone() });
+    let waiting = async || match transport.dead_letters(&context("payments")).await? {
+        0 => Err(Error::not_found("no dead letter yet")),
+        waiting => Ok(waiting),
+    };
+    assert_eq!(persist(waiting).await, 1);
     let foreign = Foreign::connect(vhost.url()).await;
     let dead = foreign.take("payments.dead").await;
     assert_eq!((&dead.data[..], header(&dead, "x-mamey-reason")), (&sent.payload[..], reason));
@@ -105,7 +113,7 @@ async fn unroutable_messages_fail_alone_among_many() {
     transport.apply(&topology(1)).await.unwrap();
     let publish = |number: usize| {
         let (publisher, mut envelope) = (transport.publisher(), targeted("order-1"));
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             envelope.metadata.name = "orders.unheard-of".into();
         }
         async move { (number, envelope.metadata.id, publisher.publish(&envelope).await) }
