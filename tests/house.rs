@@ -12,6 +12,7 @@ const CRATES: [&str; 7] = [
     "mamey-cqrs",
     "mamey-messaging",
     "mamey-persistence",
+    "tests/fuzz",
     "tests/support",
     "tests/crash",
 ];
@@ -32,7 +33,7 @@ fn sources() -> Vec<PathBuf> {
     for package in CRATES.map(|package| root().join(package)) {
         collect(&package.join("src"), &mut found);
     }
-    for folder in ["src", "examples", "benches"] {
+    for folder in ["src", "examples", "benches", "fuzz/src"] {
         collect(&root().join(folder), &mut found);
     }
     assert!(found.len() > 50, "the rules looked at {} files only", found.len());

@@ -6,6 +6,8 @@ cat <<'HELP'
 ./dev lint                shell scripts, compose file, formatting, clippy, documentation, licences
 ./dev test [ARGS…]        starts the servers the suite needs, runs it, stops what it started;
                           ARGS go to the test runner, and then the doctests are left out
+./dev fuzz [--seconds N] [TARGET…]
+                          feeds each decoder of outside bytes for N seconds (30), guided by coverage
 ./dev bench               lists the benchmarks
 ./dev bench NAME [ARGS…]  runs one; it writes target/bench/NAME.json
 ./dev crash [ARGS…]       breaks processes, links, servers and clocks, and checks every effect:

@@ -25,9 +25,26 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Transport>> {
     }
 }
 
+/// Whether [`connect`] understands a URL: what shows without touching a server.
+///
+/// # Errors
+/// `Misconfigured`, as [`connect`] would say it.
+pub fn check_url(url: &str) -> Result<()> {
+    match url.split_once(':') {
+        Some(("memory", _)) => check_memory(url),
+        Some((scheme @ ("amqp" | "amqps"), _)) => check_rabbitmq(scheme, url),
+        _ => Err(unknown(url)),
+    }
+}
+
 fn memory(url: &str) -> Result<Arc<dyn Transport>> {
+    check_memory(url)?;
+    Ok(Arc::new(MemoryTransport::new()))
+}
+
+fn check_memory(url: &str) -> Result<()> {
     match url {
-        "memory:" | "memory://" => Ok(Arc::new(MemoryTransport::new())),
+        "memory:" | "memory://" => Ok(()),
         _ => Err(Error::misconfigured(format!(
             "`{}` is no transport: `memory:` takes nothing after the colon",
             redact_url(url)
@@ -40,12 +57,27 @@ async fn rabbitmq(_scheme: &str, url: &str) -> Result<Arc<dyn Transport>> {
     Ok(Arc::new(crate::rabbitmq::RabbitTransport::connect(url).await?))
 }
 
+#[cfg(feature = "rabbitmq")]
+fn check_rabbitmq(_scheme: &str, url: &str) -> Result<()> {
+    crate::rabbitmq::RabbitOptions::new(url).map(drop)
+}
+
 #[cfg(not(feature = "rabbitmq"))]
 async fn rabbitmq(scheme: &str, _url: &str) -> Result<Arc<dyn Transport>> {
-    Err(Error::misconfigured(format!(
+    Err(not_built(scheme))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+fn check_rabbitmq(scheme: &str, _url: &str) -> Result<()> {
+    Err(not_built(scheme))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+fn not_built(scheme: &str) -> Error {
+    Error::misconfigured(format!(
         "transport `{scheme}:` is not in this build: turn on the feature `rabbitmq`, or use \
          `memory:`"
-    )))
+    ))
 }
 
 fn unknown(url: &str) -> Error {

@@ -21,7 +21,7 @@ mod rabbitmq;
 mod relay;
 mod stats;
 
-pub use connect::connect;
+pub use connect::{check_url, connect};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,

@@ -55,13 +55,55 @@ async fn postgres_sql(_url: &str, _schemas: &[Schema]) -> Result<String> {
     Err(not_built("postgres"))
 }
 
+/// Whether [`connect`] understands a URL: what shows without touching a file or a server.
+///
+/// # Errors
+/// `Misconfigured`, as [`connect`] would say it.
+pub fn check_url(url: &str) -> Result<()> {
+    match url.split_once(':') {
+        Some(("memory", rest)) => check_memory(rest),
+        Some(("sqlite", _)) => check_sqlite(url),
+        Some(("postgres" | "postgresql", _)) => check_postgres(url),
+        _ => Err(unknown(url)),
+    }
+}
+
+#[cfg(feature = "memory")]
+fn check_memory(rest: &str) -> Result<()> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Err(Error::misconfigured("the store in memory has no name and no options: write `memory:`"))
+}
+
+#[cfg(not(feature = "memory"))]
+fn check_memory(_rest: &str) -> Result<()> {
+    Err(not_built("memory"))
+}
+
+#[cfg(feature = "sqlite")]
+fn check_sqlite(url: &str) -> Result<()> {
+    crate::sqlite::check_url(url)
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn check_sqlite(_url: &str) -> Result<()> {
+    Err(not_built("sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+fn check_postgres(url: &str) -> Result<()> {
+    crate::postgres::check_url(url)
+}
+
+#[cfg(not(feature = "postgres"))]
+fn check_postgres(_url: &str) -> Result<()> {
+    Err(not_built("postgres"))
+}
+
 #[cfg(feature = "memory")]
 fn memory(rest: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    if !rest.is_empty() {
-        return Err(Error::misconfigured(
-            "the store in memory has no name and no options: write `memory:`",
-        ));
-    }
+    check_memory(rest)?;
     Ok(Arc::new(crate::MemoryDatabase::new(clock)))
 }
 

@@ -24,7 +24,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub use connect::{connect, migration_sql};
+pub use connect::{check_url, connect, migration_sql};
 #[cfg(feature = "memory")]
 pub use memory::MemoryDatabase;
 #[cfg(feature = "postgres")]

@@ -169,6 +169,8 @@ fn millis(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Resu
 fn number(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
     value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
+        // Variables get mixed up: here may stand a URL with its password.
+        let value = redact_url(value);
         Error::misconfigured(format!(
             "{name} is `{value}`; it must be a whole number from {least} to {most}"
         ))
@@ -230,6 +232,8 @@ mod tests {
 
     #[test]
     fn secrets_of_urls_are_not_printed() {
+        let mixed_up = read(PARTITIONS, "postgres://app:s3cret@db/orders").unwrap_err();
+        assert!(!mixed_up.to_string().contains("s3cret"), "{mixed_up}");
         let settings = read(STORE, "postgres://app:s3cret@db/orders").unwrap();
         assert!(!format!("{settings:?}").contains("s3cret"));
     }

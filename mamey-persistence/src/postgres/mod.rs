@@ -119,6 +119,11 @@ struct PostgresStore {
     outbox_changed: Arc<Notify>,
 }
 
+/// Whether a URL can be read.
+pub(crate) fn check_url(url: &str) -> Result<()> {
+    PostgresOptions::default().read(url).map(drop)
+}
+
 impl PostgresDatabase {
     /// Connects to the database of a URL such as `postgres://user:password@host:5432/database`.
     ///

@@ -127,6 +127,11 @@ struct SqliteStore {
     outbox_changed: Arc<Notify>,
 }
 
+/// Whether a path or URL names a file that could be opened.
+pub(crate) fn check_url(path_or_url: &str) -> Result<()> {
+    connection::path_of(path_or_url).map(drop)
+}
+
 impl SqliteDatabase {
     /// Opens a file, given as a path or as `sqlite:path`; makes it and its folder when absent.
     ///

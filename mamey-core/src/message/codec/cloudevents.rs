@@ -64,6 +64,13 @@ fn is_json(content_type: &str) -> bool {
     media == CONTENT_TYPE_JSON || media.ends_with("+json") || media.is_empty()
 }
 
+/// The payload as JSON that stands in `data` byte by byte; `None` for what only claims to be JSON
+/// or is padded. Somebody sent it as Base64, so it goes on as Base64.
+fn as_json(payload: &[u8]) -> Option<&RawValue> {
+    let raw: &RawValue = serde_json::from_slice(payload).ok()?;
+    (raw.get().len() == payload.len()).then_some(raw)
+}
+
 struct Structured<'a>(&'a Envelope);
 
 impl Serialize for Structured<'_> {
@@ -107,13 +114,13 @@ impl Serialize for Structured<'_> {
 impl Structured<'_> {
     fn serialize_data<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let payload = &self.0.payload;
-        if is_json(&self.0.metadata.content_type) && !payload.is_empty() {
-            let raw: &RawValue =
-                serde_json::from_slice(payload).map_err(serde::ser::Error::custom)?;
-            return map.serialize_entry("data", raw);
-        }
         if payload.is_empty() {
             return Ok(());
+        }
+        if is_json(&self.0.metadata.content_type)
+            && let Some(raw) = as_json(payload)
+        {
+            return map.serialize_entry("data", raw);
         }
         map.serialize_entry("data_base64", &STANDARD.encode(payload))
     }
@@ -231,6 +238,20 @@ mod tests {
         binary.metadata.content_type = "application/octet-stream".into();
         binary.payload = Bytes::from_static(&[0, 255, 1]);
         assert_eq!(codec.decode(&codec.encode(&binary).unwrap()).unwrap(), binary);
+    }
+
+    #[test]
+    fn what_only_claims_to_be_json_goes_on_as_it_came() {
+        let codec = CloudEventsJson::default();
+        for payload in [&b"\x89PNG"[..], b" {} ", b"{", b"1 2"] {
+            let data = STANDARD.encode(payload);
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"{data}"}}"#
+            );
+            let envelope = decode(&body).unwrap();
+            assert_eq!(&envelope.payload[..], payload);
+            assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
+        }
     }
 
     #[test]

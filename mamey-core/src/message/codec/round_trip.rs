@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{CloudEventsJson, Codec, Plain};
+use super::{CloudEventsBinary, CloudEventsJson, Codec, Plain};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::message::{
@@ -120,6 +120,13 @@ proptest! {
     #[test]
     fn an_envelope_survives_a_cloud_event(envelope in any_envelope()) {
         let codec = CloudEventsJson::default();
+        let wire = codec.encode(&envelope).unwrap();
+        prop_assert_eq!(codec.decode(&wire).unwrap(), envelope);
+    }
+
+    #[test]
+    fn an_envelope_survives_binary_mode(envelope in any_envelope()) {
+        let codec = CloudEventsBinary::default();
         let wire = codec.encode(&envelope).unwrap();
         prop_assert_eq!(codec.decode(&wire).unwrap(), envelope);
     }
