@@ -108,11 +108,16 @@ impl PostgresOptions {
         let unusable = |cause: &dyn fmt::Display| {
             Error::misconfigured(format!("`{}` is not a PostgreSQL URL: {cause}", redact_url(url)))
         };
+        // What stands behind a `?` in a password looks like a parameter, and must not be repeated.
+        let told = |error: Error| match may_hold_password(url) {
+            true => unusable(&"a `?` in the user or the password is written `%3F`, a `@` `%40`"),
+            false => error,
+        };
         let mut plain = Url::parse(url).map_err(|cause| unusable(&cause))?;
         let mut usual = Vec::new();
         for (name, value) in plain.query_pairs() {
-            if !self.takes(&name, &value)? {
-                check_usual(&name, &value)?;
+            if !self.takes(&name, &value).map_err(told)? {
+                check_usual(&name, &value).map_err(told)?;
                 usual.push((name.into_owned(), value.into_owned()));
             }
         }
@@ -122,7 +127,7 @@ impl PostgresOptions {
         }
         check_environment(std::env::var(SSLMODE_VARIABLE).ok().as_deref())?;
         let connect =
-            PgConnectOptions::from_str(plain.as_str()).map_err(|cause| unusable(&cause))?;
+            PgConnectOptions::from_str(plain.as_str()).map_err(|cause| told(unusable(&cause)))?;
         check_verification(&connect, usual.iter().any(|(name, _)| name == "sslrootcert"))?;
         let connect = self.apply(connect)?;
         Ok((self, connect))
@@ -173,6 +178,11 @@ impl PostgresOptions {
         let milliseconds = self.statement_timeout.as_millis().to_string();
         Ok(connect.options([("statement_timeout", milliseconds.as_str())]))
     }
+}
+
+/// Whether the parameters may be the rest of a password that was not percent-encoded.
+fn may_hold_password(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, parameters)| parameters.contains('@'))
 }
 
 fn check_usual(name: &str, value: &str) -> Result<()> {
@@ -241,6 +251,14 @@ mod tests {
 
     fn read(url: &str) -> Result<(PostgresOptions, PgConnectOptions)> {
         PostgresOptions::default().read(url)
+    }
+
+    #[test]
+    fn a_password_that_was_not_encoded_is_not_taken_for_parameters() {
+        for url in ["postgres://app?s3cret@db/shop", "postgres://app?sslmode=s3cret@db/shop"] {
+            let error = read(url).unwrap_err().to_string();
+            assert!(error.contains("%3F") && !error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]
