@@ -18,6 +18,7 @@ use mamey::id::{IdSource, UuidV7Source};
 use mamey::message::{CloudEventsJson, Codec, ContextName, Envelope, WireMessage};
 use mamey::persistence::MemoryDatabase;
 use mamey::store::Database;
+use mamey::transport::Unconnected;
 use mamey::{
     BoundedContext, Command, Context, Event, Query, ReadContext, Result, RunningService, Service,
 };
@@ -177,6 +178,7 @@ async fn open() -> Result<(Arc<Scope>, Arc<ContextRuntime>, RunningService)> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7Source::default()),
         catalog: bench.catalog().clone(),
+        requester: Arc::new(Unconnected),
     });
     let context = bench.open(Resources::new(store))?;
     let service = Service::in_memory().host(declaration()).start().await?;

@@ -25,6 +25,8 @@ pub struct TransportCapabilities {
     pub durable: bool,
     /// Order by (sender, key) holds from publisher to subscriber.
     pub ordered: bool,
+    /// It carries requests and their replies.
+    pub requests: bool,
     /// The largest message, in bytes.
     pub message_bytes_max: usize,
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of everything that can fail in Mamey.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -55,6 +57,30 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Rejected,
+        Self::Invalid,
+        Self::NotFound,
+        Self::Conflict,
+        Self::AlreadyExists,
+        Self::Unsupported,
+        Self::Misconfigured,
+        Self::LimitExceeded,
+        Self::Unroutable,
+        Self::Unavailable,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::LeaseLost,
+        Self::Other,
+    ];
+
+    /// The kind of a stable name, if this build knows it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The kind's stable name, as stored beside parked messages and dead letters.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -98,7 +124,8 @@ impl fmt::Display for ErrorKind {
 }
 
 /// Whether running the same work again can help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Retry {
     /// The outcome would be the same.
     Never,
@@ -326,6 +353,14 @@ mod tests {
         assert_eq!(error.retry(), Retry::Never);
         assert_eq!(error.code(), Some("orders.empty"));
         assert!(error.rejection::<Empty>().is_some());
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::from_name(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ErrorKind::from_name("Rejected"), None);
     }
 
     #[test]

@@ -39,6 +39,6 @@ mod retry;
 pub use context::{Context, ReadContext};
 pub use domain::{Aggregate, Repository, Versioned};
 pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
-pub use message::{Command, Event, Message, Query};
+pub use message::{Command, Event, Message, Query, Request};
 pub use redact::redact_url;
 pub use retry::{Backoff, RetryPolicy};

@@ -10,7 +10,7 @@ use mamey_core::domain::Collection;
 use mamey_core::message::{Catalog, CatalogEntry, ContextName, Direction, validate_message_name};
 use mamey_core::store::Schema;
 use mamey_core::transport::Topology;
-use mamey_core::{Aggregate, Command, Error, Event, Message, Query, Result, RetryPolicy};
+use mamey_core::{Aggregate, Command, Error, Event, Message, Query, Request, Result, RetryPolicy};
 use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
@@ -18,6 +18,7 @@ use crate::layer::Layer;
 use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::runtime::{ContextRuntime, Resources};
+use crate::serving::{Served, Serves};
 
 /// How long one run of a handler may take, unless the context says otherwise.
 pub const HANDLER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -65,6 +66,7 @@ pub struct BoundedContext {
     catalog: Catalog,
     collections: Vec<&'static Collection>,
     registry: Registry,
+    served: Served,
     layers: Vec<Arc<dyn Layer>>,
     timeout: Duration,
     retry: RetryPolicy,
@@ -80,6 +82,7 @@ impl BoundedContext {
             catalog: Catalog::default(),
             collections: Vec::new(),
             registry: Registry::default(),
+            served: Served::default(),
             layers: Vec::new(),
             timeout: HANDLER_TIMEOUT_DEFAULT,
             retry: RetryPolicy::default(),
@@ -114,6 +117,20 @@ impl BoundedContext {
     pub fn query<Q: Query, H: QueryHandler<Q>>(mut self, handler: H) -> Self {
         self.declare::<Q>(Direction::Query);
         self.registry.add_query(handler);
+        self
+    }
+
+    /// Answers a command or a query for other contexts too, which
+    /// [request](mamey_core::ReadContext::request) it: `.query(get_price).serves::<GetPrice>()`.
+    ///
+    /// It goes the way of every call, layers included, which see the request's metadata. A command
+    /// whose caller gave up may have taken effect; with an idempotency key it is safe to repeat.
+    pub fn serves<R: Request>(mut self) -> Self
+    where
+        R::Kind: Serves<R>,
+    {
+        self.declare::<R>(Direction::Serves);
+        self.served.add::<R>();
         self
     }
 
@@ -227,8 +244,9 @@ impl BoundedContext {
     /// As [`BoundedContext::check`].
     pub fn open(self, resources: Resources) -> Result<Arc<ContextRuntime>> {
         let name = self.checked_name()?;
-        let Resources { store, clock, ids } = resources;
-        let scope = Arc::new(Scope { name, store, clock, ids, catalog: self.catalog });
+        let Resources { store, clock, ids, requester } = resources;
+        let catalog = self.catalog;
+        let scope = Arc::new(Scope { name, store, clock, ids, catalog, requester });
         let pipeline = Pipeline {
             scope,
             layers: self.layers,
@@ -238,6 +256,7 @@ impl BoundedContext {
         Ok(Arc::new(ContextRuntime {
             pipeline,
             registry: self.registry,
+            served: self.served,
             retry: self.retry,
             closed: AtomicBool::new(false),
         }))
@@ -256,6 +275,7 @@ impl BoundedContext {
             Direction::Query => "handlers for query",
             Direction::Handles => "handlers for message",
             Direction::Publishes => "declarations of published event",
+            Direction::Serves => "declarations of served request",
         };
         let context = &self.name;
         self.problem(format!(
@@ -270,10 +290,12 @@ impl BoundedContext {
     fn checked_name(&self) -> Result<ContextName> {
         let name = ContextName::new(&self.name)
             .map_err(|error| Error::misconfigured(error.message().to_owned()))?;
-        if self.problems.is_empty() {
+        let unanswered = self.served.without_handler(&self.registry, &self.name);
+        let problems: Vec<String> = self.problems.iter().cloned().chain(unanswered).collect();
+        if problems.is_empty() {
             return Ok(name);
         }
-        Err(Error::misconfigured(self.problems.join("; ")).context(format!("declaring `{name}`")))
+        Err(Error::misconfigured(problems.join("; ")).context(format!("declaring `{name}`")))
     }
 }
 

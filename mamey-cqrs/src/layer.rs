@@ -68,9 +68,9 @@ pub struct Invocation<'a> {
 /// Whether a call is a command, a query or a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvocationKind {
-    /// A command of a caller in this process.
+    /// A command of a caller in this process, or requested by another context.
     Command,
-    /// A query of a caller in this process.
+    /// A query of a caller in this process, or requested by another context.
     Query,
     /// An event or another message from a transport.
     Message,

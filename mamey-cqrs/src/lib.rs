@@ -11,6 +11,7 @@
 //! | `pipeline` | the fixed order of every call; the one place where it is written |
 //! | `layer` | the user's own steps in that order |
 //! | `runtime`, `request` | sending commands and asking queries |
+//! | `serving` | answering the requests of other contexts |
 //! | `validation` | checks a message with garde |
 //! | `testing` | given, when, then over one bounded context |
 //!
@@ -28,6 +29,7 @@ mod pipeline;
 mod registry;
 mod request;
 mod runtime;
+mod serving;
 mod telemetry;
 mod work;
 
@@ -44,6 +46,7 @@ pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use layer::{Invocation, InvocationKind, Layer, Next};
 pub use request::{CommandRequest, QueryRequest};
 pub use runtime::{ContextRuntime, Resources};
+pub use serving::Serves;
 
 #[cfg(feature = "validation")]
 pub use garde;

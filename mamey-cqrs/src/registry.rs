@@ -6,7 +6,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
-use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
 use mamey_core::store::CommitOutcome;
 use mamey_core::{Command, Message, Query, Result, RetryPolicy};
@@ -14,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
 use crate::pipeline::Pipeline;
-use crate::work::{self, Sent};
+use crate::work::{self, Asked, Sent};
 
 /// All handlers of one context.
 #[derive(Default)]
@@ -34,8 +33,7 @@ pub(crate) trait RunQuery<Q: Query>: Send + Sync {
     fn run<'r>(
         &'r self,
         pipeline: &'r Pipeline,
-        query: Q,
-        cause: Cause,
+        asked: Asked<Q>,
     ) -> BoxFuture<'r, Result<Q::Reply>>;
 }
 
@@ -159,10 +157,9 @@ impl<Q: Query, H: QueryHandler<Q>> RunQuery<Q> for Handling<H> {
     fn run<'r>(
         &'r self,
         pipeline: &'r Pipeline,
-        query: Q,
-        cause: Cause,
+        asked: Asked<Q>,
     ) -> BoxFuture<'r, Result<Q::Reply>> {
-        Box::pin(work::query(pipeline, &self.0, query, cause))
+        Box::pin(work::query(pipeline, &self.0, asked))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::idempotency::Idempotency;
 use crate::layer::InvocationKind;
 use crate::runtime::ContextRuntime;
-use crate::work::Sent;
+use crate::work::{Asked, Sent};
 
 /// A command that is sent when it is awaited.
 ///
@@ -32,13 +32,13 @@ pub struct CommandRequest<'r, C: Command> {
 #[must_use = "a query is asked when it is awaited"]
 pub struct QueryRequest<'r, Q: Query> {
     runtime: &'r ContextRuntime,
-    query: Q,
-    cause: Cause,
+    asked: Asked<Q>,
 }
 
 impl<'r, C: Command> CommandRequest<'r, C> {
     pub(crate) fn new(runtime: &'r ContextRuntime, command: C) -> Self {
-        let sent = Sent { command, cause: Cause::default(), idempotency: None };
+        let cause = Cause::default();
+        let sent = Sent { command, cause, idempotency: None, metadata: None };
         Self { runtime, sent }
     }
 
@@ -99,25 +99,25 @@ impl<'r, C: Command> IntoFuture for CommandRequest<'r, C> {
 
 impl<'r, Q: Query> QueryRequest<'r, Q> {
     pub(crate) fn new(runtime: &'r ContextRuntime, query: Q) -> Self {
-        let cause = Cause::default();
-        Self { runtime, query, cause }
+        let asked = Asked { query, cause: Cause::default(), metadata: None };
+        Self { runtime, asked }
     }
 
     /// Says what set the query off, in place of everything said before.
     pub fn cause(mut self, cause: Cause) -> Self {
-        self.cause = cause;
+        self.asked.cause = cause;
         self
     }
 
     /// The tenant it is for.
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
-        self.cause.tenant = Some(tenant.into());
+        self.asked.cause.tenant = Some(tenant.into());
         self
     }
 
     /// The trace it belongs to.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.cause.trace = Some(trace);
+        self.asked.cause.trace = Some(trace);
         self
     }
 }
@@ -127,12 +127,12 @@ impl<'r, Q: Query> IntoFuture for QueryRequest<'r, Q> {
     type IntoFuture = BoxFuture<'r, Result<Q::Reply>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { runtime, query, cause } = self;
+        let Self { runtime, asked } = self;
         if let Err(error) = runtime.check_open() {
             return Box::pin(ready(Err(error)));
         }
         match runtime.registry.query::<Q>() {
-            Some(runner) => runner.run(&runtime.pipeline, query, cause),
+            Some(runner) => runner.run(&runtime.pipeline, asked),
             None => Box::pin(ready(Err(unknown(runtime.name(), InvocationKind::Query, Q::NAME)))),
         }
     }
@@ -166,7 +166,7 @@ impl<Q: Query> fmt::Debug for QueryRequest<'_, Q> {
         f.debug_struct("QueryRequest")
             .field("context", self.runtime.name())
             .field("query", &Q::NAME)
-            .field("cause", &self.cause)
+            .field("cause", &self.asked.cause)
             .finish()
     }
 }

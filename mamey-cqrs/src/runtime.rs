@@ -12,12 +12,14 @@ use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::{Catalog, ContextName, Direction};
 use mamey_core::store::{CommitOutcome, Store};
+use mamey_core::transport::{Requester, Unconnected};
 use mamey_core::{Command, Context, Error, Query, Result, RetryPolicy};
 
 use crate::layer::InvocationKind;
 use crate::pipeline::Pipeline;
 use crate::registry::Registry;
 use crate::request::{CommandRequest, QueryRequest, unknown};
+use crate::serving::Served;
 
 /// What a context needs of the world.
 #[derive(Clone)]
@@ -28,13 +30,20 @@ pub struct Resources {
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn IdSource>,
+    /// Asks other contexts.
+    pub requester: Arc<dyn Requester>,
 }
 
 impl Resources {
-    /// A store, the machine's clock, and UUIDv7.
+    /// A store, the machine's clock, and UUIDv7; connected to no other context.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, clock: Arc::new(SystemClock), ids: Arc::new(UuidV7Source::default()) }
+        Self {
+            store,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(UuidV7Source::default()),
+            requester: Arc::new(Unconnected),
+        }
     }
 }
 
@@ -42,6 +51,7 @@ impl Resources {
 pub struct ContextRuntime {
     pub(crate) pipeline: Pipeline,
     pub(crate) registry: Registry,
+    pub(crate) served: Served,
     pub(crate) retry: RetryPolicy,
     pub(crate) closed: AtomicBool,
 }

@@ -12,7 +12,7 @@ pub(crate) fn span(invocation: &Invocation<'_>) -> Span {
     tracing::info_span!(
         "handle",
         otel.name = %format_args!("{operation} {name}"),
-        otel.kind = kind.span_kind(),
+        otel.kind = kind.span_kind(metadata.is_some()),
         otel.status_code = field::Empty,
         otel.status_description = field::Empty,
         error.type = field::Empty,
@@ -57,8 +57,9 @@ impl InvocationKind {
         }
     }
 
-    const fn span_kind(self) -> &'static str {
+    const fn span_kind(self, is_remote: bool) -> &'static str {
         match self {
+            Self::Command | Self::Query if is_remote => "server",
             Self::Command | Self::Query => "internal",
             Self::Message => "consumer",
         }

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
-use mamey_core::message::{CONTENT_TYPE_JSON, Metadata};
+use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Metadata};
 use mamey_core::store::{CommitOutcome, CommitToken, Disposition, Receipt, UnitOfWork};
 use mamey_core::{Command, Context, Error, Message, Query, Result};
 use serde::de::DeserializeOwned;
@@ -37,6 +37,16 @@ pub(crate) struct Sent<C: Command> {
     pub(crate) command: C,
     pub(crate) cause: Cause,
     pub(crate) idempotency: Option<Idempotency<C::Reply>>,
+    /// Where it came from, if another context requested it.
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
+
+/// A query as its caller asked it.
+pub(crate) struct Asked<Q> {
+    pub(crate) query: Q,
+    pub(crate) cause: Cause,
+    /// Where it came from, if another context requested it.
+    pub(crate) metadata: Option<Box<Metadata>>,
 }
 
 pub(crate) async fn command<C: Command>(
@@ -44,11 +54,12 @@ pub(crate) async fn command<C: Command>(
     handler: &impl CommandHandler<C>,
     sent: Sent<C>,
 ) -> Result<C::Reply> {
-    let Sent { command, mut cause, idempotency } = sent;
+    let Sent { command, mut cause, idempotency, metadata } = sent;
     if let Some(idempotency) = &idempotency {
         idempotency.identify(C::NAME, &pipeline.scope.name, &mut cause);
     }
-    let invocation = invocation::<C>(pipeline, InvocationKind::Command, &cause);
+    let mut invocation = invocation::<C>(pipeline, InvocationKind::Command, &cause);
+    invocation.metadata = metadata.as_deref();
     let core = pin!(async {
         command.validate()?;
         let work = CommandWork {
@@ -126,10 +137,11 @@ impl<C: Command, H: CommandHandler<C>> Work for CommandWork<'_, C, H> {
 pub(crate) async fn query<Q: Query>(
     pipeline: &Pipeline,
     handler: &impl QueryHandler<Q>,
-    query: Q,
-    cause: Cause,
+    asked: Asked<Q>,
 ) -> Result<Q::Reply> {
-    let invocation = invocation::<Q>(pipeline, InvocationKind::Query, &cause);
+    let Asked { query, cause, metadata } = asked;
+    let mut invocation = invocation::<Q>(pipeline, InvocationKind::Query, &cause);
+    invocation.metadata = metadata.as_deref();
     let core = pin!(pipeline.answer(handler, query, &cause));
     pipeline.call(invocation, core).await
 }
@@ -145,7 +157,7 @@ pub(crate) async fn message<M: Message + DeserializeOwned>(
     invocation.metadata = Some(metadata);
     invocation.attempt = incoming.attempt;
     let core = pin!(async {
-        let message = decode::<M>(incoming)?;
+        let message = decode::<M>(incoming.envelope)?;
         message.validate()?;
         let decoded = Some(message);
         let work = MessageWork { handler, decoded, incoming };
@@ -171,7 +183,7 @@ where
     type Reply = ();
 
     fn message(&mut self, _last: bool) -> Result<M> {
-        self.decoded.take().map_or_else(|| decode(self.incoming), Ok)
+        self.decoded.take().map_or_else(|| decode(self.incoming.envelope), Ok)
     }
 
     fn handle(&self, message: M, cx: &Context) -> impl Future<Output = Result<()>> + Send {
@@ -188,14 +200,15 @@ where
     }
 }
 
-fn decode<M: Message + DeserializeOwned>(incoming: Incoming<'_>) -> Result<M> {
-    let Metadata { content_type, version, .. } = &incoming.envelope.metadata;
+/// Reads a message from its payload, lifting an older version.
+pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Result<M> {
+    let Metadata { content_type, version, .. } = &envelope.metadata;
     if !is_json(content_type) {
         return Err(Error::unsupported(format!(
             "the payload is `{content_type:.64}`; only `{CONTENT_TYPE_JSON}` is read"
         )));
     }
-    M::decode(*version, &incoming.envelope.payload)
+    M::decode(*version, &envelope.payload)
 }
 
 /// Whether a media type is JSON; parameters such as the charset do not matter, since JSON is UTF-8.

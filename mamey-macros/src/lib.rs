@@ -42,7 +42,9 @@ use syn::{DeriveInput, Result, parse_macro_input};
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
-/// Give it a name when it leaves its process: the default changes when the type is renamed.
+/// A name that is written out makes it a [`Request`](mamey_core::Request) too, which other
+/// contexts may send and await: then it and its reply derive `serde::Serialize` and
+/// `serde::Deserialize`. The default name changes when the type is renamed, so it never travels.
 ///
 /// ```
 /// use mamey_core::Message;
@@ -68,17 +70,28 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// | `#[query(…)]` | Meaning | Default |
 /// |---|---|---|
 /// | `reply = Type` | what the handler answers | `()` |
-/// | `name = "orders.find-order"` | its stable name | the type's name as `find-order` |
+/// | `name = "orders.find-order"` | its name on the wire | the type's name as `find-order` |
 /// | `version = 2` | the version of its shape | `1` |
+/// | `from = OldType` | lifts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
+/// A name that is written out makes it a [`Request`](mamey_core::Request) too, which other
+/// contexts may ask: then it and its reply derive `serde::Serialize` and `serde::Deserialize`.
+///
 /// ```
 /// use mamey_macros::Query;
+/// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Query)]
 /// #[query(reply = u64, crate = mamey_core)]
 /// pub struct CountOrders;
+///
+/// #[derive(Query, Serialize, Deserialize)]
+/// #[query(name = "catalog.get-price", reply = Option<u64>, crate = mamey_core)]
+/// pub struct GetPrice {
+///     pub sku: String,
+/// }
 /// ```
 #[proc_macro_derive(Query, attributes(query))]
 pub fn derive_query(input: TokenStream) -> TokenStream {

@@ -19,6 +19,7 @@ mod quiet;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod relay;
+mod requests;
 mod stats;
 
 pub use connect::{check_url, connect};

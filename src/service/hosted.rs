@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mamey_core::store::Store;
+use mamey_core::transport::Serving;
 use mamey_cqrs::ContextRuntime;
 use mamey_messaging::{ConsumerStats, RelayStats};
 
@@ -11,6 +12,8 @@ pub(super) struct Hosted {
     pub(super) runtime: Arc<ContextRuntime>,
     pub(super) consumed: ConsumerStats,
     pub(super) relayed: RelayStats,
+    /// Brings the requests of other contexts, if it serves any.
+    pub(super) serving: Option<Box<dyn Serving>>,
 }
 
 impl Hosted {

@@ -6,18 +6,25 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use mamey_core::clock::Clock;
+use mamey_core::context::{Cause, RequestOrigin, UnaddressedRequest};
+use mamey_core::id::IdSource;
 use mamey_core::store::{Database, Store};
-use mamey_core::transport::{Publisher, Transport};
-use mamey_core::{Command, Error, Query, Result};
+use mamey_core::transport::{Publisher, Requester, Transport};
+use mamey_core::{Command, Error, Query, Request, Result};
 use mamey_cqrs::{CommandRequest, ContextRuntime, QueryRequest};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::hosted::Hosted;
 use super::signals::Signals;
-use super::tasks::{Failure, Tasks};
+use super::tasks::{self, Failure, Tasks};
 
 /// How often to look whether everything has come to rest.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Who asks on behalf of a service that hosts several contexts.
+const SEVERAL: &str = "service";
 
 /// A service at work. Clones are the same service.
 ///
@@ -30,11 +37,19 @@ struct Inner {
     hosted: Vec<Hosted>,
     /// Which of the hosted contexts takes a command or a query, by its type.
     routes: HashMap<TypeId, usize>,
-    database: Arc<dyn Database>,
-    transport: Arc<dyn Transport>,
+    backends: Backends,
+    requester: Arc<dyn Requester>,
     tasks: Mutex<Option<Tasks>>,
     failure: Failure,
     drain: Duration,
+}
+
+/// What all contexts of a service share.
+pub(super) struct Backends {
+    pub(super) database: Arc<dyn Database>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<dyn IdSource>,
 }
 
 /// Totals of a service over all contexts it hosts.
@@ -54,20 +69,22 @@ pub struct Totals {
     pub no_subscriber: u64,
     /// Deliveries without effect because it had happened before, in this run.
     pub duplicates_absorbed: u64,
+    /// Replies that came when their request waited no more, in this run.
+    pub late_replies: u64,
 }
 
 impl RunningService {
     pub(super) fn new(
         hosted: Vec<Hosted>,
-        database: Arc<dyn Database>,
-        transport: Arc<dyn Transport>,
+        backends: Backends,
         tasks: Tasks,
         drain: Duration,
     ) -> Self {
         let failure = tasks.failure.clone();
         let tasks = Mutex::new(Some(tasks));
         let routes = routes(&hosted);
-        Self(Arc::new(Inner { hosted, routes, database, transport, tasks, failure, drain }))
+        let requester = backends.transport.requester();
+        Self(Arc::new(Inner { hosted, routes, backends, requester, tasks, failure, drain }))
     }
 
     /// Sends a command to the hosted context that handles it; await it, or first add what belongs
@@ -84,6 +101,27 @@ impl RunningService {
     /// it. Fails as [`RunningService::send`] does.
     pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
         self.0.runtime_of(TypeId::of::<Q>()).query(query)
+    }
+
+    /// Asks another context, wherever it runs, and waits for its reply:
+    /// `service.request(message).to("context").await?`.
+    ///
+    /// A context that this service hosts is asked the same way, by what it `serves`. The request's
+    /// sender is the hosted context, or `service` when there are several.
+    pub fn request<R: Request>(&self, request: R) -> UnaddressedRequest<'_, R> {
+        let Inner { backends, requester, .. } = &*self.0;
+        let sender = match &*self.0.hosted {
+            [only] => only.runtime.name().to_shared(),
+            _ => SEVERAL.into(),
+        };
+        let origin = RequestOrigin {
+            sender,
+            requester: &**requester,
+            clock: &*backends.clock,
+            ids: &*backends.ids,
+            cause: Cause::default(),
+        };
+        UnaddressedRequest::new(origin, request)
     }
 
     /// A hosted context, to send it a command that other hosted contexts handle too.
@@ -109,13 +147,13 @@ impl RunningService {
     /// The transport's publisher, to bring in messages from outside without an outbox.
     #[must_use]
     pub fn publisher(&self) -> Arc<dyn Publisher> {
-        self.0.transport.publisher()
+        self.0.backends.transport.publisher()
     }
 
     /// Whether the transport reaches contexts of other processes.
     #[must_use]
     pub fn reaches_other_processes(&self) -> bool {
-        self.0.transport.capabilities().remote
+        self.0.backends.transport.capabilities().remote
     }
 
     /// Totals over all hosted contexts.
@@ -123,7 +161,8 @@ impl RunningService {
     /// # Errors
     /// `Unavailable` and the like.
     pub async fn totals(&self) -> Result<Totals> {
-        let mut totals = Totals::default();
+        let late_replies = self.0.requester.totals().late_replies;
+        let mut totals = Totals { late_replies, ..Totals::default() };
         for hosted in &self.0.hosted {
             let outbox = hosted.store().outbox_depth().await?;
             let (parked, dead) =
@@ -189,10 +228,20 @@ impl RunningService {
         self.0.hosted.iter().for_each(|hosted| hosted.runtime.close());
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return Ok(()) };
-        let drained = tasks.drain(Instant::now() + self.0.drain).await;
-        self.0.transport.close().await;
-        self.0.database.close().await;
+        let deadline = Instant::now() + self.0.drain;
+        let drained = tasks.drain(deadline).await;
+        let served = self.stop_serving(deadline).await;
+        let drained = drained.and(served);
+        self.0.backends.transport.close().await;
+        self.0.backends.database.close().await;
         self.0.failure.take().map_or(drained, Err)
+    }
+
+    /// After the consumers, whose handlers may ask contexts of this same service.
+    async fn stop_serving(&self, deadline: Instant) -> Result<()> {
+        let serving = self.0.hosted.iter().filter_map(|hosted| hosted.serving.as_ref());
+        let stopped = join_all(serving.map(|serving| serving.stop()));
+        timeout_at(deadline, stopped).await.map(drop).map_err(|_| tasks::cut_off())
     }
 
     fn is_closed(&self) -> bool {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use mamey_core::clock::Clock;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::store::{Database, InstanceId, Store};
-use mamey_core::transport::Transport;
+use mamey_core::transport::{Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
 use mamey_messaging::{Consumer, ConsumerOptions, Relay, RelayOptions};
 
 use super::Service;
 use super::hosted::Hosted;
-use super::running::RunningService;
+use super::running::{Backends, RunningService};
 use super::settings::Settings;
 use super::tasks::Tasks;
 
@@ -33,9 +33,11 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
         Some(transport) => transport,
         None => mamey_messaging::connect(&settings.transport_url).await?,
     };
-    let hosting = host_all(contexts, &settings, &*database, &*transport, &clock).await;
-    let runtimes = match hosting {
-        Ok(runtimes) => runtimes,
+    let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
+    let world = World { database: &*database, transport: &*transport, clock: &clock, ids: &ids };
+    let hosting = host_all(contexts, &settings, world).await;
+    let open = match hosting {
+        Ok(open) => open,
         Err(error) => {
             transport.close().await;
             database.close().await;
@@ -45,17 +47,16 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
     tracing::info!(
         store = database.describe(),
         transport = transport.describe(),
-        contexts = runtimes.len(),
+        contexts = open.len(),
         "the service starts"
     );
     let mut tasks = Tasks::default();
     let workplace = Workplace { settings: &settings, transport: &transport, clock: &clock };
     let instance = InstanceId(mamey_core::id::new_uuid());
-    let hosted = runtimes
-        .into_iter()
-        .map(|runtime| workplace.set_to_work(runtime, instance, &mut tasks))
-        .collect();
-    Ok(RunningService::new(hosted, database, transport, tasks, settings.drain))
+    let hosted =
+        open.into_iter().map(|open| workplace.set_to_work(open, instance, &mut tasks)).collect();
+    let backends = Backends { database, transport, clock, ids };
+    Ok(RunningService::new(hosted, backends, tasks, settings.drain))
 }
 
 fn check_names(contexts: &[BoundedContext]) -> Result<()> {
@@ -76,27 +77,65 @@ fn check_names(contexts: &[BoundedContext]) -> Result<()> {
     Ok(())
 }
 
-/// Every context's topology is declared before the first message moves: an event published early
-/// would otherwise find that one of its subscribers is not there yet.
+/// What contexts are opened on.
+#[derive(Clone, Copy)]
+struct World<'s> {
+    database: &'s dyn Database,
+    transport: &'s dyn Transport,
+    clock: &'s Arc<dyn Clock>,
+    ids: &'s Arc<dyn IdSource>,
+}
+
+/// A context that is open, and takes requests if it serves any.
+struct Open {
+    runtime: Arc<ContextRuntime>,
+    serving: Option<Box<dyn Serving>>,
+}
+
+/// Every context's topology is declared, and its requests are served, before the first message
+/// moves: an event published early would otherwise find that one of its subscribers is not there
+/// yet, and its handler that nobody answers.
 async fn host_all(
     contexts: Vec<BoundedContext>,
     settings: &Settings,
-    database: &dyn Database,
-    transport: &dyn Transport,
-    clock: &Arc<dyn Clock>,
-) -> Result<Vec<Arc<ContextRuntime>>> {
-    let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(clock)));
-    let mut runtimes = Vec::new();
+    world: World<'_>,
+) -> Result<Vec<Open>> {
+    let mut all = Vec::new();
     for context in contexts {
         let name = context.name().to_owned();
         let doing = || format!("starting context `{name}`");
-        let topology = context.topology(settings.partitions).context(doing)?;
-        let store = database.open(&context.schema().context(doing)?).await.context(doing)?;
-        transport.apply(&topology).await.context(doing)?;
-        let resources = Resources { store, clock: Arc::clone(clock), ids: Arc::clone(&ids) };
-        runtimes.push(context.open(resources).context(doing)?);
+        let runtime = open(context, settings, world).await.context(doing)?;
+        let serving = serve(&runtime, world.transport).await.context(doing)?;
+        all.push(Open { runtime, serving });
     }
-    Ok(runtimes)
+    Ok(all)
+}
+
+async fn open(
+    context: BoundedContext,
+    settings: &Settings,
+    world: World<'_>,
+) -> Result<Arc<ContextRuntime>> {
+    let topology = context.topology(settings.partitions)?;
+    let store = world.database.open(&context.schema()?).await?;
+    world.transport.apply(&topology).await?;
+    context.open(Resources {
+        store,
+        clock: Arc::clone(world.clock),
+        ids: Arc::clone(world.ids),
+        requester: world.transport.requester(),
+    })
+}
+
+async fn serve(
+    runtime: &Arc<ContextRuntime>,
+    transport: &dyn Transport,
+) -> Result<Option<Box<dyn Serving>>> {
+    if runtime.serves().is_empty() {
+        return Ok(None);
+    }
+    let responder = Arc::<ContextRuntime>::clone(runtime);
+    transport.serve(runtime.name(), responder).await.map(Some)
 }
 
 /// What all relays and consumers of a service share.
@@ -107,12 +146,8 @@ struct Workplace<'s> {
 }
 
 impl Workplace<'_> {
-    fn set_to_work(
-        &self,
-        runtime: Arc<ContextRuntime>,
-        instance: InstanceId,
-        tasks: &mut Tasks,
-    ) -> Hosted {
+    fn set_to_work(&self, open: Open, instance: InstanceId, tasks: &mut Tasks) -> Hosted {
+        let Open { runtime, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
         let consumer = self.consumer(&runtime, instance);
         let relay = self.relay(store, instance);
@@ -121,7 +156,7 @@ impl Workplace<'_> {
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
         let (store, clock) = (Arc::clone(store), Arc::clone(self.clock));
         tasks.keep_house(housekeeping(store, clock, self.settings.inbox_window));
-        Hosted { runtime, consumed, relayed }
+        Hosted { runtime, consumed, relayed, serving }
     }
 
     /// Relays and consumers end one after the other, and each needs a moment to give its leases

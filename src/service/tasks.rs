@@ -62,11 +62,16 @@ impl Tasks {
         if relayed && consumed {
             return Ok(());
         }
-        Err(Error::timed_out(
-            "some work did not end within the drain time (MAMEY_DRAIN_MS) and was cut off; \
-             it is done again after the next start",
-        ))
+        Err(cut_off())
     }
+}
+
+/// What a shutdown ends with that ran out of time.
+pub(super) fn cut_off() -> Error {
+    Error::timed_out(
+        "some work did not end within the drain time (MAMEY_DRAIN_MS) and was cut off; \
+         it is done again after the next start",
+    )
 }
 
 impl Group {

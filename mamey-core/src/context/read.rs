@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::Scope;
+use super::{RequestOrigin, Scope, UnaddressedRequest};
 use crate::clock::Timestamp;
 use crate::domain::{Aggregate, NewId, ReadRepository};
 use crate::id::MessageId;
-use crate::message::{ContextName, Metadata, TraceContext};
+use crate::message::{ContextName, Metadata, Request, TraceContext};
 use crate::store::Store;
 
 /// What set a handler off.
@@ -53,6 +53,31 @@ impl ReadContext {
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> ReadRepository<'_, A> {
         ReadRepository::new(self)
+    }
+
+    /// Asks another context, and waits for its reply: `cx.request(message).to("context").await?`.
+    ///
+    /// It happens at once and outside of the unit of work: what it sets off elsewhere stays, also
+    /// when this handler fails, and happens again when this handler runs again. Give a command an
+    /// idempotency key that follows from [`ReadContext::message_id`]. No connection to the store
+    /// and no lock is held meanwhile, but the handler's own time runs.
+    ///
+    /// A reply is a look at another context's state, old when it arrives. For what must not be
+    /// lost, publish or send a message instead.
+    pub fn request<R: Request>(&self, request: R) -> UnaddressedRequest<'_, R> {
+        let origin = RequestOrigin {
+            sender: self.scope.name.to_shared(),
+            requester: &*self.scope.requester,
+            clock: &*self.scope.clock,
+            ids: &*self.scope.ids,
+            cause: Cause {
+                message_id: Some(self.message_id()),
+                correlation_id: Some(self.correlation_id()),
+                trace: Some(self.trace_context().clone()),
+                tenant: self.shared_tenant(),
+            },
+        };
+        UnaddressedRequest::new(origin, request)
     }
 
     /// The id of the message that is being handled: the same in every run of it, so it is the key

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::id::IdSource;
 use crate::message::{Catalog, ContextName};
 use crate::store::Store;
+use crate::transport::Requester;
 
 /// What all handler calls of one bounded context share.
 pub struct Scope {
@@ -20,6 +21,8 @@ pub struct Scope {
     pub ids: Arc<dyn IdSource>,
     /// What it may publish.
     pub catalog: Catalog,
+    /// Asks other contexts.
+    pub requester: Arc<dyn Requester>,
 }
 
 impl fmt::Debug for Scope {

@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::{Cause, ReadContext, Scope};
 use crate::domain::{Aggregate, Repository};
 use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata,
-    PAYLOAD_BYTES_MAX, Target,
+    CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata, Target,
+    check_payload,
 };
 use crate::store::{OpenTransaction, UnitOfWork};
-use crate::{Error, Result, ResultExt, Retry};
+use crate::{Error, Result, ResultExt};
 
 /// What a command or message handler is given, by reference.
 ///
@@ -148,17 +148,6 @@ impl Context {
         metadata.check()?;
         Ok(Envelope { metadata, payload })
     }
-}
-
-fn check_payload(bytes: usize) -> Result<()> {
-    if bytes <= PAYLOAD_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "its payload has {bytes} bytes, the limit is {PAYLOAD_BYTES_MAX}; \
-         send a reference to the data"
-    );
-    Err(Error::limit_exceeded(message).with_retry(Retry::Never))
 }
 
 /// The place of a handler's transaction, held alone.

@@ -16,6 +16,8 @@ pub enum Direction {
     Handles,
     /// The context publishes this event.
     Publishes,
+    /// The context answers this command or query for other contexts.
+    Serves,
 }
 
 impl fmt::Display for Direction {
@@ -25,6 +27,7 @@ impl fmt::Display for Direction {
             Self::Query => "query",
             Self::Handles => "handles",
             Self::Publishes => "publishes",
+            Self::Serves => "serves",
         })
     }
 }

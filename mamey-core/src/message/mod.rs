@@ -6,6 +6,8 @@ mod envelope;
 mod key;
 mod metadata;
 mod name;
+mod reply;
+mod request;
 mod target;
 mod trace_context;
 
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 pub use catalog::{Catalog, CatalogEntry, Direction};
+pub(crate) use codec::check_payload;
 pub use codec::{
     BODY_BYTES_MAX, CloudEventsBinary, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain,
     WireMessage,
@@ -25,6 +28,8 @@ pub use metadata::{
     ATTRIBUTE_BYTES_MAX, CONTENT_TYPE_JSON, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers, Metadata,
 };
 pub use name::{ContextName, validate_message_name};
+pub use reply::REPLY_ERROR_BYTES_MAX;
+pub use request::{ByCommand, ByQuery, IDEMPOTENCY_KEY_HEADER, Request};
 pub use target::Target;
 pub use trace_context::TraceContext;
 

@@ -1,6 +1,7 @@
 //! Ports of a transport: what carries messages between contexts.
 
 mod delivery;
+mod request;
 mod topology;
 
 use std::sync::Arc;
@@ -13,6 +14,10 @@ use crate::message::{ContextName, Envelope};
 use crate::store::Partition;
 
 pub use delivery::{Delivery, Settle, Settlement};
+pub use request::{
+    REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, REQUESTS_SERVED_MAX, REQUESTS_WAITING_MAX,
+    RequestTotals, Requester, Responder, Serving, Unconnected,
+};
 pub use topology::Topology;
 
 /// How a confirmed message was routed.
@@ -94,6 +99,27 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// `Misconfigured` when the context was not applied, `Unavailable`.
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>>;
+
+    /// Asks other contexts, for all contexts. One that only refuses, if the capabilities deny
+    /// requests.
+    fn requester(&self) -> Arc<dyn Requester> {
+        Arc::new(Unconnected)
+    }
+
+    /// Begins to bring the requests to a context to its `responder`, at most
+    /// [`REQUESTS_SERVED_MAX`] at a time. A panic of the responder fails its own request alone.
+    ///
+    /// Several instances of one context may serve: each request comes to one of them.
+    ///
+    /// # Errors
+    /// `Unsupported` when the capabilities deny requests, `Unavailable`.
+    async fn serve(
+        &self,
+        context: &ContextName,
+        _responder: Arc<dyn Responder>,
+    ) -> Result<Box<dyn Serving>> {
+        Err(request::cannot_request(&format!("context `{context}` serves requests, but")))
+    }
 
     /// Asks for a sign of life.
     ///

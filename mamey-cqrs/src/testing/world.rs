@@ -8,6 +8,7 @@ use mamey_core::context::{Cause, Scope};
 use mamey_core::id::{IdSource, SequentialIds};
 use mamey_core::message::{Envelope, Metadata};
 use mamey_core::store::{Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, OutboxRecord};
+use mamey_core::transport::Unconnected;
 use mamey_core::{Context, Message, Result};
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ impl World {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::clone(&ids) as Arc<dyn IdSource>,
+            requester: Arc::new(Unconnected),
         })?;
         Ok(Self { runtime, clock, ids })
     }

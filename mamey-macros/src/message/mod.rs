@@ -31,7 +31,8 @@ pub(crate) fn expand(kind: Kind, input: &DeriveInput) -> Result<TokenStream> {
     let options = Options::read(kind, input)?;
     let message = expand_message(input, &options)?;
     let own = expand_kind(kind, input, &options);
-    Ok(quote! { #message #own })
+    let request = expand_request(kind, input, &options);
+    Ok(quote! { #message #own #request })
 }
 
 fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream> {
@@ -76,6 +77,25 @@ fn expand_kind(kind: Kind, input: &DeriveInput, options: &Options) -> TokenStrea
         },
         Kind::Message => TokenStream::new(),
     }
+}
+
+/// What callers of other contexts may send: a command or a query whose name is written out.
+fn expand_request(kind: Kind, input: &DeriveInput, options: &Options) -> Option<TokenStream> {
+    let (ident, krate, reply) = (&input.ident, &options.krate, &options.reply);
+    let by = match kind {
+        Kind::Command if options.is_named => quote!(ByCommand),
+        Kind::Query if options.is_named => quote!(ByQuery),
+        _ => return None,
+    };
+    // Spanned to the reply, so that one that is not serde is pointed at.
+    let reply = quote_spanned! { reply.span() => type Reply = #reply; };
+    Some(quote! {
+        #[automatically_derived]
+        impl #krate::message::Request for #ident {
+            #reply
+            type Kind = #krate::message::#by;
+        }
+    })
 }
 
 fn expand_validate(krate: &Path) -> TokenStream {
@@ -161,5 +181,19 @@ mod tests {
         let expanded = expand(Kind::Query, &moved).unwrap().to_string();
         assert!(expanded.contains("impl crate :: sdk :: Query for FindOrder"), "{expanded}");
         assert!(!expanded.contains("mamey"), "{expanded}");
+    }
+
+    #[test]
+    fn what_is_named_can_be_requested() {
+        let named = parse_quote! { #[query(name = "orders.find-order")] struct FindOrder; };
+        let expanded = expand(Kind::Query, &named).unwrap().to_string();
+        assert!(expanded.contains("Request for FindOrder"), "{expanded}");
+        assert!(expanded.contains("ByQuery"), "{expanded}");
+        let named = parse_quote! { #[command(name = "orders.place-order")] struct PlaceOrder; };
+        let expanded = expand(Kind::Command, &named).unwrap().to_string();
+        assert!(expanded.contains("ByCommand"), "{expanded}");
+        let unnamed = parse_quote! { #[query(version = 2)] struct FindOrder; };
+        let expanded = expand(Kind::Query, &unnamed).unwrap().to_string();
+        assert!(!expanded.contains("Request"), "{expanded}");
     }
 }

@@ -14,6 +14,8 @@ use crate::names::{check_dotted, is_dotted, kebab_case};
 pub(super) struct Options {
     pub(super) krate: Path,
     pub(super) name: String,
+    /// Whether the name is written out, so that it may stand on the wire.
+    pub(super) is_named: bool,
     pub(super) version: u32,
     pub(super) reply: Type,
     pub(super) key: Option<KeyPath>,
@@ -23,7 +25,7 @@ pub(super) struct Options {
 }
 
 const COMMAND: [&str; 7] = ["reply", "name", "version", "key", "from", "validate", "crate"];
-const QUERY: [&str; 5] = ["reply", "name", "version", "validate", "crate"];
+const QUERY: [&str; 6] = ["reply", "name", "version", "from", "validate", "crate"];
 const SENT: [&str; 7] = ["name", "version", "key", "from", "must_route", "validate", "crate"];
 
 /// The options as written.
@@ -55,6 +57,7 @@ impl Options {
         Ok(Self {
             krate: written.krate.unwrap_or_else(default_crate),
             name,
+            is_named: written.name.is_some(),
             version,
             reply: written.reply.unwrap_or_else(|| parse_quote!(())),
             key: written.key,

@@ -1,6 +1,8 @@
 //! Names, versions, keys, replies, validation and lifting.
 
-use mamey_core::message::Key;
+use std::any::TypeId;
+
+use mamey_core::message::{ByCommand, ByQuery, Key};
 use mamey_core::{ErrorKind, Message as _};
 use mamey_macros::{Command, Event, Message, Query};
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use crate::facade::validation::Validate;
 #[command(crate = crate::facade)]
 struct StockProduct;
 
-#[derive(Clone, Command)]
+#[derive(Clone, Command, Serialize, Deserialize)]
 #[command(
     reply = Vec<u64>,
     name = "orders.place-order",
@@ -24,7 +26,7 @@ struct PlaceOrder {
     customer: Customer,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Customer {
     id: u64,
 }
@@ -45,6 +47,25 @@ enum FindOrder {
 impl Validate for FindOrder {
     fn fault(&self) -> Option<&'static str> {
         matches!(self, Self::ById(0)).then_some("id: is missing")
+    }
+}
+
+#[derive(Query, Serialize, Deserialize)]
+#[query(name = "catalog.get-price", reply = u64, crate = crate::facade)]
+struct GetPriceV1 {
+    item: String,
+}
+
+#[derive(Debug, PartialEq, Query, Serialize, Deserialize)]
+#[query(name = "catalog.get-price", version = 2, from = GetPriceV1, crate = crate::facade)]
+#[query(reply = u64)]
+struct GetPrice {
+    sku: String,
+}
+
+impl From<GetPriceV1> for GetPrice {
+    fn from(old: GetPriceV1) -> Self {
+        Self { sku: old.item }
     }
 }
 
@@ -145,6 +166,19 @@ fn a_query_is_what_its_attribute_says() {
     assert_eq!((FindOrder::NAME, FindOrder::VERSION), ("find-order", 2));
     assert_eq!(answer_of(&FindOrder::Latest), std::any::type_name::<Option<u64>>());
     assert_eq!(FindOrder::Latest.key(), None);
+}
+
+#[test]
+fn what_is_named_can_be_requested_with_the_same_reply() {
+    fn kind_of<R: mamey_core::Request>() -> (&'static str, TypeId, TypeId) {
+        (R::NAME, TypeId::of::<R::Reply>(), TypeId::of::<R::Kind>())
+    }
+    let (reply, kind) = (TypeId::of::<Vec<u64>>(), TypeId::of::<ByCommand>());
+    assert_eq!(kind_of::<PlaceOrder>(), ("orders.place-order", reply, kind));
+    let (reply, kind) = (TypeId::of::<u64>(), TypeId::of::<ByQuery>());
+    assert_eq!(kind_of::<GetPrice>(), ("catalog.get-price", reply, kind));
+    let lifted = GetPrice::decode(1, br#"{"item": "tea"}"#).unwrap();
+    assert_eq!(lifted, GetPrice { sku: "tea".to_owned() });
 }
 
 #[test]

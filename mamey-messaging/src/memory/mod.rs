@@ -3,6 +3,7 @@
 mod publisher;
 mod queue;
 mod rejected;
+mod requests;
 mod state;
 mod subscriber;
 
@@ -12,10 +13,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::capabilities::TransportCapabilities;
-use mamey_core::message::BODY_BYTES_MAX;
-use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey_core::message::{BODY_BYTES_MAX, ContextName};
+use mamey_core::transport::{
+    Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
+};
 
 use publisher::MemoryPublisher;
+use requests::Requests;
 use state::Shared;
 use subscriber::MemorySubscriber;
 
@@ -32,6 +36,7 @@ pub use rejected::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage};
 #[derive(Clone, Default)]
 pub struct MemoryTransport {
     shared: Arc<Shared>,
+    requests: Arc<Requests>,
 }
 
 impl MemoryTransport {
@@ -57,6 +62,7 @@ impl Transport for MemoryTransport {
             remote: false,
             durable: false,
             ordered: true,
+            requests: true,
             message_bytes_max: BODY_BYTES_MAX,
         }
     }
@@ -78,12 +84,25 @@ impl Transport for MemoryTransport {
         Ok(Box::new(subscriber))
     }
 
+    fn requester(&self) -> Arc<dyn Requester> {
+        Arc::<Requests>::clone(&self.requests)
+    }
+
+    async fn serve(
+        &self,
+        context: &ContextName,
+        responder: Arc<dyn Responder>,
+    ) -> Result<Box<dyn Serving>> {
+        self.requests.serve(context, responder)
+    }
+
     async fn ping(&self) -> Result<()> {
         self.shared.lock().ensure_open()
     }
 
     async fn close(&self) {
         self.shared.lock().close();
+        self.requests.close();
     }
 }
 

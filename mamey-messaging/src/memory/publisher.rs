@@ -43,7 +43,7 @@ impl Publisher for MemoryPublisher {
     }
 }
 
-fn check_size(envelope: &Envelope) -> Result<()> {
+pub(super) fn check_size(envelope: &Envelope) -> Result<()> {
     let (name, bytes) = (&envelope.metadata.name, envelope.payload.len());
     if bytes <= BODY_BYTES_MAX {
         return Ok(());

@@ -199,6 +199,7 @@ impl Transport for RabbitTransport {
                 .predefined
                 .as_ref()
                 .is_none_or(RabbitPredefined::is_ordered),
+            requests: false,
             message_bytes_max: self.broker.options.message_bytes_max,
         }
     }

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::capabilities::TransportCapabilities;
-use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey_core::message::ContextName;
+use mamey_core::transport::{
+    Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
+};
 use mamey_messaging::RabbitTransport;
 use mamey_test_support::rabbitmq::{self, Vhost};
 
@@ -48,6 +51,18 @@ impl Transport for InVhost {
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
         self.transport.subscribe(subscription).await
+    }
+
+    fn requester(&self) -> Arc<dyn Requester> {
+        self.transport.requester()
+    }
+
+    async fn serve(
+        &self,
+        context: &ContextName,
+        responder: Arc<dyn Responder>,
+    ) -> Result<Box<dyn Serving>> {
+        self.transport.serve(context, responder).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -129,6 +129,7 @@ mod tests {
             remote: true,
             durable: true,
             ordered: true,
+            requests: true,
             message_bytes_max: 1,
         };
         let unordered = TransportCapabilities { ordered: false, ..ordered };

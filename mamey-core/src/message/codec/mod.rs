@@ -64,6 +64,18 @@ fn within_limit(body: &[u8], body_bytes_max: usize) -> Result<()> {
     .with_retry(crate::Retry::Never))
 }
 
+/// Refuses a payload that would not fit on the wire.
+pub(crate) fn check_payload(bytes: usize) -> Result<()> {
+    if bytes <= PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "its payload has {bytes} bytes, the limit is {PAYLOAD_BYTES_MAX}; \
+         send a reference to the data"
+    );
+    Err(Error::limit_exceeded(message).with_retry(crate::Retry::Never))
+}
+
 #[cfg(test)]
 pub(super) mod tests_support {
     use super::*;

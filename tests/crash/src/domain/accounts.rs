@@ -8,7 +8,7 @@ use mamey::{
 use serde::{Deserialize, Serialize};
 
 /// Opens an account with some money.
-#[derive(Clone, Command)]
+#[derive(Clone, Command, Serialize, Deserialize)]
 #[command(name = "accounts.open")]
 pub(crate) struct Open {
     pub(crate) account: String,
@@ -59,7 +59,7 @@ pub(crate) struct Flagged {
 }
 
 /// All accounts.
-#[derive(Query)]
+#[derive(Query, Serialize, Deserialize)]
 #[query(name = "accounts.show", reply = Vec<Account>)]
 pub(crate) struct ShowAccounts;
 

@@ -22,7 +22,7 @@ pub(crate) struct Finding {
 }
 
 /// All findings after the one with this id, a page at a time.
-#[derive(Query)]
+#[derive(Query, Serialize, Deserialize)]
 #[query(name = "audit.show-findings", reply = Vec<Finding>)]
 pub(crate) struct ShowFindings;
 

@@ -22,7 +22,7 @@ pub(crate) struct Book {
 }
 
 /// All books of the context that is asked.
-#[derive(Query)]
+#[derive(Query, Serialize, Deserialize)]
 #[query(name = "books.show", reply = Vec<Book>)]
 pub(crate) struct ShowBooks;
 

@@ -1,0 +1,210 @@
+//! A request on its way: whom to ask, for how long, and what belongs to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::Cause;
+use crate::clock::Clock;
+use crate::id::{IdSource, MessageId};
+use crate::message::{
+    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, IDEMPOTENCY_KEY_HEADER, Metadata, Request,
+    Target, TraceContext, check_payload,
+};
+use crate::transport::{REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, Requester};
+use crate::{Error, Result, ResultExt};
+
+/// Who asks, on whose behalf, and through what.
+#[derive(Clone)]
+pub struct RequestOrigin<'a> {
+    /// The context that asks, or another name of the asker.
+    pub sender: Arc<str>,
+    /// What carries the request.
+    pub requester: &'a dyn Requester,
+    /// Where the time comes from.
+    pub clock: &'a dyn Clock,
+    /// Where the request's id comes from.
+    pub ids: &'a dyn IdSource,
+    /// What set the request off.
+    pub cause: Cause,
+}
+
+/// A request that does not know yet whom it is for.
+#[must_use = "say whom to ask, as `.to(\"catalog\")`, and await it"]
+pub struct UnaddressedRequest<'a, R> {
+    origin: RequestOrigin<'a>,
+    request: R,
+}
+
+/// A request that is asked when it is awaited.
+///
+/// A request that failed with `TimedOut` or `Unavailable` may have taken effect in the other
+/// context: give a command an [`idempotency_key`](Self::idempotency_key), and it is safe to repeat.
+///
+/// # Cancellation
+/// Dropped, nobody waits for the reply any more; the request may be handled all the same.
+#[must_use = "a request is asked when it is awaited"]
+pub struct AddressedRequest<'a, R> {
+    origin: RequestOrigin<'a>,
+    request: R,
+    target: String,
+    timeout: Duration,
+    idempotency_key: Option<String>,
+}
+
+impl<'a, R: Request> UnaddressedRequest<'a, R> {
+    /// A request of this origin.
+    pub const fn new(origin: RequestOrigin<'a>, request: R) -> Self {
+        Self { origin, request }
+    }
+
+    /// The bounded context that is asked.
+    pub fn to(self, context: impl Into<String>) -> AddressedRequest<'a, R> {
+        let Self { origin, request } = self;
+        AddressedRequest {
+            origin,
+            request,
+            target: context.into(),
+            timeout: REQUEST_TIMEOUT_DEFAULT,
+            idempotency_key: None,
+        }
+    }
+}
+
+impl<R: Request> AddressedRequest<'_, R> {
+    /// How long to wait for the reply, from 1 ms to [`REQUEST_TIMEOUT_MAX`];
+    /// [`REQUEST_TIMEOUT_DEFAULT`] if not said.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Lets a command take effect once under this key in the context that is asked, which returns
+    /// the first reply for every repetition. In a handler let the key follow from
+    /// [`message_id`](super::ReadContext::message_id), which is the same in every run. A query
+    /// has no use for it.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// The tenant it is for.
+    pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.origin.cause.tenant = Some(tenant.into());
+        self
+    }
+
+    /// The trace it belongs to.
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.origin.cause.trace = Some(trace);
+        self
+    }
+
+    /// The id that everything set off by one outside request shares.
+    pub fn correlation_id(mut self, id: MessageId) -> Self {
+        self.origin.cause.correlation_id = Some(id);
+        self
+    }
+
+    async fn ask(self) -> Result<R::Reply> {
+        let doing = format!("requesting `{}` of context `{:.48}`", R::NAME, self.target);
+        self.answer().await.context(|| doing)
+    }
+
+    async fn answer(self) -> Result<R::Reply> {
+        self.check_timeout()?;
+        let request = self.envelope()?;
+        let reply = self.origin.requester.request(&request, self.timeout).await?;
+        let from = reply.metadata.sender.clone();
+        let answer = reply.into_answer(&request.metadata)?;
+        serde_json::from_slice(&answer).map_err(|cause| {
+            Error::invalid(format!(
+                "context `{from:.48}` answered what is no reply to version {} of `{}`: {cause}",
+                R::VERSION,
+                R::NAME
+            ))
+            .with_source(cause)
+        })
+    }
+
+    fn check_timeout(&self) -> Result<()> {
+        let least = Duration::from_millis(1);
+        if (least..=REQUEST_TIMEOUT_MAX).contains(&self.timeout) {
+            return Ok(());
+        }
+        Err(Error::misconfigured(format!(
+            "the timeout of a request is {:?}; it must be from {least:?} to {REQUEST_TIMEOUT_MAX:?}",
+            self.timeout
+        )))
+    }
+
+    fn envelope(&self) -> Result<Envelope> {
+        let Self { origin, request, .. } = self;
+        let RequestOrigin { sender, clock, ids, cause, .. } = origin;
+        let payload = request.encode()?;
+        check_payload(payload.len())?;
+        let mut headers = Headers::default();
+        if let Some(key) = &self.idempotency_key {
+            headers.insert(IDEMPOTENCY_KEY_HEADER, key.clone())?;
+        }
+        let id = ids.message_id();
+        let trace = match &cause.trace {
+            Some(trace) => trace.child(*ids),
+            None => TraceContext::root(*ids),
+        };
+        let metadata = Metadata {
+            id,
+            name: R::NAME.into(),
+            version: R::VERSION,
+            sender: Arc::clone(sender),
+            target: Target::Service(ContextName::new(&self.target)?),
+            correlation_id: cause.correlation_id.unwrap_or(id),
+            causation_id: cause.message_id,
+            time: clock.now(),
+            key: request.key(),
+            tenant: cause.tenant.clone(),
+            trace: Some(trace),
+            content_type: CONTENT_TYPE_JSON.into(),
+            must_route: true,
+            headers,
+        };
+        metadata.check()?;
+        Ok(Envelope { metadata, payload })
+    }
+}
+
+impl<'a, R: Request> IntoFuture for AddressedRequest<'a, R> {
+    type Output = Result<R::Reply>;
+    type IntoFuture = BoxFuture<'a, Result<R::Reply>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.ask())
+    }
+}
+
+impl<R: Request> fmt::Debug for UnaddressedRequest<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnaddressedRequest").field("request", &R::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<R: Request> fmt::Debug for AddressedRequest<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressedRequest")
+            .field("request", &R::NAME)
+            .field("target", &self.target)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RequestOrigin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestOrigin")
+            .field("sender", &self.sender)
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+//! What transports share of request and reply: who waits for which reply, and safe answering.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use mamey_core::clock::{Clock, SystemClock};
+use mamey_core::id::{MessageId, new_uuid};
+use mamey_core::message::{ContextName, Envelope, Metadata};
+use mamey_core::transport::{REQUESTS_WAITING_MAX, RequestTotals, Responder};
+use mamey_core::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+use crate::stats::Counter;
+
+/// The requests of one transport that wait for their replies.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    requests: Mutex<HashMap<MessageId, oneshot::Sender<Result<Envelope>>>>,
+    replied: Counter,
+    timed_out: Counter,
+    late_replies: Counter,
+}
+
+/// One request that waits. Dropped, it waits no more, and its reply counts as late.
+pub(crate) struct WaitingRequest {
+    waiting: Arc<Waiting>,
+    id: MessageId,
+    reply: oneshot::Receiver<Result<Envelope>>,
+}
+
+impl Waiting {
+    /// Begins to wait for the reply to a request.
+    ///
+    /// # Errors
+    /// `Unavailable` when too many wait already.
+    pub(crate) fn begin(self: &Arc<Self>, id: MessageId) -> Result<WaitingRequest> {
+        let (tell, reply) = oneshot::channel();
+        let mut requests = self.requests();
+        if requests.len() >= REQUESTS_WAITING_MAX {
+            return Err(Error::unavailable(format!(
+                "{REQUESTS_WAITING_MAX} requests of this process wait for their replies already; \
+                 ask again later"
+            )));
+        }
+        match requests.entry(id) {
+            Entry::Vacant(free) => free.insert(tell),
+            Entry::Occupied(_) => {
+                return Err(Error::invalid(format!(
+                    "a request with the id {id} waits already; give each an id of its own"
+                )));
+            }
+        };
+        Ok(WaitingRequest { waiting: Arc::clone(self), id, reply })
+    }
+
+    /// Gives a request its outcome; one for which nobody waits is counted and dropped.
+    pub(crate) fn finish(&self, request: MessageId, outcome: Result<Envelope>) {
+        let waiter = self.requests().remove(&request);
+        let is_reply = outcome.is_ok();
+        let taken = waiter.is_some_and(|waiter| waiter.send(outcome).is_ok());
+        match (is_reply, taken) {
+            (true, true) => self.replied.increment(),
+            (true, false) => {
+                self.late_replies.increment();
+                tracing::debug!(%request, "a reply came late and was dropped");
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Ends every request that waits.
+    pub(crate) fn fail_all(&self, error: impl Fn() -> Error) {
+        for (_, waiter) in std::mem::take(&mut *self.requests()) {
+            // Whoever waits no more has its own error.
+            let _ = waiter.send(Err(error()));
+        }
+    }
+
+    pub(crate) fn totals(&self) -> RequestTotals {
+        RequestTotals {
+            replied: self.replied.get(),
+            timed_out: self.timed_out.get(),
+            late_replies: self.late_replies.get(),
+        }
+    }
+
+    /// The lock is held for one map operation, never across an await.
+    fn requests(&self) -> MutexGuard<'_, HashMap<MessageId, oneshot::Sender<Result<Envelope>>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WaitingRequest {
+    /// The reply, if it comes in time.
+    ///
+    /// # Errors
+    /// `TimedOut`, or why no reply can come.
+    pub(crate) async fn within(mut self, timeout: Duration, of: &Metadata) -> Result<Envelope> {
+        match tokio::time::timeout(timeout, &mut self.reply).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::unavailable("the transport was closed before a reply came")),
+            Err(_) => {
+                self.waiting.timed_out.increment();
+                Err(too_late(timeout, of))
+            }
+        }
+    }
+}
+
+impl Drop for WaitingRequest {
+    fn drop(&mut self) {
+        self.waiting.requests().remove(&self.id);
+    }
+}
+
+fn too_late(timeout: Duration, of: &Metadata) -> Error {
+    Error::timed_out(format!(
+        "context `{}` did not answer within {timeout:?}; it may have handled the request all the \
+         same, so repeat a command with the same idempotency key; if it is just slow, raise \
+         `.timeout(…)` of the request",
+        of.target
+    ))
+}
+
+/// Answers a request; a panic of the responder becomes an error reply.
+pub(crate) async fn respond(
+    responder: &dyn Responder,
+    context: &ContextName,
+    request: Envelope,
+) -> Envelope {
+    let metadata = request.metadata.clone();
+    let answer = AssertUnwindSafe(async { responder.respond(request).await });
+    match answer.catch_unwind().await {
+        Ok(reply) => reply,
+        Err(_) => {
+            let error = Error::new(ErrorKind::Other, "the responder panicked");
+            error_reply(&metadata, context, error)
+        }
+    }
+}
+
+/// The reply that a transport makes itself, where the context cannot.
+pub(crate) fn error_reply(request: &Metadata, from: &ContextName, error: Error) -> Envelope {
+    let request = Envelope { metadata: request.clone(), payload: bytes::Bytes::new() };
+    let id = MessageId::from_uuid(new_uuid());
+    request.reply(from, id, SystemClock.now(), Err(error))
+}
