@@ -49,7 +49,7 @@ fn random_units_together_equal_units_one_by_one() {
 
 /// How many units were committed, how many of them in one transaction with others, and how many
 /// were refused.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Tally {
     committed: usize,
     in_company: usize,
