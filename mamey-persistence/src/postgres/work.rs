@@ -108,7 +108,11 @@ impl Work {
     /// The lane that must not be parked for the unit to commit.
     pub(super) fn lane_to_be_free(&self) -> Option<&str> {
         let receipt = self.unit.receipt.as_ref()?;
-        let parks = matches!(receipt.disposition, Disposition::Park { .. });
+        let parks = mamey_core::sabotage!(
+            "parked-key-unchecked",
+            true,
+            matches!(receipt.disposition, Disposition::Park { .. })
+        );
         self.lane.as_deref().filter(|_| receipt.origin == Origin::Delivery && !parks)
     }
 }

@@ -17,11 +17,14 @@ mod protocol;
 mod report;
 mod rest;
 mod rounds;
+mod soak;
+mod svg;
 mod verdict;
 mod worker;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -82,8 +85,15 @@ async fn play(options: &Options, place: Place) -> Result<(bool, String)> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut stdout = std::io::stdout();
     let (store, transport) = (options.store, options.transport);
-    say(&mut stdout, &format!("{store:?} + {transport:?}, --seed {seed}\n{}", Row::heads()));
+    say(&mut stdout, &format!("{store:?} + {transport:?}, --seed {seed}"));
     let mut run = Run::new(options, place);
+    if let Some(minutes) = options.minutes {
+        let outcome = soak::soak(&mut run, seed, Duration::from_secs(minutes * 60)).await?;
+        say(&mut stdout, &format!("the curves are in {}", options.svg.display()));
+        let line = serde_json::to_string(&outcome).unwrap_or_default();
+        return Ok((outcome.lawful && !outcome.grows, line));
+    }
+    say(&mut stdout, &Row::heads());
     let report = run.play(seed, |row| say(&mut std::io::stdout(), &row.to_string())).await?;
     if let Some(verdict) = report.broken() {
         say(&mut stdout, &run.histories(verdict));

@@ -17,6 +17,7 @@ pub(crate) use self::process::Process;
 use self::process::Thread;
 use crate::domain::CONTEXTS;
 use crate::error::{Error, Result};
+use crate::fault::context_that_passes;
 use crate::journal::Journal;
 use crate::place::{Links, Place};
 use crate::plan::LEASE;
@@ -73,7 +74,7 @@ pub(crate) struct Fleet {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Orders<'a> {
     pub(crate) instances: usize,
-    /// Which slot, modulo their number, gets which crash point.
+    /// Which slot, modulo those that pass it, gets which crash point.
     pub(crate) crash_at: Option<(usize, &'a str, u32)>,
     pub(crate) sabotage: Option<&'a str>,
 }
@@ -101,9 +102,13 @@ impl Fleet {
                 slots.push(Arc::new(Slot { name, hosts, links, current }));
             }
         }
-        let count = slots.len();
+        let crashing = orders.crash_at.and_then(|(target, point, _)| {
+            let passes = |slot: &Slot| slot.hosts(context_that_passes(point));
+            let passing: Vec<_> = (0..slots.len()).filter(|it| passes(&slots[*it])).collect();
+            passing.get(target.checked_rem(passing.len())?).copied()
+        });
         let keeper = |(number, slot): (usize, &Arc<Slot>)| {
-            let crash_at = orders.crash_at.filter(|(target, ..)| target % count == number);
+            let crash_at = orders.crash_at.filter(|_| crashing == Some(number));
             let crash_at = crash_at.map(|(_, point, pass)| format!("{point}:{pass}"));
             let keeper = Keeper {
                 slot: Arc::clone(slot),
@@ -151,7 +156,7 @@ impl Fleet {
 
     /// A process at work that hosts the context; `turn` spreads the choice.
     fn working(&self, context: &str, turn: usize) -> Option<Arc<Process>> {
-        let hosting = self.slots.iter().filter(|slot| slot.hosts.iter().any(|it| it == context));
+        let hosting = self.slots.iter().filter(|slot| slot.hosts(context));
         let working: Vec<_> = hosting.filter_map(|slot| slot.working()).collect();
         working.get(turn.checked_rem(working.len())?).cloned()
     }
@@ -218,6 +223,10 @@ impl Drop for Fleet {
 }
 
 impl Slot {
+    fn hosts(&self, context: &str) -> bool {
+        self.hosts.iter().any(|host| host == context)
+    }
+
     /// Its process, when that works.
     pub(crate) fn working(&self) -> Option<Arc<Process>> {
         self.current.borrow().clone().filter(|process| process.is_ready())
