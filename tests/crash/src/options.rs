@@ -102,6 +102,17 @@ pub(crate) enum StoreKind {
     Postgres,
 }
 
+impl StoreKind {
+    /// How long a partition stays with an instance that is silent. A renewal that takes a third of
+    /// it has failed, and a server on a busy machine takes its time.
+    pub(crate) fn lease(self) -> Duration {
+        match self {
+            Self::Sqlite => Duration::from_secs(1),
+            Self::Postgres => Duration::from_secs(3),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportKind {
     Memory,

@@ -81,6 +81,11 @@ impl Place {
         self.transport == TransportKind::Rabbitmq
     }
 
+    /// How long a partition stays with an instance that is silent.
+    pub(crate) fn lease(&self) -> Duration {
+        self.store.lease()
+    }
+
     pub(crate) fn store_url(&self) -> &str {
         &self.store_url
     }

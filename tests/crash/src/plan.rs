@@ -13,9 +13,6 @@ pub(crate) const ACCOUNTS: u64 = 10;
 /// What each account begins with.
 pub(crate) const OPENING_BALANCE: i64 = 10_000;
 
-/// How long a partition stays with an instance that is silent.
-pub(crate) const LEASE: Duration = Duration::from_secs(1);
-
 /// What happens in one round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -33,6 +30,8 @@ pub(crate) struct Planner {
     /// The faults there are.
     pub(crate) kinds: Vec<Kind>,
     pub(crate) transfers: u64,
+    /// How long a partition stays with an instance that is silent.
+    pub(crate) lease: Duration,
     /// Whether instances can share the store.
     pub(crate) shares: bool,
 }
@@ -54,7 +53,7 @@ impl Planner {
         self.rng(u64::MAX - round / cards).shuffle(&mut deck);
         let card = usize::try_from(round % cards).unwrap_or_default();
         let kind = deck.get(card).copied().unwrap_or(Kind::Kill);
-        let beyond_lease = LEASE + Duration::from_millis(rng.u64(200..1500));
+        let beyond_lease = self.lease + Duration::from_millis(rng.u64(200..1500));
         let jump_ms = match rng.bool() {
             true => rng.i64(60_000..3_600_000),
             // Only a little: what is parked until then would wait for just as long.
@@ -113,7 +112,7 @@ mod tests {
 
     fn planner(seed: u64) -> Planner {
         let kinds = Kind::all(StoreKind::Postgres, TransportKind::Rabbitmq, true);
-        Planner { seed, kinds, transfers: 40, shares: true }
+        Planner { seed, kinds, transfers: 40, lease: Duration::from_secs(1), shares: true }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl<'o> Run<'o> {
             kinds.retain(|kind| faults.contains(&kind.to_string()));
         }
         let shares = *store == StoreKind::Postgres;
-        Ok(Planner { seed, kinds, transfers: *transfers, shares })
+        Ok(Planner { seed, kinds, transfers: *transfers, lease: store.lease(), shares })
     }
 
     async fn round(&mut self, plan: &Plan) -> Result<Row> {
@@ -155,7 +155,7 @@ impl<'o> Run<'o> {
         let output = Command::new(program)
             .arg("inspect")
             .env("MAMEY_STORE", self.place.store_url())
-            .env("MAMEY_LEASE_MS", crate::plan::LEASE.as_millis().to_string())
+            .env("MAMEY_LEASE_MS", self.place.lease().as_millis().to_string())
             .output()
             .await
             .map_err(Error::system("starting the inspection"))?;

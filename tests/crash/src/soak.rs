@@ -96,7 +96,8 @@ pub(crate) async fn soak(run: &mut Run<'_>, seed: u64, duration: Duration) -> Re
 
 async fn work(run: &mut Run<'_>, fleet: &Arc<Fleet>, seed: u64, end: Instant) {
     let transfers = run.options.transfers;
-    let planner = Planner { seed, kinds: Vec::new(), transfers, shares: false };
+    let lease = run.place.lease();
+    let planner = Planner { seed, kinds: Vec::new(), transfers, lease, shares: false };
     for round in 0.. {
         if Instant::now() >= end {
             return;

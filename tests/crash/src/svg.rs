@@ -9,9 +9,12 @@ const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 150.0;
 const MARGIN: f64 = 30.0;
 
+/// What a curve shows of a sample.
+type Value = fn(&Sample) -> u64;
+
 /// The curves over time, each with its largest value.
 pub(crate) fn curves(samples: &[Sample]) -> String {
-    let panels: [(&str, fn(&Sample) -> u64); 4] = [
+    let panels: [(&str, Value); 4] = [
         ("resident memory, KiB", |it| it.rss_kib),
         ("open descriptors", |it| it.descriptors),
         ("records in the outboxes", |it| it.outbox),
@@ -30,7 +33,7 @@ pub(crate) fn curves(samples: &[Sample]) -> String {
     svg
 }
 
-fn panel(svg: &mut String, top: f64, title: &str, samples: &[Sample], value: fn(&Sample) -> u64) {
+fn panel(svg: &mut String, top: f64, title: &str, samples: &[Sample], value: Value) {
     let largest = samples.iter().map(value).max().unwrap_or_default();
     let last_ms = samples.last().map_or(1, |it| it.at_ms.max(1)) as f64;
     let (width, height) = (WIDTH - 2.0 * MARGIN, HEIGHT - 2.0 * MARGIN);

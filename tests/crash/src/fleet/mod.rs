@@ -20,7 +20,6 @@ use crate::error::{Error, Result};
 use crate::fault::context_that_passes;
 use crate::journal::Journal;
 use crate::place::{Links, Place};
-use crate::plan::LEASE;
 use crate::protocol::{Answer, Order, Question, Told};
 use crate::worker::CLOCK_AHEAD_MS;
 
@@ -248,7 +247,7 @@ impl Environment {
         let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
         set("MAMEY_STORE", slot.links.store_url.clone());
         set("MAMEY_TRANSPORT", slot.links.transport_url.clone());
-        set("MAMEY_LEASE_MS", LEASE.as_millis().to_string());
+        set("MAMEY_LEASE_MS", shared.place.lease().as_millis().to_string());
         set("MAMEY_POLL_MS", POLL.as_millis().to_string());
         set("MAMEY_DRAIN_MS", (END_MAX / 2).as_millis().to_string());
         set(CLOCK_AHEAD_MS, shared.ahead_ms.load(Ordering::SeqCst).to_string());
