@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const SIBLINGS: [&str; 3] = ["mamey-cqrs", "mamey-messaging", "mamey-persistence"];
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "mamey-core",
     "mamey-macros",
     "mamey-cqrs",

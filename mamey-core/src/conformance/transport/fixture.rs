@@ -11,7 +11,7 @@ use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::Result;
 use crate::clock::{Clock, SystemClock};
-use crate::id::{IdSource, UuidV7Source};
+use crate::id::{IdSource, MessageId, UuidV7Source};
 use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target, TraceContext,
 };
@@ -30,6 +30,10 @@ pub(super) const CANCELLED: &str = "orders.order-cancelled";
 pub(super) const TAKE: &str = "payments.take";
 
 static IDS: LazyLock<UuidV7Source> = LazyLock::new(UuidV7Source::default);
+
+pub(super) fn new_id() -> MessageId {
+    IDS.message_id()
+}
 
 pub(super) fn context(name: &str) -> ContextName {
     ContextName::new(name).unwrap()

@@ -11,6 +11,7 @@
 mod delivery;
 mod fixture;
 mod instances;
+mod requests;
 mod routing;
 mod subscribers;
 mod tally;
@@ -25,6 +26,12 @@ pub use delivery::{
     order_holds_within_a_key,
 };
 pub use instances::order_holds_while_partitions_move;
+pub use requests::{
+    a_late_reply_is_counted_and_dropped, a_request_gets_its_reply,
+    a_request_that_nobody_serves_is_unroutable, a_responder_that_panics_fails_its_request_alone,
+    closing_ends_every_request_that_waits, requests_in_flight_get_their_own_replies,
+    who_stops_serving_answers_what_it_has_taken,
+};
 pub use routing::{
     a_message_that_must_route_is_refused_without_subscribers, a_target_is_reached_alone,
     a_target_without_a_route_is_refused, an_event_without_subscribers_is_done,
@@ -46,6 +53,8 @@ pub enum Needs {
     Nothing,
     /// [`TransportCapabilities::ordered`].
     Order,
+    /// [`TransportCapabilities::requests`].
+    Requests,
 }
 
 impl Needs {
@@ -54,7 +63,8 @@ impl Needs {
     pub fn are_met(self, case: &str, by: &TransportCapabilities) -> bool {
         let missing = match self {
             Self::Order if !by.ordered => "order by sender and key",
-            Self::Nothing | Self::Order => return true,
+            Self::Requests if !by.requests => "requests and replies",
+            Self::Nothing | Self::Order | Self::Requests => return true,
         };
         report(by.name, &format!("{case}: did not run, because this transport lacks {missing}"));
         false
@@ -99,6 +109,15 @@ macro_rules! transport_conformance {
             order_holds_while_partitions_move
             a_replaced_subscriber_leaves_all_it_had
         }
+        $crate::transport_conformance! { @cases $transport, Requests:
+            a_late_reply_is_counted_and_dropped
+            a_request_gets_its_reply
+            a_request_that_nobody_serves_is_unroutable
+            a_responder_that_panics_fails_its_request_alone
+            closing_ends_every_request_that_waits
+            requests_in_flight_get_their_own_replies
+            who_stops_serving_answers_what_it_has_taken
+        }
     };
     (@cases $transport:path, $needs:ident: $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,6 +155,9 @@ mod tests {
         assert!(Needs::Order.are_met("a_case", &ordered));
         assert!(!Needs::Order.are_met("a_case", &unordered));
         assert!(Needs::Nothing.are_met("a_case", &unordered));
+        assert!(Needs::Requests.are_met("a_case", &ordered));
+        let without_requests = TransportCapabilities { requests: false, ..ordered };
+        assert!(!Needs::Requests.are_met("a_case", &without_requests));
     }
 
     #[test]
@@ -144,6 +166,7 @@ mod tests {
         let files = [
             include_str!("delivery.rs"),
             include_str!("instances.rs"),
+            include_str!("requests.rs"),
             include_str!("routing.rs"),
             include_str!("subscribers.rs"),
         ];
