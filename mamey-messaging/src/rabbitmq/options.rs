@@ -74,7 +74,7 @@ impl RabbitOptions {
     /// # Errors
     /// `Misconfigured` for a URL of another form, without its secrets.
     pub fn new(urls: &str) -> Result<Self> {
-        let urls = urls.split(',').map(|url| RabbitUrl::parse(url.trim()));
+        let urls = urls.split(',').map(|url| RabbitUrl::parse(url.trim(), urls));
         Ok(Self {
             urls: urls.collect::<Result<_>>()?,
             exchange: "mamey".to_owned(),
@@ -159,12 +159,15 @@ impl RabbitOptions {
 }
 
 impl RabbitUrl {
-    fn parse(url: &str) -> Result<Self> {
-        let uri: AMQPUri = url.parse().map_err(|cause| {
+    /// Reads one of all the URLs. A password may hold a comma that was not percent-encoded, so a
+    /// part alone does not show where a password ends: errors show all, redacted, and not
+    /// the driver's words, which may repeat the part.
+    fn parse(url: &str, all: &str) -> Result<Self> {
+        let uri: AMQPUri = url.parse().map_err(|_| {
             Error::misconfigured(format!(
-                "`{}` is no URL of RabbitMQ: {cause}; use amqp://user:password@host:port/vhost, \
-                 and %2F for a slash in the virtual host",
-                redact_url(url)
+                "`{}` is no URL of RabbitMQ; use amqp://user:password@host:port/vhost, with a \
+                 number as the port, %2F for a slash in the virtual host and %2C for a comma",
+                redact_url(all)
             ))
         })?;
         let (scheme, authority) = (&uri.scheme, &uri.authority);
