@@ -71,7 +71,7 @@ pub(crate) struct Options {
     pub(crate) transfers: u64,
 
     /// For how many seconds nothing may move before what is missing counts as lost or stuck.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience_s: u64,
 
     /// Instead of rounds with faults: steady work for this long, watched for leaks.

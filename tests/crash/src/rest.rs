@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::CONTEXTS;
 use crate::domain::audit::LOOK_AGAIN;
+use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::protocol::{Contents, Depth, Question, Told};
@@ -15,7 +16,10 @@ use crate::verdict::Expected;
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 
 /// How long a worker may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// For how many times the patience nobody may answer at all.
+const SILENCE_MAX: u32 = 4;
 
 /// What was found when it ended.
 #[derive(Clone, Debug, Default)]
@@ -29,27 +33,35 @@ pub(crate) struct Rest {
 
 /// Replays the dead letters of the workload, and waits until nothing waits anywhere and every read
 /// model is complete, or nothing has changed for as long as `patience` says.
+///
+/// # Errors
+/// When nobody says what is stored.
 pub(crate) async fn rest(
     fleet: &Fleet,
     journal: &Journal,
     expected: &Expected,
     patience: Duration,
-) -> Rest {
+) -> Result<Rest> {
     let (mut found, mut changed) = (Rest::default(), Instant::now());
+    let mut answered = Instant::now();
     loop {
         if let Some((contents, depths)) = look(fleet).await {
             if contents != found.contents || depths_differ(&depths, &found.depths) {
                 changed = Instant::now();
             }
+            answered = Instant::now();
             (found.contents, found.depths) = (contents, depths);
             replay(fleet, journal, &mut found).await;
             if is_empty(&found.depths) && expected.is_complete(&found.contents) {
                 found.since = Some(changed);
-                return found;
+                return Ok(found);
             }
-        }
-        if changed.elapsed() >= patience {
-            return found;
+            // Only who was asked and answered can be said to have stood still.
+            if changed.elapsed() >= patience {
+                return Ok(found);
+            }
+        } else if answered.elapsed() >= patience * SILENCE_MAX {
+            return Err(Error::Worker("the workers do not say what they have stored".to_owned()));
         }
         sleep(LOOK_EVERY).await;
     }

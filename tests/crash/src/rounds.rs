@@ -93,7 +93,7 @@ impl<'o> Run<'o> {
         let mut injected = injected?;
         let sent = |it: &&Transfer| answers.contains_key(&it.key);
         plan.transfers.iter().filter(sent).for_each(|transfer| self.expected.add(transfer));
-        let rest = rest(&fleet, &self.journal, &self.expected, self.options.patience()).await;
+        let rest = rest(&fleet, &self.journal, &self.expected, self.options.patience()).await?;
         if let (Kind::CrashPoint(_), Some(mended)) = (plan.fault.kind, fleet.mended()) {
             injected = Injected { hit: fleet.crashed() > 0, over: mended };
         }

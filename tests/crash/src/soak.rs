@@ -70,7 +70,7 @@ pub(crate) async fn soak(run: &mut Run<'_>, seed: u64, duration: Duration) -> Re
     let watching = tokio::spawn(async move { watch(&stop, end).await });
     work(run, &fleet, seed, end).await;
     let samples = watching.await.unwrap_or_default();
-    let rest = rest(&fleet, &run.journal, &run.expected, run.options.patience()).await;
+    let rest = rest(&fleet, &run.journal, &run.expected, run.options.patience()).await?;
     let verdict = run.expected.judge(&rest.contents, &rest.depths);
     run.end(fleet).await?;
     draw(&run.options.svg, &samples)?;
