@@ -6,8 +6,8 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use mamey::{
-    Aggregate, BoundedContext, Command, Context, Criteria, Event, IndexValue, Query, ReadContext,
-    Rejection, Result,
+    Aggregate, BoundedContext, Command, Context, Criteria, Error, Event, IndexValue, Query,
+    ReadContext, Rejection, Result,
 };
 use serde::{Deserialize, Serialize};
 
@@ -229,15 +229,17 @@ pub mod catalog {
     async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
         let PaymentTaken { order_id, product } = event;
         let products = cx.repository::<Product>();
-        match products.get(&product).await? {
-            Some(mut found) if found.left > 0 => {
-                found.left -= 1;
-                products.save(&found)?;
-                cx.publish(&StockReserved { order_id: order_id.clone() })?;
-                cx.repository().add(&Reservation { order_id, product })
-            }
-            _ => cx.publish(&OutOfStock { order_id }),
+        let Some(mut found) = products.get(&product).await? else {
+            // Another process may sell before this one has its stock: tried again a little later.
+            return Err(Error::unavailable(format!("`{product}` is yet to be delivered")));
+        };
+        if found.left == 0 {
+            return cx.publish(&OutOfStock { order_id });
         }
+        found.left -= 1;
+        products.save(&found)?;
+        cx.publish(&StockReserved { order_id: order_id.clone() })?;
+        cx.repository().add(&Reservation { order_id, product })
     }
 
     async fn count_stock(_: CountStock, cx: &ReadContext) -> Result<Stock> {

@@ -1,5 +1,9 @@
 //! Three contexts trade orders in one process, on the embedded store, with no server installed.
 //!
+//! With the features `postgres` and `rabbitmq` the same program is three services, as many
+//! instances of each as you like: set `MAMEY_STORE` and `MAMEY_TRANSPORT`, and start it with
+//! `--context orders`, `--context payments` and `--context catalog`.
+//!
 //! `cargo run --example quickstart -- --help` says what it can do.
 
 #![allow(missing_docs, unreachable_pub, reason = "an example is read, not looked up")]
@@ -39,7 +43,8 @@ struct Arguments {
     #[arg(long)]
     data: Option<PathBuf>,
 
-    /// Hosts one context only; the others then run elsewhere, over a real transport.
+    /// Hosts one context only; the others then run elsewhere, over a real transport. Orders ends
+    /// when all orders have ended, the others on Ctrl-C or SIGTERM.
     #[arg(long)]
     context: Option<Hosted>,
 
@@ -123,16 +128,17 @@ async fn trade(
     if hosted.contains(&Hosted::Catalog) {
         file.deliver_stock(service).await?;
     }
-    if !hosted.contains(&Hosted::Orders) {
+    let mut bad_lines = file.bad_lines;
+    if hosted.contains(&Hosted::Orders) {
+        bad_lines += file.place_orders(service).await?;
+        // Alone on the in-process transport nobody answers: the events wait in the outbox.
+        if hosted.len() == 3 || service.reaches_other_processes() {
+            wait_until_all_ended(service).await?;
+        }
+    } else {
         service.wait_for_shutdown().await;
-        return Ok(());
     }
-    let bad_lines = file.bad_lines + file.place_orders(service).await?;
-    // Alone on the in-process transport nobody answers: the events wait in the outbox.
-    if hosted.len() == 3 || service.reaches_other_processes() {
-        wait_until_all_ended(service).await?;
-    }
-    let report = Report::of(service, bad_lines, hosted.contains(&Hosted::Catalog)).await?;
+    let report = Report::of(service, bad_lines, hosted).await?;
     report.print_table();
     if json {
         report.print_json();

@@ -3,17 +3,21 @@
 use mamey::{Result, RunningService};
 use serde::Serialize;
 
-use crate::contexts::catalog::CountStock;
+use crate::Hosted;
+use crate::contexts::catalog::{CountStock, Stock};
 use crate::contexts::orders::{CountOrders, OrderStatus};
 
-/// The totals of a folder over all its runs, but for what only a run can count.
-#[derive(Serialize)]
+/// The totals of the hosted contexts over all runs, but for what only a run can count. Those of
+/// contexts hosted apart add up to those of one process that hosts them all.
+#[derive(Default, Serialize)]
 pub struct Report {
     orders: u64,
     paid: u64,
     refused: u64,
     out_of_stock: u64,
     bad_lines: u64,
+    /// Units that were promised to one order each.
+    reserved: u64,
     /// Every delivered unit is either left or reserved for exactly one paid order.
     stock_balanced: bool,
     published: u64,
@@ -26,29 +30,38 @@ pub struct Report {
 }
 
 impl Report {
-    pub async fn of(service: &RunningService, bad_lines: u64, has_stock: bool) -> Result<Self> {
-        let count = |status| service.query(CountOrders(Some(status))).into_future();
-        let (paid, refused) = (count(OrderStatus::Paid).await?, count(OrderStatus::Refused).await?);
-        let out_of_stock = count(OrderStatus::OutOfStock).await?;
-        let pending = count(OrderStatus::Pending).await?;
-        let stock_balanced = !has_stock || {
-            let stock = service.query(CountStock).await?;
-            stock.delivered == stock.left + stock.reserved && stock.reserved == paid
-        };
+    pub async fn of(service: &RunningService, bad_lines: u64, hosted: &[Hosted]) -> Result<Self> {
         let totals = service.totals().await?;
-        Ok(Self {
-            orders: service.query(CountOrders(None)).await?,
-            paid,
-            refused,
-            out_of_stock,
+        let mut report = Self {
             bad_lines,
-            stock_balanced,
+            stock_balanced: true,
             published: totals.published,
             handled: totals.handled,
             duplicates_absorbed: totals.duplicates_absorbed,
             dead_letters: totals.dead_letters,
-            pending,
-        })
+            ..Self::default()
+        };
+        let (orders, catalog) = (Hosted::Orders, Hosted::Catalog);
+        if hosted.contains(&orders) {
+            report.count_orders(service).await?;
+        }
+        if hosted.contains(&catalog) {
+            let Stock { delivered, reserved, left } = service.query(CountStock).await?;
+            let paid = if hosted.contains(&orders) { report.paid } else { reserved };
+            report.reserved = reserved;
+            report.stock_balanced = delivered == left + reserved && reserved == paid;
+        }
+        Ok(report)
+    }
+
+    async fn count_orders(&mut self, service: &RunningService) -> Result<()> {
+        let count = |status| service.query(CountOrders(status)).into_future();
+        self.orders = count(None).await?;
+        self.paid = count(Some(OrderStatus::Paid)).await?;
+        self.refused = count(Some(OrderStatus::Refused)).await?;
+        self.out_of_stock = count(Some(OrderStatus::OutOfStock)).await?;
+        self.pending = count(Some(OrderStatus::Pending)).await?;
+        Ok(())
     }
 
     pub fn print_table(&self) {
@@ -60,6 +73,7 @@ impl Report {
             println!("  pending            {:>8}  (their events wait in the outbox)", self.pending);
         }
         println!("lines left out       {:>8}", self.bad_lines);
+        println!("units reserved       {:>8}", self.reserved);
         println!("stock balanced       {:>8}", if self.stock_balanced { "yes" } else { "NO" });
         println!("messages published   {:>8}", self.published);
         println!("messages handled     {:>8}", self.handled);

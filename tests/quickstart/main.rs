@@ -10,6 +10,8 @@ mod postgres;
 mod program;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(all(feature = "postgres", feature = "rabbitmq"))]
+mod services;
 
 use std::fs;
 #[cfg(target_os = "linux")]

@@ -6,13 +6,14 @@ use std::process::{Command, Output, Stdio};
 use serde::Deserialize;
 
 /// The last line of `--json`; the count of one run alone is left out.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Totals {
     pub orders: u64,
     pub paid: u64,
     pub refused: u64,
     pub out_of_stock: u64,
     pub bad_lines: u64,
+    pub reserved: u64,
     pub stock_balanced: bool,
     pub published: u64,
     pub handled: u64,
@@ -67,6 +68,12 @@ impl Quickstart {
         let run = self.run();
         assert!(run.status.success(), "{run:?}");
         Totals::of(&run)
+    }
+
+    /// Starts it; its output is to be read at its end.
+    #[cfg(all(feature = "postgres", feature = "rabbitmq"))]
+    pub fn start(mut self) -> std::process::Child {
+        self.0.spawn().unwrap()
     }
 
     pub fn spawn(mut self) -> std::process::Child {
