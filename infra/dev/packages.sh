@@ -3,12 +3,17 @@
 
 # ensure_program PROGRAM WHAT PACKAGE… : false when it is missing and cannot be installed.
 ensure_program() {
-    local program="$1" what="$2"
-    if command -v "$program" >/dev/null; then return; fi
+    if command -v "$1" >/dev/null; then return; fi
+    install_packages "${@:2}"
+}
+
+# install_packages WHAT PACKAGE… : false when they cannot be installed.
+install_packages() {
+    local what="$1"
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return 1; fi
     echo "== installing $what" >&2
     # Without a network, the lists of an earlier day may still do.
     apt-get -qq update || true
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-        "${@:3}" >/dev/null
+        "${@:2}" >/dev/null
 }

@@ -37,6 +37,13 @@ ensure_c_compiler() {
     exit 1
 }
 
+# The clients that our messages are tried with live in a virtual environment of Python.
+ensure_python() {
+    if python3 -c 'import ensurepip' 2>/dev/null; then return; fi
+    install_packages "Python, for the clients that are not ours" python3 python3-venv ||
+        echo "== Python's venv is not installed (apt-get install python3-venv)" >&2
+}
+
 start_servers() {
     if [ ${#needed[@]} -eq 0 ]; then return; fi
     if [ "${MAMEY_TEST_SERVERS:-}" = none ]; then
@@ -79,6 +86,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 ensure_c_compiler
+ensure_python
 start_servers
 run_suite "$@"
 run_doctests "$@"

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use mamey_core::clock::Timestamp;
 use mamey_core::message::{
     CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
 };
@@ -209,11 +210,26 @@ fn take(
         let Some(name) = name_of(header.as_str()) else {
             continue;
         };
-        if let Some(text) = text(header.as_str(), value)? {
+        let moment = (name == "time").then(|| moment(value)).flatten();
+        if let Some(text) =
+            moment.map_or_else(|| text(header.as_str(), value), |it| Ok(Some(it)))?
+        {
             wire.properties.insert(Cow::Owned(name.to_owned()), text);
         }
     }
     Ok(())
+}
+
+/// A time that is no text: the binding of CloudEvents to AMQP lets senders write milliseconds since
+/// the epoch, and AMQP 0.9.1 has a type of its own, in seconds.
+fn moment(value: &AMQPValue) -> Option<String> {
+    let micros = match value {
+        AMQPValue::LongLongInt(millis) => millis.checked_mul(1000)?,
+        AMQPValue::LongInt(millis) => i64::from(*millis) * 1000,
+        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).ok()?.checked_mul(1_000_000)?,
+        _ => return None,
+    };
+    Some(Timestamp::from_micros(micros).to_string())
 }
 
 /// A header's value as text; `None` for tables, lists and the like, which no attribute is.
@@ -283,6 +299,28 @@ mod tests {
         assert_eq!(wire.read(&properties, &body).unwrap(), sent);
         let error = Wire::new(RabbitForm::Plain, BODY_BYTES_MAX).write(&sent).unwrap_err();
         assert!(error.to_string().contains("put them into the payload"), "{error}");
+    }
+
+    #[test]
+    fn a_time_may_be_a_number() {
+        let read = |time: AMQPValue| {
+            let mut headers = FieldTable::default();
+            for (name, value) in
+                [("specversion", "1.0"), ("id", "A-1"), ("source", "shop"), ("type", "shop.sold")]
+            {
+                let value = AMQPValue::LongString(value.into());
+                headers.insert(format!("{PREFIX}{name}").into(), value);
+            }
+            headers.insert(format!("{PREFIX}time").into(), time);
+            let properties = BasicProperties::default().with_headers(headers);
+            let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+            wire.read(&properties, &Bytes::new()).map(|it| it.metadata.time.as_millis())
+        };
+        let text = AMQPValue::LongString("2023-11-14T22:13:20.123Z".into());
+        assert_eq!(read(text).unwrap(), 1_700_000_000_123);
+        assert_eq!(read(AMQPValue::LongLongInt(1_700_000_000_123)).unwrap(), 1_700_000_000_123);
+        assert_eq!(read(AMQPValue::Timestamp(1_700_000_000)).unwrap(), 1_700_000_000_000);
+        assert!(read(AMQPValue::LongString("noon".into())).is_err());
     }
 
     #[test]

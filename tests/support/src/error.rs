@@ -35,6 +35,14 @@ pub enum Error {
         /// What the client said.
         source: Source,
     },
+    /// A program that the test runs is not installed.
+    #[error("there is no {what}: {why}")]
+    Missing {
+        /// What the test needs.
+        what: &'static str,
+        /// Why it is not there.
+        why: String,
+    },
     /// The server answered no.
     #[error("{server} did not {action}")]
     Refused {
@@ -74,10 +82,10 @@ impl Error {
         Self::Refused { server, action: action.into(), source: source.into() }
     }
 
-    /// Whether the server is not there, as opposed to there and unwilling.
+    /// Whether the server or the program is not there, as opposed to there and unwilling.
     #[must_use]
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Unset { .. } | Self::Unreachable { .. })
+        matches!(self, Self::Unset { .. } | Self::Unreachable { .. } | Self::Missing { .. })
     }
 
     /// The message with those of its sources, on one line.

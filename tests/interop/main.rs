@@ -1,0 +1,150 @@
+//! Messages to and from a client that is not ours: Python's `pika`, with the `cloudevents` of PyPI.
+
+#![cfg(feature = "rabbitmq")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod orders;
+mod python;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use mamey::messaging::{RabbitForm, RabbitOptions, RabbitTransport};
+use mamey::{MessageId, RunningService, Service, Timestamp};
+use mamey_test_support::{rabbitmq, require};
+use orders::{InvoiceOf, PlaceOrder};
+use serde_json::Value;
+
+/// The longest that anything in these tests may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const ORDER: &str = "order-7";
+
+/// The other service, which is killed when the test ends.
+struct Billing {
+    process: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Billing {
+    fn start(python: &Path, url: &str, form: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/billing.py");
+        let mut process = Command::new(python)
+            .arg(script)
+            .args([url, form])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let mut billing = Self { process, output };
+        assert_eq!(billing.line(), "ready\n");
+        billing
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What it read.
+    fn read(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+}
+
+impl Drop for Billing {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn service(url: &str, form: RabbitForm) -> RunningService {
+    let mut options = RabbitOptions::new(url).unwrap();
+    options.form = form;
+    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    let service = Service::in_memory().transport(transport).host(orders::context());
+    service.start().await.unwrap()
+}
+
+/// One order goes out, and its invoice comes back.
+async fn trade(form: RabbitForm, form_name: &str, check: fn(&Value, &Value)) {
+    let python = require!(python::interpreter());
+    let vhost = require!(rabbitmq::vhost().await);
+    let service = service(vhost.url(), form).await;
+    let mut billing = Billing::start(&python, vhost.url(), form_name);
+    service.send(PlaceOrder { order_id: ORDER.to_owned() }).await.unwrap();
+
+    let read = billing.read();
+    let properties = &read["properties"];
+    assert_eq!(properties["type"], "orders.order-placed");
+    assert_eq!(properties["app_id"], "orders");
+    assert_eq!(properties["delivery_mode"], 2);
+    let key = read["routing_key"].as_str().unwrap();
+    assert!(key.starts_with("any.orders.order-placed."), "{key}");
+    check(&read, properties);
+
+    let invoiced = async {
+        let both = async || service.totals().await.unwrap().duplicates_absorbed == 1;
+        while !both().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, invoiced).await.expect("both copies of the invoice come");
+    let invoice = service.query(InvoiceOf(ORDER.to_owned())).await.unwrap();
+    assert_eq!(invoice, Some(format!("invoice of {ORDER}")));
+    let totals = service.totals().await.unwrap();
+    assert_eq!((totals.handled, totals.dead_letters), (1, 0), "its effect is once");
+    assert!(billing.process.wait().unwrap().success());
+    service.shutdown().await.unwrap();
+}
+
+fn is_the_event(read: &Value, properties: &Value) {
+    let attributes = &read["attributes"];
+    assert_eq!(attributes["specversion"], "1.0");
+    assert_eq!(attributes["type"], "orders.order-placed");
+    assert_eq!(attributes["source"], "orders");
+    assert_eq!(attributes["partitionkey"], ORDER);
+    assert_eq!(attributes["datacontenttype"], "application/json");
+    let id = attributes["id"].as_str().unwrap();
+    assert!(id.parse::<MessageId>().is_ok(), "{id}");
+    assert_eq!(properties["message_id"], id);
+    Timestamp::parse_rfc3339(attributes["time"].as_str().unwrap()).unwrap();
+    assert_eq!(read["data"]["order_id"], ORDER);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cloudevents_in_binary_mode() {
+    let check = |read: &Value, properties: &Value| {
+        assert_eq!(properties["content_type"], "application/json");
+        is_the_event(read, properties);
+    };
+    trade(RabbitForm::CloudEventsBinary, "binary", check).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cloudevents_in_structured_mode() {
+    let check = |read: &Value, properties: &Value| {
+        let content_type = properties["content_type"].as_str().unwrap();
+        assert!(content_type.starts_with("application/cloudevents+json"), "{content_type}");
+        is_the_event(read, properties);
+    };
+    trade(RabbitForm::CloudEventsJson, "structured", check).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plain_form() {
+    let check = |read: &Value, properties: &Value| {
+        assert_eq!(read["sender"], "orders");
+        assert_eq!(read["target"], "MSG_SERVICE_ANY");
+        assert_eq!(read["type"], "orders.order-placed");
+        assert_eq!(read["payload"]["order_id"], ORDER);
+        assert_eq!(read["headers"]["partitionkey"], ORDER);
+        assert_eq!(read["headers"]["id"], properties["message_id"]);
+    };
+    trade(RabbitForm::Plain, "plain", check).await;
+}
