@@ -152,13 +152,10 @@ fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<Un
 
 /// Crash points of the two kinds of units: those of callers and those of messages.
 fn pass_before_commit(unit: &UnitOfWork) {
-    match unit.receipt {
-        None => {
-            mamey_core::crash_point!("before-commit");
-        }
-        Some(_) => {
-            mamey_core::crash_point!("after-handler-before-commit");
-        }
+    if unit.receipt.is_none() {
+        mamey_core::crash_point!("before-commit");
+    } else {
+        mamey_core::crash_point!("after-handler-before-commit");
     }
 }
 
