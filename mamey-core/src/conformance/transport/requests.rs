@@ -92,7 +92,7 @@ pub async fn a_request_gets_its_reply(transport: Arc<dyn Transport>) {
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let sent = ask(br#"{"sku":"tea"}"#);
     let reply = transport.requester().request(&sent, PATIENT).await.unwrap();
-    assert_eq!(*catalog.got.lock().unwrap(), [sent.clone()]);
+    assert_eq!(*catalog.got.lock().unwrap(), std::slice::from_ref(&sent));
     assert_eq!(&*reply.metadata.sender, "catalog");
     assert_eq!(reply.metadata.tenant, sent.metadata.tenant);
     assert_eq!(reply.metadata.trace, sent.metadata.trace);
