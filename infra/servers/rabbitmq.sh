@@ -32,6 +32,24 @@ rabbitmq_program() {
 
 rabbitmq_epmd_program() { find_program epmd /usr/bin/epmd; }
 
+# Debian's rabbitmqctl in sbin is a wrapper that switches user, like its rabbitmq-server.
+rabbitmq_ctl_program() {
+    local behind=/usr/lib/rabbitmq/bin/rabbitmqctl
+    if [ -x "$behind" ]; then echo "$behind"; else find_program rabbitmqctl; fi
+}
+
+# rabbitmq_ctl NODE ARGS…
+rabbitmq_ctl() {
+    local dir
+    dir="$(node_dir "${1:-}")"
+    if [ -z "${1:-}" ] || [ ! -e "$dir/rabbitmq.conf" ]; then
+        die "./dev servers rabbitmqctl needs a RabbitMQ node; ./dev servers status prints them"
+    fi
+    HOME="$dir" ERL_EPMD_PORT="$(port_of "$(cat "$dir/server")-epmd" epmd)" \
+        RABBITMQ_CONF_ENV_FILE="$dir/rabbitmq-env.conf" \
+        "$(rabbitmq_ctl_program)" --node "$1@localhost" "${@:2}"
+}
+
 rabbitmq_claim_ports() {
     local node kind
     claim_port "$1-epmd" epmd

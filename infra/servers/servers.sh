@@ -35,6 +35,7 @@ usage() {
 ./dev servers cluster up|down  three RabbitMQ nodes and three MongoDB members, for failover tests
 ./dev servers kill NODE        SIGKILL to the node and its helpers, as when power fails
 ./dev servers pause NODE       SIGSTOP: it keeps its connections and answers nothing
+./dev servers rabbitmqctl NODE ARGS…  RabbitMQ's own tool, on one of its nodes
 ./dev servers resume NODE      continues a paused node, starts a killed one on its own data
 
 NAME is one of ${all_servers[*]} (up: ${single_servers[*]}).
@@ -183,6 +184,7 @@ main() {
         up | down | cluster | status) "$word" "$@" ;;
         env) print_env "$@" ;;
         kill | pause | resume) act_on_node "$word" "$@" ;;
+        rabbitmqctl) rabbitmq_ctl "$@" ;;
         help | -h | --help) usage ;;
         *) die "./dev servers has no '$word'; ./dev servers help lists what it has" ;;
     esac

@@ -92,7 +92,7 @@ impl PostgresStore {
         request: &LeaseRequest,
     ) -> Result<Holdings, Stop> {
         let role = request.role.as_str();
-        execute(connection, "BEGIN".to_owned()).await?;
+        execute(connection, begin(request)).await?;
         let place = format!("{} {role}", self.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.query(NOW).bind(self.database.now()).fetch_one(&mut *connection).await?;
@@ -159,6 +159,13 @@ impl PostgresStore {
             .await
             .map(drop)
     }
+}
+
+/// An instance that is paused in between must not keep all others from their leases: the server
+/// ends its session when a lease would have run out.
+fn begin(request: &LeaseRequest) -> String {
+    let limit_ms = request.duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
+    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = {limit_ms}")
 }
 
 fn read_share(row: &PgRow) -> Result<(u16, Share), Stop> {

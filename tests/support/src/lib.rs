@@ -6,7 +6,7 @@
 //! | [`postgres`], [`rabbitmq`], [`redis`], [`mongodb`] | a namespace that the test owns, one feature each |
 //! | `OwnPostgres` | a server that the test owns, to kill, to pause and to fill |
 //! | [`FaultProxy`] | stands before a server and delays, falls silent, cuts, resets, refuses |
-//! | [`servers`] | pauses a server that `./dev servers` runs |
+//! | [`servers`] | pauses a server that `./dev servers` runs, or starts one for a test alone |
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] {
@@ -27,6 +27,7 @@
 //! dropped by the next run that asks for a namespace of the same server.
 
 mod error;
+mod own;
 mod proxy;
 mod report;
 mod skip;
@@ -57,5 +58,6 @@ pub use error::{Error, Result};
 #[cfg(feature = "postgres")]
 pub use own_postgres::{OwnPostgres, Plan};
 pub use proxy::{Counts, Direction, FaultProxy, Mode};
+pub use report::note;
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};

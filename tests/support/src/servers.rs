@@ -1,8 +1,10 @@
-//! Pauses a server that `./dev servers` runs: it keeps its connections and answers nothing.
+//! Pauses a server that `./dev servers` runs, so that it keeps its connections and answers nothing;
+//! starts servers of a test's own.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+pub use crate::own::{OwnServers, own};
 use crate::report::report;
 use crate::url::Url;
 use crate::{Error, Result};
