@@ -62,14 +62,14 @@ impl Waiting {
         let waiter = self.requests().remove(&request);
         let is_reply = outcome.is_ok();
         let taken = waiter.is_some_and(|waiter| waiter.send(outcome).is_ok());
-        match (is_reply, taken) {
-            (true, true) => self.replied.increment(),
-            (true, false) => {
-                self.late_replies.increment();
-                tracing::debug!(%request, "a reply came late and was dropped");
-            }
-            (false, _) => {}
+        if is_reply && !taken {
+            self.came_late(request);
         }
+    }
+
+    fn came_late(&self, request: MessageId) {
+        self.late_replies.increment();
+        tracing::debug!(%request, "a reply came late and was dropped");
     }
 
     /// Ends every request that waits.
@@ -101,7 +101,10 @@ impl WaitingRequest {
     /// `TimedOut`, or why no reply can come.
     pub(crate) async fn within(mut self, timeout: Duration, of: &Metadata) -> Result<Envelope> {
         match tokio::time::timeout(timeout, &mut self.reply).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(outcome)) => {
+                self.waiting.replied.add(u64::from(outcome.is_ok()));
+                outcome
+            }
             Ok(Err(_)) => Err(Error::unavailable("the transport was closed before a reply came")),
             Err(_) => {
                 self.waiting.timed_out.increment();
@@ -113,7 +116,14 @@ impl WaitingRequest {
 
 impl Drop for WaitingRequest {
     fn drop(&mut self) {
-        self.waiting.requests().remove(&self.id);
+        if self.waiting.requests().remove(&self.id).is_some() {
+            return;
+        }
+        // Its outcome is known; it may have come just when the time was over.
+        self.reply.close();
+        if let Ok(Ok(_reply)) = self.reply.try_recv() {
+            self.waiting.came_late(self.id);
+        }
     }
 }
 
@@ -148,4 +158,59 @@ pub(crate) fn error_reply(request: &Metadata, from: &ContextName, error: Error) 
     let request = Envelope { metadata: request.clone(), payload: bytes::Bytes::new() };
     let id = MessageId::from_uuid(new_uuid());
     request.reply(from, id, SystemClock.now(), Err(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> Metadata {
+        Metadata::new(MessageId::from_uuid(new_uuid()), "catalog.get-price", "orders")
+    }
+
+    fn reply() -> Result<Envelope> {
+        Ok(Envelope { metadata: metadata(), payload: bytes::Bytes::new() })
+    }
+
+    #[tokio::test]
+    async fn as_many_wait_as_the_limit_says_and_the_next_is_told_at_once() {
+        let waiting = Arc::new(Waiting::default());
+        let begin = || waiting.begin(metadata().id);
+        let mut begun: Vec<_> = (0..REQUESTS_WAITING_MAX).map(|_| begin().unwrap()).collect();
+        let error = begin().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        begun.pop();
+        assert!(begin().is_ok());
+    }
+
+    #[tokio::test]
+    async fn each_reply_is_counted_once_wherever_it_ends() {
+        let waiting = Arc::new(Waiting::default());
+        let totals = |replied, timed_out, late_replies| {
+            assert_eq!(waiting.totals(), RequestTotals { replied, timed_out, late_replies });
+        };
+        let of = metadata();
+        let request = waiting.begin(of.id).unwrap();
+        waiting.finish(of.id, reply());
+        request.within(Duration::from_secs(1), &of).await.unwrap();
+        totals(1, 0, 0);
+        let request = waiting.begin(of.id).unwrap();
+        let error = request.within(Duration::ZERO, &of).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        waiting.finish(of.id, reply());
+        totals(1, 1, 1);
+        let given_up = waiting.begin(of.id).unwrap();
+        waiting.finish(of.id, reply());
+        drop(given_up);
+        totals(1, 1, 2);
+        assert!(waiting.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn two_requests_of_one_id_are_refused() {
+        let waiting = Arc::new(Waiting::default());
+        let id = metadata().id;
+        let _first = waiting.begin(id).unwrap();
+        assert_eq!(waiting.begin(id).err().unwrap().kind(), ErrorKind::Invalid);
+    }
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use mamey_core::ErrorKind;
 use mamey_core::id::{IdSource, UuidV7Source};
-use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata};
+use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata, Target};
 use mamey_core::store::Partition;
-use mamey_core::transport::{Settlement, Subscriber, Subscription, Topology, Transport};
+use mamey_core::transport::{
+    REQUESTS_SERVED_MAX, Responder, Settlement, Subscriber, Subscription, Topology, Transport,
+};
 use mamey_messaging::{MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_MESSAGES_MAX, connect};
 
 fn event() -> Envelope {
@@ -142,4 +145,48 @@ async fn a_message_that_is_too_large_is_refused_for_good() {
     let error = transport.publisher().publish(&large).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
     assert_eq!(error.retry(), mamey_core::Retry::Never);
+}
+
+/// Answers when it is let go.
+struct Held(tokio::sync::watch::Receiver<bool>);
+
+#[async_trait::async_trait]
+impl Responder for Held {
+    fn serves(&self) -> Vec<&'static str> {
+        vec!["payments.take"]
+    }
+
+    async fn respond(&self, request: Envelope) -> Envelope {
+        let mut let_go = self.0.clone();
+        let_go.wait_for(|let_go| *let_go).await.unwrap();
+        let id = UuidV7Source::default().message_id();
+        let payments = ContextName::new("payments").unwrap();
+        request.reply(&payments, id, request.metadata.time, Ok(Bytes::from_static(b"1")))
+    }
+}
+
+#[tokio::test]
+async fn more_requests_than_are_served_at_a_time_are_told_at_once() {
+    let transport = MemoryTransport::new();
+    let payments = ContextName::new("payments").unwrap();
+    let (let_go, held) = tokio::sync::watch::channel(false);
+    let _serving = transport.serve(&payments, Arc::new(Held(held))).await.unwrap();
+    let request = || {
+        let mut request = event();
+        request.metadata.target = Target::Service(payments.clone());
+        let requester = transport.requester();
+        async move { requester.request(&request, Duration::from_secs(20)).await }
+    };
+    let mut asked: Vec<_> = (0..REQUESTS_SERVED_MAX).map(|_| Box::pin(request())).collect();
+    for asked in &mut asked {
+        assert!(asked.now_or_never().is_none(), "its handler was let go");
+    }
+    let error = request().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("serves 256 requests at a time"), "{error}");
+    let_go.send_replace(true);
+    for asked in asked {
+        asked.await.unwrap();
+    }
+    request().await.unwrap();
 }

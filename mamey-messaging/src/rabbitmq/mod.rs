@@ -8,6 +8,8 @@ mod error;
 mod options;
 mod predefined;
 mod publisher;
+mod requests;
+mod serving;
 mod settle;
 mod subscriber;
 mod topology;
@@ -21,7 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use mamey_core::capabilities::TransportCapabilities;
 use mamey_core::message::ContextName;
-use mamey_core::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey_core::transport::{
+    Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
+    Unconnected,
+};
 use mamey_core::{Error, Result, ResultExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +34,8 @@ use tokio_util::task::TaskTracker;
 use connection::{Link, Live, close_channel};
 use error::{closed, within};
 use publisher::RabbitPublisher;
+use requests::{RabbitRequester, RabbitRequests};
+use serving::RabbitServing;
 use subscriber::{RabbitSubscriber, Source};
 use wire::Wire;
 
@@ -51,6 +58,10 @@ pub use topology::RabbitPlan;
 /// confirm was lost with its connection is published again by its outbox, and what was delivered
 /// but not acknowledged is delivered again: inboxes absorb both.
 ///
+/// Requests to a context go to its queue `<context>.requests`, replies by direct reply-to. Both are
+/// transient: what is not answered in time is gone. A request that was delivered to an instance
+/// which then ended is refused and not handled again.
+///
 /// All clones are the same transport.
 #[derive(Clone)]
 pub struct RabbitTransport {
@@ -72,6 +83,7 @@ struct Broker {
     /// The tasks of subscriptions, and those that look at dead letters.
     tasks: TaskTracker,
     publishing: Arc<Link>,
+    requests: Arc<RabbitRequests>,
 }
 
 /// A context that was applied, and the connection on which it is known to exist.
@@ -106,7 +118,14 @@ impl RabbitTransport {
             Arc::clone(&publishing),
             Arc::clone(&wire),
         ));
+        let requests = Arc::new(RabbitRequests::new(
+            Arc::clone(&options),
+            Arc::clone(&publishing),
+            Arc::clone(&wire),
+            closed.clone(),
+        ));
         let broker = Arc::new(Broker {
+            requests,
             link: consuming,
             publisher,
             publishing,
@@ -199,7 +218,7 @@ impl Transport for RabbitTransport {
                 .predefined
                 .as_ref()
                 .is_none_or(RabbitPredefined::is_ordered),
-            requests: false,
+            requests: self.broker.options.predefined.is_none(),
             message_bytes_max: self.broker.options.message_bytes_max,
         }
     }
@@ -247,6 +266,29 @@ impl Transport for RabbitTransport {
         Ok(Box::new(RabbitSubscriber::start(source, consuming)))
     }
 
+    fn requester(&self) -> Arc<dyn Requester> {
+        match self.broker.options.predefined {
+            None => Arc::new(RabbitRequester(Arc::clone(&self.broker.requests))),
+            Some(_) => Arc::new(Unconnected),
+        }
+    }
+
+    async fn serve(
+        &self,
+        context: &ContextName,
+        responder: Arc<dyn Responder>,
+    ) -> Result<Box<dyn Serving>> {
+        if self.broker.options.predefined.is_some() {
+            return Err(Error::unsupported(format!(
+                "context `{context}` serves requests, which need a queue of their own: requests do \
+                 not go over a broker whose exchanges and queues others have made"
+            )));
+        }
+        let broker = Arc::clone(&self.broker);
+        let serving = RabbitServing::start(broker, context.clone(), responder).await?;
+        Ok(Box::new(serving))
+    }
+
     async fn ping(&self) -> Result<()> {
         let limit = self.broker.options.call_timeout;
         for link in [&self.broker.link, &self.broker.publishing] {
@@ -262,6 +304,7 @@ impl Transport for RabbitTransport {
         self.broker.tasks.close();
         // They acknowledge what was committed and give back the rest.
         self.broker.tasks.wait().await;
+        self.broker.requests.close().await;
         self.broker.link.close().await;
         self.broker.publishing.close().await;
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use mamey_core::message::{Envelope, Metadata, Target};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, Result, ResultExt};
@@ -42,8 +42,7 @@ pub(super) struct RabbitPublisher {
 /// A channel on which many publishes are unconfirmed at a time.
 struct SharedChannel {
     channel: Channel,
-    /// Held while the driver counts a publish and queues it: in between, another would swap the
-    /// two numbers that tell which confirm is whose.
+    /// See [`publish_in_turn`].
     turn: Mutex<()>,
     /// A publish on it failed, or stopped waiting: the next one opens another.
     retired: AtomicBool,
@@ -88,7 +87,7 @@ impl RabbitPublisher {
             None => self.open(&live).await?,
         };
         let confirmed = async {
-            let publish = publish(&channel, outgoing).await?;
+            let publish = publish(&channel, outgoing, true).await?;
             publish.await
         };
         let confirmation = confirmed.await.map_err(lost)?;
@@ -102,18 +101,8 @@ impl RabbitPublisher {
         let live = self.live().await?;
         let shared = self.shared_channel(&live).await?;
         let mut unconfirmed = Unconfirmed(Some(&shared));
-        let confirmed = async {
-            let mut publishing = pin!(publish(&shared.channel, outgoing));
-            let first = std::future::poll_fn(|cx| {
-                let _turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
-                Poll::Ready(Pin::as_mut(&mut publishing).poll(cx))
-            });
-            let confirm = match first.await {
-                Poll::Ready(published) => published?,
-                Poll::Pending => publishing.await?,
-            };
-            confirm.await
-        };
+        let confirmed =
+            async { publish_in_turn(&shared.channel, &shared.turn, outgoing, true).await?.await };
         let confirmation = confirmed.await.map_err(lost)?;
         unconfirmed.0 = None;
         Ok(returned(confirmation)?.map_or(Routed::Delivered, |_| Routed::NoSubscriber))
@@ -209,8 +198,33 @@ impl Publisher for RabbitPublisher {
     }
 }
 
-async fn publish(channel: &Channel, outgoing: &Outgoing) -> lapin::Result<lapin::PublisherConfirm> {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
+/// Publishes on a channel that others publish on too.
+///
+/// The driver counts a publish and then queues it: in between, another would swap the two numbers
+/// that tell which confirm is whose, so each has its turn.
+pub(super) async fn publish_in_turn(
+    channel: &Channel,
+    turn: &Mutex<()>,
+    outgoing: &Outgoing,
+    mandatory: bool,
+) -> lapin::Result<PublisherConfirm> {
+    let mut publishing = pin!(publish(channel, outgoing, mandatory));
+    let first = std::future::poll_fn(|cx| {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Poll::Ready(Pin::as_mut(&mut publishing).poll(cx))
+    });
+    match first.await {
+        Poll::Ready(published) => published,
+        Poll::Pending => publishing.await,
+    }
+}
+
+async fn publish(
+    channel: &Channel,
+    outgoing: &Outgoing,
+    mandatory: bool,
+) -> lapin::Result<PublisherConfirm> {
+    let options = BasicPublishOptions { mandatory, immediate: false };
     channel
         .basic_publish(
             outgoing.exchange.clone(),

@@ -1,0 +1,278 @@
+//! Serves the requests to one context from its queue on the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Consumer};
+use mamey_core::id::{MessageId, new_uuid};
+use mamey_core::message::{ContextName, Envelope, Metadata};
+use mamey_core::transport::{REQUESTS_SERVED_MAX, Responder, Serving};
+use mamey_core::{Backoff, Error, Result, Retry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Broker;
+use super::connection::close_channel;
+use super::error::{failed, not_declared, within};
+use super::requests::{queue, request_id};
+use super::settle::cancelled;
+use crate::requests::{error_reply, respond};
+
+/// How long the queue outlives its last server: a restart loses no request that waits shorter.
+const QUEUE_EXPIRES: Duration = Duration::from_mins(1);
+
+/// The pauses after the channel was lost.
+const RECONNECT: Backoff =
+    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
+
+/// Requests are being served.
+pub(super) struct RabbitServing {
+    stop: CancellationToken,
+    ended: CancellationToken,
+    /// Dropped, it takes nothing new.
+    _stop: DropGuard,
+}
+
+struct Server {
+    broker: Arc<Broker>,
+    context: ContextName,
+    responder: Arc<dyn Responder>,
+    queue: String,
+    places: Arc<Semaphore>,
+}
+
+/// The way back to who asked.
+struct Way<'d> {
+    to: &'d ShortString,
+    correlation_id: Option<ShortString>,
+}
+
+/// A channel that receives requests.
+struct Receiving {
+    channel: Channel,
+    consumer: Consumer,
+}
+
+impl RabbitServing {
+    pub(super) async fn start(
+        broker: Arc<Broker>,
+        context: ContextName,
+        responder: Arc<dyn Responder>,
+    ) -> Result<Self> {
+        let (stop, ended) = (broker.closed.child_token(), CancellationToken::new());
+        let places = Arc::new(Semaphore::new(REQUESTS_SERVED_MAX));
+        let queue = queue(&context);
+        let server = Arc::new(Server { broker, context, responder, queue, places });
+        let first = server.receive().await?;
+        tokio::spawn(server.run(first, stop.clone(), ended.clone()));
+        Ok(Self { _stop: stop.clone().drop_guard(), stop, ended })
+    }
+}
+
+#[async_trait]
+impl Serving for RabbitServing {
+    async fn stop(&self) {
+        self.stop.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+impl Server {
+    async fn receive(&self) -> Result<Receiving> {
+        let limit = self.broker.options.call_timeout;
+        let channel = self.broker.link.get().await?.open_channel(limit).await?;
+        let queue = &self.queue;
+        let doing = format!("serving queue `{queue}`");
+        let consume = async {
+            let options = QueueDeclareOptions::durable();
+            let declared = channel.queue_declare(queue.as_str().into(), options, arguments());
+            declared.await.map_err(|cause| not_declared(&format!("queue `{queue}`"), cause))?;
+            let served_max = u16::try_from(REQUESTS_SERVED_MAX).unwrap_or(u16::MAX);
+            let consume = async {
+                channel.basic_qos(served_max, BasicQosOptions::default()).await?;
+                let options = BasicConsumeOptions::default();
+                let none = FieldTable::default();
+                channel.basic_consume(queue.as_str().into(), "".into(), options, none).await
+            };
+            consume.await.map_err(|cause| failed(&doing, cause))
+        };
+        let consumer = within(limit, &doing, consume).await?;
+        Ok(Receiving { channel, consumer })
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        first: Receiving,
+        stop: CancellationToken,
+        ended: CancellationToken,
+    ) {
+        let mut receiving = Some(first);
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let lost = match &mut receiving {
+                Some(receiving) => self.take(receiving, &stop).await,
+                None => match self.receive().await {
+                    Ok(again) => {
+                        failures = 0;
+                        receiving = Some(again);
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+            };
+            if stop.is_cancelled() {
+                break;
+            }
+            receiving = None;
+            let (queue, pause) = (&self.queue, RECONNECT.delay(failures, fastrand::f64()));
+            tracing::warn!(queue, %lost, ?pause, "requests are not served for now");
+            failures = failures.saturating_add(1);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.finish(receiving).await;
+        ended.cancel();
+    }
+
+    /// Takes requests until it is told to stop, or says why it cannot go on.
+    async fn take(self: &Arc<Self>, from: &mut Receiving, stop: &CancellationToken) -> Error {
+        loop {
+            let next = async {
+                // Before the request, so that at most as many run as there are places, whatever
+                // an earlier channel left running.
+                let place = Arc::clone(&self.places).acquire_owned().await;
+                (place, from.consumer.next().await)
+            };
+            let taken = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Error::cancelled("told to stop"),
+                taken = next => taken,
+            };
+            match taken {
+                (Ok(place), Some(Ok(delivery))) => {
+                    tokio::spawn(Arc::clone(self).handle(delivery, place));
+                }
+                (_, Some(Err(cause))) => return failed("receiving requests", cause),
+                (_, None) => return cancelled(&self.queue),
+                (Err(closed), _) => return Error::other(closed),
+            }
+        }
+    }
+
+    /// Takes nothing new, and waits for what runs. The queue goes with its last server, so that
+    /// further requests are refused instead of waiting for nobody.
+    async fn finish(self: &Arc<Self>, mut receiving: Option<Receiving>) {
+        let limit = self.broker.options.call_timeout;
+        if let Some(Receiving { channel, consumer }) = &mut receiving {
+            let leave = async {
+                let tag = consumer.tag();
+                let options = BasicCancelOptions::default();
+                channel.basic_cancel(tag, options).await
+            };
+            // A channel that is lost has left already.
+            let _ = tokio::time::timeout(limit, leave).await;
+            self.delete_unused().await;
+            // What had come before is answered too.
+            while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { break };
+                tokio::spawn(Arc::clone(self).handle(delivery, place));
+            }
+        }
+        let all = u32::try_from(REQUESTS_SERVED_MAX).unwrap_or(u32::MAX);
+        let _all = self.places.acquire_many(all).await;
+        if let Some(Receiving { channel, .. }) = &receiving {
+            close_channel(channel).await;
+        }
+    }
+
+    /// On a channel of its own: a queue that is used by others refuses, which closes the channel.
+    async fn delete_unused(&self) {
+        let limit = self.broker.options.call_timeout;
+        let Ok(live) = self.broker.link.get().await else { return };
+        let Ok(channel) = live.open_channel(limit).await else { return };
+        let options = QueueDeleteOptions { if_unused: true, ..QueueDeleteOptions::default() };
+        let delete = channel.queue_delete(self.queue.as_str().into(), options);
+        if let Ok(Ok(_)) = tokio::time::timeout(limit, delete).await {
+            close_channel(&channel).await;
+        }
+    }
+
+    async fn handle(self: Arc<Self>, delivery: Delivery, place: OwnedSemaphorePermit) {
+        let Delivery { properties, data, acker, redelivered, .. } = delivery;
+        match properties.reply_to() {
+            Some(to) => {
+                let way = Way { to, correlation_id: properties.correlation_id().clone() };
+                let (asked, unreadable) =
+                    match self.broker.wire.read(&properties, &Bytes::from(data)) {
+                        Ok(request) => (request, None),
+                        Err(error) => (unreadable(&properties), Some(error)),
+                    };
+                // A request is asked once: whoever had it before may have handled it.
+                let refused = unreadable.or_else(|| redelivered.then(seen_before));
+                self.answer(asked, refused, way).await;
+            }
+            None => tracing::warn!(queue = self.queue, "a request names no way back; dropped"),
+        }
+        // On a channel that was lost it is delivered again, and refused there as seen before.
+        let _ = acker.ack(BasicAckOptions::default()).await;
+        drop(place);
+    }
+
+    async fn answer(&self, asked: Envelope, refused: Option<Error>, way: Way<'_>) {
+        let (metadata, context) = (asked.metadata.clone(), &self.context);
+        let reply = match refused {
+            Some(error) => error_reply(&metadata, context, error),
+            None => respond(&*self.responder, context, asked).await,
+        };
+        let Err(error) = self.reply(&way, &reply).await else {
+            return;
+        };
+        tracing::warn!(queue = self.queue, %error, "a reply could not be sent");
+        if error.retry() == Retry::Never {
+            // It fits no message of this broker: the reason does.
+            let reason = error_reply(&metadata, context, error);
+            let _ = self.reply(&way, &reason).await;
+        }
+    }
+
+    async fn reply(&self, way: &Way<'_>, reply: &Envelope) -> Result<()> {
+        let (to, correlation_id) = (way.to.clone(), way.correlation_id.clone());
+        self.broker.requests.reply(to, correlation_id, reply).await
+    }
+}
+
+/// What stands for a request that cannot be read, so that its caller is told at once.
+fn unreadable(properties: &BasicProperties) -> Envelope {
+    let id = request_id(properties).unwrap_or_else(|| MessageId::from_uuid(new_uuid()));
+    let name = properties.kind().as_ref().map_or("unknown", ShortString::as_str).to_owned();
+    Envelope { metadata: Metadata::new(id, name, "unknown"), payload: Bytes::new() }
+}
+
+fn seen_before() -> Error {
+    Error::unavailable(
+        "the instance that was asked has ended or lost its connection; it may have handled the \
+         request",
+    )
+}
+
+fn arguments() -> FieldTable {
+    let mut table = FieldTable::default();
+    let expires_ms = i32::try_from(QUEUE_EXPIRES.as_millis()).unwrap_or(i32::MAX);
+    let waiting_max = i32::try_from(REQUESTS_SERVED_MAX).unwrap_or(i32::MAX);
+    table.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    table.insert("x-expires".into(), AMQPValue::LongInt(expires_ms));
+    table.insert("x-max-length".into(), AMQPValue::LongInt(waiting_max));
+    table.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    table
+}
