@@ -19,7 +19,7 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded store `sqlite:` |
-//! | `postgres` | no | the store `postgres:`, early; see the README |
+//! | `postgres` | no | the store `postgres:` |
 //! | `rabbitmq` | no | the transport `amqp:`, between processes |
 //! | `validation` | yes | `validate` on messages, by `garde` |
 //! | `testing` | no | the testing kit |

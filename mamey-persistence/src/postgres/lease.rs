@@ -18,14 +18,16 @@ use crate::sharing::{Share, Shares, other_partition_count, share_out};
 /// One instance asks at a time, for each context and role.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";
 
-const NOW: &str = "SELECT mamey._now($1)";
-
-const FORGET_EXPIRED: &str = "DELETE FROM mamey._members WHERE role = $1 AND expires_at <= $2";
-
+/// Forgets who has expired, counts the caller among the living, and gives the time.
 const JOIN: &str = "\
-INSERT INTO mamey._members (role, holder, partitions, expires_at) VALUES ($1, $2, $3, $4)
+WITH moment AS (SELECT mamey._now($4) AS now),
+gone AS (DELETE FROM mamey._members
+  WHERE role = $1 AND holder <> $2 AND expires_at <= (SELECT now FROM moment))
+INSERT INTO mamey._members (role, holder, partitions, expires_at)
+SELECT $1, $2, $3, now + $5 FROM moment
 ON CONFLICT (role, holder) DO UPDATE
-SET partitions = excluded.partitions, expires_at = excluded.expires_at";
+SET partitions = excluded.partitions, expires_at = excluded.expires_at
+RETURNING expires_at - $5";
 
 const OTHER_MEMBERS: &str =
     "SELECT partitions FROM mamey._members WHERE role = $1 AND holder <> $2";
@@ -33,9 +35,9 @@ const OTHER_MEMBERS: &str =
 const SHARES: &str = "\
 SELECT number, partitions, holder, epoch, expires_at FROM mamey._leases WHERE role = $1";
 
-const WRITE_SHARE: &str = "\
+const WRITE_SHARES: &str = "\
 INSERT INTO mamey._leases (role, number, partitions, holder, epoch, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+SELECT $1, * FROM unnest($2::int[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[])
 ON CONFLICT (role, number) DO UPDATE SET partitions = excluded.partitions,
   holder = excluded.holder, epoch = excluded.epoch, expires_at = excluded.expires_at";
 
@@ -95,66 +97,74 @@ impl PostgresStore {
         execute(connection, begin(request)).await?;
         let place = format!("{} {role}", self.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
-        let now = self.query(NOW).bind(self.database.now()).fetch_one(&mut *connection).await?;
-        let now = Timestamp::from_micros(now.try_get(0)?);
-        let living = self.join(connection, request, now).await?;
+        let now = self.join(connection, request).await?;
+        let living = 1 + self.others(connection, request).await?;
         let rows = self.query(SHARES).bind(role).fetch_all(&mut *connection).await?;
         let before = rows.iter().map(read_share).collect::<Result<Shares, Stop>>()?;
         let mut shares = before.clone();
         let holdings = share_out(&mut shares, request, living, now)?;
-        for (number, share) in &shares {
-            if before.get(number) != Some(share) {
-                self.write_share(connection, role, share).await?;
-            }
-        }
+        shares.retain(|number, share| before.get(number) != Some(share));
+        self.write_shares(connection, role, &shares).await?;
         execute(connection, "COMMIT".to_owned()).await?;
         Ok(holdings)
     }
 
-    /// Counts the caller among the living of its role, and says how many they are.
+    /// Counts the caller among the living of its role, and gives the time.
     async fn join(
         &self,
         connection: &mut PgConnection,
         request: &LeaseRequest,
-        now: Timestamp,
-    ) -> Result<usize, Stop> {
-        let (role, holder) = (request.role.as_str(), request.holder.0);
-        let forget = self.query(FORGET_EXPIRED).bind(role).bind(now.as_micros());
-        forget.execute(&mut *connection).await?;
-        self.query(JOIN)
-            .bind(role)
-            .bind(holder)
+    ) -> Result<Timestamp, Stop> {
+        let duration = i64::try_from(request.duration.as_micros()).unwrap_or(i64::MAX);
+        let joined = self
+            .query(JOIN)
+            .bind(request.role.as_str())
+            .bind(request.holder.0)
             .bind(i32::from(request.partitions))
-            .bind(now.plus(request.duration).as_micros())
-            .execute(&mut *connection)
+            .bind(self.database.now())
+            .bind(duration)
+            .fetch_one(connection)
             .await?;
+        Ok(Timestamp::from_micros(joined.try_get(0)?))
+    }
+
+    /// How many others of its role are living.
+    async fn others(
+        &self,
+        connection: &mut PgConnection,
+        request: &LeaseRequest,
+    ) -> Result<usize, Stop> {
         let others: Vec<i32> =
             sqlx::query_scalar(AssertSqlSafe(in_schema(&self.schema, OTHER_MEMBERS)))
                 .persistent(self.database.connections.keeps_statements())
-                .bind(role)
-                .bind(holder)
+                .bind(request.role.as_str())
+                .bind(request.holder.0)
                 .fetch_all(connection)
                 .await?;
         let differs = |partitions: &&i32| **partitions != i32::from(request.partitions);
         match others.iter().find(differs) {
             Some(other) => Err(other_partition_count(request, narrow(*other)?).into()),
-            None => Ok(others.len() + 1),
+            None => Ok(others.len()),
         }
     }
 
-    async fn write_share(
+    /// All in one statement: while an instance asks, the others of its role wait.
+    async fn write_shares(
         &self,
         connection: &mut PgConnection,
         role: &str,
-        share: &Share,
+        shares: &Shares,
     ) -> Result<(), sqlx::Error> {
-        self.query(WRITE_SHARE)
+        let shares: Vec<&Share> = shares.values().collect();
+        let number = |share: &&Share| i32::from(share.partition.number());
+        let of = |share: &&Share| i32::from(share.partition.of());
+        self.query(WRITE_SHARES)
             .bind(role.to_owned())
-            .bind(i32::from(share.partition.number()))
-            .bind(i32::from(share.partition.of()))
-            .bind(share.holder.map(|holder| holder.0))
-            .bind(stored(share.epoch))
-            .bind(share.expires.as_micros())
+            .bind(shares.iter().map(number).collect::<Vec<_>>())
+            .bind(shares.iter().map(of).collect::<Vec<_>>())
+            .bind(shares.iter().map(|it| it.holder.map(|holder| holder.0)).collect::<Vec<_>>())
+            .bind(shares.iter().map(|it| stored(it.epoch)).collect::<Vec<_>>())
+            .bind(shares.iter().map(|it| it.expires.as_micros()).collect::<Vec<_>>())
             .execute(connection)
             .await
             .map(drop)

@@ -91,6 +91,28 @@ impl fmt::Debug for PostgresTransaction<'_> {
 /// The unit takes effect when the caller commits. Unless the outcome is `Committed`, nothing of the
 /// unit is in the transaction, which can still be used; to roll it back is right nearly always.
 ///
+/// ```no_run
+/// # use mamey_core::store::{CommitOutcome, Store, UnitOfWork};
+/// # use mamey_core::{Error, Result};
+/// use mamey_persistence::{PostgresError, enlist};
+/// use sqlx::{Connection, PgConnection};
+///
+/// // `unit` holds what was published; a `ContextRuntime` gives one by `unit_of_work`.
+/// async fn pay(own: &mut PgConnection, store: &dyn Store, unit: UnitOfWork) -> Result<()> {
+///     let mut transaction = own.begin().await.store_error()?;
+///     sqlx::query("UPDATE invoices SET paid = true WHERE number = 7")
+///         .execute(&mut *transaction)
+///         .await
+///         .store_error()?;
+///     let enlisted = enlist(store, &mut transaction, unit).await?;
+///     if let CommitOutcome::Committed(_) = enlisted.outcome() {
+///         transaction.commit().await.store_error()?;
+///         enlisted.committed();
+///     }
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 /// As [`CommitStore::commit`](mamey_core::store::CommitStore::commit); `Misconfigured` on another
 /// store. After a failure that PostgreSQL reports the transaction can only be rolled back.

@@ -1,0 +1,75 @@
+//! A stream over a large collection on PostgreSQL: bulk added, all of it read, in constant memory.
+#![cfg(all(feature = "postgres", target_os = "linux"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use futures_util::TryStreamExt;
+use mamey::context::Cause;
+use mamey::{Aggregate, BoundedContext, Criteria, Service, Settings};
+use mamey_test_support::{postgres, require};
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// Added through the repository, in one unit: as many as one may write.
+const ADDED: i64 = 1000;
+
+/// How often those are copied; the collection then holds this many thousand documents.
+const COPIES: i64 = 100;
+
+/// Each document is about 1 KiB, so all of them together are well over the limit.
+const FILLING: usize = 1000;
+
+/// By how many MiB the process may grow: some pages, and what the allocator keeps of them.
+const GROWTH_MIB_MAX: u64 = 24;
+
+#[derive(Aggregate, Serialize, Deserialize)]
+#[aggregate(collection = "leaves")]
+struct Leaf {
+    #[aggregate(id)]
+    number: i64,
+    filling: String,
+}
+
+/// What is in the process's memory right now, in MiB.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
+    let database = require!(postgres::database().await);
+    let garden = BoundedContext::new("garden").aggregate::<Leaf>();
+    let service = Service::new(Settings::default()).store_url(database.url()).host(garden);
+    let service = service.start().await.unwrap();
+    let garden = service.context("garden").unwrap();
+    let cx = garden.unit_of_work(Cause::default());
+    let leaves = cx.repository::<Leaf>();
+    for number in 0..ADDED {
+        leaves.add(&Leaf { number, filling: "x".repeat(FILLING) }).unwrap();
+    }
+    garden.store().commit(cx.take_unit().unwrap()).await.unwrap();
+
+    let copy = format!(
+        "INSERT INTO garden.leaves (id, version, layout, data)
+         SELECT id + {ADDED} * n, 1, layout, jsonb_set(data, '{{number}}', to_jsonb(id + {ADDED} * n))
+         FROM garden.leaves, generate_series(1, {COPIES} - 1) AS n"
+    );
+    let mut own = PgConnection::connect(database.url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(copy)).execute(&mut own).await.unwrap();
+
+    let in_order = || Criteria::all().sort_by(Leaf::NUMBER.asc()).limit(500);
+    // The first pages bring the buffers to their size.
+    let first: Vec<_> = leaves.find(in_order()).await.unwrap().items;
+    assert_eq!(first.len(), 500);
+    let before = resident_mib();
+    let mut read = 0;
+    let mut stream = std::pin::pin!(leaves.stream(in_order()));
+    while let Some(leaf) = stream.try_next().await.unwrap() {
+        assert_eq!(leaf.number, read);
+        read += 1;
+    }
+    assert_eq!(read, ADDED * COPIES);
+    let growth = resident_mib().saturating_sub(before);
+    assert!(growth <= GROWTH_MIB_MAX, "it grew by {growth} MiB over {read} documents");
+}
