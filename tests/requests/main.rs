@@ -6,3 +6,5 @@
 mod declarations;
 mod domain;
 mod process;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;

@@ -6,5 +6,6 @@ mod conformance;
 mod faults;
 mod messages;
 mod predefined;
+mod requests;
 mod topology;
 mod world;
