@@ -66,7 +66,7 @@ fuzz() {
     mkdir -p "$work/corpus/$target" "$work/found"
     if MAMEY_FUZZ_TARGET="$target" "$program" \
         -max_total_time="$seconds" -timeout="$input_seconds_max" -max_len="$input_bytes_max" \
-        -rss_limit_mb="$memory_mb_max" -artifact_prefix="$work/found/$target-" -print_final_stats=1 \
+        -rss_limit_mb="$memory_mb_max" -artifact_prefix="$work/found/$target-" -dict=fuzz/words.dict \
         "$work/corpus/$target" "fuzz/corpus/$target" >"$log" 2>&1; then
         echo "== $target: $(sed -n 's/^#\([0-9]*\)\tDONE *\(cov: [0-9]*\).*/\1 inputs, \2/p' "$log")" >&2
         return
