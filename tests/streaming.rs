@@ -58,7 +58,7 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     let mut own = PgConnection::connect(database.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(copy)).execute(&mut own).await.unwrap();
 
-    let in_order = || Criteria::all().sort_by(Leaf::NUMBER.asc()).limit(500);
+    let in_order = || Criteria::all().sort_by(Leaf::ID.asc()).limit(500);
     // The first pages bring the buffers to their size.
     let first: Vec<_> = leaves.find(in_order()).await.unwrap().items;
     assert_eq!(first.len(), 500);
