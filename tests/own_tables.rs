@@ -103,7 +103,7 @@ impl World {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_rows_commit_with_the_aggregate_and_the_event() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
@@ -116,7 +116,7 @@ async fn own_rows_commit_with_the_aggregate_and_the_event() {
     world.service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_handler_leaves_no_row() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
@@ -126,9 +126,10 @@ async fn a_failed_handler_leaves_no_row() {
     assert_eq!((world.rows("visits").await, world.rows("visitors").await), (0, 0));
     assert_eq!(world.rows("pages.pages").await, 0);
     assert_eq!(world.rows("pages._outbox").await, 0);
+    world.service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conflict_undoes_own_rows_before_the_handler_runs_again() {
     const VISITORS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let database = require!(postgres::database().await);
@@ -144,9 +145,10 @@ async fn a_conflict_undoes_own_rows_before_the_handler_runs_again() {
         .await
         .unwrap();
     assert_eq!(visits, 9);
+    world.service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_value_in_an_own_table_is_named_and_undoes_everything() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
@@ -155,9 +157,10 @@ async fn a_taken_value_in_an_own_table_is_named_and_undoes_everything() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert!(error.to_string().contains("visitors_pkey"), "{error}");
     assert_eq!(world.rows("visits").await, 1);
+    world.service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_store_has_no_transaction_of_postgres() {
     let service = contexts().into_iter().fold(Service::in_memory(), Service::host);
     let service = service.start().await.unwrap();
@@ -167,7 +170,7 @@ async fn another_store_has_no_transaction_of_postgres() {
     assert!(error.to_string().contains("`memory`"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_own_transaction_takes_the_outbox_along() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
@@ -198,9 +201,10 @@ async fn an_own_transaction_takes_the_outbox_along() {
     }
     world.service.wait_until_idle().await.unwrap();
     assert_eq!((world.rows("visits").await, world.rows("counted").await), (1, 1));
+    world.service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_own_transaction_learns_that_a_message_was_received() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
@@ -227,4 +231,5 @@ async fn an_own_transaction_learns_that_a_message_was_received() {
         transaction.commit().await.unwrap();
     }
     assert_eq!(world.rows("visits").await, 2);
+    world.service.shutdown().await.unwrap();
 }

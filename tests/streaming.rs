@@ -36,7 +36,7 @@ fn resident_mib() -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     let database = require!(postgres::database().await);
     let garden = BoundedContext::new("garden").aggregate::<Leaf>();
@@ -72,4 +72,5 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     assert_eq!(read, ADDED * COPIES);
     let growth = resident_mib().saturating_sub(before);
     assert!(growth <= GROWTH_MIB_MAX, "it grew by {growth} MiB over {read} documents");
+    service.shutdown().await.unwrap();
 }
