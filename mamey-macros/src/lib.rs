@@ -42,7 +42,7 @@ use syn::{DeriveInput, Result, parse_macro_input};
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
-/// A name that is written out makes it a [`Request`](mamey_core::Request) too, which other
+/// A name that is written out makes it a `Request` too, which other
 /// contexts may send and await: then it and its reply derive `serde::Serialize` and
 /// `serde::Deserialize`. The default name changes when the type is renamed, so it never travels.
 ///
@@ -76,7 +76,7 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
-/// A name that is written out makes it a [`Request`](mamey_core::Request) too, which other
+/// A name that is written out makes it a `Request` too, which other
 /// contexts may ask: then it and its reply derive `serde::Serialize` and `serde::Deserialize`.
 ///
 /// ```
