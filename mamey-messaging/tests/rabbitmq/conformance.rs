@@ -10,6 +10,7 @@ use mamey_core::transport::{
     Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
 };
 use mamey_messaging::RabbitTransport;
+use mamey_test_support::or_skip;
 use mamey_test_support::rabbitmq::{self, Vhost};
 
 /// A transport that keeps its virtual host until it is dropped.
@@ -19,14 +20,7 @@ struct InVhost {
 }
 
 async fn in_vhost() -> Option<Arc<dyn Transport>> {
-    let vhost = match rabbitmq::vhost().await {
-        Ok(vhost) => vhost,
-        Err(error) => {
-            let thread = std::thread::current();
-            mamey_test_support::skip_or_fail(thread.name().unwrap(), &error);
-            return None;
-        }
-    };
+    let vhost = or_skip(rabbitmq::vhost().await)?;
     let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
     Some(Arc::new(InVhost { transport, _vhost: Mutex::new(vhost) }))
 }

@@ -2,7 +2,7 @@
 //!
 //! | Item | What it is for |
 //! |---|---|
-//! | [`require!`] | skips or fails a test whose server is not there |
+//! | [`require!`], [`or_skip`] | skips or fails a test whose server is not there |
 //! | [`postgres`], [`rabbitmq`], [`redis`], [`mongodb`] | a namespace that the test owns, one feature each |
 //! | `OwnPostgres` | a server that the test owns, to kill, to pause and to fill |
 //! | [`FaultProxy`] | stands before a server and delays, falls silent, cuts, resets, refuses |
@@ -59,5 +59,6 @@ pub use error::{Error, Result};
 pub use own_postgres::{OwnPostgres, Plan};
 pub use proxy::{Counts, Direction, FaultProxy, Mode};
 pub use report::note;
+pub use skip::or_skip;
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};

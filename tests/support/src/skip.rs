@@ -3,9 +3,10 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::thread;
 
-use crate::Error;
 use crate::report::report;
+use crate::{Error, Result};
 
 /// The file that gets a line for each skipped test; `./dev test` sets it and counts its lines.
 const SKIPPED_FILE_VARIABLE: &str = "MAMEY_SKIPPED_TESTS_FILE";
@@ -41,6 +42,23 @@ macro_rules! require {
             }
         }
     };
+}
+
+/// As [`require!`], for a function that makes what each of many tests begins with: without a server
+/// there is nothing, and the test that called is skipped.
+///
+/// # Panics
+///
+/// Where [`require!`] fails the test.
+pub fn or_skip<T>(result: Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            // The harness runs a test on a thread that bears its name.
+            skip_or_fail(thread::current().name().unwrap_or("a test"), &error);
+            None
+        }
+    }
 }
 
 /// The name of the function around a function `here`, the way the test harness writes it.
