@@ -12,6 +12,8 @@
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod listeners;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod row;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod schema;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]

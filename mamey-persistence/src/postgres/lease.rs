@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::PostgresStore;
 use super::Stop;
 use super::migrate::{execute, in_schema};
-use super::work::stored;
+use crate::row::stored;
 use crate::sharing::{Share, Shares, other_partition_count, share_out};
 
 /// One instance asks at a time, for each context and role.

@@ -7,7 +7,6 @@ mod commit;
 mod committer;
 mod connection;
 mod document;
-mod envelope;
 mod error;
 mod filter;
 mod function;

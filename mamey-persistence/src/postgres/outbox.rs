@@ -2,15 +2,11 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::envelope::read_envelope;
 use super::text::escape;
-use super::work::stored;
+use crate::row::{outbox_depth, outbox_record, stored};
 
 const READ: &str = "\
 SELECT sequence, metadata, payload FROM mamey._outbox
@@ -55,7 +51,7 @@ impl OutboxStore for PostgresStore {
             .bind(skip)
             .bind(i64::from(read.limit));
         let rows = self.database.connections.fetch_all(read).await;
-        rows.and_then(|rows| rows.iter().map(record).collect())
+        rows.and_then(|rows| rows.iter().map(outbox_record).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
@@ -80,27 +76,11 @@ impl OutboxStore for PostgresStore {
 
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
         let row = self.database.connections.fetch_one(self.query(DEPTH)).await;
-        row.and_then(|row| depth(&row)).map_err(|cause| self.database.error(cause))
+        row.and_then(|row| outbox_depth(&row)).map_err(|cause| self.database.error(cause))
     }
 }
 
 /// The slots of some partitions.
 pub(super) fn slots(partitions: impl Iterator<Item = Partition>) -> Vec<i16> {
     partitions.flat_map(Partition::slots).filter_map(|slot| i16::try_from(slot).ok()).collect()
-}
-
-fn record(row: &PgRow) -> Result<OutboxRecord, sqlx::Error> {
-    let sequence: i64 = row.try_get(0)?;
-    Ok(OutboxRecord { sequence: sequence.unsigned_abs(), envelope: read_envelope(row, 1)? })
-}
-
-fn depth(row: &PgRow) -> Result<OutboxDepth, sqlx::Error> {
-    let records: i64 = row.try_get(0)?;
-    let oldest: Option<i64> = row.try_get(1)?;
-    let confirmed: Option<i64> = row.try_get(2)?;
-    Ok(OutboxDepth {
-        records: records.unsigned_abs(),
-        oldest: oldest.map(Timestamp::from_micros),
-        confirmed: confirmed.unwrap_or_default().unsigned_abs(),
-    })
 }

@@ -5,17 +5,16 @@ use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::store::{
-    DeadLetter, DeadLetterReason, DeadLetterStore, Disposition, Origin, ParkedMessage,
-    ParkingStore, Partition, Receipt,
+    DeadLetter, DeadLetterStore, Disposition, Origin, ParkedMessage, ParkingStore, Partition,
+    Receipt,
 };
 use serde_json::{Value as Json, json};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::envelope::{read_attempts, read_envelope, read_failure, to_json};
 use super::outbox::slots;
 use super::text::escape;
+use crate::row::{dead_letter, parked_message, to_json};
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\
@@ -69,7 +68,7 @@ impl ParkingStore for PostgresStore {
             .bind(now.as_micros())
             .bind(i64::from(limit));
         let rows = self.database.connections.fetch_all(due).await;
-        rows.and_then(|rows| rows.iter().map(parked).collect())
+        rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
@@ -149,27 +148,4 @@ pub(super) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
         "failure": failure.map(to_json).transpose()?,
         "metadata": to_json(metadata)?,
     })))
-}
-
-fn parked(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
-    Ok(ParkedMessage {
-        due: Timestamp::from_micros(row.try_get(0)?),
-        since: Timestamp::from_micros(row.try_get(1)?),
-        attempts: read_attempts(row, 2)?,
-        failure: read_failure(row, 3)?,
-        envelope: read_envelope(row, 4)?,
-    })
-}
-
-fn dead_letter(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
-    let reason: &str = row.try_get(0)?;
-    let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
-    Ok(DeadLetter {
-        reason: DeadLetterReason::parse(reason).ok_or_else(unknown)?,
-        attempts: read_attempts(row, 1)?,
-        first_failed: Timestamp::from_micros(row.try_get(2)?),
-        last_failed: Timestamp::from_micros(row.try_get(3)?),
-        failure: read_failure(row, 4)?,
-        envelope: read_envelope(row, 5)?,
-    })
 }

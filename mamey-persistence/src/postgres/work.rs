@@ -9,10 +9,10 @@ use mamey_core::store::{Change, Disposition, Expected, Origin, UnitOfWork, Write
 use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 
-use super::envelope::to_json;
 use super::table::Table;
 use super::text::{escape, has_nul_escape, value_text};
 use super::{PostgresStore, parking};
+use crate::row::{stored, to_json};
 
 pub(super) struct Work {
     pub(super) unit: UnitOfWork,
@@ -271,9 +271,4 @@ fn size(unit: &UnitOfWork, documents: &[Document], metadata: &[String]) -> Size 
         + unit.receipt.as_ref().map_or(0, |receipt| receipt.envelope.payload.len())
         + unit.reply.as_ref().map_or(0, |reply| reply.body.len());
     Size { items: documents.len() + unit.outbox.len(), bytes }
-}
-
-/// A version, epoch or sequence as PostgreSQL keeps it. One beyond its range matches nothing stored.
-pub(super) fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,7 @@ use super::table::Table;
 use super::writer::{Stop, Work};
 use super::{SqliteStore, inbox, parking};
 use crate::listeners::Listeners;
+use crate::row::stored;
 use crate::schema::{changed, id_taken};
 
 #[async_trait]
@@ -160,9 +161,4 @@ fn add_write(script: &mut Script, write: &Write, table: &Table) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A version, epoch or sequence as SQLite keeps it. One beyond its range matches nothing stored.
-pub(super) fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,9 +11,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::commit::stored;
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
+use crate::row::stored;
 use crate::sharing::{Share, Shares, other_partition_count, share_out};
 
 const FORGET_EXPIRED: &str =

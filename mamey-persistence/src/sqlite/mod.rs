@@ -5,7 +5,6 @@ mod collection;
 mod commit;
 mod connection;
 mod document;
-mod envelope;
 mod error;
 mod filter;
 mod inbox;

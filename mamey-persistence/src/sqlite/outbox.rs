@@ -5,17 +5,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::Envelope;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use super::commit::stored;
-use super::envelope::{read_envelope, to_json};
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
+use crate::row::{outbox_depth, outbox_record, stored, to_json};
 
 const ENQUEUE: &str = "\
 INSERT INTO mamey_outbox (context, slot, key, sent_at, metadata, payload)
@@ -56,7 +52,7 @@ impl OutboxStore for SqliteStore {
             .bind(to_json(&read.skip)?)
             .bind(i64::from(read.limit));
         let rows = self.database.readers.fetch_all(read).await;
-        rows.and_then(|rows| rows.iter().map(record).collect())
+        rows.and_then(|rows| rows.iter().map(outbox_record).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
@@ -80,7 +76,7 @@ impl OutboxStore for SqliteStore {
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
         let asked = sqlx::query(DEPTH).bind(self.context());
         let row = self.database.readers.fetch_one(asked).await;
-        row.and_then(|row| depth(&row)).map_err(|cause| self.database.error(cause))
+        row.and_then(|row| outbox_depth(&row)).map_err(|cause| self.database.error(cause))
     }
 }
 
@@ -144,20 +140,4 @@ impl Work for Confirm {
         }
         Ok(deleted)
     }
-}
-
-fn record(row: &SqliteRow) -> Result<OutboxRecord, sqlx::Error> {
-    let sequence: i64 = row.try_get(0)?;
-    Ok(OutboxRecord { sequence: sequence.unsigned_abs(), envelope: read_envelope(row, 1)? })
-}
-
-fn depth(row: &SqliteRow) -> Result<OutboxDepth, sqlx::Error> {
-    let records: i64 = row.try_get(0)?;
-    let oldest: Option<i64> = row.try_get(1)?;
-    let confirmed: Option<i64> = row.try_get(2)?;
-    Ok(OutboxDepth {
-        records: records.unsigned_abs(),
-        oldest: oldest.map(Timestamp::from_micros),
-        confirmed: confirmed.unwrap_or_default().unsigned_abs(),
-    })
 }

@@ -5,18 +5,17 @@ use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::store::{
-    CommitOutcome, DeadLetter, DeadLetterReason, DeadLetterStore, Disposition, Origin,
-    ParkedMessage, ParkingStore, Partition, Receipt,
+    CommitOutcome, DeadLetter, DeadLetterStore, Disposition, Origin, ParkedMessage, ParkingStore,
+    Partition, Receipt,
 };
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use super::envelope::{read_attempts, read_envelope, read_failure, to_json};
 use super::inbox::receive;
 use super::outbox::slot_mask;
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
+use crate::row::{dead_letter, parked_message, to_json};
 
 const LANE_IS_PARKED: &str = "SELECT 1 FROM mamey_parked WHERE context = ? AND lane = ? LIMIT 1";
 
@@ -103,7 +102,7 @@ impl ParkingStore for SqliteStore {
             .bind(now.as_micros())
             .bind(i64::from(limit));
         let rows = self.database.readers.fetch_all(due).await;
-        rows.and_then(|rows| rows.iter().map(parked).collect())
+        rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
@@ -279,27 +278,4 @@ fn settle_parked(
 
 fn bytes(id: MessageId) -> Vec<u8> {
     id.as_uuid().as_bytes().to_vec()
-}
-
-fn parked(row: &SqliteRow) -> Result<ParkedMessage, sqlx::Error> {
-    Ok(ParkedMessage {
-        due: Timestamp::from_micros(row.try_get(0)?),
-        since: Timestamp::from_micros(row.try_get(1)?),
-        attempts: read_attempts(row, 2)?,
-        failure: read_failure(row, 3)?,
-        envelope: read_envelope(row, 4)?,
-    })
-}
-
-fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
-    let reason: &str = row.try_get(0)?;
-    let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
-    Ok(DeadLetter {
-        reason: DeadLetterReason::parse(reason).ok_or_else(unknown)?,
-        attempts: read_attempts(row, 1)?,
-        first_failed: Timestamp::from_micros(row.try_get(2)?),
-        last_failed: Timestamp::from_micros(row.try_get(3)?),
-        failure: read_failure(row, 4)?,
-        envelope: read_envelope(row, 5)?,
-    })
 }
