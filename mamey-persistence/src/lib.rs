@@ -18,6 +18,8 @@ mod row;
 mod schema;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod sharing;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
 
 #[cfg(feature = "memory")]
 mod memory;

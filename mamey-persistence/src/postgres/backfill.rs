@@ -10,7 +10,8 @@ use super::Stop;
 use super::collection::Build;
 use super::error::{code, unique_violation};
 use super::migrate::execute;
-use super::table::{Table, index_name, type_name};
+use super::table::{Table, index_name};
+use crate::sql::{not_unique, type_name};
 
 /// How many documents are filled by one transaction, which locks them.
 const DOCUMENTS_PER_STEP: u32 = 500;
@@ -103,11 +104,7 @@ async fn unbuilt(
         return Ok(Stop::Fail(cause));
     }
     execute(connection, table.remove_index(build.index.field)).await?;
-    let (name, field) = (table.collection.name, build.index.field);
-    Ok(Stop::Refuse(Error::misconfigured(format!(
-        "`{field}` of `{name}` cannot become unique, because two documents have the same value: \
-         change one of them with the earlier build first"
-    ))))
+    Ok(not_unique(table.collection.name, build.index.field).into())
 }
 
 fn unfilled(table: &Table, build: &Build, cause: sqlx::Error) -> Stop {

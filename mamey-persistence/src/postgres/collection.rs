@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 
+use mamey_core::Result;
 use mamey_core::domain::Index;
-use mamey_core::{Error, Result};
 
 use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
-use super::table::{Table, column, object_name, type_name};
+use super::table::{Table, column, object_name};
+use crate::sql::{other_type, type_name};
 
 /// How long values of a field are kept up after no build declares it, for those that still run.
 const RETIRED_KEPT_DAYS: i64 = 7;
@@ -286,11 +287,4 @@ fn record(table: &Table, index: &Index, state: IndexState, number: i64) -> Strin
 /// The column as the catalogue has it.
 fn column_name(field: &str) -> String {
     column(field).trim_matches('"').to_owned()
-}
-
-fn other_type(collection: &str, field: &str, of: &str) -> Error {
-    Error::misconfigured(format!(
-        "`{field}` of `{collection}` is stored as {of}: keep that type, \
-         or give the field or the collection another name"
-    ))
 }

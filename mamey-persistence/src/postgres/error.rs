@@ -10,6 +10,7 @@ use crate::schema::closed;
 const UNIQUE_VIOLATION: &str = "23505";
 const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const QUERY_CANCELED: &str = "57014";
 pub(super) const PERMISSION_DENIED: &str = "42501";
 const NO_SUCH_DATABASE: &str = "3D000";
@@ -42,6 +43,11 @@ pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<(String, String)> 
 /// Whether the server chose this transaction as the one to run again.
 pub(super) fn runs_again(cause: &sqlx::Error) -> bool {
     code(cause).is_some_and(|code| code == SERIALIZATION_FAILURE || code == DEADLOCK_DETECTED)
+}
+
+/// Whether another transaction held what this one needed for too long.
+pub(super) fn lock_is_held(cause: &sqlx::Error) -> bool {
+    code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
 }
 
 /// Whether the connection broke, so that nobody knows how far the statement came.

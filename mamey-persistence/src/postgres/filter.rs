@@ -5,6 +5,7 @@ use mamey_core::store::SortKey;
 
 use super::table::{column, sql_type};
 use super::text::{escape, value_text};
+use crate::sql::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
 #[derive(Default)]
@@ -205,17 +206,4 @@ fn text(value: &Value) -> String {
 /// The type of a value that is not null.
 fn value_type(value: &Value) -> ValueType {
     value.value_type().unwrap_or(ValueType::Text)
-}
-
-/// The smallest text that is larger than every text with this prefix; `None` when there is none.
-fn end_of_prefix(prefix: &str) -> Option<String> {
-    let mut end = prefix.to_owned();
-    while let Some(last) = end.pop() {
-        // The range of characters steps over the gap of the surrogates by itself.
-        if let Some(next) = (last..=char::MAX).nth(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
 }

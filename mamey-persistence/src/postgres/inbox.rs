@@ -12,7 +12,8 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
 use super::PostgresStore;
-use super::migrate::{in_schema, lock_is_held};
+use super::error::lock_is_held;
+use super::migrate::in_schema;
 use super::text::escape;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";

@@ -3,13 +3,9 @@
 use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
-use uuid::Uuid;
 
-use super::error::code;
 use super::state::State;
-
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-const DEADLOCK_DETECTED: &str = "40P01";
+use crate::sql::checksum;
 
 /// One step, which never changes once it was released.
 struct Migration {
@@ -116,14 +112,4 @@ fn check(schema: &str, applied: &[Applied]) -> Result<()> {
 
 pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
-}
-
-/// Whether another transaction held what this one needed for too long.
-pub(super) fn lock_is_held(cause: &sqlx::Error) -> bool {
-    code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
-}
-
-/// Tells two texts apart; nobody attacks it.
-fn checksum(sql: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).to_string()
 }

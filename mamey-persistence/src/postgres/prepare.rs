@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep};
 
 use super::backfill;
 use super::collection::{self, Missing};
-use super::error::{PERMISSION_DENIED, code};
+use super::error::{PERMISSION_DENIED, code, lock_is_held};
 use super::function::Function;
-use super::migrate::{self, execute, lock_is_held};
+use super::migrate::{self, execute};
 use super::state::State;
 use super::table::Table;
 use super::{Shared, Stop};

@@ -5,6 +5,8 @@ use mamey_core::domain::{Collection, Index};
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
+use crate::sql::{FIELD_PREFIX, type_name};
+
 /// The longest name of PostgreSQL, in bytes; it cuts a longer one without a word.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -95,7 +97,7 @@ impl Table {
         // `Key (f_email)=(…) already exists.`, in any language.
         let (_, column) = refused.detail()?.split_once('(')?;
         let (column, _) = column.split_once(")=(")?;
-        Some(column.trim_matches('"').strip_prefix("f_")?.to_owned())
+        Some(column.trim_matches('"').strip_prefix(FIELD_PREFIX)?.to_owned())
     }
 }
 
@@ -105,22 +107,10 @@ pub(super) fn column(field: &str) -> String {
     if field == ID_FIELD {
         return ID_FIELD.to_owned();
     }
-    if field.len() + 2 > NAME_BYTES_MAX {
+    if FIELD_PREFIX.len() + field.len() > NAME_BYTES_MAX {
         return format!("\"h_{}\"", digest(field));
     }
-    format!("\"f_{field}\"")
-}
-
-/// The stable name of a type, as recorded beside collections and indexes.
-pub(super) const fn type_name(of: ValueType) -> &'static str {
-    match of {
-        ValueType::Bool => "bool",
-        ValueType::Int => "int",
-        ValueType::Float => "float",
-        ValueType::Text => "text",
-        ValueType::Uuid => "uuid",
-        ValueType::Time => "time",
-    }
+    format!("\"{FIELD_PREFIX}{field}\"")
 }
 
 /// What a bound text is cast to. Times are microseconds, which reach further than PostgreSQL's.

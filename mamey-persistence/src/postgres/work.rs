@@ -13,6 +13,7 @@ use super::table::Table;
 use super::text::{escape, has_nul_escape, value_text};
 use super::{PostgresStore, parking};
 use crate::row::{stored, to_json};
+use crate::sql::not_json;
 
 pub(super) struct Work {
     pub(super) unit: UnitOfWork,
@@ -210,8 +211,7 @@ fn step(write: &Write, at: usize, document: usize) -> Result<Option<Step>> {
 /// What a document must be to be kept as JSON.
 fn check_text(collection: &Collection, id: &Value, data: &Bytes) -> Result<()> {
     let name = collection.name;
-    let text = std::str::from_utf8(data)
-        .map_err(|cause| Error::invalid(format!("{name}/{id} is not JSON: {cause}")))?;
+    let text = std::str::from_utf8(data).map_err(|cause| not_json(name, id, cause))?;
     if has_nul_escape(text) {
         return Err(Error::invalid(format!(
             "a text in {name}/{id} holds the character NUL, which PostgreSQL does not store"

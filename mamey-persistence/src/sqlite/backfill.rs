@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::document::read_value;
 use super::script::{Expect, Script, Transaction};
-use super::table::{Table, column, type_name};
+use super::table::{Table, column};
 use super::writer::Stop;
+use crate::sql::type_name;
 
 /// How many documents are read at once.
 const DOCUMENTS_PER_STEP: i64 = 500;

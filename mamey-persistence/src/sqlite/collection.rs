@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mamey_core::Result;
 use mamey_core::domain::Index;
 use mamey_core::message::ContextName;
-use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use super::backfill::backfill;
 use super::error::unique_violation;
 use super::script::Transaction;
-use super::table::{Table, type_name};
+use super::table::Table;
 use super::writer::{Stop, Work};
+use crate::sql::{not_unique, other_type, type_name};
 
 const KNOWN_COLLECTION: &str =
     "SELECT id_type FROM mamey_collections WHERE context = ? AND name = ?";
@@ -148,11 +149,7 @@ async fn build_index(
 ) -> Result<(), Stop<()>> {
     match execute(connection, table.create_index(index)).await {
         Err(cause) if unique_violation(&cause).is_some() => {
-            let (name, field) = (table.collection.name, index.field);
-            Err(Stop::Refuse(Error::misconfigured(format!(
-                "`{field}` of `{name}` cannot become unique, because two documents have the same \
-                 value: change one of them with the earlier build first"
-            ))))
+            Err(not_unique(table.collection.name, index.field).into())
         }
         other => Ok(other?),
     }
@@ -194,11 +191,4 @@ async fn retire(
 
 async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
-}
-
-fn other_type(collection: &str, field: &str, of: &str) -> Error {
-    Error::misconfigured(format!(
-        "`{field}` of `{collection}` is stored as {of}: keep that type, \
-         or give the field or the collection another name"
-    ))
 }

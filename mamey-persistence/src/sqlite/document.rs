@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Filter, Value, ValueType};
 use mamey_core::domain::Collection;
 use mamey_core::store::{Document, DocumentStore, Find};
-use mamey_core::{Error, Result};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::filter::{Condition, in_list, order_by, padded};
 use crate::schema::check_id;
+use crate::sql::not_json;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -136,6 +137,5 @@ fn bind_all(sql: String, values: &[Value]) -> Query<'static, Sqlite, SqliteArgum
 
 /// What a document must be to be kept as text.
 pub(super) fn text_of(collection: &str, id: &Value, data: &Bytes) -> Result<String> {
-    String::from_utf8(data.to_vec())
-        .map_err(|cause| Error::invalid(format!("{collection}/{id} is not JSON: {cause}")))
+    String::from_utf8(data.to_vec()).map_err(|cause| not_json(collection, id, cause))
 }

@@ -4,6 +4,7 @@ use mamey_core::criteria::{Comparison, Filter, ID_FIELD, Value};
 use mamey_core::store::SortKey;
 
 use super::table::column;
+use crate::sql::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
 #[derive(Default)]
@@ -127,17 +128,4 @@ fn padded_len(values: usize) -> usize {
         0 => 0,
         some => some.next_power_of_two(),
     }
-}
-
-/// The smallest text that is larger than every text with this prefix; `None` when there is none.
-fn end_of_prefix(prefix: &str) -> Option<String> {
-    let mut end = prefix.to_owned();
-    while let Some(last) = end.pop() {
-        // The range of characters steps over the gap of the surrogates by itself.
-        if let Some(next) = (last..=char::MAX).nth(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
 }

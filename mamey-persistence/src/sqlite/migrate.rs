@@ -7,10 +7,10 @@ use mamey_core::clock::Timestamp;
 use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
-use uuid::Uuid;
 
 use super::connection::APPLICATION_ID;
 use super::error::store_error;
+use crate::sql::checksum;
 
 /// One step, which never changes once it was released.
 struct Migration {
@@ -101,11 +101,6 @@ async fn apply(
 
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(sql).execute(connection).await.map(drop)
-}
-
-/// Tells two texts apart; nobody attacks it.
-fn checksum(sql: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).to_string()
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use mamey_core::criteria::{ID_FIELD, ValueType};
 use mamey_core::domain::{Collection, Index};
 use mamey_core::message::ContextName;
 
-/// Stands before the name of an indexed field, so that it clashes with no column of ours.
-pub(super) const FIELD_PREFIX: &str = "f_";
+use crate::sql::FIELD_PREFIX;
 
 /// The SQL for one collection, written once. All names in it were checked by `Declared`.
 #[derive(Debug)]
@@ -104,18 +103,6 @@ pub(super) fn column(field: &str) -> String {
         return ID_FIELD.to_owned();
     }
     format!("\"{FIELD_PREFIX}{field}\"")
-}
-
-/// The stable name of a type, as recorded beside collections and indexes.
-pub(super) const fn type_name(of: ValueType) -> &'static str {
-    match of {
-        ValueType::Bool => "bool",
-        ValueType::Int => "int",
-        ValueType::Float => "float",
-        ValueType::Text => "text",
-        ValueType::Uuid => "uuid",
-        ValueType::Time => "time",
-    }
 }
 
 const fn sql_type(of: ValueType) -> &'static str {
