@@ -1,13 +1,18 @@
-//! Publishing and consuming over RabbitMQ beside the same written by hand with lapin.
+//! Publishing and consuming over RabbitMQ beside the same written by hand with lapin, and the whole
+//! way from a commit on PostgreSQL to a handler in another process.
 //!
 //! Both sides use one broker, one queue, the same route, headers and window, and take turns.
-//! They have a virtual host of their own on the broker of `./dev servers`.
+//! They have a virtual host of their own on the broker of `./dev servers`. `./dev bench rabbitmq
+//! journey` goes the whole way alone, `./dev bench rabbitmq lapin` leaves it out.
 
 mod support;
 
 #[path = "support/by_lapin.rs"]
 mod by_lapin;
+#[path = "support/rabbitmq_journey.rs"]
+mod journey;
 
+use std::env;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +46,7 @@ const CONTEXT: &str = "bench";
 
 const NAME: &str = "bench.happened";
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 struct Rivals {
     ours: RabbitTransport,
@@ -51,16 +56,30 @@ struct Rivals {
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let is_said = |word: &str| words.iter().any(|said| said == word);
+    if is_said(journey::RECEIVER) {
+        return journey::receive().await;
+    }
+    let mut report = Report::new("rabbitmq");
+    if !is_said("journey") {
+        against_lapin(&mut report).await?;
+    }
+    if !is_said("lapin") {
+        journey::run(&mut report).await?;
+    }
+    Ok(report.publish()?)
+}
+
+async fn against_lapin(report: &mut Report) -> Outcome<()> {
     let vhost = mamey_test_support::rabbitmq::vhost().await?;
     let rivals = Rivals::connect(vhost.url()).await?;
-    let mut report = Report::new("rabbitmq");
     for bytes in SIZES {
-        rivals.meet(&mut report, bytes).await?;
+        rivals.meet(report, bytes).await?;
     }
     report.note("one quorum queue, which each side empties after its turn; confirms are for messages on the disk of one node");
     rivals.ours.close().await;
-    rivals.theirs.close().await?;
-    Ok(report.publish()?)
+    Ok(rivals.theirs.close().await?)
 }
 
 impl Rivals {

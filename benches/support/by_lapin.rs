@@ -35,7 +35,7 @@ impl ByLapin {
         &self,
         envelopes: Vec<Envelope>,
         window: usize,
-    ) -> Result<f64, Box<dyn Error>> {
+    ) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let (count, begin) = (envelopes.len(), Instant::now());
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let publish = async |envelope: Envelope| {
@@ -62,7 +62,11 @@ impl ByLapin {
     }
 
     /// How many messages a second are read and acknowledged, half a window at once.
-    pub(crate) async fn consume(&self, count: usize, window: usize) -> Result<f64, Box<dyn Error>> {
+    pub(crate) async fn consume(
+        &self,
+        count: usize,
+        window: usize,
+    ) -> Result<f64, Box<dyn Error + Send + Sync>> {
         let begin = Instant::now();
         let channel = self.connection.create_channel().await?;
         channel.basic_qos(window as u16, BasicQosOptions::default()).await?;
