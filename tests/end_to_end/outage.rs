@@ -1,5 +1,7 @@
 //! The store goes away in the middle of each kind of call, and comes back.
 
+use std::ops::Range;
+
 use mamey::clock::Clock;
 use mamey::store::{DeadLetterReason, LeaseRole};
 use mamey::{ErrorKind, RetryPolicy};
@@ -51,23 +53,25 @@ async fn outlast_outage(fleet: &Fleet) {
     fleet.instances[0].faults.up();
 }
 
-async fn emit_through_outage(fleet: &Fleet, call: Call, moment: Moment) {
-    // The handlers are held until all is committed: only what happens after meets the outage.
+/// The handlers are held until all is committed: only what happens after meets the outage.
+async fn emit_into_outage(
+    fleet: &Fleet,
+    streams: usize,
+    numbers: Range<i64>,
+    call: Call,
+    moment: Moment,
+) {
     fleet.script.hold();
-    fleet.emit(3, 0..NUMBERS).await;
+    fleet.emit(streams, numbers).await;
     fleet.instances[0].faults.trip(call, moment, Until::Mended);
     fleet.script.let_go();
-    outlast_outage(fleet).await;
 }
 
 /// The first failure that counts would be final.
 async fn handle_through_outage(on: On, moment: Moment) {
     let fleet = one_instance(on, RetryPolicy::NEVER).await;
     let faults = &fleet.instances[0].faults;
-    fleet.script.hold();
-    fleet.emit(1, 0..1).await;
-    faults.trip(Call::CommitHandled, moment, Until::Mended);
-    fleet.script.let_go();
+    emit_into_outage(&fleet, 1, 0..1, Call::CommitHandled, moment).await;
     until("the outage is met again", async || faults.refused_pings() > 1).await;
     faults.up();
     fleet.emit(1, 1..NUMBERS).await;
@@ -109,10 +113,7 @@ async fn an_outage_around_parking_keeps_the_order(on: On) {
         let fleet = one_instance(on, quick_retries()).await;
         // Two runs at once, then it is parked, fails again, and is parked again.
         fleet.script.fault(0, Fault::Fail, 3);
-        fleet.script.hold();
-        fleet.emit(1, 0..NUMBERS).await;
-        fleet.instances[0].faults.trip(Call::CommitParked, moment, Until::Mended);
-        fleet.script.let_go();
+        emit_into_outage(&fleet, 1, 0..NUMBERS, Call::CommitParked, moment).await;
         feel_outage(&fleet).await;
         fleet.instances[0].faults.trip(Call::CommitParked, moment, Until::Mended);
         fleet.instances[0].faults.up();
@@ -125,10 +126,7 @@ async fn an_outage_around_a_dead_letter_keeps_it_once(on: On) {
     for moment in MOMENTS {
         let fleet = one_instance(on, quick_retries()).await;
         fleet.script.fault(0, Fault::Refuse, 1);
-        fleet.script.hold();
-        fleet.emit(1, 0..NUMBERS).await;
-        fleet.instances[0].faults.trip(Call::CommitDeadLetter, moment, Until::Mended);
-        fleet.script.let_go();
+        emit_into_outage(&fleet, 1, 0..NUMBERS, Call::CommitDeadLetter, moment).await;
         outlast_outage(&fleet).await;
         fleet.instances[0].service.wait_until_idle().await.unwrap();
         assert_eq!(fleet.received(0).await, (1..NUMBERS).collect::<Vec<i64>>());
@@ -143,10 +141,7 @@ async fn retries_after_an_outage_are_counted_as_if_there_was_none(on: On) {
     for moment in MOMENTS {
         let fleet = one_instance(on, quick_retries()).await;
         fleet.script.fault(0, Fault::Fail, u32::MAX);
-        fleet.script.hold();
-        fleet.emit(1, 0..1).await;
-        fleet.instances[0].faults.trip(Call::CommitParked, moment, Until::Mended);
-        fleet.script.let_go();
+        emit_into_outage(&fleet, 1, 0..1, Call::CommitParked, moment).await;
         outlast_outage(&fleet).await;
         let store = fleet.instances[0].service.store("receiver").unwrap();
         let count = async || store.dead_letter_count().await.unwrap();
@@ -162,7 +157,8 @@ async fn retries_after_an_outage_are_counted_as_if_there_was_none(on: On) {
 async fn an_outage_around_the_confirmation_publishes_once(on: On) {
     for moment in MOMENTS {
         let fleet = one_instance(on, patient_retries()).await;
-        emit_through_outage(&fleet, Call::ConfirmOutbox, moment).await;
+        emit_into_outage(&fleet, 3, 0..NUMBERS, Call::ConfirmOutbox, moment).await;
+        outlast_outage(&fleet).await;
         fleet.check(3, NUMBERS).await;
     }
 }
