@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use probe::{ALONE, Probe, instructions, times_ns};
-use support::{Kind, Measured, Report, median};
+use support::{Measured, Report, median};
 
 /// The most that dispatching a command may cost over a direct call.
 const DISPATCH_NS_MAX: f64 = 250.0;
@@ -125,17 +125,9 @@ fn report_times(report: &mut Report, probes: &mut [Probe]) {
             report.add(Measured::limit(probe.name, median(times), "ns", None));
         }
     }
-    let pairs = times_of(OUR_ID).iter().zip(times_of(THEIR_ID));
-    let ratios: Vec<f64> = pairs.map(|(ours, theirs)| theirs / ours).collect();
-    report.add(Measured {
-        name: format!("{OUR_ID}, beside {THEIR_ID}"),
-        kind: Kind::Peer,
-        ours: median(times_of(OUR_ID)),
-        theirs: Some(median(times_of(THEIR_ID))),
-        unit: "ns",
-        ratio: Some(median(&ratios)),
-        target: None,
-    });
+    let name = format!("{OUR_ID}, beside {THEIR_ID}");
+    let sides = [times_of(OUR_ID), times_of(THEIR_ID)];
+    report.add(Measured::peer(name, "ns", sides, |ours, theirs| theirs / ours, None));
 }
 
 fn report_allocations(report: &mut Report, probe: &mut Probe) {

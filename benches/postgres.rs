@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "support/bank.rs"]
+mod bank;
 #[path = "support/postgres_by_hand.rs"]
 mod by_hand;
 #[path = "support/postgres_relay.rs"]
@@ -14,7 +16,7 @@ mod relay;
 use std::env;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mamey::criteria::Value;
 use mamey::domain::Collection;
@@ -23,25 +25,20 @@ use mamey::inbound::{Inbound, Incoming};
 use mamey::message::{Envelope, Metadata};
 use mamey::persistence::{PostgresDatabase, PostgresOptions};
 use mamey::store::{CommitOutcome, Database, Origin, Store};
-use mamey::{Aggregate, BoundedContext, Command, Context, Event, Result, Uuid};
+use mamey::{BoundedContext, Context, Event, Result, Uuid};
 use mamey_cqrs::{ContextRuntime, Resources};
 use mamey_test_support::postgres;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 
+use bank::{AMOUNT_CENTS, Account, Deposited, OWNER, Open, Way, add, go_for, open_account};
 use by_hand::ByHand;
-use support::{Kind, Measured, Report, median};
+use support::{Measured, Report};
 
 /// How often each side has its turn.
 const ROUNDS: usize = 9;
 
 /// How long a turn takes.
 const TURN: Duration = Duration::from_millis(500);
-
-/// How many accounts each task has for itself, so that no unit conflicts with another.
-const ACCOUNTS_PER_TASK: usize = 16;
-
-const TASKS_MAX: usize = 64;
 
 /// The same for both sides.
 const CONNECTIONS_MAX: u32 = 10;
@@ -54,19 +51,6 @@ const BACKLOG: i64 = 1_000_000;
 
 const DURABILITY: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
 
-const OWNER: &str = "Ada Lovelace, 12 St James's Square";
-
-const AMOUNT_CENTS: i64 = 250;
-
-#[derive(Aggregate, Serialize, Deserialize)]
-#[aggregate(collection = "accounts")]
-struct Account {
-    #[aggregate(id)]
-    id: Uuid,
-    owner: String,
-    balance_cents: i64,
-}
-
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "payments.payment-taken", key = account)]
 struct PaymentTaken {
@@ -74,32 +58,13 @@ struct PaymentTaken {
     amount_cents: i64,
 }
 
-#[derive(Event, Serialize, Deserialize)]
-#[event(name = "bank.deposited", key = account)]
-struct Deposited {
-    account: Uuid,
-    amount_cents: i64,
-}
-
-#[derive(Clone, Command)]
-#[command(reply = ())]
-struct Open(Uuid);
-
-async fn open_account(command: Open, cx: &Context) -> Result<()> {
-    cx.repository().add(&Account { id: command.0, owner: OWNER.to_owned(), balance_cents: 0 })
-}
-
 async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
-    let accounts = cx.repository::<Account>();
-    let mut account = accounts.load(&event.account).await?;
-    account.balance_cents += event.amount_cents;
-    accounts.save(&account)?;
-    cx.publish(&Deposited { account: event.account, amount_cents: event.amount_cents })
+    add(event.account, event.amount_cents, cx).await.map(drop)
 }
 
-/// One way to do something to an account.
+/// What is done to an account, by us and by hand.
 #[derive(Clone)]
-enum Way {
+enum Side {
     Ours(Arc<ContextRuntime>),
     OurLoad(Arc<dyn Store>, &'static Collection),
     Transaction(ByHand),
@@ -107,7 +72,7 @@ enum Way {
     Load(ByHand),
 }
 
-impl Way {
+impl Way for Side {
     async fn go(&self, account: Uuid) -> Result<(), String> {
         let message = Uuid::now_v7();
         match self {
@@ -117,32 +82,6 @@ impl Way {
             Self::Statement(hand) => text(hand.in_one_statement(account, message).await),
             Self::Load(hand) => text(hand.load(account).await),
         }
-    }
-
-    /// How often a second some tasks went this way in a turn.
-    async fn turn(&self, tasks: usize, accounts: &Arc<Vec<Uuid>>) -> Result<f64, Box<dyn Error>> {
-        let begin = Instant::now();
-        let mut working = JoinSet::new();
-        for task in 0..tasks {
-            let (way, accounts) = (self.clone(), Arc::clone(accounts));
-            working.spawn(async move {
-                let own = accounts.iter().skip(task * ACCOUNTS_PER_TASK);
-                let mut done = 0_u64;
-                for account in own.take(ACCOUNTS_PER_TASK).cycle() {
-                    way.go(*account).await?;
-                    done += 1;
-                    if begin.elapsed() >= TURN {
-                        break;
-                    }
-                }
-                Ok::<_, String>(done)
-            });
-        }
-        let mut done = 0;
-        while let Some(of_task) = working.join_next().await {
-            done += of_task??;
-        }
-        Ok(done as f64 / begin.elapsed().as_secs_f64())
     }
 }
 
@@ -178,8 +117,7 @@ fn text<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = postgres::database().await?;
-    let ids: Arc<Vec<Uuid>> =
-        Arc::new((0..ACCOUNTS_PER_TASK * TASKS_MAX).map(|_| Uuid::now_v7()).collect());
+    let ids = bank::accounts();
     let options =
         PostgresOptions { connections_max: CONNECTIONS_MAX, ..PostgresOptions::default() };
     let database = PostgresDatabase::connect(server.url(), options).await?;
@@ -197,12 +135,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let hand = ByHand::open(server.url(), CONNECTIONS_MAX, &ids).await?;
     let mut report = Report::new("postgres");
-    let ours = Way::Ours(bank);
+    let ours = Side::Ours(bank);
     for (tasks, transaction, statement) in
         [(1, Some(1.4), Some(0.9)), (16, None, None), (64, None, None)]
     {
         let before = database.stats();
-        let ways = [ours.clone(), Way::Transaction(hand.clone()), Way::Statement(hand.clone())];
+        let ways = [ours.clone(), Side::Transaction(hand.clone()), Side::Statement(hand.clone())];
         let name = format!("{tasks} at a time");
         let against = [
             (format!("unit of work, {name}: BEGIN … COMMIT"), transaction),
@@ -213,7 +151,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let calls = (after.calls - before.calls) as f64 / (after.units - before.units) as f64;
         report.add(Measured::limit(format!("calls for one unit, {name}"), calls, "", None));
     }
-    let ways = [Way::OurLoad(Arc::clone(&store), accounts), Way::Load(hand.clone())];
+    let ways = [Side::OurLoad(Arc::clone(&store), accounts), Side::Load(hand.clone())];
     let against = [("load by id".to_owned(), Some(0.9))];
     meet(&mut report, &ways, &against, "loads/s", 1, &ids).await?;
     relay::take_samples(&hand.0).await?;
@@ -232,7 +170,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Lets the first way and each of the others work in turns, beginning elsewhere in each round.
 async fn meet(
     report: &mut Report,
-    ways: &[Way],
+    ways: &[Side],
     against: &[(String, Option<f64>)],
     unit: &'static str,
     tasks: usize,
@@ -242,7 +180,7 @@ async fn meet(
     for round in 0..=ROUNDS {
         for turn in 0..ways.len() {
             let at = (round + turn) % ways.len();
-            let rate = ways[at].turn(tasks, ids).await?;
+            let (_, rate) = go_for(&ways[at], TURN, tasks, ids).await?;
             // The first round prepares the statements, and does not count.
             if round > 0 {
                 rates[at].push(rate);
@@ -250,16 +188,8 @@ async fn meet(
         }
     }
     for (theirs, (name, target)) in rates[1..].iter().zip(against) {
-        let ratios: Vec<f64> = rates[0].iter().zip(theirs).map(|(o, t)| o / t).collect();
-        report.add(Measured {
-            name: name.clone(),
-            kind: Kind::Peer,
-            ours: median(&rates[0]),
-            theirs: Some(median(theirs)),
-            unit,
-            ratio: Some(median(&ratios)),
-            target: *target,
-        });
+        let sides = [&*rates[0], theirs];
+        report.add(Measured::peer(name, unit, sides, |ours, theirs| ours / theirs, *target));
     }
     Ok(())
 }
@@ -277,15 +207,9 @@ async fn drain(
         let records = relay::fill(&hand.0, DRAINED).await?;
         theirs.push(relay::by_hand(&hand.0, records).await?);
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(o, t)| o / t).collect();
-    report.add(Measured {
-        name: "relay: SELECT … SKIP LOCKED, publish, DELETE".to_owned(),
-        kind: Kind::Peer,
-        ours: median(&ours),
-        theirs: Some(median(&theirs)),
-        unit: "records/s",
-        ratio: Some(median(&ratios)),
-        target: Some(1.0),
-    });
+    let name = "relay: SELECT … SKIP LOCKED, publish, DELETE";
+    let sides = [&*ours, &*theirs];
+    let rate = |ours, theirs| ours / theirs;
+    report.add(Measured::peer(name, "records/s", sides, rate, Some(1.0)));
     Ok(())
 }

@@ -25,7 +25,7 @@ use mamey::store::Partition;
 use mamey::transport::{Publisher, Settlement, Subscription, Topology, Transport};
 
 use by_lapin::ByLapin;
-use support::{Kind, Measured, Report, median};
+use support::{Measured, Report};
 
 /// The sizes of the payloads, in bytes.
 const SIZES: [usize; 2] = [256, 4096];
@@ -176,16 +176,9 @@ impl Turns {
     }
 
     fn measured(&self, name: String, target: f64) -> Measured {
-        let ratios: Vec<f64> = self.ours.iter().zip(&self.theirs).map(|(o, t)| o / t).collect();
-        Measured {
-            name,
-            kind: Kind::Peer,
-            ours: median(&self.ours),
-            theirs: Some(median(&self.theirs)),
-            unit: "messages/s",
-            ratio: Some(median(&ratios)),
-            target: Some(target),
-        }
+        let sides = [&*self.ours, &*self.theirs];
+        let rate = |ours, theirs| ours / theirs;
+        Measured::peer(name, "messages/s", sides, rate, Some(target))
     }
 }
 

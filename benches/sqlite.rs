@@ -5,22 +5,23 @@
 
 mod support;
 
+#[path = "support/bank.rs"]
+mod bank;
 #[path = "support/handwritten.rs"]
 mod handwritten;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mamey::persistence::{SqliteDatabase, SqliteOptions};
 use mamey::store::Database;
-use mamey::{Aggregate, BoundedContext, Command, Context, Event, Result, Uuid};
+use mamey::{BoundedContext, Command, Context, Result, Uuid};
 use mamey_cqrs::{ContextRuntime, Resources};
-use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 
+use bank::{AMOUNT_CENTS, Account, Deposited, OWNER, Open, Way, add, go_for, open_account};
 use handwritten::Handwritten;
-use support::{Kind, Measured, Report, folder, median};
+use support::{Measured, Report, folder};
 
 /// How many tasks deposit at once, and how many times faster than by hand that has to be.
 const LOADS: [(usize, Option<f64>); 3] = [(1, Some(1.0)), (16, Some(4.0)), (64, None)];
@@ -31,35 +32,6 @@ const ROUNDS: usize = 9;
 /// How long a turn takes.
 const TURN: Duration = Duration::from_millis(700);
 
-/// How many accounts each task has for itself, so that no unit conflicts with another.
-const ACCOUNTS_PER_TASK: usize = 16;
-
-const ACCOUNTS: usize = ACCOUNTS_PER_TASK * 64;
-
-const OWNER: &str = "Ada Lovelace, 12 St James's Square";
-
-const AMOUNT_CENTS: i64 = 250;
-
-#[derive(Aggregate, Serialize, Deserialize)]
-#[aggregate(collection = "accounts")]
-struct Account {
-    #[aggregate(id)]
-    id: Uuid,
-    owner: String,
-    balance_cents: i64,
-}
-
-#[derive(Event, Serialize, Deserialize)]
-#[event(name = "bank.deposited", key = account)]
-struct Deposited {
-    account: Uuid,
-    amount_cents: i64,
-}
-
-#[derive(Clone, Command)]
-#[command(reply = ())]
-struct Open(Uuid);
-
 #[derive(Clone, Command)]
 #[command(reply = i64)]
 struct Deposit {
@@ -67,38 +39,21 @@ struct Deposit {
     amount_cents: i64,
 }
 
-async fn open_account(command: Open, cx: &Context) -> Result<()> {
-    cx.repository().add(&Account { id: command.0, owner: OWNER.to_owned(), balance_cents: 0 })
-}
-
 async fn deposit(command: Deposit, cx: &Context) -> Result<i64> {
-    let Deposit { account: id, amount_cents } = command;
-    let accounts = cx.repository::<Account>();
-    let mut account = accounts.load(&id).await?;
-    account.balance_cents += amount_cents;
-    accounts.save(&account)?;
-    cx.publish(&Deposited { account: id, amount_cents })?;
-    Ok(account.balance_cents)
+    add(command.account, command.amount_cents, cx).await
 }
 
-/// Someone who takes deposits.
-trait Bank: Send + Sync + 'static {
-    /// Loads one account, saves it, and publishes one event.
-    fn deposit(&self, account: Uuid) -> impl Future<Output = Result<i64, String>> + Send;
-}
-
-impl Bank for ContextRuntime {
-    async fn deposit(&self, account: Uuid) -> Result<i64, String> {
-        let amount_cents = AMOUNT_CENTS;
-        let deposit = Deposit { account, amount_cents };
-        self.send(deposit).await.map_err(|error| error.to_string())
+impl Way for Arc<ContextRuntime> {
+    async fn go(&self, account: Uuid) -> Result<(), String> {
+        let deposited = self.send(Deposit { account, amount_cents: AMOUNT_CENTS }).await;
+        deposited.map(drop).map_err(|error| error.to_string())
     }
 }
 
-impl Bank for Handwritten {
-    async fn deposit(&self, account: Uuid) -> Result<i64, String> {
-        let deposited = Handwritten::deposit(self, account, AMOUNT_CENTS).await;
-        deposited.map_err(|error| error.to_string())
+impl Way for Arc<Handwritten> {
+    async fn go(&self, account: Uuid) -> Result<(), String> {
+        let deposited = self.deposit(account, AMOUNT_CENTS).await;
+        deposited.map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -125,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 impl Rivals {
     async fn open(folder: &std::path::Path) -> Result<Self, Box<dyn Error>> {
-        let accounts: Arc<Vec<Uuid>> = Arc::new((0..ACCOUNTS).map(|_| Uuid::now_v7()).collect());
+        let accounts = bank::accounts();
         let ours = folder.join("ours.db");
         let database =
             SqliteDatabase::open(&ours.to_string_lossy(), SqliteOptions::default()).await?;
@@ -169,17 +124,10 @@ impl Rivals {
                 }
             }
         }
-        let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(o, t)| o / t).collect();
         let who = format!("{tasks} task{}", if tasks == 1 { "" } else { "s" });
-        report.add(Measured {
-            name: format!("load, save, publish: {who}"),
-            kind: Kind::Peer,
-            ours: median(&ours),
-            theirs: Some(median(&theirs)),
-            unit: "units/s",
-            ratio: Some(median(&ratios)),
-            target,
-        });
+        let name = format!("load, save, publish: {who}");
+        let sides = [&*ours, &*theirs];
+        report.add(Measured::peer(name, "units/s", sides, |ours, theirs| ours / theirs, target));
         let name = format!("transactions for one unit: {who}");
         let after = self.database.stats();
         let transactions = (after.transactions - before.transactions) as f64;
@@ -189,13 +137,13 @@ impl Rivals {
     }
 
     async fn our_turn(&mut self, tasks: usize) -> Result<f64, Box<dyn Error>> {
-        let (taken, per_second) = turn(&self.ours, tasks, &self.accounts).await?;
+        let (taken, per_second) = go_for(&self.ours, TURN, tasks, &self.accounts).await?;
         self.taken[0] += taken;
         Ok(per_second)
     }
 
     async fn their_turn(&mut self, tasks: usize) -> Result<f64, Box<dyn Error>> {
-        let (taken, per_second) = turn(&self.theirs, tasks, &self.accounts).await?;
+        let (taken, per_second) = go_for(&self.theirs, TURN, tasks, &self.accounts).await?;
         self.taken[1] += taken;
         Ok(per_second)
     }
@@ -216,35 +164,4 @@ impl Rivals {
         }
         Ok(format!("both keep a write-ahead log and sync it with each commit; by hand: {kept}"))
     }
-}
-
-/// How many deposits some tasks made in a turn, and how many that is in a second.
-async fn turn<B: Bank>(
-    bank: &Arc<B>,
-    tasks: usize,
-    accounts: &Arc<Vec<Uuid>>,
-) -> Result<(u64, f64), Box<dyn Error>> {
-    let begin = Instant::now();
-    let mut working = JoinSet::new();
-    for task in 0..tasks {
-        let (bank, accounts) = (Arc::clone(bank), Arc::clone(accounts));
-        working.spawn(async move {
-            let own = accounts.iter().skip(task * ACCOUNTS_PER_TASK);
-            let own = own.take(ACCOUNTS_PER_TASK).cycle();
-            let mut taken = 0_u64;
-            for account in own {
-                bank.deposit(*account).await?;
-                taken += 1;
-                if begin.elapsed() >= TURN {
-                    break;
-                }
-            }
-            Ok::<_, String>(taken)
-        });
-    }
-    let mut taken = 0;
-    while let Some(done) = working.join_next().await {
-        taken += done??;
-    }
-    Ok((taken, taken as f64 / begin.elapsed().as_secs_f64()))
 }

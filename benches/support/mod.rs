@@ -71,6 +71,28 @@ impl Report {
 }
 
 impl Measured {
+    /// Ours beside theirs, by the medians of their rounds. What the machine does to a round it does
+    /// to both, so the rounds are compared one by one.
+    pub(crate) fn peer(
+        name: impl Into<String>,
+        unit: &'static str,
+        [ours, theirs]: [&[f64]; 2],
+        times_better: impl Fn(f64, f64) -> f64,
+        target: Option<f64>,
+    ) -> Self {
+        let rounds = ours.iter().zip(theirs);
+        let ratios: Vec<f64> = rounds.map(|(ours, theirs)| times_better(*ours, *theirs)).collect();
+        Self {
+            name: name.into(),
+            kind: Kind::Peer,
+            ours: median(ours),
+            theirs: Some(median(theirs)),
+            unit,
+            ratio: Some(median(&ratios)),
+            target,
+        }
+    }
+
     /// Ours held against a number that it must not exceed.
     pub(crate) fn limit(
         name: impl Into<String>,
