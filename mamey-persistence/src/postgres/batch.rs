@@ -11,6 +11,8 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
 
+use super::function::Calls;
+use super::one::One;
 use super::text::escape;
 use super::work::{Document, Work};
 use crate::schema::{changed, id_taken};
@@ -78,20 +80,25 @@ impl<'w> Batch<'w> {
         Self { works, documents, places }
     }
 
-    /// The call of the function; `schema` keeps its locks apart from those of other contexts.
+    /// The call of a function; `schema` keeps its locks apart from those of other contexts.
     pub(super) fn call(
         &self,
-        sql: &str,
+        calls: &Calls,
         schema: &str,
         now: Option<i64>,
     ) -> Query<'static, Postgres, PgArguments> {
-        let call = sqlx::query(AssertSqlSafe(sql.to_owned())).bind(now);
+        if let [work] = self.works
+            && let Some(one) = One::of(work)
+        {
+            return one.call(&calls.one, schema, now);
+        }
+        let call = sqlx::query(AssertSqlSafe(Arc::clone(&calls.many))).bind(now);
         let call = self.bind_receipts(call, schema);
         let call = self.bind_replies(call);
         let call = self.bind_documents(call);
         let keys = self.works.iter().flat_map(|work| &work.unit.outbox);
         let keys = keys.filter_map(|sent| sent.metadata.key.as_ref());
-        let call = call.bind(locks("key", schema, keys.map(|key| key.as_str())));
+        let call = call.bind(in_order(keys.map(|key| key_lock(schema, key.as_str()))));
         let call = self.bind_steps(call);
         self.bind_sent(call)
     }
@@ -120,10 +127,11 @@ impl<'w> Batch<'w> {
         delivered.sort();
         settled.sort_by_key(|(id, _)| *id);
         let settled: Vec<_> = settled.into_iter().map(|(_, becomes)| becomes).collect();
+        let lanes = self.works.iter().filter_map(|work| work.lane.as_deref());
         call.bind(column(&delivered, |(_, unit, _)| *unit))
             .bind(column(&delivered, |(id, _, _)| *id))
             .bind(column(&delivered, |(_, _, lane)| *lane))
-            .bind(locks("lane", schema, self.works.iter().filter_map(|work| work.lane.as_deref())))
+            .bind(in_order(lanes.map(|lane| lane_lock(schema, lane))))
             .bind((!settled.is_empty()).then_some(Json::Array(settled)))
             .bind(payloads)
     }
@@ -225,14 +233,26 @@ fn column<R, C>(rows: &[R], of: impl Fn(&R) -> C) -> Vec<C> {
     rows.iter().map(of).collect()
 }
 
-/// The numbers of advisory locks, each once, in order. All builds must number alike.
-fn locks<'t>(kind: &str, schema: &str, names: impl Iterator<Item = &'t str>) -> Vec<i64> {
-    let lock = |name: &str| {
-        let named = format!("mamey {kind} {schema} {name}");
-        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, named.as_bytes());
-        digest.as_u64_pair().0.cast_signed()
-    };
-    let mut locks: Vec<_> = names.map(lock).collect();
+/// The number of the advisory lock of a lane.
+pub(super) fn lane_lock(schema: &str, lane: &str) -> i64 {
+    advisory_lock("lane", schema, lane)
+}
+
+/// The number of the advisory lock of a key.
+pub(super) fn key_lock(schema: &str, key: &str) -> i64 {
+    advisory_lock("key", schema, key)
+}
+
+/// All builds must number alike.
+fn advisory_lock(kind: &str, schema: &str, name: &str) -> i64 {
+    let named = format!("mamey {kind} {schema} {name}");
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, named.as_bytes());
+    digest.as_u64_pair().0.cast_signed()
+}
+
+/// Each lock once, in the order in which all calls take them.
+fn in_order(locks: impl Iterator<Item = i64>) -> Vec<i64> {
+    let mut locks: Vec<_> = locks.collect();
     locks.sort_unstable();
     locks.dedup();
     locks
@@ -248,11 +268,11 @@ fn place_of(number: i64) -> Option<usize> {
 }
 
 /// Collections are counted from 0, and far fewer than its range.
-fn table_number(table: usize) -> i32 {
+pub(super) fn table_number(table: usize) -> i32 {
     i32::try_from(table).unwrap_or(i32::MAX)
 }
 
 /// There are 64 slots.
-fn slot(slot: u16) -> i16 {
+pub(super) fn slot(slot: u16) -> i16 {
     i16::try_from(slot).unwrap_or(i16::MAX)
 }

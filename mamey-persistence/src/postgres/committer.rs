@@ -12,7 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use super::batch::{Batch, Outcome};
 use super::connection::Open;
+use super::continued::Continued;
 use super::error::runs_again;
+use super::function::Calls;
 use super::work::{Claim, Hold, Size, Work};
 use crate::listeners::{Listeners, lock};
 use crate::schema::closed;
@@ -38,15 +40,14 @@ const RETRIES_MAX: u32 = 5;
 
 /// The commits of one open of a context.
 ///
-/// A unit that finds a call free goes at once. Those that come while all are under way go together
+/// A unit that finds a call free goes at once, within its caller's task. Those that come while all are under way go together
 /// with the next. Units that have something in common never meet in a call nor in two at a time,
 /// and go in the order in which they came.
 pub(super) struct Committer {
     database: Arc<Shared>,
     /// The quoted name of the context's schema.
     schema: String,
-    /// Calls the context's function.
-    sql: String,
+    calls: Calls,
     listeners: Arc<Listeners>,
     state: Mutex<State>,
 }
@@ -79,20 +80,23 @@ impl Committer {
     pub(super) fn new(
         database: Arc<Shared>,
         schema: String,
-        sql: String,
+        calls: Calls,
         listeners: Arc<Listeners>,
     ) -> Arc<Self> {
         let state = Mutex::default();
-        Arc::new(Self { database, schema, sql, listeners, state })
+        Arc::new(Self { database, schema, calls, listeners, state })
     }
 
     /// Hands the unit over and waits for its outcome. A caller that leaves before it is handed
     /// over takes it along; one that leaves later does not stop it.
     pub(super) async fn commit(self: &Arc<Self>, work: Arc<Work>) -> Result<Answer> {
         let permit = Arc::clone(&self.database.units).acquire_owned().await;
+        let permit = permit.map_err(|_| closed())?;
+        if lock(&self.state).begin_alone(&work) {
+            return Ok(Continued::new(Arc::clone(self).run_alone(work, permit)).await);
+        }
         let (reply, answer) = oneshot::channel();
-        let ticket = Ticket { work, reply, _permit: permit.map_err(|_| closed())? };
-        lock(&self.state).waiting.push_back(ticket);
+        lock(&self.state).waiting.push_back(Ticket { work, reply, _permit: permit });
         self.start_batches();
         answer.await.map_err(|_| Error::unavailable("the commit was cut off"))
     }
@@ -102,11 +106,10 @@ impl Committer {
         self: &Arc<Self>,
         transaction: Open,
         work: Arc<Work>,
-    ) -> Result<Answer> {
+    ) -> Answer {
         let committer = Arc::clone(self);
-        // A task of its own, so that a caller who leaves does not stop what was handed over.
-        let ended = tokio::spawn(async move { committer.end(transaction, &work).await });
-        ended.await.map_err(|_| Error::unavailable("the commit was cut off"))
+        // A caller who leaves does not stop what was handed over.
+        Continued::new(async move { committer.end(transaction, &work).await }).await
     }
 
     async fn end(&self, mut transaction: Open, work: &Arc<Work>) -> Answer {
@@ -132,7 +135,7 @@ impl Committer {
     ) -> Result<Outcome, sqlx::Error> {
         let batch = Batch::new(std::slice::from_ref(work));
         let connections = &self.database.connections;
-        let call = batch.call(&self.sql, &self.schema, self.database.now());
+        let call = batch.call(&self.calls, &self.schema, self.database.now());
         let call = call.persistent(connections.keeps_statements()).fetch_one(connection);
         let outcomes = batch.outcomes(&connections.in_time(call).await?)?;
         outcomes.into_iter().next().ok_or(sqlx::Error::RowNotFound)
@@ -154,17 +157,29 @@ impl Committer {
 
     async fn run(self: Arc<Self>, batch: Vec<Ticket>) {
         let works: Vec<_> = batch.iter().map(|ticket| Arc::clone(&ticket.work)).collect();
-        let answers = self.commit_all(&works).await;
-        // After a lost connection too: the commit may have arrived.
-        if works.iter().any(|work| !work.unit.outbox.is_empty()) {
-            self.listeners.notify();
-        }
-        lock(&self.state).finish(&works);
-        self.start_batches();
+        let answers = self.finish(&works).await;
         for (ticket, answer) in batch.into_iter().zip(answers) {
             // Who asked may have gone; the outcome stands all the same.
             let _asker_gone = ticket.reply.send(answer);
         }
+    }
+
+    async fn run_alone(self: Arc<Self>, work: Arc<Work>, _permit: OwnedSemaphorePermit) -> Answer {
+        let mut answers = self.finish(std::slice::from_ref(&work)).await;
+        // There is one for each unit, so this error cannot show.
+        answers.pop().unwrap_or_else(|| Err(Arc::new(sqlx::Error::RowNotFound)))
+    }
+
+    /// Does what was begun, and lets those go that waited for it.
+    async fn finish(self: &Arc<Self>, works: &[Arc<Work>]) -> Vec<Answer> {
+        let answers = self.commit_all(works).await;
+        // After a lost connection too: the commit may have arrived.
+        if works.iter().any(|work| !work.unit.outbox.is_empty()) {
+            self.listeners.notify();
+        }
+        lock(&self.state).finish(works);
+        self.start_batches();
+        answers
     }
 
     /// When the database refuses a call for what one of its units holds, its halves go alone.
@@ -194,7 +209,7 @@ impl Committer {
         let mut tries = 0;
         loop {
             counters.calls.fetch_add(1, Ordering::Relaxed);
-            let call = batch.call(&self.sql, &self.schema, self.database.now());
+            let call = batch.call(&self.calls, &self.schema, self.database.now());
             let call = call.persistent(self.database.connections.keeps_statements());
             match self.database.connections.fetch_one(call).await {
                 Err(cause) if runs_again(&cause) && tries < RETRIES_MAX => tries += 1,
@@ -218,6 +233,17 @@ fn concerns_one(cause: &sqlx::Error) -> bool {
 }
 
 impl State {
+    /// Whether a unit may go at once; it has begun then.
+    fn begin_alone(&mut self, work: &Work) -> bool {
+        let may_go = self.batches < BATCHES_IN_FLIGHT_MAX
+            && self.waiting.is_empty()
+            && Forming::default().may_join(&work.claims, &self.claimed);
+        if may_go {
+            self.begin(std::iter::once(work));
+        }
+        may_go
+    }
+
     /// The units that may go now, in the order in which they came; `None` when there are none.
     fn next_batch(&mut self) -> Option<Vec<Ticket>> {
         if self.batches >= BATCHES_IN_FLIGHT_MAX || self.waiting.is_empty() {
@@ -244,13 +270,13 @@ impl State {
         if forming.batch.is_empty() {
             return None;
         }
-        self.begin(&forming.batch);
+        self.begin(forming.batch.iter().map(|ticket| &*ticket.work));
         Some(forming.batch)
     }
 
-    fn begin(&mut self, batch: &[Ticket]) {
+    fn begin<'w>(&mut self, batch: impl Iterator<Item = &'w Work>) {
         self.batches += 1;
-        for claim in batch.iter().flat_map(|ticket| &ticket.work.claims) {
+        for claim in batch.flat_map(|work| &work.claims) {
             self.claimed.entry(claim.what).or_insert((claim.hold, 0)).1 += 1;
         }
     }

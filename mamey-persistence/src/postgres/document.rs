@@ -1,6 +1,7 @@
 //! Reads documents; each call is one statement on a connection that is lent for it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use sqlx::{AssertSqlSafe, Postgres, Row};
 use super::PostgresStore;
 use super::filter::{Bound, Condition, order_by};
 use super::table::sql_type;
-use super::text::{unescape, value_text};
+use super::text::{escape, unescape, value_text};
 use crate::schema::check_id;
 
 /// How many documents are loaded by one statement.
@@ -31,6 +32,9 @@ impl DocumentStore for PostgresStore {
     ) -> Result<Vec<Option<Document>>> {
         self.declared.check(collection)?;
         ids.iter().try_for_each(|id| check_id(collection, id))?;
+        if let [id] = ids {
+            return Ok(vec![self.load_one(collection, id).await?]);
+        }
         let mut found = HashMap::new();
         for ids in ids.chunks(IDS_PER_LOAD) {
             for document in self.load_some(collection, ids).await? {
@@ -64,6 +68,26 @@ impl DocumentStore for PostgresStore {
 }
 
 impl PostgresStore {
+    async fn load_one(
+        &self,
+        collection: &'static Collection,
+        id: &Value,
+    ) -> Result<Option<Document>> {
+        let load = sqlx::query(AssertSqlSafe(Arc::clone(&self.table(collection)?.1.load)));
+        let load = match id {
+            Value::Null => return Ok(None),
+            Value::Bool(id) => load.bind(*id),
+            Value::Int(id) => load.bind(*id),
+            Value::Float(id) => load.bind(*id),
+            Value::Text(id) => load.bind(escape(id).into_owned()),
+            Value::Uuid(id) => load.bind(*id),
+            Value::Time(id) => load.bind(id.as_micros()),
+        };
+        let row = self.database.connections.fetch_optional(load).await;
+        let read = |row: Option<PgRow>| row.map(|row| document(&row, collection.id)).transpose();
+        row.and_then(read).map_err(|cause| self.database.error(cause))
+    }
+
     async fn load_some(
         &self,
         collection: &'static Collection,

@@ -1,4 +1,6 @@
-//! The function that commits: written for a context's collections, so that its plans are kept.
+//! The functions that commit: written for a context's collections, so that their plans are kept.
+
+use std::sync::Arc;
 
 use mamey_core::domain::Index;
 use uuid::Uuid;
@@ -10,11 +12,16 @@ use super::table::{Table, column, sql_type};
 const COMMIT: &str = include_str!("function/commit.sql");
 const LOCK: &str = include_str!("function/lock.sql");
 const STEP: &str = include_str!("function/step.sql");
+const COMMIT_ONE: &str = include_str!("function/commit_one.sql");
+const STEP_ONE: &str = include_str!("function/step_one.sql");
 
 const CALL: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
 
-/// How many functions a schema keeps: one for each build that was opened lately. Only a build that
+const CALL_ONE: &str = "SELECT mamey.{name}_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+    $12, $13, $14, $15, $16)";
+
+/// How many builds' functions a schema keeps: those of each build that was opened lately. Only a build that
 /// still runs beside so many others would miss its own, and it must be started anew then.
 const FUNCTIONS_MAX: i64 = 32;
 
@@ -32,50 +39,62 @@ BEGIN
         RETURNING name
     LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS mamey.%I', old);
+        EXECUTE format('DROP FUNCTION IF EXISTS mamey.%I', old || '_one');
     END LOOP;
 END
 $forget$";
 
-/// The function of one context, as one build declares its collections.
-pub(super) struct Function {
+/// The functions of one context, as one build declares its collections: for many units in a call,
+/// and for one of the usual shape.
+pub(super) struct Functions {
     name: String,
-    sql: String,
+    many: String,
+    one: String,
 }
 
-impl Function {
+/// The statements that call them.
+pub(super) struct Calls {
+    pub(super) many: Arc<str>,
+    pub(super) one: Arc<str>,
+}
+
+impl Functions {
     /// `tables` stand at the places by which calls number them.
     pub(super) fn new(schema: &str, tables: &[Table]) -> Self {
         let blocks = |template: &'static str| -> String {
             tables.iter().enumerate().map(|(number, table)| fill(template, number, table)).collect()
         };
-        let sql = COMMIT.replace("{locks}\n", &blocks(LOCK)).replace("{steps}\n", &blocks(STEP));
-        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).simple();
-        let name = format!("_commit_{digest}");
-        let sql = in_schema(schema, &sql.replace("{name}", &name));
-        Self { name, sql }
+        let many = COMMIT.replace("{locks}\n", &blocks(LOCK)).replace("{steps}\n", &blocks(STEP));
+        let one = COMMIT_ONE.replace("{steps}\n", &blocks(STEP_ONE));
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{many}{one}").as_bytes());
+        let name = format!("_commit_{}", digest.simple());
+        let many = in_schema(schema, &many.replace("{name}", &name));
+        let one = in_schema(schema, &one.replace("{name}", &format!("{name}_one")));
+        Self { name, many, one }
     }
 
-    /// The statement that calls it.
-    pub(super) fn call(&self, schema: &str) -> String {
-        in_schema(schema, &CALL.replace("{name}", &self.name))
+    pub(super) fn calls(&self, schema: &str) -> Calls {
+        let call = |template: &str| in_schema(schema, &template.replace("{name}", &self.name));
+        Calls { many: call(CALL).into(), one: call(CALL_ONE).into() }
     }
 
-    /// Creates it unless it is there, and drops those that were not used for the longest time.
+    /// Creates them unless they are there, and drops those that were not used for the longest time.
     pub(super) fn plan(&self, schema: &str, state: &State) -> Vec<String> {
         if state.functions.contains(&self.name) {
             return Vec::new();
         }
         let forget = FORGET.replace("{functions_max}", &FUNCTIONS_MAX.to_string());
-        vec![self.sql.clone(), self.touch(schema), in_schema(schema, &forget)]
+        let (many, one) = (self.many.clone(), self.one.clone());
+        vec![many, one, self.touch(schema), in_schema(schema, &forget)]
     }
 
-    /// Says that it is in use.
+    /// Says that they are in use.
     pub(super) fn touch(&self, schema: &str) -> String {
         in_schema(schema, &TOUCH.replace("{name}", &self.name))
     }
 }
 
-/// The part of the function that concerns one table. All names in it were checked by `Declared`.
+/// The part of a function that concerns one table. All names in it were checked by `Declared`.
 fn fill(template: &str, number: usize, table: &Table) -> String {
     let indexes = table.collection.indexes;
     let value = |at: usize, index: &Index| format!("(indexed->>{at})::{}", sql_type(index.value));

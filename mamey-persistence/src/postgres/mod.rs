@@ -6,6 +6,7 @@ mod collection;
 mod commit;
 mod committer;
 mod connection;
+mod continued;
 mod document;
 mod error;
 mod filter;
@@ -14,6 +15,7 @@ mod inbox;
 mod lease;
 mod listen;
 mod migrate;
+mod one;
 mod options;
 mod outbox;
 mod parking;
@@ -43,7 +45,7 @@ use tokio::task::JoinSet;
 use self::committer::{Committer, Counters, UNITS_WAITING_MAX};
 use self::connection::Connections;
 use self::error::store_error;
-use self::function::Function;
+use self::function::Functions;
 use self::listen::Wakeup;
 use self::migrate::in_schema;
 pub use self::options::PostgresOptions;
@@ -173,8 +175,8 @@ impl PostgresDatabase {
         let declared = Declared::new(schema)?;
         let name = format!("\"{}\"", schema.context);
         let tables = tables_of(&declared, &name);
-        let function = Function::new(&name, &tables);
-        let wanted = Wanted::new(&schema.context, &name, &tables, &function);
+        let functions = Functions::new(&name, &tables);
+        let wanted = Wanted::new(&schema.context, &name, &tables, &functions);
         self.shared.missing_sql(&wanted).await
     }
 }
@@ -192,16 +194,16 @@ impl Database for PostgresDatabase {
         let context = schema.context.clone();
         let schema = format!("\"{context}\"");
         let tables = tables_of(&declared, &schema);
-        let function = Function::new(&schema, &tables);
+        let functions = Functions::new(&schema, &tables);
         self.shared
-            .prepare(&Wanted::new(&context, &schema, &tables, &function))
+            .prepare(&Wanted::new(&context, &schema, &tables, &functions))
             .await
             .context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.wakeup.listeners(context);
         listeners.add(&outbox_changed);
-        let (database, call) = (Arc::clone(&self.shared), function.call(&schema));
-        let committer = Committer::new(database, schema.clone(), call, listeners);
+        let (database, calls) = (Arc::clone(&self.shared), functions.calls(&schema));
+        let committer = Committer::new(database, schema.clone(), calls, listeners);
         let store = PostgresStore {
             database: Arc::clone(&self.shared),
             declared,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::backfill;
 use super::collection::{self, Missing};
 use super::error::{PERMISSION_DENIED, code, lock_is_held};
-use super::function::Function;
+use super::function::Functions;
 use super::migrate::{self, execute};
 use super::state::State;
 use super::table::Table;
@@ -48,7 +48,7 @@ pub(super) struct Wanted<'w> {
     /// The quoted name of the context's schema.
     schema: &'w str,
     tables: &'w [Table],
-    function: &'w Function,
+    functions: &'w Functions,
 }
 
 /// All that a schema lacks.
@@ -63,9 +63,9 @@ impl<'w> Wanted<'w> {
         context: &'w ContextName,
         schema: &'w str,
         tables: &'w [Table],
-        function: &'w Function,
+        functions: &'w Functions,
     ) -> Self {
-        Self { context, schema, tables, function }
+        Self { context, schema, tables, functions }
     }
 
     fn plan(&self, state: &State) -> Result<Plan<'w>> {
@@ -76,7 +76,7 @@ impl<'w> Wanted<'w> {
             at_once.extend(missing.at_once);
             builds.extend(missing.builds.into_iter().map(|build| (table, build)));
         }
-        at_once.extend(self.function.plan(self.schema, state));
+        at_once.extend(self.functions.plan(self.schema, state));
         Ok(Plan { at_once, builds })
     }
 
@@ -112,9 +112,9 @@ impl Shared {
         }
     }
 
-    /// Says that the function of this build is in use.
+    /// Says that the functions of this build are in use.
     async fn touch(&self, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
-        let touch = AssertSqlSafe(wanted.function.touch(wanted.schema));
+        let touch = AssertSqlSafe(wanted.functions.touch(wanted.schema));
         self.connections.execute(sqlx::query(touch)).await.map(drop)
     }
 

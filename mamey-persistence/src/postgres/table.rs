@@ -1,5 +1,7 @@
 //! The table of one collection: its name, its columns and its indexes.
 
+use std::sync::Arc;
+
 use mamey_core::criteria::{ID_FIELD, ValueType};
 use mamey_core::domain::{Collection, Index};
 use sqlx::postgres::PgDatabaseError;
@@ -18,6 +20,8 @@ pub(super) struct Table {
     pub(super) name: String,
     /// The quoted schema.
     pub(super) schema: String,
+    /// The statement that loads a document by its id.
+    pub(super) load: Arc<str>,
     /// What a document that this build wrote says of its indexed fields.
     pub(super) layout: i64,
 }
@@ -25,7 +29,8 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(schema: &str, collection: &'static Collection) -> Self {
         let name = format!("{schema}.\"{}\"", collection.name);
-        Self { collection, schema: schema.to_owned(), layout: layout(collection), name }
+        let load = format!("SELECT id, version, data::text FROM {name} WHERE id = $1").into();
+        Self { collection, schema: schema.to_owned(), load, layout: layout(collection), name }
     }
 
     /// Whether any of its fields is unique.

@@ -1,0 +1,88 @@
+//! The call of a lone unit of the usual shape: a function with plain arguments and no loops.
+
+use std::sync::Arc;
+
+use mamey_core::message::Envelope;
+use mamey_core::store::Origin;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+
+use super::batch::{key_lock, lane_lock, slot, table_number};
+use super::text::escape;
+use super::work::{Document, Step, StepKind, Work};
+
+/// A unit that handles at most one message that was delivered, changes at most one document and
+/// sends at most one message. It borrows all of it.
+pub(super) struct One<'w> {
+    work: &'w Work,
+    step: Option<(&'w Document, &'w Step)>,
+    sent: Option<(&'w Envelope, &'w str)>,
+}
+
+impl<'w> One<'w> {
+    /// `None` for a unit of another shape.
+    pub(super) fn of(work: &'w Work) -> Option<Self> {
+        let unit = &work.unit;
+        let delivered = unit.receipt.as_ref().is_none_or(|it| it.origin == Origin::Delivery);
+        if !delivered || work.settled.is_some() || unit.reply.is_some() {
+            return None;
+        }
+        let step = match (&*work.documents, &*work.steps) {
+            ([], []) => None,
+            ([document], [step]) if step.kind != StepKind::GiveUp => Some((document, step)),
+            _ => return None,
+        };
+        let sent = match (&*unit.outbox, &*work.metadata) {
+            ([], []) => None,
+            ([envelope], [metadata]) => Some((envelope, metadata.as_str())),
+            _ => return None,
+        };
+        Some(Self { work, step, sent })
+    }
+
+    /// The call of the function; `schema` keeps its locks apart from those of other contexts.
+    pub(super) fn call(
+        &self,
+        sql: &Arc<str>,
+        schema: &str,
+        now: Option<i64>,
+    ) -> Query<'static, sqlx::Postgres, PgArguments> {
+        let call = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(now);
+        let call = self.bind_receipt(call, schema);
+        let call = self.bind_step(call);
+        self.bind_sent(call, schema)
+    }
+
+    fn bind_receipt<'q>(&self, call: PgQuery<'q>, schema: &str) -> PgQuery<'q> {
+        let receipt = self.work.unit.receipt.as_ref();
+        let lane = self.work.lane.as_deref();
+        call.bind(receipt.map(|receipt| receipt.envelope.metadata.id.as_uuid()))
+            .bind(self.work.lane_to_be_free())
+            .bind(lane.map(|lane| lane_lock(schema, lane)))
+    }
+
+    fn bind_step<'q>(&self, call: PgQuery<'q>) -> PgQuery<'q> {
+        let (document, step) = self.step.unzip();
+        call.bind(document.map(|document| table_number(document.table)))
+            .bind(document.map(|document| document.id_text.as_str()))
+            .bind(document.and_then(|document| document.version))
+            .bind(step.map(|step| step.kind as i32))
+            .bind(step.and_then(|step| step.data(&self.work.unit)))
+            .bind(step.and_then(|step| step.index.as_deref()))
+    }
+
+    fn bind_sent<'q>(&self, call: PgQuery<'q>, schema: &str) -> PgQuery<'q> {
+        let (envelope, metadata) = self.sent.unzip();
+        let about = envelope.map(|envelope| &envelope.metadata);
+        let key = about.and_then(|about| about.key.as_ref()).map(|key| key.as_str());
+        call.bind(key.map(|key| key_lock(schema, key)))
+            .bind(about.map(|about| slot(about.slot())))
+            .bind(key.map(|key| escape(key).into_owned()))
+            .bind(about.map(|about| about.time.as_micros()))
+            .bind(metadata)
+            .bind(envelope.map(|envelope| &*envelope.payload))
+    }
+}
+
+type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
