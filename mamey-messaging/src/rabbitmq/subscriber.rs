@@ -13,6 +13,7 @@ use lapin::{Channel, Consumer};
 use mamey_core::transport::{Delivery, Subscriber};
 use mamey_core::{Error, Result};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Broker;
@@ -24,6 +25,13 @@ use super::settle::{Next, Original, Ready, Shared, cancelled};
 
 /// How long to await dead letters that are on their way when a channel is given up.
 const REJECT_GRACE: Duration = Duration::from_secs(2);
+
+/// The pause between two acknowledgements, which then take more messages at once: to a quorum queue
+/// each is an entry in its log. A lone message does not wait.
+const ACK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Which part of the prefetch does not wait for that pause: the broker is to have room to deliver.
+const ACK_AT_ONCE_PER_PREFETCH: usize = 4;
 
 /// One partition of one context's messages.
 pub(super) struct RabbitSubscriber {
@@ -58,6 +66,9 @@ enum End {
 /// What the task holds of one channel.
 struct Round {
     acks: Acks,
+    /// Settled, to be acknowledged.
+    acked: Vec<u64>,
+    ack_not_before: Instant,
     /// Messages on their way to the dead letters; acknowledged when they have arrived.
     rejecting: JoinSet<u64>,
 }
@@ -146,7 +157,7 @@ impl Source {
     }
 
     async fn take(&self, shared: &Shared, from: &mut Consuming, stop: &CancellationToken) -> End {
-        let mut round = Round { acks: Acks::default(), rejecting: JoinSet::new() };
+        let mut round = Round::default();
         loop {
             let step = tokio::select! {
                 biased;
@@ -155,10 +166,20 @@ impl Source {
                     return End::Stopped;
                 }
                 () = shared.changed.notified() => {
-                    self.settle(shared, &from.channel, &mut round).await
+                    self.take_settled(shared, &mut round);
+                    match round.is_full(self.prefetch) {
+                        true => self.acknowledge(&from.channel, &mut round).await,
+                        false => Ok(()),
+                    }
+                }
+                () = sleep_until(round.ack_not_before), if !round.acked.is_empty() => {
+                    self.acknowledge(&from.channel, &mut round).await
                 }
                 Some(rejected) = round.rejecting.join_next() => match rejected {
-                    Ok(tag) => self.acknowledge(&from.channel, &mut round, [tag]).await,
+                    Ok(tag) => {
+                        round.acked.push(tag);
+                        Ok(())
+                    }
                     // Its channel gives the message back.
                     Err(cause) => Err(Error::other(cause)),
                 },
@@ -215,41 +236,54 @@ impl Source {
     /// Acknowledges what was committed and what has become a dead letter, if the broker still
     /// listens: what it misses comes again.
     async fn finish(&self, shared: &Shared, channel: &Channel, round: &mut Round) {
-        let _ = self.settle(shared, channel, round).await;
+        self.take_settled(shared, round);
+        let _ = self.acknowledge(channel, round).await;
         let rejected = async {
             while let Some(rejected) = round.rejecting.join_next().await {
-                if let Ok(tag) = rejected {
-                    let _ = self.acknowledge(channel, round, [tag]).await;
-                }
+                round.acked.extend(rejected);
+                let _ = self.acknowledge(channel, round).await;
             }
         };
         let _ = tokio::time::timeout(REJECT_GRACE, rejected).await;
     }
 
-    /// Acknowledges and rejects what was settled.
-    async fn settle(&self, shared: &Shared, channel: &Channel, round: &mut Round) -> Result<()> {
+    /// Takes in what was settled, and begins to set aside what was rejected.
+    fn take_settled(&self, shared: &Shared, round: &mut Round) {
         let settled = shared.take_settled();
         for (tag, original, reason) in settled.rejected {
             self.reject(round, tag, original, reason);
         }
-        self.acknowledge(channel, round, settled.acked).await
+        round.acked.extend(settled.acked);
     }
 
-    async fn acknowledge(
-        &self,
-        channel: &Channel,
-        round: &mut Round,
-        tags: impl IntoIterator<Item = u64>,
-    ) -> Result<()> {
+    async fn acknowledge(&self, channel: &Channel, round: &mut Round) -> Result<()> {
         let doing = "acknowledging to RabbitMQ";
+        round.ack_not_before = Instant::now() + ACK_PAUSE;
         let acks = round
             .acks
-            .settle(tags)
+            .settle(round.acked.drain(..))
             .into_iter()
             .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }));
         let acks = try_join_all(acks);
         let acked = async { acks.await.map(drop).map_err(|cause| failed(doing, cause)) };
         within(self.broker.options.call_timeout, doing, acked).await
+    }
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            acks: Acks::default(),
+            acked: Vec::new(),
+            ack_not_before: Instant::now(),
+            rejecting: JoinSet::new(),
+        }
+    }
+}
+
+impl Round {
+    fn is_full(&self, prefetch: u16) -> bool {
+        self.acked.len() >= (usize::from(prefetch) / ACK_AT_ONCE_PER_PREFETCH).max(1)
     }
 }
 

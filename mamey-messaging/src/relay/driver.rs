@@ -23,6 +23,13 @@ use crate::stats::RelayStats;
 /// How many records are deleted in one call.
 const CONFIRMED_PER_CALL_MAX: usize = 1024;
 
+/// The pause between two deletions of confirmed records, which then take more at once. Nobody waits
+/// for them.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(10);
+
+/// How many confirmed records do not wait for that pause.
+const CONFIRMED_AT_ONCE: usize = 128;
+
 /// The pause after a call to the store that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -41,6 +48,7 @@ pub(super) struct Driver {
     dirty: bool,
     read_not_before: Instant,
     confirm_not_before: Instant,
+    confirm_pause_ends: Instant,
     next_poll: Instant,
     next_sweep: Instant,
     quiet_publish: Quiet,
@@ -86,6 +94,7 @@ impl Driver {
             dirty: true,
             read_not_before: now,
             confirm_not_before: now,
+            confirm_pause_ends: now,
             next_poll: now + options.poll_interval,
             next_sweep: now + options.sweep_interval,
             quiet_publish: Quiet::default(),
@@ -179,7 +188,9 @@ impl Driver {
 
     /// One call at a time: what is confirmed meanwhile goes together with the next.
     fn begin_confirm(&mut self) {
-        if Instant::now() < self.confirm_not_before {
+        let now = Instant::now();
+        let few = self.window.to_confirm() < CONFIRMED_AT_ONCE;
+        if now < self.confirm_not_before || (few && now < self.confirm_pause_ends) {
             return;
         }
         let current = |partition| self.assignment.active(partition);
@@ -228,6 +239,7 @@ impl Driver {
             Ok(Done::Confirmed(Ok(count))) => {
                 self.stats.0.confirmed.add(count);
                 self.window.confirmed(count);
+                self.confirm_pause_ends = Instant::now() + CONFIRM_PAUSE;
             }
             Ok(Done::Confirmed(Err(error))) => {
                 self.window.confirm_failed();
@@ -312,7 +324,7 @@ impl Driver {
     /// When there is something to do even if nothing happens.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let pauses = [self.read_not_before, self.confirm_not_before];
+        let pauses = [self.read_not_before, self.confirm_not_before, self.confirm_pause_ends];
         let pauses = pauses.into_iter().filter(|pause| *pause > now);
         let next = self.next_poll.min(self.next_sweep);
         pauses.chain(self.window.next_due()).fold(next, Instant::min)

@@ -145,6 +145,11 @@ impl Window {
         self.waiting + self.in_flight + self.published.len() + self.deleting.len()
     }
 
+    /// How many records wait to be deleted.
+    pub(super) fn to_confirm(&self) -> usize {
+        self.published.len()
+    }
+
     /// Whether nothing is on its way and nothing waits to be deleted.
     pub(super) fn is_settled(&self) -> bool {
         self.in_flight == 0 && self.published.is_empty() && self.deleting.is_empty()
