@@ -2,7 +2,7 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mamey::context::Cause;
 use mamey::id::MessageId;
@@ -13,9 +13,9 @@ use mamey::{
     Aggregate, BoundedContext, Command, Context, Error, ErrorKind, Event, Result, RunningService,
     Service, Settings,
 };
-use mamey_test_support::{postgres, require};
+use mamey_test_support::{Session, postgres, require, until};
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 
 #[derive(Aggregate, Serialize, Deserialize)]
 #[aggregate(collection = "pages")]
@@ -79,15 +79,15 @@ fn contexts() -> [BoundedContext; 2] {
 /// The service, and a connection of the user's own.
 struct World {
     service: RunningService,
-    own: PgConnection,
+    own: Session,
 }
 
 impl World {
     async fn new(database: &postgres::Database) -> Self {
-        let mut own = PgConnection::connect(database.url()).await.unwrap();
+        let mut own = Session::of(database.url()).await;
         let tables = "CREATE TABLE visits (who text); CREATE TABLE counted (page text);
             CREATE TABLE visitors (who text PRIMARY KEY)";
-        sqlx::raw_sql(tables).execute(&mut own).await.unwrap();
+        own.run(tables).await;
         let service = Service::new(Settings::default()).store_url(database.url());
         let service = contexts().into_iter().fold(service, Service::host).start().await.unwrap();
         Self { service, own }
@@ -98,8 +98,7 @@ impl World {
     }
 
     async fn rows(&mut self, table: &str) -> i64 {
-        let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        sqlx::query_scalar(count).fetch_one(&mut self.own).await.unwrap()
+        self.own.one(&format!("SELECT count(*) FROM {table}")).await
     }
 }
 
@@ -141,7 +140,7 @@ async fn a_conflict_undoes_own_rows_before_the_handler_runs_again() {
     }
     assert_eq!(world.rows("visits").await, 9, "one row a visit, however often it ran");
     let visits: i64 = sqlx::query_scalar("SELECT (data->>'visits')::bigint FROM pages.pages")
-        .fetch_one(&mut world.own)
+        .fetch_one(&mut *world.own)
         .await
         .unwrap();
     assert_eq!(visits, 9);
@@ -194,11 +193,8 @@ async fn an_own_transaction_takes_the_outbox_along() {
             transaction.rollback().await.unwrap();
         }
     }
-    let patience = Instant::now() + Duration::from_secs(20);
-    while world.rows("counted").await == 0 {
-        assert!(Instant::now() < patience, "the event never came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let came = async || world.rows("counted").await > 0;
+    until("the event comes", Duration::from_secs(20), came).await;
     world.service.wait_until_idle().await.unwrap();
     assert_eq!((world.rows("visits").await, world.rows("counted").await), (1, 1));
     world.service.shutdown().await.unwrap();

@@ -5,9 +5,8 @@
 use futures_util::TryStreamExt;
 use mamey::context::Cause;
 use mamey::{Aggregate, BoundedContext, Criteria, Service, Settings};
-use mamey_test_support::{postgres, require};
+use mamey_test_support::{Session, postgres, require};
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// Added through the repository, in one unit: as many as one may write.
 const ADDED: i64 = 1000;
@@ -55,8 +54,7 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
          SELECT id + {ADDED} * n, 1, layout, jsonb_set(data, '{{number}}', to_jsonb(id + {ADDED} * n))
          FROM garden.leaves, generate_series(1, {COPIES} - 1) AS n"
     );
-    let mut own = PgConnection::connect(database.url()).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(copy)).execute(&mut own).await.unwrap();
+    Session::of(database.url()).await.run(&copy).await;
 
     let in_order = || Criteria::all().sort_by(Leaf::ID.asc()).limit(500);
     // The first pages bring the buffers to their size.

@@ -13,8 +13,7 @@ use mamey_core::store::{
     Change, CommitOutcome, Database, Expected, Schema, Store, UnitOfWork, Write,
 };
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
-use mamey_test_support::{postgres, require};
-use sqlx::{Connection, PgConnection};
+use mamey_test_support::{Session, postgres, require};
 
 static PLAIN: Collection = Collection { name: "orders", id: ValueType::Int, indexes: &[] };
 
@@ -108,14 +107,9 @@ async fn a_closed_store_says_so_and_lost_connections_are_replaced() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await.unwrap();
     let store = open(&database, &PLAIN).await.unwrap();
-    let mut admin = PgConnection::connect(test.url()).await.unwrap();
-    sqlx::query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-    .execute(&mut admin)
-    .await
-    .unwrap();
+    let end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    Session::of(test.url()).await.run(end_all).await;
     let lost = store.ping().await.unwrap_err();
     assert_eq!(lost.kind(), ErrorKind::Unavailable, "{lost:?}");
     store.ping().await.unwrap();

@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use mamey::{ErrorKind, Service, Settings};
+use mamey_test_support::example;
 
 use crate::domain::speaker;
-use crate::program;
 use crate::words::{assert_fails, assert_holds};
 
 const VARIABLES: [(&str, &str, &str); 14] = [
@@ -42,7 +42,7 @@ fn a_variable_that_is_not_utf8_is_refused_by_a_real_process() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["MAMEY_STORE", "MAMEY_TRANSPORT", "MAMEY_PARTITIONS"] {
         let value = std::ffi::OsStr::from_bytes(b"sqlite:\xff.db");
-        let run = Command::new(program::program())
+        let run = Command::new(example("quickstart"))
             .current_dir(folder.path())
             .env(name, value)
             .output()

@@ -103,14 +103,8 @@ impl World {
         self.until("the messages are heard", wait).await;
     }
 
-    pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        let wait = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(waited.is_ok(), "waited in vain until {what}");
+    pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
+        mamey_test_support::until(what, PATIENCE, holds).await;
     }
 
     pub async fn idle(&self) {

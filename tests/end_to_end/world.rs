@@ -62,7 +62,7 @@ impl World {
         tokio::time::timeout(PATIENCE, idle).await.expect("the service comes to rest").unwrap();
     }
 
-    pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+    pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
         until(what, holds).await;
     }
 
@@ -89,13 +89,8 @@ pub fn metadata_from_abroad(id: &str) -> Metadata {
     Metadata { version, key, ..Metadata::new(id, "sender.emitted", "abroad") }
 }
 
-pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "waited in vain: {what}");
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    mamey_test_support::until(what, PATIENCE, holds).await;
 }
 
 fn service(on: On, folder: &TempDir) -> Service {

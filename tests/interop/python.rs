@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mamey_test_support::{Error, Result};
+use mamey_test_support::{Error, Result, target_folder};
 
 const WHAT: &str = "Python with pika and cloudevents";
 
@@ -14,7 +14,7 @@ const WHAT: &str = "Python with pika and cloudevents";
 /// An absence, which skips the test, where there is no Python, or no way to the packages.
 pub(crate) fn interpreter() -> Result<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/requirements.txt");
-    let folder = target().join("interop");
+    let folder = target_folder().join("interop");
     fs::create_dir_all(&folder).unwrap();
     // Each test is a process of its own.
     let lock = File::create(folder.join("lock")).unwrap();
@@ -42,10 +42,4 @@ fn run(command: &mut Command) -> Result<()> {
         }
         Err(error) => Err(missing(format!("{:?}: {error}", command.get_program()))),
     }
-}
-
-/// Test programs stand in `PROFILE/deps` of the target folder.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().to_owned()
 }

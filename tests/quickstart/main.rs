@@ -15,8 +15,6 @@ mod services;
 
 use std::fs;
 #[cfg(target_os = "linux")]
-use std::process::Command;
-#[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
 use program::{Totals, orders_file, quickstart};
@@ -98,8 +96,7 @@ fn sigterm_ends_a_service_in_order() {
     let mut process = quickstart(folder.path()).context("payments").spawn();
     let id = process.id();
     wait_until("it catches SIGTERM", || catches_sigterm(id));
-    let terminate = Command::new("kill").arg("-TERM").arg(id.to_string()).status();
-    assert!(terminate.unwrap().success());
+    mamey_test_support::terminate(&process);
     wait_until("it ended", || process.try_wait().unwrap().is_some());
     assert!(process.wait().unwrap().success());
     // SQLite's log is there while the store is open, and gone when it was closed in order.

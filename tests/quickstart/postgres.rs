@@ -1,7 +1,6 @@
 //! The quickstart on PostgreSQL: the same totals, alone, killed, and as two instances side by side.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use mamey_test_support::{postgres, require};
@@ -43,11 +42,6 @@ impl Input {
     }
 }
 
-fn totals_of(run: &Output) -> Totals {
-    assert!(run.status.success(), "{run:?}");
-    Totals::of(run)
-}
-
 #[tokio::test]
 async fn the_totals_are_those_of_the_embedded_store() {
     let database = require!(postgres::database().await);
@@ -78,7 +72,7 @@ async fn two_instances_share_the_work() {
     let both = [input.on(&database), input.on(&database)].map(|it| std::thread::spawn(|| it.run()));
     for instance in both {
         let run = instance.join().unwrap();
-        assert_eq!(totals_of(&run), input.expected);
+        assert_eq!(Totals::of(&run), input.expected);
     }
 }
 
@@ -89,5 +83,5 @@ async fn an_instance_goes_on_when_the_other_is_killed() {
     let (doomed, survivor) = (input.on(&database), input.on(&database));
     let survivor = std::thread::spawn(|| survivor.run());
     kill_after(doomed, Duration::from_millis(400));
-    assert_eq!(totals_of(&survivor.join().unwrap()), input.expected);
+    assert_eq!(Totals::of(&survivor.join().unwrap()), input.expected);
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use mamey_test_support::example;
 use serde::Deserialize;
 
 /// The last line of `--json`; the count of one run alone is left out.
@@ -21,7 +22,9 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Of a run to its end, which must be a success.
     pub fn of(run: &Output) -> Self {
+        assert!(run.status.success(), "{run:?}");
         let text = String::from_utf8_lossy(&run.stdout);
         let last = text.lines().last().unwrap_or_else(|| panic!("no output: {run:?}"));
         serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last}"))
@@ -32,7 +35,7 @@ pub struct Quickstart(Command);
 
 /// The quickstart on a folder, deaf to this process's environment.
 pub fn quickstart(folder: &Path) -> Quickstart {
-    let mut command = Command::new(program());
+    let mut command = Command::new(example("quickstart"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MAMEY_") {
             command.env_remove(name);
@@ -63,11 +66,8 @@ impl Quickstart {
         self.0.output().unwrap()
     }
 
-    /// Runs it to its end, which must be a success.
     pub fn totals(self) -> Totals {
-        let run = self.run();
-        assert!(run.status.success(), "{run:?}");
-        Totals::of(&run)
+        Totals::of(&self.run())
     }
 
     /// Starts it; its output is to be read at its end.
@@ -93,14 +93,4 @@ pub fn first_orders(folder: &Path, count: usize) -> PathBuf {
     let orders = folder.join("orders.jsonl");
     std::fs::write(&orders, lines.join("\n")).unwrap();
     orders
-}
-
-/// Examples stand beside the folder of the test programs, built by the same command.
-pub fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program =
-        profile.join("examples").join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "build it first: cargo build --example quickstart");
-    program
 }

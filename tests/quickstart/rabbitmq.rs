@@ -1,8 +1,8 @@
 //! The quickstart over RabbitMQ: the same totals, in one process and as three.
 
-use std::process::{Child, Command};
+use std::process::Child;
 
-use mamey_test_support::{rabbitmq, require};
+use mamey_test_support::{rabbitmq, require, terminate};
 
 use crate::program::{Quickstart, first_orders, quickstart};
 
@@ -13,7 +13,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        terminate(&self.0);
         let _ = self.0.wait();
     }
 }

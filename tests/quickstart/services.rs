@@ -2,14 +2,14 @@
 //! PostgreSQL, with the totals of one process.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mamey::BoundedContext;
 use mamey::clock::SystemClock;
 use mamey::store::Store;
-use mamey_test_support::{postgres, rabbitmq, require};
+use mamey_test_support::{postgres, rabbitmq, require, terminate};
 
 use crate::SHIPPED_ORDERS;
 use crate::program::{Quickstart, Totals, first_orders, quickstart};
@@ -121,15 +121,12 @@ impl Instances {
     }
 
     fn terminate(&self) {
-        for process in &self.0 {
-            let status = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
-            assert!(status.unwrap().success());
-        }
+        self.0.iter().for_each(terminate);
     }
 
     /// Waits for the end of all; each instance counts the same.
     fn totals(mut self) -> Totals {
-        let totals: Vec<Totals> = self.0.drain(..).map(|it| totals_of(&finish(it))).collect();
+        let totals: Vec<Totals> = self.0.drain(..).map(|it| Totals::of(&finish(it))).collect();
         assert!(totals.windows(2).all(|two| two[0] == two[1]), "{totals:?}");
         totals.into_iter().next().unwrap()
     }
@@ -154,11 +151,6 @@ fn finish(mut process: Child) -> Output {
         std::thread::sleep(Duration::from_millis(20));
     }
     process.wait_with_output().unwrap()
-}
-
-fn totals_of(run: &Output) -> Totals {
-    assert!(run.status.success(), "{run:?}");
-    Totals::of(run)
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mamey::clock::SystemClock;
 use mamey::messaging;
 use mamey_cqrs::{ContextRuntime, Resources};
-use mamey_test_support::{postgres, rabbitmq, require};
+use mamey_test_support::{example, postgres, rabbitmq, require, signal, terminate};
 
 use crate::domain::{Count, Tally, receiver};
 use crate::outcome::{Outcome, Sender, settings};
@@ -48,7 +48,7 @@ impl Place {
 
     fn instance(&self) -> Instance {
         let store = format!("{}?{STORE_PARAMETERS}", self.database.url());
-        let process = Command::new(program())
+        let process = Command::new(example("rabbitmq_faults_worker"))
             .env("MAMEY_STORE", store)
             .env("MAMEY_TRANSPORT", self.vhost.url())
             .env("MAMEY_LEASE_MS", LEASE.as_millis().to_string())
@@ -86,12 +86,6 @@ impl Place {
 }
 
 impl Instance {
-    fn signal(&self, name: &str) {
-        let (signal, process) = (format!("-{name}"), self.0.id().to_string());
-        let status = Command::new("kill").args([signal, process]).status();
-        assert!(status.unwrap().success());
-    }
-
     fn kill(mut self) {
         // On Unix this is SIGKILL: no destructor and no signal handler runs.
         self.0.kill().unwrap();
@@ -100,7 +94,7 @@ impl Instance {
 
     /// Ends it in order; how many duplicates it absorbed.
     fn end(mut self) -> u64 {
-        self.signal("TERM");
+        terminate(&self.0);
         let mut output = String::new();
         std::io::Read::read_to_string(self.0.stdout.as_mut().unwrap(), &mut output).unwrap();
         assert!(self.0.wait().unwrap().success());
@@ -113,14 +107,6 @@ impl Drop for Instance {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Examples stand beside the folder of the test programs, built by the same command.
-fn program() -> std::path::PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("examples/rabbitmq_faults_worker");
-    assert!(program.exists(), "build it first: cargo build --examples --all-features");
-    program
 }
 
 async fn killed(place: &Place, messages: u64, kills: u64) {
@@ -139,12 +125,12 @@ async fn paused(place: &Place, messages: u64) {
     let (mut sender, instances) = (place.sender().await, place.instances());
     sender.emit(messages, 2).await;
     place.until_handled(messages / 4).await;
-    instances[0].signal("STOP");
+    signal(&instances[0].0, "STOP");
     tokio::time::sleep(LEASE * 3).await;
     // The other one has taken over all that is on its way.
     let before = place.tally().await.handled;
     place.until_handled((before + 100).min(messages)).await;
-    instances[0].signal("CONT");
+    signal(&instances[0].0, "CONT");
     place.finish(sender, instances).await.check("paused past its lease and resumed", 1);
 }
 

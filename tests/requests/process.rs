@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mamey::{ErrorKind, MessageId, Retry, RunningService, Service};
+use mamey_test_support::until;
 
 use crate::domain::{
     Fail, GetPrice, Order, Quote, Reserve, Secret, SoldOut, audit, catalog, old, orders,
@@ -74,12 +75,8 @@ async fn a_request_without_a_reply_times_out_and_its_late_reply_is_counted() {
     let text = error.to_string();
     assert!(text.contains("`catalog.fail`") && text.contains("idempotency key"), "{text}");
     // The handler's own time is over after two seconds; that answer finds nobody.
-    let counted = async {
-        while service.totals().await.unwrap().late_replies == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
+    let counted = async || service.totals().await.unwrap().late_replies > 0;
+    until("the late reply is counted", Duration::from_secs(20), counted).await;
     service.shutdown().await.unwrap();
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
 use mamey_core::store::{CommitOutcome, Expected, SavedReply, UnitOfWork};
-use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
+use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require, until};
 
 use super::support::{
-    Outsider, Plug, commit, connect, handles, message, note, note_of, open, soon, until, writes,
+    PATIENCE, Plug, commit, connect, handles, message, note, note_of, open, soon, writes,
 };
 
 /// More than a new connection says or hears until its first answers are through, and less than the
@@ -77,12 +77,12 @@ async fn an_answer_that_is_cut_is_found_by_the_marks_of_its_units() {
     for unknown in &outcomes[2..] {
         assert_eq!(unknown.as_ref().unwrap_err().kind(), ErrorKind::Unavailable, "{unknown:?}");
     }
-    let mut outsider = Outsider::of(test.url()).await;
-    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
+    let mut outsider = Session::of(test.url()).await;
+    assert_eq!(outsider.one::<i64>("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
     proxy.set(Mode::Forward).await.unwrap();
     let again = handles(writes([note(4, Expected::Absent)]), &received);
     assert_eq!(soon(store.commit(again)).await.unwrap(), CommitOutcome::Duplicate);
-    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
+    assert_eq!(outsider.one::<i64>("SELECT count(*) FROM shop.notes WHERE id < 900").await, 3);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
     let database = connect(test.url()).await;
     let store = open(&database, "shop").await;
     commit(&*store, writes((1..=2).map(|id| note(id, Expected::Absent)))).await;
-    let mut outsider = Outsider::of(test.url()).await;
+    let mut outsider = Session::of(test.url()).await;
     // So that the server ends the other one.
     outsider.run("SET deadlock_timeout = '50s'; BEGIN").await;
     outsider.run("SELECT 1 FROM shop.notes WHERE id = 2 FOR UPDATE").await;
@@ -101,9 +101,10 @@ async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
         let store = Arc::clone(&store);
         tokio::spawn(async move { commit(&*store, unit).await })
     };
-    Outsider::of(test.url()).await.until_waiting(1).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     outsider.run("SELECT 1 FROM shop.notes WHERE id = 1 FOR UPDATE").await;
-    until(async || database.stats().calls - before.calls == 2).await;
+    let again = async || database.stats().calls - before.calls == 2;
+    until("the call is sent again", PATIENCE, again).await;
     outsider.run("ROLLBACK").await;
     soon(committing).await.unwrap();
     assert_eq!(database.stats().units - before.units, 1);
@@ -112,7 +113,7 @@ async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
 #[tokio::test]
 async fn a_unit_that_cannot_be_serialized_goes_again() {
     let test = require!(postgres::database().await);
-    let mut outsider = Outsider::of(test.url()).await;
+    let mut outsider = Session::of(test.url()).await;
     let name = test.name();
     let strict = "SET default_transaction_isolation = 'repeatable read'";
     outsider.run(&format!("ALTER DATABASE \"{name}\" {strict}")).await;
@@ -123,7 +124,7 @@ async fn a_unit_that_cannot_be_serialized_goes_again() {
     let before = database.stats();
     let committing =
         tokio::spawn(async move { commit(&*store, writes([note(1, Expected::Version(1))])).await });
-    Outsider::of(test.url()).await.until_waiting(1).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     outsider.run("COMMIT").await;
     soon(committing).await.unwrap();
     assert_eq!(database.stats().calls - before.calls, 2);
@@ -134,15 +135,15 @@ async fn an_id_that_another_adds_at_the_same_moment_is_taken() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await;
     let store = open(&database, "shop").await;
-    let mut outsider = Outsider::of(test.url()).await;
+    let mut outsider = Session::of(test.url()).await;
     outsider
         .run("BEGIN; INSERT INTO shop.notes (id, version, layout, data) VALUES (1, 1, 0, '1')")
         .await;
     let unit = writes([note(1, Expected::Absent), note(2, Expected::Absent)]);
     let committing = tokio::spawn(async move { soon(store.commit(unit)).await });
-    Outsider::of(test.url()).await.until_waiting(1).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     outsider.run("COMMIT").await;
     let taken = soon(committing).await.unwrap().unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{taken:?}");
-    assert_eq!(outsider.count("SELECT count(*) FROM shop.notes").await, 1);
+    assert_eq!(outsider.one::<i64>("SELECT count(*) FROM shop.notes").await, 1);
 }

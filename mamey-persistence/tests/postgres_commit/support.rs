@@ -13,12 +13,12 @@ use mamey_core::store::{
     UnitOfWork, Write,
 };
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::time::{sleep, timeout};
+use mamey_test_support::Session;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How long anything may take that is expected to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) static NOTES: Collection =
     Collection { name: "notes", id: ValueType::Int, indexes: &[] };
@@ -90,45 +90,9 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }
 
-/// Waits until something is so.
-pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    soon(async {
-        while !is_so().await {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-/// A session beside the store.
-pub(crate) struct Outsider(PgConnection);
-
-impl Outsider {
-    pub(crate) async fn of(url: &str) -> Self {
-        Self(PgConnection::connect(url).await.unwrap())
-    }
-
-    pub(crate) async fn run(&mut self, sql: &str) {
-        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0);
-        soon(done).await.unwrap();
-    }
-
-    pub(crate) async fn count(&mut self, sql: &str) -> i64 {
-        let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
-        soon(count.fetch_one(&mut self.0)).await.unwrap()
-    }
-
-    /// Waits until so many sessions of this database wait for a lock.
-    pub(crate) async fn until_waiting(&mut self, sessions: i64) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        until(async || self.count(waiting).await >= sessions).await;
-    }
-}
-
 /// Keeps all calls of a context under way, so that units which come meanwhile share the next.
 pub(crate) struct Plug {
-    outsider: Outsider,
+    outsider: Session,
     plugs: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -142,9 +106,9 @@ impl Plug {
     }
 
     pub(crate) async fn set(url: &str, context: &str, store: &Arc<dyn Store>) -> Self {
-        let mut outsider = Outsider::of(url).await;
+        let mut outsider = Session::of(url).await;
         outsider.run(&format!("BEGIN; SELECT 1 FROM \"{context}\".notes FOR UPDATE")).await;
-        let mut watch = Outsider::of(url).await;
+        let mut watch = Session::of(url).await;
         let mut plugs = Vec::new();
         for (number, id) in (1..).zip(PLUGS) {
             let store = Arc::clone(store);

@@ -3,11 +3,10 @@
 use futures_util::future::join_all;
 use mamey_core::criteria::Value;
 use mamey_core::store::{CommitOutcome, Expected, Guard};
-use mamey_test_support::{FaultProxy, postgres, require};
+use mamey_test_support::{FaultProxy, Session, postgres, require};
 
 use super::support::{
-    NOTES, Outsider, PEOPLE, Plug, commit, connect, handles, message, note, open, person, soon,
-    writes,
+    NOTES, PEOPLE, Plug, commit, connect, handles, message, note, open, person, soon, writes,
 };
 
 #[tokio::test]
@@ -64,11 +63,11 @@ async fn units_that_are_ready_together_share_a_call() {
     let after = database.stats();
     assert_eq!(after.units - before.units, UNITS.unsigned_abs());
     assert_eq!((tokens.len(), after.calls - before.calls), (1, 1));
-    let mut outsider = Outsider::of(test.url()).await;
+    let mut outsider = Session::of(test.url()).await;
     let in_order = "SELECT count(*) FROM (SELECT (metadata::jsonb->>'id') AS id, \
         lag(metadata::jsonb->>'id') OVER (ORDER BY sequence) AS before FROM shop._outbox) AS sent \
         WHERE before < id";
-    assert_eq!(outsider.count(in_order).await, UNITS - 1);
+    assert_eq!(outsider.one::<i64>(in_order).await, UNITS - 1);
 }
 
 /// Locks that bear names are apart for each context, though the database has one space for them.
@@ -78,7 +77,7 @@ async fn contexts_of_one_database_do_not_wait_for_each_other() {
     let database = connect(test.url()).await;
     let (one, two) = (open(&database, "one").await, open(&database, "two").await);
     commit(&*one, writes([note(1, Expected::Absent)])).await;
-    let mut outsider = Outsider::of(test.url()).await;
+    let mut outsider = Session::of(test.url()).await;
     outsider.run("BEGIN; SELECT 1 FROM one.notes FOR UPDATE").await;
     let incoming = message(1, Some("key"));
     let waits = {
@@ -86,7 +85,7 @@ async fn contexts_of_one_database_do_not_wait_for_each_other() {
         tokio::spawn(async move { commit(&*one, unit).await })
     };
     // It holds the lane from here on.
-    Outsider::of(test.url()).await.until_waiting(1).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     commit(&*two, handles(writes([note(1, Expected::Absent)]), &incoming)).await;
     assert!(!waits.is_finished());
     outsider.run("ROLLBACK").await;

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use mamey_core::ErrorKind;
 use mamey_core::store::{CommitOutcome, Expected, UnitOfWork};
-use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
-use sqlx::{Connection, PgConnection};
+use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require};
 use tokio::time::sleep;
 
-use super::support::{PATIENCE, connect, handles, message, open, put, with};
+use super::support::{connect, handles, message, open, put, with};
 use super::workload::Workload;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,24 +57,21 @@ async fn a_unit_that_a_deadlock_ended_runs_again() {
         let unit = handles(&message(account), account, 1, Expected::Absent);
         assert!(matches!(store.commit(unit).await.unwrap(), CommitOutcome::Committed(_)));
     }
-    let mut outside = PgConnection::connect(test.url()).await.unwrap();
-    let run = |sql: &'static str| sqlx::raw_sql(sql);
+    let mut outside = Session::of(test.url()).await;
     // The other side finds the deadlock, and is the one to be ended.
-    run("BEGIN; SET LOCAL deadlock_timeout = '1min'").execute(&mut outside).await.unwrap();
-    let lock = "SELECT 1 FROM bank.accounts WHERE id = 2 FOR UPDATE";
-    run(lock).execute(&mut outside).await.unwrap();
+    outside.run("BEGIN; SET LOCAL deadlock_timeout = '1min'").await;
+    outside.run("SELECT 1 FROM bank.accounts WHERE id = 2 FOR UPDATE").await;
     let mut both = UnitOfWork::default();
     for account in [1, 2] {
         both.write(put(account, Expected::Version(1), r#"{"balance":2}"#.to_owned())).unwrap();
     }
     let committing = tokio::spawn(async move { store.commit(both).await });
-    until_blocked(test.url()).await;
-    let crosswise = "SELECT 1 FROM bank.accounts WHERE id = 1 FOR UPDATE; COMMIT";
-    run(crosswise).execute(&mut outside).await.unwrap();
+    Session::of(test.url()).await.until_waiting(1).await;
+    outside.run("SELECT 1 FROM bank.accounts WHERE id = 1 FOR UPDATE; COMMIT").await;
     let outcome = committing.await.unwrap().unwrap();
     assert!(matches!(outcome, CommitOutcome::Committed(_)));
     let deadlocks = "SELECT count(*) FROM bank.accounts WHERE version = 2";
-    let written: i64 = sqlx::query_scalar(deadlocks).fetch_one(&mut outside).await.unwrap();
+    let written: i64 = outside.one(deadlocks).await;
     assert_eq!(written, 2);
 }
 
@@ -85,41 +81,20 @@ async fn a_call_that_finds_no_free_connection_says_which_limit_to_raise() {
     let few = with(test.url(), "connections_max=1&acquire_timeout_ms=200");
     let database = connect(&few).await.unwrap();
     let store = open(&database, "bank").await;
-    let mut outside = PgConnection::connect(test.url()).await.unwrap();
-    let lock = "BEGIN; LOCK TABLE bank.accounts IN ACCESS EXCLUSIVE MODE";
-    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let mut outside = Session::of(test.url()).await;
+    outside.run("BEGIN; LOCK TABLE bank.accounts IN ACCESS EXCLUSIVE MODE").await;
     let held = {
         let store = store.clone();
         let unit = handles(&message(1), 1, 1, Expected::Absent);
         tokio::spawn(async move { store.commit(unit).await })
     };
-    until_blocked(test.url()).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     let began = Instant::now();
     let error = store.ping().await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains("`connections_max`"), "{error}");
-    sqlx::raw_sql("ROLLBACK").execute(&mut outside).await.unwrap();
+    outside.run("ROLLBACK").await;
     assert!(matches!(held.await.unwrap().unwrap(), CommitOutcome::Committed(_)));
     store.ping().await.unwrap();
-}
-
-/// Waits until a session of the database waits for a lock.
-async fn until_blocked(url: &str) {
-    let mut admin = PgConnection::connect(url).await.unwrap();
-    let began = Instant::now();
-    loop {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity \
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&mut admin)
-        .await
-        .unwrap();
-        if waiting > 0 {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "nobody waits for a lock");
-        sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mamey_core::ErrorKind;
-use mamey_test_support::{OwnPostgres, Plan, require};
-use sqlx::{Connection, PgConnection};
+use mamey_test_support::{OwnPostgres, Plan, Session, require, until};
 use tokio::time::sleep;
 
 use super::support::{PATIENCE, connect, open, with};
@@ -56,27 +55,23 @@ async fn a_full_disk_stops_units_and_loses_none() {
     let server = require!(Plan::default().small_disk(24).start().await);
     let database = connect(&server.url()).await.unwrap();
     let store = open(&database, "bank").await;
-    let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+    let mut admin = Session::of(&server.url()).await;
     fill(&mut admin).await;
     let load = Workload::new(1500, 20);
     let relief = async {
-        let began = Instant::now();
-        while load.failure_count() < 20 {
-            assert!(began.elapsed() < PATIENCE, "the disk did not run full");
-            sleep(Duration::from_millis(20)).await;
-        }
-        sqlx::raw_sql("DROP TABLE ballast").execute(&mut admin).await.unwrap();
+        until("the disk runs full", PATIENCE, async || load.failure_count() >= 20).await;
+        admin.run("DROP TABLE ballast").await;
     };
     tokio::join!(load.run(&store, 8), relief);
     load.assert_failures(&[ErrorKind::Unavailable], "its disk is full");
     load.assert_applied_once(&*store).await;
 }
 
-async fn fill(admin: &mut PgConnection) {
-    sqlx::raw_sql("CREATE TABLE ballast (weight text)").execute(&mut *admin).await.unwrap();
+async fn fill(admin: &mut Session) {
+    admin.run("CREATE TABLE ballast (weight text)").await;
     let weigh = "INSERT INTO ballast SELECT repeat('x', 1000) FROM generate_series(1, 60)";
     let full = loop {
-        if let Err(error) = sqlx::raw_sql(weigh).execute(&mut *admin).await {
+        if let Err(error) = sqlx::raw_sql(weigh).execute(&mut **admin).await {
             break error;
         }
     };

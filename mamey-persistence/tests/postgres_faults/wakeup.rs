@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use mamey_core::store::Store;
-use mamey_test_support::{FaultProxy, Mode, postgres, require};
+use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require};
 use tokio::time::timeout;
 
 use super::support::{PATIENCE, connect, open, sends, with};
@@ -88,7 +88,8 @@ async fn a_listener_that_lost_its_connection_sweeps_and_hears_again() {
         connect(&proxy.url_for(test.url()).unwrap()).await.unwrap(),
     );
     let (here, there) = (open(&one, "bank").await, open(&two, "bank").await);
-    for fault in [Mode::Reset, Mode::CutAfter { direction: TO_CLIENT, bytes: 1 }] {
+    let direction = Direction::ToClient;
+    for fault in [Mode::Reset, Mode::CutAfter { direction, bytes: 1 }] {
         hush(&*there).await;
         proxy.set(fault).await.unwrap();
         // While it is cut off, and so unheard.
@@ -101,8 +102,6 @@ async fn a_listener_that_lost_its_connection_sweeps_and_hears_again() {
     }
 }
 
-const TO_CLIENT: mamey_test_support::Direction = mamey_test_support::Direction::ToClient;
-
 #[tokio::test]
 async fn without_listening_no_connection_is_held_for_it() {
     let test = require!(postgres::database().await);
@@ -110,13 +109,7 @@ async fn without_listening_no_connection_is_held_for_it() {
     let store = open(&database, "bank").await;
     store.commit(sends(1)).await.unwrap();
     timeout(PATIENCE, store.outbox_changed()).await.unwrap();
-    let mut outside = sqlx::postgres::PgListener::connect(test.url()).await.unwrap();
-    let sessions: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM pg_stat_activity \
-         WHERE datname = current_database() AND application_name = 'mamey'",
-    )
-    .fetch_one(&mut outside)
-    .await
-    .unwrap();
-    assert_eq!(sessions, 1);
+    let sessions = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND application_name = 'mamey'";
+    assert_eq!(Session::of(test.url()).await.one::<i64>(sessions).await, 1);
 }

@@ -10,8 +10,8 @@ use mamey_core::message::ContextName;
 use mamey_core::store::{Change, Database, Expected, Schema, Store, UnitOfWork, Write};
 use mamey_core::{Error, Result};
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection, Decode, PgConnection, Postgres, Row, Type};
+use mamey_test_support::Session;
+use sqlx::{Decode, Postgres, Type};
 
 pub(crate) const CONTEXT: &str = "pg-shop";
 
@@ -60,18 +60,16 @@ pub(crate) fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
-/// A session that does what no store would.
-pub(crate) struct Admin(pub(crate) PgConnection);
+/// A session for SQL in which `mamey.` stands for the context's schema.
+pub(crate) struct Admin(Session);
 
 impl Admin {
     pub(crate) async fn of(url: &str) -> Self {
-        Self(PgConnection::connect(url).await.unwrap())
+        Self(Session::of(url).await)
     }
 
-    /// Runs SQL in which `mamey.` stands for the context's schema.
     pub(crate) async fn run(&mut self, sql: &str) {
-        let sql = in_schema(sql);
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.0).await.unwrap();
+        self.0.run(&in_schema(sql)).await;
     }
 
     /// The first column of all rows.
@@ -79,16 +77,14 @@ impl Admin {
     where
         T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
     {
-        let sql = AssertSqlSafe(in_schema(sql));
-        let rows: Vec<PgRow> = sqlx::raw_sql(sql).fetch_all(&mut self.0).await.unwrap();
-        rows.iter().map(|row| row.try_get_unchecked(0).unwrap()).collect()
+        self.0.all(&in_schema(sql)).await
     }
 
     pub(crate) async fn one<T>(&mut self, sql: &str) -> T
     where
         T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
     {
-        self.all(sql).await.pop().unwrap()
+        self.0.one(&in_schema(sql)).await
     }
 }
 

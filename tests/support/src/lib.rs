@@ -4,8 +4,11 @@
 //! |---|---|
 //! | [`require!`], [`or_skip`] | skips or fails a test whose server is not there |
 //! | [`postgres`], [`rabbitmq`], [`redis`], [`mongodb`] | a namespace that the test owns, one feature each |
+//! | `Session` | does on a PostgreSQL what no store would, and looks at what a store has done |
 //! | `OwnPostgres` | a server that the test owns, to kill, to pause and to fill |
 //! | [`FaultProxy`] | stands before a server and delays, falls silent, cuts, resets, refuses |
+//! | [`until`] | waits for what has to come |
+//! | [`example`], [`terminate`], [`signal`] | programs that a test runs, and how they end |
 //! | [`servers`] | pauses a server that `./dev servers` runs, or starts one for a test alone |
 //!
 //! ```no_run
@@ -28,10 +31,12 @@
 
 mod error;
 mod own;
+mod program;
 mod proxy;
 mod report;
 mod skip;
 mod url;
+mod wait;
 
 #[cfg(any(feature = "postgres", feature = "rabbitmq", feature = "redis", feature = "mongodb"))]
 mod cleanup;
@@ -48,17 +53,25 @@ pub mod mongodb;
 mod own_postgres;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "postgres")]
+mod processes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod servers;
+#[cfg(feature = "postgres")]
+mod session;
 
 pub use error::{Error, Result};
 #[cfg(feature = "postgres")]
 pub use own_postgres::{OwnPostgres, Plan};
+pub use program::{example, signal, target_folder, terminate};
 pub use proxy::{Counts, Direction, FaultProxy, Mode};
 pub use report::note;
+#[cfg(feature = "postgres")]
+pub use session::Session;
 pub use skip::or_skip;
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};
+pub use wait::until;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::program::target_folder;
 use crate::report::report;
 
 /// Starts a server for one test alone, in the target folder under `folder`, and stops it when this
@@ -13,9 +14,7 @@ use crate::report::report;
 /// Where it cannot be started: the machine that runs the suite can.
 #[must_use]
 pub fn own(folder: &str, server: &'static str) -> OwnServers {
-    let program = std::env::current_exe().expect("a test knows its program");
-    let target = program.ancestors().nth(3).expect("test programs stand in the target folder");
-    let servers = OwnServers { folder: target.join(folder), server };
+    let servers = OwnServers { folder: target_folder().join(folder), server };
     // What a killed run left.
     servers.act(&["down"]);
     servers.act(&["up", server]);
