@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::tcp::OwnedTLSConfig;
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, Event};
 use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -16,7 +18,7 @@ use super::error::{closed, failed, refused, within};
 use super::options::{RabbitOptions, RabbitUrl};
 
 /// The pauses after a connection could not be made; whoever asks meanwhile gets the same error.
-const RECONNECT: Backoff =
+pub(super) const RECONNECT: Backoff =
     Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
 
 /// How long closing in order may take.
@@ -199,6 +201,18 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.watcher.abort();
     }
+}
+
+/// Begins to receive from a queue, with so many messages unacknowledged at the most.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: ShortString,
+    prefetch: u16,
+) -> lapin::Result<Consumer> {
+    // A prefetch of 0 would mean no bound.
+    channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue, "".into(), options, none).await
 }
 
 /// Closes a channel in order: what it left unacknowledged goes back to its queue in its place.

@@ -10,6 +10,7 @@ use super::Broker;
 use super::error::short;
 use super::publisher::Outgoing;
 use super::settle::Original;
+use super::wire::PERSISTENT;
 
 /// Why the message was set aside.
 const REASON: &str = "x-mamey-reason";
@@ -91,7 +92,11 @@ fn outgoing(dead_letters: ShortString, queue: &str, original: &Original, reason:
         // The default exchange: straight into the queue.
         exchange: ShortString::default(),
         routing_key: dead_letters,
-        properties: original.properties.clone().with_headers(headers).with_delivery_mode(2),
+        properties: original
+            .properties
+            .clone()
+            .with_headers(headers)
+            .with_delivery_mode(PERSISTENT),
         body: original.body.clone(),
     }
 }

@@ -8,20 +8,19 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicAckOptions, BasicCancelOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use mamey_core::id::{MessageId, new_uuid};
 use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::transport::{REQUESTS_SERVED_MAX, Responder, Serving};
-use mamey_core::{Backoff, Error, Result, Retry};
+use mamey_core::{Error, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Broker;
-use super::connection::close_channel;
+use super::connection::{RECONNECT, close_channel, consume};
 use super::error::{failed, not_declared, within};
 use super::requests::{queue, request_id};
 use super::settle::cancelled;
@@ -29,10 +28,6 @@ use crate::requests::{error_reply, respond};
 
 /// How long the queue outlives its last server: a restart loses no request that waits shorter.
 const QUEUE_EXPIRES: Duration = Duration::from_mins(1);
-
-/// The pauses after the channel was lost.
-const RECONNECT: Backoff =
-    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
 
 /// Requests are being served.
 pub(super) struct RabbitServing {
@@ -92,20 +87,15 @@ impl Server {
         let channel = self.broker.link.get().await?.open_channel(limit).await?;
         let queue = &self.queue;
         let doing = format!("serving queue `{queue}`");
-        let consume = async {
+        let receive = async {
             let options = QueueDeclareOptions::durable();
             let declared = channel.queue_declare(queue.as_str().into(), options, arguments());
             declared.await.map_err(|cause| not_declared(&format!("queue `{queue}`"), cause))?;
             let served_max = u16::try_from(REQUESTS_SERVED_MAX).unwrap_or(u16::MAX);
-            let consume = async {
-                channel.basic_qos(served_max, BasicQosOptions::default()).await?;
-                let options = BasicConsumeOptions::default();
-                let none = FieldTable::default();
-                channel.basic_consume(queue.as_str().into(), "".into(), options, none).await
-            };
-            consume.await.map_err(|cause| failed(&doing, cause))
+            let consumer = consume(&channel, queue.as_str().into(), served_max).await;
+            consumer.map_err(|cause| failed(&doing, cause))
         };
-        let consumer = within(limit, &doing, consume).await?;
+        let consumer = within(limit, &doing, receive).await?;
         Ok(Receiving { channel, consumer })
     }
 

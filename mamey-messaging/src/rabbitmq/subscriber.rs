@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use mamey_core::transport::{Delivery, Subscriber};
 use mamey_core::{Error, Result};
@@ -18,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Broker;
 use super::acks::Acks;
-use super::connection::close_channel;
+use super::connection::{close_channel, consume};
 use super::dead::DeadLetters;
 use super::error::{failed, short, within};
 use super::settle::{Next, Original, Ready, Shared, cancelled};
@@ -109,14 +108,7 @@ impl Source {
         let queue = &self.queue;
         let name = short(queue)?;
         let doing = format!("subscribing to queue `{queue}`");
-        let consume = async {
-            let options = BasicQosOptions::default();
-            // A prefetch of 0 would mean no bound.
-            channel.basic_qos(self.prefetch.max(1), options).await?;
-            let options = BasicConsumeOptions::default();
-            let none = FieldTable::default();
-            channel.basic_consume(name, "".into(), options, none).await
-        };
+        let consume = consume(&channel, name, self.prefetch);
         let consume = async { consume.await.map_err(|cause| failed(&doing, cause)) };
         match within(limit, &doing, consume).await {
             Ok(consumer) => Ok(Consuming { channel, consumer }),

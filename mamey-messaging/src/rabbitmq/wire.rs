@@ -31,7 +31,7 @@ const HEADER_OVERHEAD_BYTES: usize = 8;
 const PROPERTY_BYTES_MAX: usize = 255;
 
 /// The property that says a message survives the broker's restart.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// Also written, for tracers that know nothing of CloudEvents.
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
