@@ -52,6 +52,13 @@ pub(super) struct Backends {
     pub(super) ids: Arc<dyn IdSource>,
 }
 
+impl Backends {
+    pub(super) async fn close(&self) {
+        self.transport.close().await;
+        self.database.close().await;
+    }
+}
+
 /// Totals of a service over all contexts it hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -232,8 +239,7 @@ impl RunningService {
         let drained = tasks.drain(deadline).await;
         let served = self.stop_serving(deadline).await;
         let drained = drained.and(served);
-        self.0.backends.transport.close().await;
-        self.0.backends.database.close().await;
+        self.0.backends.close().await;
         self.0.failure.take().map_or(drained, Err)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mamey_core::clock::Clock;
 use mamey_core::id::{IdSource, UuidV7Source};
-use mamey_core::store::{Database, InstanceId, Store};
+use mamey_core::store::{InstanceId, Store};
 use mamey_core::transport::{Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -34,28 +34,24 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
         None => mamey_messaging::connect(&settings.transport_url).await?,
     };
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
-    let world = World { database: &*database, transport: &*transport, clock: &clock, ids: &ids };
-    let hosting = host_all(contexts, &settings, world).await;
-    let open = match hosting {
+    let backends = Backends { database, transport, clock, ids };
+    let open = match host_all(contexts, &settings, &backends).await {
         Ok(open) => open,
         Err(error) => {
-            transport.close().await;
-            database.close().await;
+            backends.close().await;
             return Err(error);
         }
     };
     tracing::info!(
-        store = database.describe(),
-        transport = transport.describe(),
+        store = backends.database.describe(),
+        transport = backends.transport.describe(),
         contexts = open.len(),
         "the service starts"
     );
     let mut tasks = Tasks::default();
-    let workplace = Workplace { settings: &settings, transport: &transport, clock: &clock };
     let instance = InstanceId(mamey_core::id::new_uuid());
-    let hosted =
-        open.into_iter().map(|open| workplace.set_to_work(open, instance, &mut tasks)).collect();
-    let backends = Backends { database, transport, clock, ids };
+    let workplace = Workplace { settings: &settings, backends: &backends, instance };
+    let hosted = open.into_iter().map(|open| workplace.set_to_work(open, &mut tasks)).collect();
     Ok(RunningService::new(hosted, backends, tasks, settings.drain))
 }
 
@@ -77,15 +73,6 @@ fn check_names(contexts: &[BoundedContext]) -> Result<()> {
     Ok(())
 }
 
-/// What contexts are opened on.
-#[derive(Clone, Copy)]
-struct World<'s> {
-    database: &'s dyn Database,
-    transport: &'s dyn Transport,
-    clock: &'s Arc<dyn Clock>,
-    ids: &'s Arc<dyn IdSource>,
-}
-
 /// A context that is open, and takes requests if it serves any.
 struct Open {
     runtime: Arc<ContextRuntime>,
@@ -98,14 +85,14 @@ struct Open {
 async fn host_all(
     contexts: Vec<BoundedContext>,
     settings: &Settings,
-    world: World<'_>,
+    backends: &Backends,
 ) -> Result<Vec<Open>> {
     let mut all = Vec::new();
     for context in contexts {
         let name = context.name().to_owned();
         let doing = || format!("starting context `{name}`");
-        let runtime = open(context, settings, world).await.context(doing)?;
-        let serving = serve(&runtime, world.transport).await.context(doing)?;
+        let runtime = open(context, settings, backends).await.context(doing)?;
+        let serving = serve(&runtime, &*backends.transport).await.context(doing)?;
         all.push(Open { runtime, serving });
     }
     Ok(all)
@@ -114,16 +101,16 @@ async fn host_all(
 async fn open(
     context: BoundedContext,
     settings: &Settings,
-    world: World<'_>,
+    backends: &Backends,
 ) -> Result<Arc<ContextRuntime>> {
     let topology = context.topology(settings.partitions)?;
-    let store = world.database.open(&context.schema()?).await?;
-    world.transport.apply(&topology).await?;
+    let store = backends.database.open(&context.schema()?).await?;
+    backends.transport.apply(&topology).await?;
     context.open(Resources {
         store,
-        clock: Arc::clone(world.clock),
-        ids: Arc::clone(world.ids),
-        requester: world.transport.requester(),
+        clock: Arc::clone(&backends.clock),
+        ids: Arc::clone(&backends.ids),
+        requester: backends.transport.requester(),
     })
 }
 
@@ -141,20 +128,20 @@ async fn serve(
 /// What all relays and consumers of a service share.
 struct Workplace<'s> {
     settings: &'s Settings,
-    transport: &'s Arc<dyn Transport>,
-    clock: &'s Arc<dyn Clock>,
+    backends: &'s Backends,
+    instance: InstanceId,
 }
 
 impl Workplace<'_> {
-    fn set_to_work(&self, open: Open, instance: InstanceId, tasks: &mut Tasks) -> Hosted {
+    fn set_to_work(&self, open: Open, tasks: &mut Tasks) -> Hosted {
         let Open { runtime, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
-        let consumer = self.consumer(&runtime, instance);
-        let relay = self.relay(store, instance);
+        let consumer = self.consumer(&runtime);
+        let relay = self.relay(store);
         let (consumed, relayed) = (consumer.stats(), relay.stats());
         tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
-        let (store, clock) = (Arc::clone(store), Arc::clone(self.clock));
+        let (store, clock) = (Arc::clone(store), Arc::clone(&self.backends.clock));
         tasks.keep_house(housekeeping(store, clock, self.settings.inbox_window));
         Hosted { runtime, consumed, relayed, serving }
     }
@@ -165,29 +152,30 @@ impl Workplace<'_> {
         self.settings.drain * 2 / 5
     }
 
-    fn relay(&self, store: &Arc<dyn Store>, instance: InstanceId) -> Relay {
+    fn relay(&self, store: &Arc<dyn Store>) -> Relay {
         let options = RelayOptions {
-            instance,
+            instance: self.instance,
             partitions: self.settings.partitions,
             lease_duration: self.settings.lease,
             poll_interval: self.settings.poll,
             drain_max: self.drain_share(),
             ..RelayOptions::default()
         };
-        Relay::new(Arc::clone(store), self.transport.publisher(), options)
+        Relay::new(Arc::clone(store), self.backends.transport.publisher(), options)
     }
 
-    fn consumer(&self, runtime: &Arc<ContextRuntime>, instance: InstanceId) -> Consumer {
+    fn consumer(&self, runtime: &Arc<ContextRuntime>) -> Consumer {
         let options = ConsumerOptions {
-            instance,
+            instance: self.instance,
             partitions: self.settings.partitions,
             lease_duration: self.settings.lease,
             poll_interval: self.settings.poll,
             drain_max: self.drain_share(),
             ..ConsumerOptions::default()
         };
-        let (store, transport) = (Arc::clone(runtime.store()), Arc::clone(self.transport));
-        Consumer::new(runtime.clone(), store, transport, Arc::clone(self.clock), options)
+        let (store, transport) =
+            (Arc::clone(runtime.store()), Arc::clone(&self.backends.transport));
+        Consumer::new(runtime.clone(), store, transport, Arc::clone(&self.backends.clock), options)
     }
 }
 
