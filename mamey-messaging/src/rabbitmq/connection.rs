@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{closed, failed, refused, within};
+use super::error::{call, closed, failed, refused, within};
 use super::options::{RabbitOptions, RabbitUrl};
 
 /// The pauses after a connection could not be made; whoever asks meanwhile gets the same error.
@@ -178,10 +178,7 @@ impl Live {
     }
 
     pub(super) async fn open_channel(&self, limit: Duration) -> Result<Channel> {
-        let doing = "opening a channel";
-        let open =
-            async { self.connection.create_channel().await.map_err(|cause| failed(doing, cause)) };
-        within(limit, doing, open).await
+        call(limit, "opening a channel", self.connection.create_channel()).await
     }
 
     /// Waits while the broker takes nothing from publishers.

@@ -119,6 +119,15 @@ pub(super) async fn within<T>(
     })
 }
 
+/// As [`within`], for what the driver answers by itself.
+pub(super) async fn call<T>(
+    limit: Duration,
+    doing: &str,
+    call: impl Future<Output = lapin::Result<T>>,
+) -> Result<T> {
+    within(limit, doing, async { call.await.map_err(|cause| failed(doing, cause)) }).await
+}
+
 /// A name as AMQP carries it.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Link;
-use super::error::{closed, failed, within};
+use super::error::{call, closed, failed, within};
 use super::options::RabbitOptions;
 use super::publisher::{Outgoing, publish_in_turn};
 use super::wire::Wire;
@@ -136,14 +136,12 @@ impl RabbitRequests {
             return Err(Error::unavailable(format!("RabbitMQ takes no messages now ({why})")));
         }
         let channel = live.open_channel(limit).await?;
-        let doing = "asking for replies";
         let consume = async {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
             channel.basic_consume(REPLY_TO.into(), "".into(), options, FieldTable::default()).await
         };
-        let consume = async { consume.await.map_err(|cause| failed(doing, cause)) };
-        let consumer = within(limit, doing, consume).await?;
+        let consumer = call(limit, "asking for replies", consume).await?;
         let lost = Arc::new(AtomicBool::new(false));
         let (waiting, wire) = (Arc::clone(&self.waiting), Arc::clone(&self.wire));
         let receive = receive(consumer, waiting, wire, Arc::clone(&lost));

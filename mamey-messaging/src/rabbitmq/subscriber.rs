@@ -19,7 +19,7 @@ use super::Broker;
 use super::acks::Acks;
 use super::connection::{close_channel, consume};
 use super::dead::DeadLetters;
-use super::error::{failed, short, within};
+use super::error::{call, failed, short};
 use super::settle::{Next, Original, Ready, Shared, cancelled};
 
 /// How long to await dead letters that are on their way when a channel is given up.
@@ -108,9 +108,7 @@ impl Source {
         let queue = &self.queue;
         let name = short(queue)?;
         let doing = format!("subscribing to queue `{queue}`");
-        let consume = consume(&channel, name, self.prefetch);
-        let consume = async { consume.await.map_err(|cause| failed(&doing, cause)) };
-        match within(limit, &doing, consume).await {
+        match call(limit, &doing, consume(&channel, name, self.prefetch)).await {
             Ok(consumer) => Ok(Consuming { channel, consumer }),
             Err(error) => {
                 // The queue may be gone.
@@ -256,9 +254,7 @@ impl Source {
             .settle(round.acked.drain(..))
             .into_iter()
             .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }));
-        let acks = try_join_all(acks);
-        let acked = async { acks.await.map(drop).map_err(|cause| failed(doing, cause)) };
-        within(self.broker.options.call_timeout, doing, acked).await
+        call(self.broker.options.call_timeout, doing, try_join_all(acks)).await.map(drop)
     }
 }
 

@@ -10,7 +10,7 @@ use mamey_core::message::ContextName;
 
 use super::Broker;
 use super::connection::close_channel;
-use super::error::{failed, short, within};
+use super::error::{call, short};
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -22,12 +22,9 @@ pub(super) async fn count(broker: &Broker, context: &ContextName) -> Result<u64>
     let channel = broker.ensure_declared(context).await?.open_channel(limit).await?;
     let doing = format!("looking at queue `{queue}`");
     let name = short(&queue)?;
-    let look = async {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let found = channel.queue_declare(name, options, FieldTable::default()).await;
-        found.map_err(|cause| failed(&doing, cause))
-    };
-    let found = within(limit, &doing, look).await;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let look = channel.queue_declare(name, options, FieldTable::default());
+    let found = call(limit, &doing, look).await;
     close_channel(&channel).await;
     match found {
         Ok(queue) => Ok(u64::from(queue.message_count())),
