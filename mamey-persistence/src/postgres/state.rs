@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::migrate::{Applied, in_schema};
 
@@ -112,14 +112,9 @@ impl State {
                 .await?;
         let mut state = Self { has_schema, has_migrations, ..Self::default() };
         if has_migrations {
-            let rows: Vec<(i64, String, i64)> =
-                sqlx::query_as(AssertSqlSafe(in_schema(schema, APPLIED)))
-                    .persistent(false)
-                    .fetch_all(&mut *connection)
-                    .await?;
-            let applied =
-                |(number, checksum, compatible_from)| Applied { number, checksum, compatible_from };
-            state.applied = rows.into_iter().map(applied).collect();
+            for (number, checksum, compatible_from) in rows(connection, schema, APPLIED).await? {
+                state.applied.push(Applied { number, checksum, compatible_from });
+            }
         }
         state.functions = sqlx::query_scalar(FUNCTIONS)
             .persistent(false)
@@ -137,30 +132,19 @@ impl State {
         connection: &mut PgConnection,
         schema: &str,
     ) -> Result<(), sqlx::Error> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as(AssertSqlSafe(in_schema(schema, COLLECTIONS)))
-                .persistent(false)
-                .fetch_all(&mut *connection)
-                .await?;
-        for (name, id) in rows {
+        for (name, id) in rows(connection, schema, COLLECTIONS).await? {
             self.collections.insert(name, Stored { id, ..Stored::default() });
         }
-        let rows: Vec<(String, i64, i64, Vec<String>)> =
-            sqlx::query_as(AssertSqlSafe(in_schema(schema, DECLARATIONS)))
-                .persistent(false)
-                .fetch_all(&mut *connection)
-                .await?;
-        for (name, layout, number, fields) in rows {
+        let declarations: Vec<(String, i64, i64, Vec<String>)> =
+            rows(connection, schema, DECLARATIONS).await?;
+        for (name, layout, number, fields) in declarations {
             if let Some(stored) = self.collections.get_mut(&name) {
                 stored.declarations.push(Declaration { layout, number, fields });
             }
         }
         type Row = (String, String, String, bool, String, String, i64, i64);
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(in_schema(schema, INDEXES)))
-            .persistent(false)
-            .fetch_all(&mut *connection)
-            .await?;
-        for (name, field, of, unique, state, column, declared_by, retired_days) in rows {
+        let indexes: Vec<Row> = rows(connection, schema, INDEXES).await?;
+        for (name, field, of, unique, state, column, declared_by, retired_days) in indexes {
             let state = IndexState::parse(&state);
             let index = StoredIndex { of, unique, state, column, declared_by, retired_days };
             if let Some(stored) = self.collections.get_mut(&name) {
@@ -169,4 +153,18 @@ impl State {
         }
         Ok(())
     }
+}
+
+async fn rows<R>(
+    connection: &mut PgConnection,
+    schema: &str,
+    sql: &str,
+) -> Result<Vec<R>, sqlx::Error>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    sqlx::query_as(AssertSqlSafe(in_schema(schema, sql)))
+        .persistent(false)
+        .fetch_all(connection)
+        .await
 }
