@@ -166,14 +166,7 @@ impl Shared {
         if plan.builds.is_empty() {
             return Ok(());
         }
-        let mut lock = self.connections.connect().await?;
-        execute(&mut lock, BEGIN.to_owned()).await?;
-        execute(&mut lock, "SET LOCAL idle_in_transaction_session_timeout = 0".to_owned()).await?;
-        let of = format!("indexes of {}", wanted.schema);
-        while !try_lock(&mut lock, &of).await? {
-            tracing::info!(schema = wanted.schema, "waiting for another instance to add indexes");
-            sleep(10 * RETRY_PAUSE).await;
-        }
+        let mut lock = self.lock_builds(wanted).await?;
         let mut worker = self.connections.connect().await?;
         if self.connections.keeps_sessions() {
             execute(&mut worker, "SET statement_timeout = 0".to_owned()).await?;
@@ -186,6 +179,26 @@ impl Shared {
         }
         execute(&mut lock, "COMMIT".to_owned()).await?;
         Ok(())
+    }
+
+    /// A connection that holds the lock until its transaction ends.
+    ///
+    /// Each try has a transaction of its own: a concurrent index waits for the end of any that ran a
+    /// statement at the wrong moment, and its builder is who this waits for.
+    async fn lock_builds(&self, wanted: &Wanted<'_>) -> Result<PgConnection, Stop> {
+        let mut lock = self.connections.connect().await?;
+        let of = format!("indexes of {}", wanted.schema);
+        loop {
+            execute(&mut lock, BEGIN.to_owned()).await?;
+            if try_lock(&mut lock, &of).await? {
+                break;
+            }
+            execute(&mut lock, "ROLLBACK".to_owned()).await?;
+            tracing::info!(schema = wanted.schema, "waiting for another instance to add indexes");
+            sleep(10 * RETRY_PAUSE).await;
+        }
+        execute(&mut lock, "SET LOCAL idle_in_transaction_session_timeout = 0".to_owned()).await?;
+        Ok(lock)
     }
 
     async fn lacks_rights(&self, wanted: &Wanted<'_>, cause: sqlx::Error) -> Error {

@@ -1,12 +1,15 @@
 //! Instances that migrate together, newer builds beside older ones, starts that are cut off, and
 //! roles that may not migrate.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
 use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
 use mamey_core::domain::{Collection, Index};
-use mamey_core::store::Expected;
-use mamey_test_support::{Direction, FaultProxy, Mode, postgres, require};
+use mamey_core::store::{Database, Expected};
+use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require, until};
+use tokio::time::sleep;
 
 use super::support::{Admin, connect, open, put, schema_of, try_connect, unit};
 
@@ -60,6 +63,42 @@ async fn instances_that_start_together_add_one_index_together() {
     for store in stores {
         assert_eq!(store.unwrap().count(&LABELLED, &label_is("a")).await.unwrap(), 600);
     }
+}
+
+/// A concurrent index waits for every transaction that was at work at the wrong moment, so a start
+/// that waited for it within one might wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_index_of_another_instance_holds_no_transaction() {
+    let test = require!(postgres::database().await);
+    let before = connect(test.url()).await;
+    let store = open(&before, &[&PLAIN]).await.unwrap();
+    let write = put(&PLAIN, 1, Expected::Absent, r#"{"label":"a"}"#.to_owned(), Vec::new());
+    store.commit(unit(write)).await.unwrap();
+    before.close().await;
+    // The index waits for this one too, and nothing else does.
+    let mut reader = Admin::of(test.url()).await;
+    reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+    let starts = [connect(test.url()).await, connect(test.url()).await]
+        .map(|database| tokio::spawn(async move { open(&database, &[&LABELLED]).await.map(drop) }));
+    // The one has a connection, a lock and a worker, which waits; the other a connection and a lock.
+    let mut admin = Admin::of(test.url()).await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND application_name = 'mamey'";
+    let both = async || admin.one::<i64>(sessions).await == 5;
+    until("both are there", Duration::from_secs(60), both).await;
+    Session::of(test.url()).await.until_waiting(1).await;
+    let in_transaction = format!("{sessions} AND state = 'idle in transaction'");
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        seen.push(admin.one::<i64>(&in_transaction).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+    reader.run("COMMIT").await;
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+    // Now and then the other is seen in the middle of a try.
+    assert!(seen.iter().filter(|count| **count == 1).count() > seen.len() / 2, "{seen:?}");
 }
 
 #[tokio::test]
