@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use bank::{AMOUNT_CENTS, Account, Deposited, OWNER, Open, Way, add, go_for, open_account};
 use by_hand::ByHand;
-use support::{Measured, Report};
+use support::{Measured, Report, wants};
 
 /// How often each side has its turn.
 const ROUNDS: usize = 9;
@@ -136,35 +136,52 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hand = ByHand::open(server.url(), CONNECTIONS_MAX, &ids).await?;
     let mut report = Report::new("postgres");
     let ours = Side::Ours(bank);
+    if wants("units") {
+        units(&mut report, &database, ours.clone(), &hand, &ids).await?;
+    }
+    if wants("loads") {
+        let ways = [Side::OurLoad(Arc::clone(&store), accounts), Side::Load(hand.clone())];
+        let against = [("load by id".to_owned(), Some(0.9))];
+        meet(&mut report, &ways, &against, "loads/s", 1, &ids).await?;
+    }
+    if wants("relay") {
+        for id in ids.iter() {
+            ours.go(*id).await?;
+        }
+        relay::take_samples(&hand.0).await?;
+        drain(&mut report, &store, &hand).await?;
+        backlog(&mut report, &store, &hand).await?;
+    }
+    let kept: (String, String) = sqlx::query_as(DURABILITY).fetch_one(&hand.0).await?;
+    report.note(format!("one server for all: fsync={} synchronous_commit={}", kept.0, kept.1));
+    database.close().await;
+    Ok(report.publish()?)
+}
+
+/// Units of work, by one task and by many.
+async fn units(
+    report: &mut Report,
+    database: &PostgresDatabase,
+    ours: Side,
+    hand: &ByHand,
+    ids: &Arc<Vec<Uuid>>,
+) -> Result<(), Box<dyn Error>> {
+    let ways = [ours, Side::Transaction(hand.clone()), Side::Statement(hand.clone())];
     for (tasks, transaction, statement) in
         [(1, Some(1.4), Some(0.9)), (16, None, None), (64, None, None)]
     {
         let before = database.stats();
-        let ways = [ours.clone(), Side::Transaction(hand.clone()), Side::Statement(hand.clone())];
         let name = format!("{tasks} at a time");
         let against = [
             (format!("unit of work, {name}: BEGIN … COMMIT"), transaction),
             (format!("unit of work, {name}: one statement"), statement),
         ];
-        meet(&mut report, &ways, &against, "units/s", tasks, &ids).await?;
+        meet(report, &ways, &against, "units/s", tasks, ids).await?;
         let after = database.stats();
         let calls = (after.calls - before.calls) as f64 / (after.units - before.units) as f64;
         report.add(Measured::limit(format!("calls for one unit, {name}"), calls, "", None));
     }
-    let ways = [Side::OurLoad(Arc::clone(&store), accounts), Side::Load(hand.clone())];
-    let against = [("load by id".to_owned(), Some(0.9))];
-    meet(&mut report, &ways, &against, "loads/s", 1, &ids).await?;
-    relay::take_samples(&hand.0).await?;
-    drain(&mut report, &store, &hand).await?;
-    let backlog = env::var("MAMEY_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
-    let records = relay::fill(&hand.0, backlog.unwrap_or(BACKLOG)).await?;
-    let growth = relay::growth_mib(&store, records).await?;
-    let name = format!("memory of a relay over {records} records");
-    report.add(Measured::limit(name, growth, "MiB", Some(64.0)));
-    let kept: (String, String) = sqlx::query_as(DURABILITY).fetch_one(&hand.0).await?;
-    report.note(format!("one server for all: fsync={} synchronous_commit={}", kept.0, kept.1));
-    database.close().await;
-    Ok(report.publish()?)
+    Ok(())
 }
 
 /// Lets the first way and each of the others work in turns, beginning elsewhere in each round.
@@ -191,6 +208,20 @@ async fn meet(
         let sides = [&*rates[0], theirs];
         report.add(Measured::peer(name, unit, sides, |ours, theirs| ours / theirs, *target));
     }
+    Ok(())
+}
+
+/// What a relay needs in memory for an outbox that nobody emptied for long.
+async fn backlog(
+    report: &mut Report,
+    store: &Arc<dyn Store>,
+    hand: &ByHand,
+) -> Result<(), Box<dyn Error>> {
+    let records = env::var("MAMEY_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
+    let records = relay::fill(&hand.0, records.unwrap_or(BACKLOG)).await?;
+    let growth = relay::growth_mib(store, records).await?;
+    let name = format!("memory of a relay over {records} records");
+    report.add(Measured::limit(name, growth, "MiB", Some(64.0)));
     Ok(())
 }
 

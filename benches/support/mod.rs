@@ -40,6 +40,13 @@ pub(crate) enum Kind {
     Limit,
 }
 
+/// Whether a part of a benchmark is wanted: all are, unless the words of the call name some.
+#[allow(dead_code, reason = "not every benchmark has parts")]
+pub(crate) fn wants(part: &str) -> bool {
+    let mut named = env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|word| word == part)
+}
+
 impl Report {
     pub(crate) fn new(name: &'static str) -> Self {
         Self { name, results: Vec::new(), notes: Vec::new() }

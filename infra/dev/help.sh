@@ -9,7 +9,7 @@ cat <<'HELP'
 ./dev fuzz [--seconds N] [TARGET…]
                           feeds each decoder of outside bytes for N seconds (30), guided by coverage
 ./dev bench               lists the benchmarks
-./dev bench NAME [ARGS…]  runs one; it writes target/bench/NAME.json
+./dev bench NAME [PART…]  runs one, or those parts of it; it writes target/bench/NAME.json
 ./dev crash [ARGS…]       breaks processes, links, servers and clocks, and checks every effect:
                           --rounds N --seed S --store sqlite|postgres --transport memory|rabbitmq
                           (./dev crash --help)
