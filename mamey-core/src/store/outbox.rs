@@ -26,6 +26,8 @@ pub struct OutboxRead<'a> {
     pub after: u64,
     /// No records of these keys, because they wait for an earlier one.
     pub skip: &'a [Key],
+    /// Nor those with these sequences, because the reader holds them already.
+    pub held: &'a [u64],
     /// How many at most.
     pub limit: u32,
 }

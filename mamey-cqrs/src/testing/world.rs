@@ -94,6 +94,7 @@ impl World {
                 leases: &holdings.leases,
                 after: found.last().map_or(0, |record| record.sequence),
                 skip: &[],
+                held: &[],
                 limit: RECORDS_PER_READ,
             };
             let records = store.read_outbox(read).await?;

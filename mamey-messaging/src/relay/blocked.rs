@@ -44,9 +44,10 @@ impl Blocked {
         self.0.keys().filter_map(LaneId::key).cloned().collect()
     }
 
-    /// How many messages without a key wait: they are read again and again, and passed over.
-    pub(super) fn alone(&self) -> usize {
-        self.0.keys().filter(|lane| lane.key().is_none()).count()
+    /// The messages without a key that wait, which no key to skip covers.
+    pub(super) fn alone(&self) -> impl Iterator<Item = u64> {
+        let alone = self.0.iter().filter(|(lane, _)| lane.key().is_none());
+        alone.map(|(_, failed)| failed.record.sequence)
     }
 
     /// Takes out the messages whose wait is over.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use mamey_core::store::{OutboxRead, OutboxRecord, Partition, Store};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, ErrorKind, Result};
@@ -33,9 +36,6 @@ const CONFIRMED_AT_ONCE: usize = 128;
 /// The pause after a call to the store that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
-/// What reading a record again costs in pause, so that re-reading stays a small part of the work.
-const PAUSE_PER_REPEATED: Duration = Duration::from_micros(20);
-
 pub(super) struct Driver {
     store: Arc<dyn Store>,
     publisher: Arc<dyn Publisher>,
@@ -43,7 +43,10 @@ pub(super) struct Driver {
     stats: RelayStats,
     window: Window,
     assignment: Assignment,
+    /// Calls of the store, beside this task.
     calls: JoinSet<Done>,
+    /// Messages on their way, within this task: a task for each would cost more than most take.
+    publishing: FuturesUnordered<BoxFuture<'static, Published>>,
     /// There may be records to read.
     dirty: bool,
     read_not_before: Instant,
@@ -56,9 +59,11 @@ pub(super) struct Driver {
     quiet_full: Quiet,
 }
 
-/// The outcome of a call.
+/// What became of a message.
+type Published = (Start, Result<Routed>);
+
+/// The outcome of a call of the store.
 enum Done {
-    Published(Box<Start>, Result<Routed>),
     Read(ReadPlan, Result<Vec<OutboxRecord>>),
     Confirmed(Result<u64>),
 }
@@ -91,6 +96,7 @@ impl Driver {
             window,
             assignment: Assignment::default(),
             calls: JoinSet::new(),
+            publishing: FuturesUnordered::new(),
             dirty: true,
             read_not_before: now,
             confirm_not_before: now,
@@ -120,6 +126,7 @@ impl Driver {
                 () = shutdown.cancelled() => {}
                 Ok(()) = held.changed() => self.take_over(&mut held),
                 Some(done) = self.calls.join_next() => self.settle(done),
+                Some(published) = self.publishing.next() => self.settle_published(published),
                 () = hints.outbox_changed() => self.dirty = true,
                 () = sleep_until(wake_at) => self.wake(),
             }
@@ -157,16 +164,18 @@ impl Driver {
             ),
             publisher
         );
-        self.calls.spawn(async move {
+        self.publishing.push(Box::pin(async move {
             let published = guarded(publisher.publish(&start.record.envelope)).await;
-            Done::Published(Box::new(start), published)
-        });
+            (start, published)
+        }));
     }
 
     fn begin_read(&mut self) {
+        if !self.dirty && !self.window.is_behind() {
+            return;
+        }
         let leases = self.assignment.all_active();
-        let wanted = self.dirty || self.window.is_behind();
-        if !wanted || leases.is_empty() || Instant::now() < self.read_not_before {
+        if leases.is_empty() || Instant::now() < self.read_not_before {
             return;
         }
         let Some(plan) = self.window.plan_read() else {
@@ -179,6 +188,7 @@ impl Driver {
                 leases: &leases,
                 after: plan.after,
                 skip: &plan.skip,
+                held: &plan.held,
                 limit: u32::try_from(plan.limit).unwrap_or(u32::MAX),
             };
             let records = guarded(store.read_outbox(read)).await;
@@ -217,20 +227,34 @@ impl Driver {
         }
     }
 
-    fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        match done {
-            Ok(Done::Published(start, Ok(routed))) => {
+    /// With all others that have come by now: what follows is planned for all at once.
+    fn settle_published(&mut self, first: Published) {
+        let mut next = Some(first);
+        while let Some(published) = next {
+            self.settle_one_published(published);
+            next = self.publishing.next().now_or_never().flatten();
+        }
+    }
+
+    fn settle_one_published(&mut self, (start, published): Published) {
+        match published {
+            Ok(routed) => {
                 mamey_core::crash_point!("after-publish-before-delete");
                 self.count_published(&start.record, routed);
                 let sequence = start.record.sequence;
                 self.window.published(start.lane, start.lease, sequence);
             }
-            Ok(Done::Published(start, Err(error))) => {
+            Err(error) => {
                 self.report_failed_publish(&start.record, &error);
                 let due = self.due_after_failure(&start.lane, &error);
                 let lease = self.assignment.active(start.lease.partition);
-                self.window.failed(*start, due, lease);
+                self.window.failed(start, due, lease);
             }
+        }
+    }
+
+    fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
             Ok(Done::Read(plan, Ok(records))) => self.absorb(&plan, records),
             Ok(Done::Read(plan, Err(error))) => {
                 self.window.read_failed(&plan);
@@ -251,18 +275,12 @@ impl Driver {
     }
 
     fn absorb(&mut self, plan: &ReadPlan, records: Vec<OutboxRecord>) {
-        let read = records.len();
         let (assignment, partitions) = (&self.assignment, self.options.partitions);
         let lease_of = |record: &OutboxRecord| {
             let slot = record.envelope.metadata.slot();
             assignment.active(Partition::of_slot(slot, partitions).ok()?)
         };
-        let absorbed = self.window.absorb(plan, records, lease_of);
-        self.dirty |= absorbed.more;
-        if absorbed.repeated * 2 > read {
-            let repeated = u32::try_from(absorbed.repeated).unwrap_or(u32::MAX);
-            self.read_not_before = Instant::now() + PAUSE_PER_REPEATED * repeated;
-        }
+        self.dirty |= self.window.absorb(plan, records, lease_of);
         if self.window.is_full_of_blocked()
             && let Some(held_back) = self.quiet_full.report()
         {
@@ -355,12 +373,14 @@ impl Driver {
             let wake_at = self.wake_at().min(end);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done),
+                Some(published) = self.publishing.next() => self.settle_published(published),
                 () = sleep_until(wake_at) => self.wake(),
             }
             if Instant::now() >= end {
                 break;
             }
         }
+        self.publishing.clear();
         self.calls.shutdown().await;
         tracing::warn!("shut down before all messages on their way were confirmed");
         Err(Error::timed_out("messages on their way were not confirmed before the shutdown"))

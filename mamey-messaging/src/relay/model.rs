@@ -159,7 +159,8 @@ impl Model {
         let wanted = |record: &&OutboxRecord| {
             let metadata = &record.envelope.metadata;
             let skipped = metadata.key.as_ref().is_some_and(|key| plan.skip.contains(key));
-            !skipped && self.leased.contains_key(&partition(record).number())
+            let held = plan.held.contains(&record.sequence);
+            !skipped && !held && self.leased.contains_key(&partition(record).number())
         };
         let behind = self.visible.range(plan.after + 1..).map(|(_, record)| record);
         let records = behind.filter(wanted).take(plan.limit).cloned().collect();

@@ -41,9 +41,8 @@ pub(super) struct Window {
     published: BTreeMap<u64, Lease>,
     /// Being deleted.
     deleting: BTreeMap<u64, Lease>,
-    /// Deleted since the read that is under way began: it may still return them.
-    deleted_while_reading: HashSet<u64>,
-    /// Gained since then: what it returns of them may have a gap, and is read again.
+    /// Gained since the read that is under way began: what it returns of them may have a gap, and
+    /// is read again.
     gained_while_reading: HashSet<Partition>,
     /// Came to where they were cut since then: likewise.
     drained_while_reading: HashSet<LaneId>,
@@ -82,16 +81,8 @@ pub(super) struct Start {
 pub(super) struct ReadPlan {
     pub(super) after: u64,
     pub(super) skip: Vec<Key>,
+    pub(super) held: Vec<u64>,
     pub(super) limit: usize,
-}
-
-/// What a read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Absorbed {
-    /// Records that were held, blocked or deleted already.
-    pub(super) repeated: usize,
-    /// There may be more to read at once.
-    pub(super) more: bool,
 }
 
 impl LaneId {
@@ -129,7 +120,6 @@ impl Window {
             in_flight: 0,
             published: BTreeMap::new(),
             deleting: BTreeMap::new(),
-            deleted_while_reading: HashSet::new(),
             gained_while_reading: HashSet::new(),
             drained_while_reading: HashSet::new(),
             reading: false,
@@ -229,7 +219,7 @@ impl Window {
     }
 
     /// What to read next. `None` while a read is under way, or when there is too little room for
-    /// one: reading again what is held already should stay the smaller part.
+    /// one that is worth its trip.
     pub(super) fn plan_read(&mut self) -> Option<ReadPlan> {
         if self.reading || self.is_full_of_blocked() || !self.has_room() {
             return None;
@@ -244,12 +234,16 @@ impl Window {
                 skip.push(key.clone());
             }
         }
-        Some(ReadPlan {
-            after,
-            skip,
-            // What is held may be returned again, and must not crowd out what is new.
-            limit: self.limits.held_max + self.blocked.alone(),
-        })
+        let limit = self.limits.held_max.saturating_sub(self.held());
+        Some(ReadPlan { after, skip, held: self.sequences(), limit })
+    }
+
+    /// All records that are in memory or about to be deleted, but for those of keys to skip.
+    fn sequences(&self) -> Vec<u64> {
+        let lanes = self.lanes.values();
+        let in_lanes = lanes.flat_map(|lane| lane.in_flight.iter().chain(lane.waiting.keys()));
+        let done = self.published.keys().chain(self.deleting.keys());
+        in_lanes.chain(done).copied().chain(self.blocked.alone()).collect()
     }
 
     fn has_room(&self) -> bool {
@@ -283,31 +277,27 @@ impl Window {
 
     fn end_read(&mut self) {
         self.reading = false;
-        self.deleted_while_reading.clear();
         self.gained_while_reading.clear();
         self.drained_while_reading.clear();
     }
 
-    /// Takes in what was read. `lease_of` is the lease under which a record may be published now.
+    /// Takes in what was read, and says whether there may be more to read at once. `lease_of` is
+    /// the lease under which a record may be published now.
     pub(super) fn absorb(
         &mut self,
         plan: &ReadPlan,
         records: Vec<OutboxRecord>,
         lease_of: impl Fn(&OutboxRecord) -> Option<Lease>,
-    ) -> Absorbed {
+    ) -> bool {
         let more = records.len() >= plan.limit;
         if let Some(last) = records.last() {
             self.position.read_to(last.sequence, more);
         }
-        let (mut repeated, mut no_room) = (0, false);
+        let mut no_room = false;
         for record in records {
             let lane = LaneId::of(&record);
             // These are read on purpose when their turn comes.
-            if self.is_cut_off(&lane, record.sequence) {
-                continue;
-            }
-            if self.is_known(&lane, record.sequence) {
-                repeated += 1;
+            if self.is_cut_off(&lane, record.sequence) || self.blocked.contains(&lane) {
                 continue;
             }
             // A partition that was lost or gained while reading is read anew by whoever has it.
@@ -323,22 +313,12 @@ impl Window {
             self.hold(lane, lease, record);
         }
         self.end_read();
-        Absorbed { repeated, more: more || no_room }
+        more || no_room
     }
 
     fn is_cut_off(&self, lane: &LaneId, sequence: u64) -> bool {
         let cut_after = self.lanes.get(lane).and_then(|lane| lane.cut_after);
         cut_after.is_some_and(|cut| sequence > cut) || self.drained_while_reading.contains(lane)
-    }
-
-    fn is_known(&self, lane: &LaneId, sequence: u64) -> bool {
-        let held = self.lanes.get(lane).is_some_and(|lane| {
-            lane.in_flight == Some(sequence) || lane.waiting.contains_key(&sequence)
-        });
-        held || self.blocked.contains(lane)
-            || self.published.contains_key(&sequence)
-            || self.deleting.contains_key(&sequence)
-            || self.deleted_while_reading.contains(&sequence)
     }
 
     fn hold(&mut self, id: LaneId, lease: Lease, record: OutboxRecord) {
@@ -463,9 +443,6 @@ impl Window {
         let deleted = std::mem::take(&mut self.deleting);
         if count < deleted.len() as u64 {
             self.position.again_after(0);
-        }
-        if self.reading {
-            self.deleted_while_reading.extend(deleted.into_keys());
         }
     }
 

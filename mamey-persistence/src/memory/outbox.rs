@@ -46,15 +46,16 @@ impl Outbox {
 
     fn read(&self, read: OutboxRead<'_>) -> Vec<OutboxRecord> {
         let skip: HashSet<_> = read.skip.iter().collect();
-        let wanted = |envelope: &Envelope| {
+        let held: HashSet<_> = read.held.iter().collect();
+        let wanted = |sequence: &u64, envelope: &Envelope| {
             let slot = envelope.metadata.slot();
             let leased = read.leases.iter().any(|lease| lease.partition.contains(slot));
             let waits = envelope.metadata.key.as_ref().is_some_and(|key| skip.contains(key));
-            leased && !waits
+            leased && !waits && !held.contains(sequence)
         };
         self.records
             .range(read.after.saturating_add(1)..)
-            .filter(|(_, envelope)| wanted(envelope))
+            .filter(|(sequence, envelope)| wanted(sequence, envelope))
             .take(read.limit as usize)
             .map(|(sequence, envelope)| OutboxRecord {
                 sequence: *sequence,

@@ -8,10 +8,12 @@ use super::PostgresStore;
 use super::text::escape;
 use crate::row::{outbox_depth, outbox_record, stored};
 
+/// What is held stands in a subquery, which is hashed; an array would be searched for each record.
 const READ: &str = "\
 SELECT sequence, metadata, payload FROM mamey._outbox
 WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
-ORDER BY sequence LIMIT $4";
+  AND sequence NOT IN (SELECT unnest($4::bigint[]))
+ORDER BY sequence LIMIT $5";
 
 /// The lease's row is held until the deletion is done, so that it does not change hands meanwhile.
 ///
@@ -52,6 +54,7 @@ impl OutboxStore for PostgresStore {
             .bind(stored(read.after))
             .bind(slots(read.leases.iter().map(|lease| lease.partition)))
             .bind(skip)
+            .bind(read.held.iter().map(|sequence| stored(*sequence)).collect::<Vec<_>>())
             .bind(i64::from(read.limit));
         let rows = self.database.connections.fetch_all(read).await;
         rows.and_then(|rows| rows.iter().map(outbox_record).collect())

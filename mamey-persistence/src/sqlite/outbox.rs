@@ -21,6 +21,7 @@ const READ: &str = "\
 SELECT sequence, metadata, payload FROM mamey_outbox
 WHERE context = ? AND sequence > ? AND (? >> slot) & 1
   AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(?)))
+  AND sequence NOT IN (SELECT value FROM json_each(?))
 ORDER BY sequence LIMIT ?";
 
 const CONFIRM: &str = "\
@@ -50,6 +51,7 @@ impl OutboxStore for SqliteStore {
             .bind(stored(read.after))
             .bind(slot_mask(partitions))
             .bind(to_json(&read.skip)?)
+            .bind(to_json(&read.held)?)
             .bind(i64::from(read.limit));
         let rows = self.database.readers.fetch_all(read).await;
         rows.and_then(|rows| rows.iter().map(outbox_record).collect())

@@ -177,7 +177,7 @@ async fn sent(store: &dyn Store) -> BTreeMap<Option<String>, Vec<Uuid>> {
         duration: std::time::Duration::from_secs(60),
     };
     let leases = store.hold_leases(request).await.unwrap().leases;
-    let read = OutboxRead { leases: &leases, after: 0, skip: &[], limit: 1000 };
+    let read = OutboxRead { leases: &leases, after: 0, skip: &[], held: &[], limit: 1000 };
     let mut sent: BTreeMap<Option<String>, Vec<Uuid>> = BTreeMap::new();
     for record in store.read_outbox(read).await.unwrap() {
         let metadata = record.envelope.metadata;

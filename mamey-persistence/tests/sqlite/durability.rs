@@ -63,7 +63,7 @@ async fn assert_filled(store: &dyn Store) {
     let leases = store.hold_leases(request()).await.unwrap().leases;
     // Freed by the new process and taken again, so the epoch has moved on.
     assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
-    let read = OutboxRead { leases: &leases, after: 0, skip: &[], limit: 10 };
+    let read = OutboxRead { leases: &leases, after: 0, skip: &[], held: &[], limit: 10 };
     let records = store.read_outbox(read).await.unwrap();
     let sent: Vec<_> = records.into_iter().map(|record| record.envelope).collect();
     assert_eq!(sent, [message(10), message(11)]);

@@ -10,7 +10,7 @@ use crate::message::{Envelope, Key};
 use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Partition, Store};
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
-    OutboxRead { leases, after: 0, skip: &[], limit: 10_000 }
+    OutboxRead { leases, after: 0, skip: &[], held: &[], limit: 10_000 }
 }
 
 fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
@@ -53,8 +53,8 @@ pub async fn outbox_order_is_commit_order(harness: Harness) {
     }
 }
 
-/// A read sees the partitions of its leases only, after its cursor, without the keys to skip, up to
-/// its limit.
+/// A read sees the partitions of its leases only, after its cursor, without the keys to skip and
+/// the records that are held, up to its limit.
 pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
     let store = harness.store().await;
     let sent = (1..=40).map(|number| {
@@ -76,9 +76,11 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
     assert_eq!(seen, 40);
     assert!(store.read_outbox(read(&[])).await.unwrap().is_empty());
     let skip = [Key::from("key-1"), Key::from("key-\"2'")];
-    let rest = OutboxRead { after: all[4].sequence, skip: &skip, limit: 6, leases: &leases };
+    let held = [all[6].sequence, all[11].sequence, all[39].sequence + 1];
+    let rest =
+        OutboxRead { after: all[4].sequence, skip: &skip, held: &held, limit: 6, leases: &leases };
     let rest = store.read_outbox(rest).await.unwrap();
-    assert_eq!(numbers(&rest), [6, 7, 8, 9, 10, 12]);
+    assert_eq!(numbers(&rest), [6, 8, 9, 10, 13, 14]);
     let other = harness.context("payments").await;
     let theirs = other.read_outbox(read(&leases)).await.unwrap();
     assert!(theirs.is_empty(), "another context's records are not ours");

@@ -73,7 +73,8 @@ async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Leas
         let mut records = Vec::new();
         for lease in &leases {
             let leases = std::slice::from_ref(lease);
-            let read = OutboxRead { leases, after: 0, skip: &[], limit: RECORDS_PER_LEASE_MAX };
+            let read =
+                OutboxRead { leases, after: 0, skip: &[], held: &[], limit: RECORDS_PER_LEASE_MAX };
             let read = store.read_outbox(read).await?;
             records.extend(read.iter().map(|record| (*lease, record.sequence)));
         }
