@@ -229,7 +229,8 @@ fn step_place(step: &super::work::Step) -> usize {
     step.document
 }
 
-fn column<R, C>(rows: &[R], of: impl Fn(&R) -> C) -> Vec<C> {
+/// What is bound for one column of some rows.
+pub(super) fn column<R, C>(rows: &[R], of: impl Fn(&R) -> C) -> Vec<C> {
     rows.iter().map(of).collect()
 }
 

@@ -5,6 +5,7 @@ use mamey_core::Result;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
 
 use super::PostgresStore;
+use super::batch::column;
 use super::text::escape;
 use crate::row::{outbox_depth, outbox_record, stored};
 
@@ -20,19 +21,17 @@ ORDER BY sequence LIMIT $5";
 /// The deletion need not be on the disk when this returns: what a crash brings back is published
 /// again, and absorbed. Without it every other commit waits for one flush more.
 const CONFIRM: &str = "\
-WITH asked AS (
-  SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::int[], $5::bigint[])
-    AS asked (sequence, role, number, partitions, epoch)
-), held AS (
-  SELECT role, number, partitions, epoch FROM mamey._leases
-  WHERE (role, number, partitions, epoch) IN
-    (SELECT role, number, partitions, epoch FROM asked)
-  ORDER BY role, number FOR SHARE
+WITH held AS (
+  SELECT place, lease.number, lease.partitions FROM mamey._leases AS lease
+  JOIN unnest($3::text[], $4::int[], $5::int[], $6::bigint[])
+    WITH ORDINALITY AS asked (role, number, partitions, epoch, place)
+    ON (lease.role, lease.number, lease.partitions, lease.epoch)
+     = (asked.role, asked.number, asked.partitions, asked.epoch)
+  ORDER BY lease.role, lease.number FOR SHARE OF lease
 ), gone AS (
-  DELETE FROM mamey._outbox AS record USING asked JOIN held
-    ON (asked.role, asked.number, asked.partitions, asked.epoch)
-     = (held.role, held.number, held.partitions, held.epoch)
-  WHERE record.sequence = asked.sequence AND record.slot % asked.partitions = asked.number
+  DELETE FROM mamey._outbox AS record
+  USING unnest($1::bigint[], $2::bigint[]) AS asked (sequence, place) JOIN held USING (place)
+  WHERE record.sequence = asked.sequence AND record.slot % held.partitions = held.number
   RETURNING record.sequence
 ), counted AS (
   UPDATE mamey._counters SET value = value + (SELECT count(*) FROM gone)
@@ -65,14 +64,25 @@ impl OutboxStore for PostgresStore {
         if confirmed.is_empty() {
             return Ok(0);
         }
-        let leases = || confirmed.iter().map(|(lease, _)| lease);
+        let mut leases: Vec<Lease> = Vec::new();
+        let (mut sequences, mut places) = (Vec::new(), Vec::new());
+        for (lease, sequence) in confirmed {
+            let known = leases.iter().position(|known| known == lease);
+            let place = known.unwrap_or(leases.len());
+            if known.is_none() {
+                leases.push(*lease);
+            }
+            sequences.push(stored(*sequence));
+            places.push(stored(place as u64 + 1));
+        }
         let confirm = self
             .query(CONFIRM)
-            .bind(confirmed.iter().map(|(_, sequence)| stored(*sequence)).collect::<Vec<_>>())
-            .bind(leases().map(|lease| lease.role.as_str()).collect::<Vec<_>>())
-            .bind(leases().map(|lease| i32::from(lease.partition.number())).collect::<Vec<_>>())
-            .bind(leases().map(|lease| i32::from(lease.partition.of())).collect::<Vec<_>>())
-            .bind(leases().map(|lease| stored(lease.epoch)).collect::<Vec<_>>());
+            .bind(sequences)
+            .bind(places)
+            .bind(column(&leases, |lease| lease.role.as_str()))
+            .bind(column(&leases, |lease| i32::from(lease.partition.number())))
+            .bind(column(&leases, |lease| i32::from(lease.partition.of())))
+            .bind(column(&leases, |lease| stored(lease.epoch)));
         self.number(confirm).await
     }
 
