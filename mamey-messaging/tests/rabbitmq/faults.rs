@@ -15,7 +15,7 @@ use mamey_test_support::{Direction, FaultProxy, Mode, rabbitmq, require};
 use tokio::time::{Instant, sleep};
 
 use crate::world::{
-    SOON, ends, event, next, persist, subscribe, subscribe_to_all, targeted, topology,
+    SOON, applied, ends, event, next, persist, subscribe, subscribe_to_all, targeted, topology,
 };
 
 const KEYS: usize = 16;
@@ -193,8 +193,7 @@ async fn a_silent_connection_is_noticed_and_made_again() {
 async fn a_broker_that_is_away_fails_calls_and_serves_them_when_it_is_back() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
-    let transport = RabbitTransport::connect(&proxy.url_for(vhost.url()).unwrap()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(&proxy.url_for(vhost.url()).unwrap()).await;
     proxy.set(Mode::Refuse).await.unwrap();
     proxy.set(Mode::Reset).await.unwrap();
     proxy.set(Mode::Refuse).await.unwrap();

@@ -12,7 +12,7 @@ use mamey_messaging::{RabbitForm, RabbitOptions, RabbitTransport, connect};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::world::{
-    Foreign, context, event, header, next, persist, subscribe_to_all, targeted, topology,
+    Foreign, applied, context, event, header, next, persist, subscribe_to_all, targeted,
 };
 
 const EIGHT_MB: usize = 8 * 1024 * 1024;
@@ -20,8 +20,7 @@ const EIGHT_MB: usize = 8 * 1024 * 1024;
 #[tokio::test]
 async fn eight_megabytes_arrive_and_more_than_the_limit_is_refused() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&transport).await;
     let mut sent = event("order-1", vec![7; EIGHT_MB]);
     sent.metadata.content_type = "application/octet-stream".into();
@@ -37,8 +36,7 @@ async fn eight_megabytes_arrive_and_more_than_the_limit_is_refused() {
 #[tokio::test]
 async fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&transport).await;
     let foreign = Foreign::connect(vhost.url()).await;
     let (body, options) = (b"\xff no event \x00", BasicPublishOptions::default());
@@ -66,8 +64,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
 #[tokio::test]
 async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&transport).await;
     let sent = event("order-1", r#"{"a":1}"#);
     transport.publisher().publish(&sent).await.unwrap();
@@ -90,8 +87,7 @@ async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
 #[tokio::test]
 async fn every_form_reaches_every_reader() {
     let vhost = require!(rabbitmq::vhost().await);
-    let reader = RabbitTransport::connect(vhost.url()).await.unwrap();
-    reader.apply(&topology(1)).await.unwrap();
+    let reader = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&reader).await;
     for form in [RabbitForm::CloudEventsBinary, RabbitForm::CloudEventsJson, RabbitForm::Plain] {
         let mut options = RabbitOptions::new(vhost.url()).unwrap();
@@ -109,8 +105,7 @@ async fn every_form_reaches_every_reader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unroutable_messages_fail_alone_among_many() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let publish = |number: usize| {
         let (publisher, mut envelope) = (transport.publisher(), targeted("order-1"));
         if number.is_multiple_of(3) {

@@ -9,7 +9,9 @@ use mamey_core::transport::{Routed, Settlement, Transport};
 use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
 
-use crate::world::{Foreign, ends, event, next, persist, subscribe, subscribe_to_all, topology};
+use crate::world::{
+    Foreign, applied, ends, event, next, persist, subscribe, subscribe_to_all, topology,
+};
 
 #[tokio::test]
 async fn another_number_of_partitions_is_refused_by_name() {
@@ -60,8 +62,7 @@ async fn what_differs_on_the_broker_is_named_with_both_values() {
 #[tokio::test]
 async fn a_deleted_queue_ends_its_subscription_and_is_declared_again() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&transport).await;
     let foreign = Foreign::connect(vhost.url()).await;
     let options = QueueDeleteOptions::default();
@@ -80,8 +81,7 @@ async fn a_deleted_queue_ends_its_subscription_and_is_declared_again() {
 #[tokio::test]
 async fn a_deleted_exchange_fails_publishes_until_it_is_applied_again() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
-    transport.apply(&topology(1)).await.unwrap();
+    let transport = applied(vhost.url()).await;
     let foreign = Foreign::connect(vhost.url()).await;
     foreign.channel.exchange_delete("mamey".into(), Default::default()).await.unwrap();
     let sent = event("order-1", "{}");

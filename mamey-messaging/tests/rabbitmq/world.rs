@@ -11,6 +11,7 @@ use mamey_core::message::{ContextName, Envelope, Metadata, Target};
 use mamey_core::store::Partition;
 use mamey_core::transport::{Delivery, Subscriber, Subscription, Topology, Transport};
 use mamey_core::{Error, Result};
+use mamey_messaging::RabbitTransport;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const PLACED: &str = "orders.order-placed";
@@ -23,6 +24,13 @@ pub(crate) fn context(name: &str) -> ContextName {
 
 pub(crate) fn topology(partitions: u16) -> Topology {
     Topology { context: context("payments"), handles: vec![PLACED], publishes: vec![], partitions }
+}
+
+/// A transport on which `payments` is there, with one partition.
+pub(crate) async fn applied(url: &str) -> RabbitTransport {
+    let transport = RabbitTransport::connect(url).await.unwrap();
+    transport.apply(&topology(1)).await.unwrap();
+    transport
 }
 
 pub(crate) fn event(key: &str, payload: impl Into<Bytes>) -> Envelope {
