@@ -54,15 +54,7 @@ pub(crate) async fn inject(
 async fn breaks(fleet: &Fleet, place: &Place, journal: &Journal, fault: Fault) -> Result<bool> {
     match fault.kind {
         Kind::Kill => Ok(signal(fleet, fault, Signal::KILL)),
-        Kind::Freeze => {
-            let frozen = fleet.slot(fault.target).and_then(|slot| slot.working());
-            if let Some(process) = &frozen {
-                process.signal(Signal::STOP);
-                sleep(fault.lasts).await;
-                process.signal(Signal::CONT);
-            }
-            Ok(frozen.is_some())
-        }
+        Kind::Freeze => Ok(freeze(fleet, fault).await),
         Kind::Cut(link) => with_proxy(fleet, fault, link, cut).await,
         Kind::BlackHole(link) => {
             with_proxy(fleet, fault, link, async |proxy: &FaultProxy| {
@@ -77,17 +69,7 @@ async fn breaks(fleet: &Fleet, place: &Place, journal: &Journal, fault: Fault) -
             fleet.jump(fault.jump_ms);
             Ok(true)
         }
-        Kind::LateDelete => {
-            let told = fleet.ask("accounts", Question::DeleteLate, LATE_DELETE_MAX).await;
-            let Some(Told::DeletedLate { tried, deleted }) = told else { return Ok(false) };
-            journal.note_fault(format!("-- of {tried} late deletions {deleted} were granted"));
-            // What the relays have read already they publish all the same: only without them does
-            // a record that is gone make a difference.
-            for process in fleet.slots.iter().filter_map(|slot| slot.working()) {
-                process.signal(Signal::KILL);
-            }
-            Ok(tried > 0)
-        }
+        Kind::LateDelete => Ok(delete_late(fleet, journal).await),
         // The process was told when it began.
         Kind::CrashPoint(_) => Ok(false),
     }
@@ -99,6 +81,28 @@ fn signal(fleet: &Fleet, fault: Fault, signal: Signal) -> bool {
         process.signal(signal);
     }
     process.is_some()
+}
+
+async fn freeze(fleet: &Fleet, fault: Fault) -> bool {
+    let frozen = fleet.slot(fault.target).and_then(|slot| slot.working());
+    if let Some(process) = &frozen {
+        process.signal(Signal::STOP);
+        sleep(fault.lasts).await;
+        process.signal(Signal::CONT);
+    }
+    frozen.is_some()
+}
+
+async fn delete_late(fleet: &Fleet, journal: &Journal) -> bool {
+    let told = fleet.ask("accounts", Question::DeleteLate, LATE_DELETE_MAX).await;
+    let Some(Told::DeletedLate { tried, deleted }) = told else { return false };
+    journal.note_fault(format!("-- of {tried} late deletions {deleted} were granted"));
+    // What the relays have read already they publish all the same: only without them does a record
+    // that is gone make a difference.
+    for process in fleet.slots.iter().filter_map(|slot| slot.working()) {
+        process.signal(Signal::KILL);
+    }
+    tried > 0
 }
 
 async fn cut(proxy: &FaultProxy) -> std::io::Result<()> {

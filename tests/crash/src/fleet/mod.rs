@@ -78,6 +78,16 @@ pub(crate) struct Orders<'a> {
     pub(crate) sabotage: Option<&'a str>,
 }
 
+impl Orders<'_> {
+    /// The number of the slot that gets the crash point.
+    fn crashing(&self, slots: &[Arc<Slot>]) -> Option<usize> {
+        let (target, point, _) = self.crash_at?;
+        let passes = |slot: &Slot| slot.hosts(context_that_passes(point));
+        let passing: Vec<_> = (0..slots.len()).filter(|it| passes(&slots[*it])).collect();
+        passing.get(target.checked_rem(passing.len())?).copied()
+    }
+}
+
 impl Fleet {
     /// Starts the processes and waits until all of them work.
     pub(crate) async fn start(
@@ -101,11 +111,7 @@ impl Fleet {
                 slots.push(Arc::new(Slot { name, hosts, links, current }));
             }
         }
-        let crashing = orders.crash_at.and_then(|(target, point, _)| {
-            let passes = |slot: &Slot| slot.hosts(context_that_passes(point));
-            let passing: Vec<_> = (0..slots.len()).filter(|it| passes(&slots[*it])).collect();
-            passing.get(target.checked_rem(passing.len())?).copied()
-        });
+        let crashing = orders.crashing(&slots);
         let keeper = |(number, slot): (usize, &Arc<Slot>)| {
             let crash_at = orders.crash_at.filter(|_| crashing == Some(number));
             let crash_at = crash_at.map(|(_, point, pass)| format!("{point}:{pass}"));
