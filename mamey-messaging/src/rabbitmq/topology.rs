@@ -99,18 +99,8 @@ impl RabbitPlan {
                 destination: Destination::Queue(dead),
             },
         ];
-        for partition in &partitions {
-            let arguments = partition_arguments(context, *partition);
-            steps.push(Step::Queue { name: queue(context, *partition), arguments });
-        }
-        for partition in partitions {
-            let destination = queue(context, partition);
-            steps.extend(partition.slots().map(|slot| Step::Bind {
-                source: input.clone(),
-                key: format!("#.{slot}"),
-                destination: Destination::Queue(destination.clone()),
-            }));
-        }
+        steps.extend(partitions.iter().map(|partition| partition_queue(context, *partition)));
+        steps.extend(partitions.iter().flat_map(|partition| slots(context, *partition, &input)));
         // Last, so that nothing comes in before there is a queue for it.
         for name in &topology.handles {
             steps.extend([ANY, context.as_str()].map(|target| Step::Bind {
@@ -147,6 +137,21 @@ impl RabbitPlan {
 
 fn quorum() -> Vec<(&'static str, Argument)> {
     vec![("x-queue-type", Argument::Text("quorum".to_owned()))]
+}
+
+fn partition_queue(context: &ContextName, partition: Partition) -> Step {
+    let arguments = partition_arguments(context, partition);
+    Step::Queue { name: queue(context, partition), arguments }
+}
+
+/// What leads the slots of a partition into its queue.
+fn slots(context: &ContextName, partition: Partition, input: &str) -> impl Iterator<Item = Step> {
+    let queue = queue(context, partition);
+    partition.slots().map(move |slot| Step::Bind {
+        source: input.to_owned(),
+        key: format!("#.{slot}"),
+        destination: Destination::Queue(queue.clone()),
+    })
 }
 
 fn partition_arguments(
