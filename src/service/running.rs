@@ -76,6 +76,9 @@ pub struct Totals {
     pub no_subscriber: u64,
     /// Deliveries without effect because it had happened before, in this run.
     pub duplicates_absorbed: u64,
+    /// Subscriptions that the transport ended, in this run. Each is made again; one that cannot be
+    /// is counted with every try.
+    pub subscription_failures: u64,
     /// Replies that came when their request waited no more, in this run.
     pub late_replies: u64,
 }
@@ -181,7 +184,9 @@ impl RunningService {
             totals.dead_letters += dead;
             totals.handled += received.saturating_sub(parked + dead);
             totals.no_subscriber += hosted.relayed.snapshot().no_subscriber;
-            totals.duplicates_absorbed += hosted.consumed.snapshot().duplicates_absorbed;
+            let consumed = hosted.consumed.snapshot();
+            totals.duplicates_absorbed += consumed.duplicates_absorbed;
+            totals.subscription_failures += consumed.subscription_failures;
         }
         Ok(totals)
     }

@@ -14,20 +14,20 @@ const MESSAGES: u64 = 10_000;
 const FAULT: Duration = Duration::from_secs(2);
 
 /// Both sides in this process, over a broker that is our own to break.
-struct Sides {
-    sender: Sender,
-    receiver: RunningService,
+pub struct Sides {
+    pub sender: Sender,
+    pub receiver: RunningService,
 }
 
 impl Sides {
-    async fn start(broker: &str) -> Self {
+    pub async fn start(broker: &str) -> Self {
         let service = Service::new(settings()).store_url("memory:").transport_url(broker);
         // First, so that the messages have a way.
         let receiver = service.host(receiver()).start().await.unwrap();
         Self { sender: Sender::start(broker).await, receiver }
     }
 
-    async fn finish(self) -> Outcome {
+    pub async fn finish(self) -> Outcome {
         let receiver = self.receiver;
         let outcome = self.sender.finish(async || receiver.query(Count).await.unwrap()).await;
         let duplicates = receiver.totals().await.unwrap().duplicates_absorbed;

@@ -10,6 +10,8 @@
 #![allow(clippy::large_futures, reason = "a test runs once")]
 
 mod broker;
+mod channels;
 mod domain;
 mod instances;
+mod limit;
 mod outcome;

@@ -28,6 +28,7 @@ pub trait Settle: Send + 'static {
 pub struct Delivery {
     envelope: Envelope,
     redelivered: bool,
+    near_its_limit: bool,
     settle: Option<Box<dyn Settle>>,
 }
 
@@ -35,7 +36,15 @@ impl Delivery {
     /// A message and the way to settle it. `redelivered` when it may have been delivered before.
     #[must_use]
     pub fn new(envelope: Envelope, redelivered: bool, settle: Box<dyn Settle>) -> Self {
-        Self { envelope, redelivered, settle: Some(settle) }
+        Self { envelope, redelivered, near_its_limit: false, settle: Some(settle) }
+    }
+
+    /// Says whether the transport has delivered it so often that it will soon give it up: then it
+    /// is kept elsewhere instead of handled.
+    #[must_use]
+    pub const fn near_its_limit(mut self, near: bool) -> Self {
+        self.near_its_limit = near;
+        self
     }
 
     /// The message.
@@ -48,6 +57,12 @@ impl Delivery {
     #[must_use]
     pub const fn is_redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// Whether the transport will soon deliver it no more.
+    #[must_use]
+    pub const fn is_near_its_limit(&self) -> bool {
+        self.near_its_limit
     }
 
     /// Says what became of it.

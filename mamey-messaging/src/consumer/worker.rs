@@ -64,6 +64,14 @@ struct Case<'a> {
     origin: Origin,
 }
 
+/// What is known of a delivery before its handler runs.
+#[derive(Clone, Copy)]
+struct Past {
+    redelivered: bool,
+    near_its_limit: bool,
+    lane_is_parked: bool,
+}
+
 impl Worker {
     pub(super) fn new(
         inbound: Arc<dyn Inbound>,
@@ -97,8 +105,12 @@ impl Worker {
             delivery
         );
         let case = Case { envelope: delivery.envelope(), origin: Origin::Delivery };
-        let redelivered = delivery.is_redelivered();
-        let fate = self.caught(self.receive(case, redelivered, lane_is_parked)).await;
+        let past = Past {
+            redelivered: delivery.is_redelivered(),
+            near_its_limit: delivery.is_near_its_limit(),
+            lane_is_parked,
+        };
+        let fate = self.caught(self.receive(case, past)).await;
         self.count(&fate);
         mamey_core::crash_point!("after-commit-before-ack");
         match &fate {
@@ -131,18 +143,36 @@ impl Worker {
         })
     }
 
-    async fn receive(&self, case: Case<'_>, redelivered: bool, lane_is_parked: bool) -> Fate {
-        if redelivered {
+    async fn receive(&self, case: Case<'_>, past: Past) -> Fate {
+        if past.redelivered {
             match self.was_received(case.envelope).await {
                 Some(true) => return Fate::Duplicate,
                 Some(false) => {}
                 None => return Fate::Released,
             }
         }
-        if lane_is_parked {
+        if past.lane_is_parked {
             return self.park_behind(case).await;
         }
+        if past.near_its_limit {
+            return self.park_unhandled(case).await;
+        }
         self.run(case, 0).await
+    }
+
+    /// Keeps a message that was delivered again and again without an outcome, before the transport
+    /// gives it up.
+    async fn park_unhandled(&self, case: Case<'_>) -> Fate {
+        let name = case.envelope.metadata.name.as_ref();
+        let policy = self.inbound.retry_policy(name);
+        let attempts = policy.immediate.saturating_add(1);
+        let delay = policy.delay_after(attempts, fastrand::f64());
+        let delay = delay.unwrap_or_else(|| Backoff::DEFAULT.delay(0, fastrand::f64()));
+        let error = Error::other(
+            "the transport has delivered the message again and again and had no answer: its \
+             handler may end the process",
+        );
+        self.park(case, &error, attempts, delay).await
     }
 
     /// `None` when told to stop before the store answered.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::tcp::OwnedTLSConfig;
+use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
 use lapin::types::{FieldTable, ShortString};
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, Event};
 use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{Mutex, watch};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::discreet::be_discreet;
 use super::error::{call, closed, failed, refused, within};
 use super::options::{RabbitOptions, RabbitUrl};
 
@@ -132,9 +134,13 @@ impl Link {
         let doing = format!("connecting to RabbitMQ at {}", url.place);
         let connect = async {
             let runtime = lapin::runtime::default_runtime().map_err(|it| failed(&doing, it))?;
-            Connection::connect_uri_with_config(uri, properties, tls, runtime)
-                .await
-                .map_err(|cause| refused(&url.place, cause))
+            let open = async move |uri: AMQPUri, runtime| {
+                // The driver calls this on the thread that will read the connection.
+                be_discreet();
+                Ok(uri.connect_with_config_async(tls.as_ref(), &runtime).await?)
+            };
+            let connected = Connection::connector(uri, runtime, open, properties).await;
+            connected.map_err(|cause| refused(&url.place, cause))
         };
         let connection = within(options.connect_timeout, &doing, connect).await?;
         Ok(Live::watch(connection, number, url.place.clone()))

@@ -1,5 +1,6 @@
 //! Turns what the driver and the broker say into errors that tell whether to retry.
 
+use std::io;
 use std::time::Duration;
 
 use lapin::ErrorKind as Cause;
@@ -32,7 +33,20 @@ pub(super) fn refused(server: &str, cause: lapin::Error) -> Error {
              the user's permissions: {cause}"
         ))
         .with_source(cause),
+        _ if is_insecure(&cause) => Error::misconfigured(format!(
+            "no secure connection to RabbitMQ at {server}: check the host name, the server's \
+             certificate and who signed it (`trusted_certificates`): {cause}"
+        ))
+        .with_source(cause),
         _ => failed(&format!("connecting to RabbitMQ at {server}"), cause),
+    }
+}
+
+/// Whether the two sides could not agree on TLS, or the certificate is not trusted.
+fn is_insecure(cause: &lapin::Error) -> bool {
+    match cause.kind() {
+        Cause::IOError(cause) => cause.kind() == io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@ mod acks;
 mod connection;
 mod dead;
 mod declare;
+mod discreet;
 mod error;
 mod options;
 mod predefined;

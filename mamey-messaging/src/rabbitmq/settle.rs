@@ -24,6 +24,7 @@ pub(super) struct Ready {
     pub(super) tag: u64,
     pub(super) envelope: Envelope,
     pub(super) redelivered: bool,
+    pub(super) near_its_limit: bool,
     pub(super) original: Box<Original>,
 }
 
@@ -94,9 +95,10 @@ impl Shared {
             return Next::NothingYet;
         };
         state.in_hand += 1;
-        let Ready { tag, envelope, redelivered, original } = ready;
+        let Ready { tag, envelope, redelivered, near_its_limit, original } = ready;
         let settle = RabbitSettle { shared: Arc::clone(self), round: state.round, tag, original };
-        Next::Message(Box::new(Delivery::new(envelope, redelivered, Box::new(settle))))
+        let delivery = Delivery::new(envelope, redelivered, Box::new(settle));
+        Next::Message(Box::new(delivery.near_its_limit(near_its_limit)))
     }
 
     /// Begins with a new channel.

@@ -21,6 +21,7 @@ use super::connection::{close_channel, consume};
 use super::dead::DeadLetters;
 use super::error::{call, failed, short};
 use super::settle::{Next, Original, Ready, Shared, cancelled};
+use super::wire::deliveries;
 
 /// How long to await dead letters that are on their way when a channel is given up.
 const REJECT_GRACE: Duration = Duration::from_secs(2);
@@ -201,8 +202,11 @@ impl Source {
             exchange: delivery.exchange.into(),
             routing_key: delivery.routing_key.into(),
         });
+        let near_its_limit = self.broker.options.is_near_limit(deliveries(&original.properties));
         match self.broker.wire.read(&original.properties, &original.body) {
-            Ok(envelope) => shared.push(Ready { tag, envelope, redelivered, original }),
+            Ok(envelope) => {
+                shared.push(Ready { tag, envelope, redelivered, near_its_limit, original });
+            }
             Err(error) => {
                 let reason = error.to_string();
                 tracing::error!(

@@ -50,6 +50,7 @@ pub(super) enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
     Text(String),
+    Number(u16),
     Flag(bool),
 }
 
@@ -78,7 +79,7 @@ pub(super) fn routing_key(metadata: &Metadata) -> String {
 }
 
 impl RabbitPlan {
-    pub(super) fn new(exchange: &str, topology: &Topology) -> Result<Self> {
+    pub(super) fn new(exchange: &str, topology: &Topology, delivery_limit: u16) -> Result<Self> {
         let partitions = Partition::all(topology.partitions)?;
         let context = &topology.context;
         if context.as_str() == ANY {
@@ -99,7 +100,8 @@ impl RabbitPlan {
                 destination: Destination::Queue(dead),
             },
         ];
-        steps.extend(partitions.iter().map(|partition| partition_queue(context, *partition)));
+        let queue = |partition: &Partition| partition_queue(context, *partition, delivery_limit);
+        steps.extend(partitions.iter().map(queue));
         steps.extend(partitions.iter().flat_map(|partition| slots(context, *partition, &input)));
         // Last, so that nothing comes in before there is a queue for it.
         for name in &topology.handles {
@@ -139,8 +141,8 @@ fn quorum() -> Vec<(&'static str, Argument)> {
     vec![("x-queue-type", Argument::Text("quorum".to_owned()))]
 }
 
-fn partition_queue(context: &ContextName, partition: Partition) -> Step {
-    let arguments = partition_arguments(context, partition);
+fn partition_queue(context: &ContextName, partition: Partition, delivery_limit: u16) -> Step {
+    let arguments = partition_arguments(context, partition, delivery_limit);
     Step::Queue { name: queue(context, partition), arguments }
 }
 
@@ -157,11 +159,14 @@ fn slots(context: &ContextName, partition: Partition, input: &str) -> impl Itera
 fn partition_arguments(
     context: &ContextName,
     partition: Partition,
+    delivery_limit: u16,
 ) -> Vec<(&'static str, Argument)> {
     let mut arguments = quorum();
     arguments.extend([
         // A belt beside the leases: one instance at a time gets a partition's messages.
         ("x-single-active-consumer", Argument::Flag(true)),
+        // Said, so that it is known: the default differs between versions.
+        ("x-delivery-limit", Argument::Number(delivery_limit)),
         ("x-dead-letter-exchange", Argument::Text(dead_letters(context))),
         (PARTITIONS_ARGUMENT, Argument::Text(partition.of().to_string())),
         ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
@@ -186,6 +191,7 @@ impl fmt::Display for Step {
                 write!(f, "queue {name} durable")?;
                 arguments.iter().try_for_each(|(name, value)| match value {
                     Argument::Text(text) => write!(f, " {name}={text}"),
+                    Argument::Number(number) => write!(f, " {name}={number}"),
                     Argument::Flag(flag) => write!(f, " {name}={flag}"),
                 })
             }
@@ -216,7 +222,7 @@ mod tests {
             publishes: vec![],
             partitions,
         };
-        RabbitPlan::new("mamey", &topology).map(|plan| plan.to_string())
+        RabbitPlan::new("mamey", &topology, 100).map(|plan| plan.to_string())
     }
 
     #[test]
@@ -232,10 +238,10 @@ mod tests {
                 "queue payments.dead durable x-queue-type=quorum",
                 "bind queue payments.dead to exchange payments.dead key=",
                 "queue payments.0 durable x-queue-type=quorum x-single-active-consumer=true \
-                 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
+                 x-delivery-limit=100 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
                  x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
                 "queue payments.1 durable x-queue-type=quorum x-single-active-consumer=true \
-                 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
+                 x-delivery-limit=100 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
                  x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
             ]
         );
@@ -249,6 +255,6 @@ mod tests {
         assert!(plan(0).is_err());
         let context = ContextName::new(ANY).unwrap();
         let topology = Topology { context, handles: vec![], publishes: vec![], partitions: 1 };
-        assert!(RabbitPlan::new("mamey", &topology).is_err());
+        assert!(RabbitPlan::new("mamey", &topology, 100).is_err());
     }
 }

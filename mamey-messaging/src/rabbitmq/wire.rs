@@ -36,6 +36,9 @@ pub(super) const PERSISTENT: u8 = 2;
 /// Also written, for tracers that know nothing of CloudEvents.
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
+/// How often a quorum queue has delivered a message in vain, absent the first time.
+const DELIVERIES: &str = "x-delivery-count";
+
 /// The codecs of all forms.
 pub(super) struct Wire {
     form: RabbitForm,
@@ -113,6 +116,20 @@ impl Wire {
         }
         self.plain.decode(&wire)
     }
+}
+
+/// How often the broker has delivered a message in vain.
+pub(super) fn deliveries(properties: &BasicProperties) -> u32 {
+    let headers = properties.headers().as_ref();
+    let count = match headers.and_then(|headers| headers.inner().get(DELIVERIES)) {
+        Some(AMQPValue::LongLongInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::LongInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::LongUInt(count)) => Some(*count),
+        Some(AMQPValue::ShortInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::ShortShortInt(count)) => u32::try_from(*count).ok(),
+        _ => None,
+    };
+    count.unwrap_or_default()
 }
 
 fn attribute(header: &str) -> Option<&str> {

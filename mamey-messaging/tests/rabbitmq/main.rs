@@ -4,8 +4,11 @@
 
 mod conformance;
 mod faults;
+mod limit;
+mod logs;
 mod messages;
 mod predefined;
 mod requests;
+mod tls;
 mod topology;
 mod world;

@@ -9,6 +9,7 @@
 //! | [`FaultProxy`] | stands before a server and delays, falls silent, cuts, resets, refuses |
 //! | [`until`] | waits for what has to come |
 //! | [`example`], [`terminate`], [`signal`] | programs that a test runs, and how they end |
+//! | `StrayAcks` | stands before RabbitMQ and has it close channels |
 //! | [`servers`] | pauses a server that `./dev servers` runs, or starts one for a test alone |
 //!
 //! ```no_run
@@ -62,6 +63,8 @@ pub mod redis;
 pub mod servers;
 #[cfg(feature = "postgres")]
 mod session;
+#[cfg(feature = "rabbitmq")]
+mod stray_acks;
 
 pub use error::{Error, Result};
 #[cfg(feature = "postgres")]
@@ -74,4 +77,6 @@ pub use session::Session;
 pub use skip::or_skip;
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};
+#[cfg(feature = "rabbitmq")]
+pub use stray_acks::{ChannelsThat, StrayAcks};
 pub use wait::until;

@@ -1,0 +1,69 @@
+//! Messages that are delivered again and again, and what the broker gave up shows.
+
+use lapin::types::AMQPValue;
+use mamey_core::transport::{Settlement, Transport};
+use mamey_core::{Error, ErrorKind};
+use mamey_messaging::{RabbitOptions, RabbitTransport};
+use mamey_test_support::{rabbitmq, require};
+
+use crate::logs::Logs;
+use crate::world::{Foreign, context, event, next, persist, subscribe_to_all, topology};
+
+const LIMIT: u16 = 3;
+
+/// How often a message is near the limit, at half of it: not the first two times.
+const NEAR: [bool; 4] = [false, false, true, true];
+
+async fn connect(url: &str) -> RabbitTransport {
+    let mut options = RabbitOptions::new(url).unwrap();
+    options.delivery_limit = LIMIT;
+    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    transport.apply(&topology(1)).await.unwrap();
+    transport
+}
+
+#[tokio::test]
+async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_reported() {
+    let vhost = require!(rabbitmq::vhost().await);
+    let logs = Logs::begin();
+    let sent = event("order-1", r#"{"a":1}"#);
+    let publisher = connect(vhost.url()).await;
+    publisher.publisher().publish(&sent).await.unwrap();
+    for near in NEAR {
+        // Each time by an instance that ends without an answer.
+        let transport = connect(vhost.url()).await;
+        let delivery = next(&mut subscribe_to_all(&transport).await).await;
+        assert_eq!((delivery.envelope(), delivery.is_near_its_limit()), (&sent, near));
+        transport.close().await;
+        delivery.settle(Settlement::Ack);
+    }
+    let given_up = async || match publisher.dead_letters(&context("payments")).await? {
+        0 => Err(Error::not_found("no dead letter yet")),
+        waiting => Ok(waiting),
+    };
+    assert_eq!(persist(given_up).await, 1);
+
+    // Whoever starts now hears of it at once; those that run look every half minute.
+    let transport = connect(vhost.url()).await;
+    logs.until_contain("dead letters wait on the broker").await;
+    let foreign = Foreign::connect(vhost.url()).await;
+    let dead = foreign.take("payments.dead").await;
+    assert_eq!(dead.data, sent.payload);
+    let headers = dead.properties.headers().as_ref().unwrap();
+    let reason = headers.inner().get("x-first-death-reason");
+    assert_eq!(reason, Some(&AMQPValue::LongString("delivery_limit".into())));
+    transport.close().await;
+    publisher.close().await;
+}
+
+#[tokio::test]
+async fn queues_with_another_limit_are_refused_by_name() {
+    let vhost = require!(rabbitmq::vhost().await);
+    connect(vhost.url()).await.close().await;
+    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let error = transport.apply(&topology(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    for word in ["payments.0", "x-delivery-limit", "100", &LIMIT.to_string()] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
