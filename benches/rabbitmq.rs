@@ -2,8 +2,8 @@
 //! way from a commit on PostgreSQL to a handler in another process.
 //!
 //! Both sides use one broker, one queue, the same route, headers and window, and take turns.
-//! They have a virtual host of their own on the broker of `./dev servers`. `./dev bench rabbitmq
-//! journey` goes the whole way alone, `./dev bench rabbitmq lapin` leaves it out.
+//! They have a virtual host of their own on the broker of `./dev servers`. The parts are
+//! `lapin` and `journey`: `./dev bench rabbitmq journey` goes the whole way alone.
 
 mod support;
 
@@ -25,7 +25,7 @@ use mamey::store::Partition;
 use mamey::transport::{Publisher, Settlement, Subscription, Topology, Transport};
 
 use by_lapin::ByLapin;
-use support::{Measured, Report};
+use support::{Measured, Report, wants};
 
 /// The sizes of the payloads, in bytes.
 const SIZES: [usize; 2] = [256, 4096];
@@ -56,16 +56,14 @@ struct Rivals {
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
-    let words: Vec<String> = env::args().skip(1).collect();
-    let is_said = |word: &str| words.iter().any(|said| said == word);
-    if is_said(journey::RECEIVER) {
+    if env::args().any(|word| word == journey::RECEIVER) {
         return journey::receive().await;
     }
     let mut report = Report::new("rabbitmq");
-    if !is_said("journey") {
+    if wants("lapin") {
         against_lapin(&mut report).await?;
     }
-    if !is_said("lapin") {
+    if wants("journey") {
         journey::run(&mut report).await?;
     }
     Ok(report.publish()?)

@@ -189,6 +189,9 @@ impl Live {
 
     /// Waits while the broker takes nothing from publishers.
     pub(super) async fn unblocked(&self) {
+        if self.blocked.borrow().is_none() {
+            return;
+        }
         let mut blocked = self.blocked.clone();
         // The watcher lives as long as this.
         let _ = blocked.wait_for(Option::is_none).await;

@@ -67,19 +67,19 @@ impl Wire {
         let mut headers = FieldTable::default();
         let wire = match self.form {
             RabbitForm::CloudEventsBinary => {
-                let wire = self.binary.encode(envelope)?;
+                let mut wire = self.binary.encode(envelope)?;
                 if headers_bytes(&wire) > HEADERS_BYTES_MAX {
                     self.json.encode(envelope)?
                 } else {
-                    put_all(&mut headers, PREFIX, &wire)?;
+                    put_all(&mut headers, PREFIX, &mut wire)?;
                     wire
                 }
             }
             RabbitForm::CloudEventsJson => self.json.encode(envelope)?,
             RabbitForm::Plain => {
-                let wire = self.plain.encode(envelope)?;
+                let mut wire = self.plain.encode(envelope)?;
                 check_headers(&envelope.metadata, headers_bytes(&wire))?;
-                put_all(&mut headers, "", &wire)?;
+                put_all(&mut headers, "", &mut wire)?;
                 wire
             }
         };
@@ -160,11 +160,12 @@ fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
     .with_retry(Retry::Never))
 }
 
-fn put_all(headers: &mut FieldTable, prefix: &str, wire: &WireMessage) -> Result<()> {
-    for (name, value) in &wire.properties {
+/// Moves all attributes into headers.
+fn put_all(headers: &mut FieldTable, prefix: &str, wire: &mut WireMessage) -> Result<()> {
+    for (name, value) in std::mem::take(&mut wire.properties) {
         let name = ShortString::try_new(format!("{prefix}{name}"))
             .map_err(|cause| Error::invalid(format!("`{name}` cannot name a header: {cause}")))?;
-        headers.insert(name, AMQPValue::LongString(value.as_str().into()));
+        headers.insert(name, AMQPValue::LongString(value.into()));
     }
     Ok(())
 }
