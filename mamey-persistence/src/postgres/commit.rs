@@ -27,7 +27,7 @@ impl CommitStore for PostgresStore {
         self.declared.check_unit(&unit)?;
         let work = Arc::new(Work::new(self, unit)?);
         let answer = match open.transpose()? {
-            Some(open) => self.committer.commit_open(open, Arc::clone(&work)).await,
+            Some(open) => self.committer.commit_open(open, Arc::clone(&work)).await?,
             None => self.committer.commit(Arc::clone(&work)).await?,
         };
         match answer {

@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use super::batch::{Batch, Outcome};
 use super::connection::Open;
-use super::continued::Continued;
 use super::error::runs_again;
 use super::function::Calls;
 use super::work::{Claim, Hold, Size, Work};
@@ -40,7 +39,7 @@ const RETRIES_MAX: u32 = 5;
 
 /// The commits of one open of a context.
 ///
-/// A unit that finds a call free goes at once, within its caller's task. Those that come while all are under way go together
+/// A unit that finds a call free goes at once. Those that come while all are under way go together
 /// with the next. Units that have something in common never meet in a call nor in two at a time,
 /// and go in the order in which they came.
 pub(super) struct Committer {
@@ -91,12 +90,9 @@ impl Committer {
     /// over takes it along; one that leaves later does not stop it.
     pub(super) async fn commit(self: &Arc<Self>, work: Arc<Work>) -> Result<Answer> {
         let permit = Arc::clone(&self.database.units).acquire_owned().await;
-        let permit = permit.map_err(|_| closed())?;
-        if lock(&self.state).begin_alone(&work) {
-            return Ok(Continued::new(Arc::clone(self).run_alone(work, permit)).await);
-        }
         let (reply, answer) = oneshot::channel();
-        lock(&self.state).waiting.push_back(Ticket { work, reply, _permit: permit });
+        let ticket = Ticket { work, reply, _permit: permit.map_err(|_| closed())? };
+        lock(&self.state).waiting.push_back(ticket);
         self.start_batches();
         answer.await.map_err(|_| Error::unavailable("the commit was cut off"))
     }
@@ -106,10 +102,11 @@ impl Committer {
         self: &Arc<Self>,
         transaction: Open,
         work: Arc<Work>,
-    ) -> Answer {
+    ) -> Result<Answer> {
         let committer = Arc::clone(self);
-        // A caller who leaves does not stop what was handed over.
-        Continued::new(async move { committer.end(transaction, &work).await }).await
+        // A task of its own, so that a caller who leaves does not stop what was handed over.
+        let ended = tokio::spawn(async move { committer.end(transaction, &work).await });
+        ended.await.map_err(|_| Error::unavailable("the commit was cut off"))
     }
 
     async fn end(&self, mut transaction: Open, work: &Arc<Work>) -> Answer {
@@ -157,29 +154,17 @@ impl Committer {
 
     async fn run(self: Arc<Self>, batch: Vec<Ticket>) {
         let works: Vec<_> = batch.iter().map(|ticket| Arc::clone(&ticket.work)).collect();
-        let answers = self.finish(&works).await;
-        for (ticket, answer) in batch.into_iter().zip(answers) {
-            // Who asked may have gone; the outcome stands all the same.
-            let _asker_gone = ticket.reply.send(answer);
-        }
-    }
-
-    async fn run_alone(self: Arc<Self>, work: Arc<Work>, _permit: OwnedSemaphorePermit) -> Answer {
-        let mut answers = self.finish(std::slice::from_ref(&work)).await;
-        // There is one for each unit, so this error cannot show.
-        answers.pop().unwrap_or_else(|| Err(Arc::new(sqlx::Error::RowNotFound)))
-    }
-
-    /// Does what was begun, and lets those go that waited for it.
-    async fn finish(self: &Arc<Self>, works: &[Arc<Work>]) -> Vec<Answer> {
-        let answers = self.commit_all(works).await;
+        let answers = self.commit_all(&works).await;
         // After a lost connection too: the commit may have arrived.
         if works.iter().any(|work| !work.unit.outbox.is_empty()) {
             self.listeners.notify();
         }
-        lock(&self.state).finish(works);
+        lock(&self.state).finish(&works);
         self.start_batches();
-        answers
+        for (ticket, answer) in batch.into_iter().zip(answers) {
+            // Who asked may have gone; the outcome stands all the same.
+            let _asker_gone = ticket.reply.send(answer);
+        }
     }
 
     /// When the database refuses a call for what one of its units holds, its halves go alone.
@@ -233,17 +218,6 @@ fn concerns_one(cause: &sqlx::Error) -> bool {
 }
 
 impl State {
-    /// Whether a unit may go at once; it has begun then.
-    fn begin_alone(&mut self, work: &Work) -> bool {
-        let may_go = self.batches < BATCHES_IN_FLIGHT_MAX
-            && self.waiting.is_empty()
-            && Forming::default().may_join(&work.claims, &self.claimed);
-        if may_go {
-            self.begin(std::iter::once(work));
-        }
-        may_go
-    }
-
     /// The units that may go now, in the order in which they came; `None` when there are none.
     fn next_batch(&mut self) -> Option<Vec<Ticket>> {
         if self.batches >= BATCHES_IN_FLIGHT_MAX || self.waiting.is_empty() {
@@ -270,13 +244,13 @@ impl State {
         if forming.batch.is_empty() {
             return None;
         }
-        self.begin(forming.batch.iter().map(|ticket| &*ticket.work));
+        self.begin(&forming.batch);
         Some(forming.batch)
     }
 
-    fn begin<'w>(&mut self, batch: impl Iterator<Item = &'w Work>) {
+    fn begin(&mut self, batch: &[Ticket]) {
         self.batches += 1;
-        for claim in batch.flat_map(|work| &work.claims) {
+        for claim in batch.iter().flat_map(|ticket| &ticket.work.claims) {
             self.claimed.entry(claim.what).or_insert((claim.hold, 0)).1 += 1;
         }
     }

@@ -6,7 +6,6 @@ mod collection;
 mod commit;
 mod committer;
 mod connection;
-mod continued;
 mod document;
 mod error;
 mod filter;
