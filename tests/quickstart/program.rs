@@ -24,7 +24,8 @@ pub struct Totals {
 impl Totals {
     /// Of a run to its end, which must be a success.
     pub fn of(run: &Output) -> Self {
-        assert!(run.status.success(), "{run:?}");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{}, and it said: {said}", run.status);
         let text = String::from_utf8_lossy(&run.stdout);
         let last = text.lines().last().unwrap_or_else(|| panic!("no output: {run:?}"));
         serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last}"))

@@ -21,8 +21,8 @@ const CALL: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 const CALL_ONE: &str = "SELECT mamey.{name}_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
     $12, $13, $14, $15, $16)";
 
-/// How many builds' functions a schema keeps: those of each build that was opened lately. Only a build that
-/// still runs beside so many others would miss its own, and it must be started anew then.
+/// Of how many builds a schema keeps the functions: of those that were opened lately. Only a build
+/// that still runs beside so many others would miss its own, and it must be started anew then.
 const FUNCTIONS_MAX: i64 = 32;
 
 const TOUCH: &str = "\

@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// How long a process may take until it listens to signals, on a busy machine.
+const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The target folder, which holds the program of this test.
 ///
@@ -27,13 +31,33 @@ pub fn example(name: &str) -> PathBuf {
     program
 }
 
-/// Tells a process to end in order.
+/// Tells a process to end in order, as soon as it listens: until then it would end at once.
 ///
 /// # Panics
 ///
-/// As [`signal`].
+/// As [`signal`], and when it does not listen within a minute.
 pub fn terminate(process: &Child) {
+    let patience = Instant::now() + LISTENS_WITHIN;
+    while !catches_sigterm(process) {
+        assert!(Instant::now() < patience, "the process does not catch SIGTERM");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     signal(process, "TERM");
+}
+
+/// As Linux says; elsewhere nobody says.
+fn catches_sigterm(process: &Child) -> bool {
+    const SIGTERM: u64 = 1 << (15 - 1);
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", process.id())) else {
+        return true;
+    };
+    if status.contains("State:\tZ") {
+        // It has ended already; whoever waits for it learns why.
+        return true;
+    }
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_none_or(|mask| mask & SIGTERM != 0)
 }
 
 /// Sends a signal by its name to a process that nobody has waited for yet.
