@@ -34,13 +34,13 @@ const SIZES: [usize; 2] = [256, 4096];
 const WINDOW: usize = 256;
 
 /// How many messages each side moves in a turn.
-const MESSAGES: usize = 4000;
+const MESSAGES: usize = 8000;
 
 /// How many of them when each is confirmed before the next.
 const MESSAGES_ONE_BY_ONE: usize = 200;
 
 /// How often each side has its turn.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 const CONTEXT: &str = "bench";
 

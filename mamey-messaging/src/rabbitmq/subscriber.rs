@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use mamey_core::transport::{Delivery, Subscriber};
@@ -31,7 +31,7 @@ const REJECT_GRACE: Duration = Duration::from_secs(2);
 const ACK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which part of the prefetch does not wait for that pause: the broker is to have room to deliver.
-const ACK_AT_ONCE_PER_PREFETCH: usize = 4;
+const ACK_AT_ONCE_PER_PREFETCH: usize = 2;
 
 /// One partition of one context's messages.
 pub(super) struct RabbitSubscriber {
@@ -174,14 +174,9 @@ impl Source {
                     // Its channel gives the message back.
                     Err(cause) => Err(Error::other(cause)),
                 },
-                delivery = from.consumer.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        self.deliver(shared, &mut round, delivery);
-                        Ok(())
-                    }
-                    Some(Err(cause)) => Err(failed("receiving from RabbitMQ", cause)),
-                    None => Err(cancelled(&self.queue)),
-                },
+                delivery = from.consumer.next() => {
+                    self.deliver_all(shared, &mut round, &mut from.consumer, delivery)
+                }
             };
             if let Err(error) = step {
                 return End::Lost(error);
@@ -191,6 +186,26 @@ impl Source {
                 return End::Release;
             }
         }
+    }
+
+    /// With all others that have come by now, which are no more than the prefetch.
+    fn deliver_all(
+        &self,
+        shared: &Shared,
+        round: &mut Round,
+        consumer: &mut Consumer,
+        first: Option<lapin::Result<lapin::message::Delivery>>,
+    ) -> Result<()> {
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            match delivery {
+                Some(Ok(delivery)) => self.deliver(shared, round, delivery),
+                Some(Err(cause)) => return Err(failed("receiving from RabbitMQ", cause)),
+                None => return Err(cancelled(&self.queue)),
+            }
+            next = consumer.next().now_or_never();
+        }
+        Ok(())
     }
 
     fn deliver(&self, shared: &Shared, round: &mut Round, delivery: lapin::message::Delivery) {

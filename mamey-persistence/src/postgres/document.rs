@@ -10,7 +10,7 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Filter, Value, ValueType};
 use mamey_core::domain::Collection;
 use mamey_core::store::{Document, DocumentStore, Find};
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgRow, PgValueFormat};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
@@ -19,6 +19,9 @@ use super::filter::{Bound, Condition, order_by};
 use super::table::sql_type;
 use super::text::{escape, unescape, value_text};
 use crate::schema::check_id;
+
+/// The one version that the binary form of JSON has.
+const JSONB_VERSION: u8 = 1;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -48,7 +51,7 @@ impl DocumentStore for PostgresStore {
         self.declared.check_find(find)?;
         let condition = Condition::of(&find.filter);
         let sql = format!(
-            "SELECT id, version, data::text FROM {} WHERE {} ORDER BY {} LIMIT ${}",
+            "SELECT id, version, data FROM {} WHERE {} ORDER BY {} LIMIT ${}",
             self.table(find.collection)?.1.name,
             condition.sql,
             order_by(&find.order),
@@ -94,9 +97,8 @@ impl PostgresStore {
         ids: &[Value],
     ) -> Result<Vec<Document>> {
         let (name, of) = (&self.table(collection)?.1.name, sql_type(collection.id));
-        let sql = format!(
-            "SELECT id, version, data::text FROM {name} WHERE id = ANY($1::text[]::{of}[])"
-        );
+        let sql =
+            format!("SELECT id, version, data FROM {name} WHERE id = ANY($1::text[]::{of}[])");
         let ids = ids.iter().filter_map(value_text).map(|text| text.into_owned()).collect();
         self.documents(collection, bind_all(sql, vec![Bound::Many(ids)])).await
     }
@@ -122,12 +124,23 @@ impl PostgresStore {
 
 fn document(row: &PgRow, id: ValueType) -> Result<Document, sqlx::Error> {
     let version: i64 = row.try_get(1)?;
-    let data: String = row.try_get(2)?;
     Ok(Document {
         id: read_value(row, 0, id)?,
         version: version.unsigned_abs(),
-        data: Bytes::from(data),
+        data: read_json(row, 2)?,
     })
+}
+
+/// The text of a JSON document. On the wire it stands behind the number of its version.
+fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
+    let value = row.try_get_raw(at)?;
+    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
+    match (value.format(), bytes) {
+        (PgValueFormat::Text, text) | (PgValueFormat::Binary, [JSONB_VERSION, text @ ..]) => {
+            Ok(Bytes::copy_from_slice(text))
+        }
+        _ => Err(sqlx::Error::Decode("a document is not the JSON that is known here".into())),
+    }
 }
 
 /// The value at a place of a row, which the table's type fixes.

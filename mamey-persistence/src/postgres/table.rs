@@ -29,7 +29,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(schema: &str, collection: &'static Collection) -> Self {
         let name = format!("{schema}.\"{}\"", collection.name);
-        let load = format!("SELECT id, version, data::text FROM {name} WHERE id = $1").into();
+        let load = format!("SELECT id, version, data FROM {name} WHERE id = $1").into();
         Self { collection, schema: schema.to_owned(), load, layout: layout(collection), name }
     }
 
