@@ -88,10 +88,14 @@ async fn an_answer_that_is_cut_is_found_by_the_marks_of_its_units() {
 #[tokio::test]
 async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
     let test = require!(postgres::database().await);
+    let (mut outsider, mut watch) = (Session::of(test.url()).await, Session::of(test.url()).await);
+    // The server looks for a deadlock once, so long after the unit began to wait: the outsider must
+    // be in its way by then.
+    let name = test.name();
+    outsider.run(&format!("ALTER DATABASE \"{name}\" SET deadlock_timeout = '4s'")).await;
     let database = connect(test.url()).await;
     let store = open(&database, "shop").await;
     commit(&*store, writes((1..=2).map(|id| note(id, Expected::Absent)))).await;
-    let mut outsider = Session::of(test.url()).await;
     // So that the server ends the other one.
     outsider.run("SET deadlock_timeout = '50s'; BEGIN").await;
     outsider.run("SELECT 1 FROM shop.notes WHERE id = 2 FOR UPDATE").await;
@@ -101,7 +105,7 @@ async fn a_unit_that_the_server_ends_in_a_deadlock_goes_again() {
         let store = Arc::clone(&store);
         tokio::spawn(async move { commit(&*store, unit).await })
     };
-    Session::of(test.url()).await.until_waiting(1).await;
+    watch.until_waiting(1).await;
     outsider.run("SELECT 1 FROM shop.notes WHERE id = 1 FOR UPDATE").await;
     let again = async || database.stats().calls - before.calls == 2;
     until("the call is sent again", PATIENCE, again).await;

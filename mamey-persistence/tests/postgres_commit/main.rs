@@ -4,6 +4,7 @@
 
 mod faults;
 mod model;
+mod order;
 mod support;
 mod together;
 mod trips;
