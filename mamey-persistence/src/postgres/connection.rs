@@ -139,14 +139,10 @@ impl Connections {
 
     /// A connection of the caller's own, until it is given back or dropped.
     pub(super) async fn lend(&self) -> Result<Lent<'_>, sqlx::Error> {
-        // Whoever waits already is not passed over: a permit that comes free is theirs.
-        let permit = match self.free.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => timeout(self.limits.acquire, self.free.acquire())
-                .await
-                .map_err(|_| sqlx::Error::PoolTimedOut)?
-                .map_err(|_| sqlx::Error::PoolClosed)?,
-        };
+        let permit = timeout(self.limits.acquire, self.free.acquire())
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?
+            .map_err(|_| sqlx::Error::PoolClosed)?;
         let connection = self.any().await?;
         Ok(Lent { connections: self, connection, _permit: permit })
     }

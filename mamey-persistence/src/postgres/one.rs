@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use mamey_core::message::Envelope;
-use mamey_core::store::Origin;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
 use super::batch::{key_lock, lane_lock, slot, table_number};
 use super::text::escape;
-use super::work::{Document, Step, StepKind, Work};
+use super::work::{Document, Step, Work};
 
 /// A unit that handles at most one message that was delivered, changes at most one document and
 /// sends at most one message. It borrows all of it.
@@ -24,13 +23,13 @@ impl<'w> One<'w> {
     /// `None` for a unit of another shape.
     pub(super) fn of(work: &'w Work) -> Option<Self> {
         let unit = &work.unit;
-        let delivered = unit.receipt.as_ref().is_none_or(|it| it.origin == Origin::Delivery);
-        if !delivered || work.settled.is_some() || unit.reply.is_some() {
+        // Nothing is settled of a message that was delivered and is simply handled.
+        if work.settled.is_some() || unit.reply.is_some() {
             return None;
         }
         let step = match (&*work.documents, &*work.steps) {
             ([], []) => None,
-            ([document], [step]) if step.kind != StepKind::GiveUp => Some((document, step)),
+            ([document], [step]) => Some((document, step)),
             _ => return None,
         };
         let sent = match (&*unit.outbox, &*work.metadata) {
