@@ -18,8 +18,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey::criteria::Value;
-use mamey::domain::Collection;
+use mamey::criteria::{Collection, Value};
 use mamey::id::MessageId;
 use mamey::inbound::{Inbound, Incoming};
 use mamey::message::{Envelope, Metadata};

@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use mamey::id::{IdSource, UuidV7Source};
-use mamey::message::{ContextName, Envelope, Metadata};
+use mamey::message::{ContextName, Envelope, Metadata, Partition};
 use mamey::messaging::RabbitTransport;
-use mamey::store::Partition;
 use mamey::transport::{Publisher, Settlement, Subscription, Topology, Transport};
 
 use by_lapin::ByLapin;

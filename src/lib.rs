@@ -23,7 +23,7 @@
 //! | `rabbitmq` | no | the transport `amqp:`, between processes |
 //! | `validation` | yes | `validate` on messages, by `garde` |
 //! | `testing` | no | the testing kit |
-//! | `crash-points` | no | moments at which the crash suite ends a process; never in production |
+//! | `failpoints` | no | moments at which the crash suite ends a process; never in production |
 
 mod service;
 

@@ -8,7 +8,7 @@ use mamey::context::Cause;
 use mamey::id::MessageId;
 use mamey::message::{Envelope, Metadata};
 use mamey::persistence::{PostgresContext, PostgresError, enlist};
-use mamey::store::{CommitOutcome, Disposition, Origin, Receipt, UnitOfWork};
+use mamey::store::{CommitOutcome, Origin, Outcome, Receipt, UnitOfWork};
 use mamey::{
     Aggregate, BoundedContext, Command, Context, Error, ErrorKind, Event, Result, RunningService,
     Service, Settings,
@@ -212,7 +212,7 @@ async fn an_own_transaction_learns_that_a_message_was_received() {
         receipt: Some(Receipt {
             envelope: envelope.clone(),
             origin: Origin::Delivery,
-            disposition: Disposition::Handled,
+            outcome: Outcome::Handled,
         }),
         ..UnitOfWork::default()
     };

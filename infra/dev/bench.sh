@@ -21,5 +21,5 @@ if [ ! -e "benches/$name.rs" ]; then
     echo "error: there is no benchmark '$name'; ./dev bench lists those there are" >&2
     exit 2
 fi
-# All but the crash points, which a user's build has not either.
+# All but the failpoints, which a user's build has not either.
 exec cargo bench --package mamey --features postgres,rabbitmq,testing --bench "$name" -- "${@:2}"

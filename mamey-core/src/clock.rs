@@ -52,7 +52,7 @@ impl Timestamp {
 
     /// How long ago `earlier` was; zero when it is not earlier.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn duration_since(self, earlier: Self) -> Duration {
         let micros = self.0.saturating_sub(earlier.0).max(0);
         Duration::from_micros(micros.unsigned_abs())
     }

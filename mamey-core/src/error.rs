@@ -235,7 +235,7 @@ impl Error {
 
     /// Says what was being done; the last call stands outermost.
     #[must_use]
-    pub fn context(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_context(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
         self.0.doing.push(doing.into());
         self
     }
@@ -314,12 +314,12 @@ pub trait ResultExt<T> {
     ///
     /// # Errors
     /// The same error, with its context grown by one.
-    fn context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T>;
+    fn with_context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T>;
 }
 
 impl<T> ResultExt<T> for Result<T> {
-    fn context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T> {
-        self.map_err(|error| error.context(doing()))
+    fn with_context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T> {
+        self.map_err(|error| error.with_context(doing()))
     }
 }
 
@@ -366,8 +366,10 @@ mod tests {
     #[test]
     fn context_reads_outermost_first() {
         let result: Result<()> = Err(Error::unavailable("connection refused"));
-        let error =
-            result.context(|| "loading orders/42").context(|| "handling place-order").unwrap_err();
+        let error = result
+            .with_context(|| "loading orders/42")
+            .with_context(|| "handling place-order")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "handling place-order: loading orders/42: connection refused"

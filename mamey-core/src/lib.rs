@@ -20,10 +20,10 @@ pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod context;
-#[doc(hidden)]
-pub mod crash;
 pub mod criteria;
 pub mod domain;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod id;
 pub mod inbound;
 pub mod message;
@@ -36,8 +36,8 @@ mod error;
 mod redact;
 mod retry;
 
-pub use context::{Context, ReadContext};
-pub use domain::{Aggregate, Repository, Versioned};
+pub use context::{Context, ReadContext, Repository};
+pub use domain::{Aggregate, Versioned};
 pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
 pub use message::{Command, Event, Message, Query, Request};
 pub use redact::redact_url;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mamey_core::context::Scope;
-use mamey_core::domain::Collection;
+use mamey_core::criteria::Collection;
 use mamey_core::message::{Catalog, CatalogEntry, ContextName, Direction, validate_message_name};
 use mamey_core::store::Schema;
 use mamey_core::transport::Topology;
@@ -295,7 +295,7 @@ impl BoundedContext {
         if problems.is_empty() {
             return Ok(name);
         }
-        Err(Error::misconfigured(problems.join("; ")).context(format!("declaring `{name}`")))
+        Err(Error::misconfigured(problems.join("; ")).with_context(format!("declaring `{name}`")))
     }
 }
 

@@ -59,7 +59,7 @@ impl Pipeline {
         result.map_err(|error| {
             telemetry::failed(&span, &error);
             let (name, context) = (invocation.name, invocation.context);
-            error.context(format!("handling `{name}` in context `{context}`"))
+            error.with_context(format!("handling `{name}` in context `{context}`"))
         })
     }
 
@@ -150,12 +150,12 @@ fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<Un
     Ok((!unit.is_empty()).then_some(unit))
 }
 
-/// Crash points of the two kinds of units: those of callers and those of messages.
+/// Failpoints of the two kinds of units: those of callers and those of messages.
 fn pass_before_commit(unit: &UnitOfWork) {
     if unit.receipt.is_none() {
-        mamey_core::crash_point!("before-commit");
+        mamey_core::failpoint!("before-commit");
     } else {
-        mamey_core::crash_point!("after-handler-before-commit");
+        mamey_core::failpoint!("after-handler-before-commit");
     }
 }
 

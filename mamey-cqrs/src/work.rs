@@ -5,7 +5,7 @@ use std::pin::pin;
 use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
 use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Metadata};
-use mamey_core::store::{CommitOutcome, CommitToken, Disposition, Receipt, UnitOfWork};
+use mamey_core::store::{CommitOutcome, CommitToken, Outcome, Receipt, UnitOfWork};
 use mamey_core::{Command, Context, Error, Message, Query, Result};
 use serde::de::DeserializeOwned;
 
@@ -194,13 +194,13 @@ where
         unit.receipt = Some(Receipt {
             envelope: self.incoming.envelope.clone(),
             origin: self.incoming.origin,
-            disposition: Disposition::Handled,
+            outcome: Outcome::Handled,
         });
         Ok(())
     }
 }
 
-/// Reads a message from its payload, lifting an older version.
+/// Reads a message from its payload, upcasting an older version.
 pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Result<M> {
     let Metadata { content_type, version, .. } = &envelope.metadata;
     if !is_json(content_type) {

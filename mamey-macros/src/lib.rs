@@ -38,7 +38,7 @@ use syn::{DeriveInput, Result, parse_macro_input};
 /// | `name = "orders.place-order"` | its name on the wire | the type's name as `place-order` |
 /// | `version = 2` | the version of its shape | `1` |
 /// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
-/// | `from = OldType` | lifts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
+/// | `from = OldType` | upcasts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
@@ -72,7 +72,7 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// | `reply = Type` | what the handler answers | `()` |
 /// | `name = "orders.find-order"` | its name on the wire | the type's name as `find-order` |
 /// | `version = 2` | the version of its shape | `1` |
-/// | `from = OldType` | lifts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
+/// | `from = OldType` | upcasts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
@@ -105,7 +105,7 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 /// | `name = "orders.order-placed"` | its name on the wire, which begins with its context | required |
 /// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
 /// | `version = 2` | the version of its shape | `1` |
-/// | `from = OldType` | lifts an older version by `From<OldType>` | none |
+/// | `from = OldType` | upcasts an older version by `From<OldType>` | none |
 /// | `must_route` | publishing without a single subscriber is a failure | off |
 /// | `validate` | checks its `garde::Validate` before a handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
@@ -113,8 +113,8 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 /// # Versions
 ///
 /// A change that old readers cannot read is a new version. The old type stays beside the new one
-/// under the same name, and a `From` between them lifts what is still on its way or replayed. Each
-/// version lifts the one before it, so a chain reads every version that was ever sent.
+/// under the same name, and a `From` between them upcasts what is still on its way or replayed. Each
+/// version upcasts the one before it, so a chain reads every version that was ever sent.
 ///
 /// ```
 /// use mamey_core::Message;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mamey_core::store::{Lease, Partition};
+use mamey_core::message::Partition;
+use mamey_core::store::Lease;
 
 use crate::leasing::Tenure;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mamey_core::store::Partition;
+use mamey_core::message::Partition;
 use mamey_core::{Error, Result};
 
 /// Over how many partitions the keys are spread.

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use mamey_core::ErrorKind;
 use mamey_core::id::{IdSource, UuidV7Source};
-use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata, Target};
-use mamey_core::store::Partition;
+use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata, Partition, Target};
 use mamey_core::transport::{
     REQUESTS_SERVED_MAX, Responder, Settlement, Subscriber, Subscription, Topology, Transport,
 };

@@ -62,7 +62,7 @@ pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Erro
     Ok(OutboxDepth {
         records: row.number(0)?.unsigned_abs(),
         oldest: row.number_or_null(1)?.map(Timestamp::from_micros),
-        confirmed: row.number_or_null(2)?.unwrap_or_default().unsigned_abs(),
+        published: row.number_or_null(2)?.unwrap_or_default().unsigned_abs(),
     })
 }
 

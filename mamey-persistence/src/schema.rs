@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use mamey_core::criteria::{Filter, ID_FIELD, Value, ValueType};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Filter, Find, ID_FIELD, Value, ValueType};
 use mamey_core::message::ContextName;
-use mamey_core::store::{Change, Find, Schema, UnitOfWork, Write};
+use mamey_core::store::{Change, Schema, UnitOfWork, Write};
 use mamey_core::{Error, Result, Retry};
 
 /// The largest document, in bytes: 16 MiB.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use mamey_core::clock::Timestamp;
-use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Partition};
+use mamey_core::message::Partition;
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
 use mamey_core::{Error, Result};
 
 /// The partitions of one role by number. An entry stays for ever, because its epoch must never

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mamey_core::ErrorKind;
-use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, Comparison, Filter, Index, Value, ValueType};
 use mamey_core::message::ContextName;
 use mamey_core::store::{
     Change, CommitOutcome, Database, Expected, Schema, Store, UnitOfWork, Write,

@@ -178,7 +178,7 @@ impl RunningService {
             let (parked, dead) =
                 (hosted.store().parked_count().await?, hosted.store().dead_letter_count().await?);
             let received = hosted.store().received_count().await?;
-            totals.published += outbox.confirmed;
+            totals.published += outbox.published;
             totals.waiting += outbox.records;
             totals.parked += parked;
             totals.dead_letters += dead;

@@ -91,8 +91,8 @@ async fn host_all(
     for context in contexts {
         let name = context.name().to_owned();
         let doing = || format!("starting context `{name}`");
-        let runtime = open(context, settings, backends).await.context(doing)?;
-        let serving = serve(&runtime, &*backends.transport).await.context(doing)?;
+        let runtime = open(context, settings, backends).await.with_context(doing)?;
+        let serving = serve(&runtime, &*backends.transport).await.with_context(doing)?;
         all.push(Open { runtime, serving });
     }
     Ok(all)

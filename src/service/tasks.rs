@@ -97,7 +97,7 @@ impl Group {
                     // Told to stop, it ran out of time for that: nothing has failed.
                     let cut_off = stop.is_cancelled() && error.kind() == ErrorKind::TimedOut;
                     if !cut_off {
-                        failure.set(error.context(name));
+                        failure.set(error.with_context(name));
                     }
                     false
                 }

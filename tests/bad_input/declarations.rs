@@ -1,7 +1,6 @@
 //! Contexts that are declared wrongly: refused at the start, with every mistake and its mend.
 
-use mamey::criteria::ValueType;
-use mamey::domain::{Collection, Index};
+use mamey::criteria::{Collection, Index, ValueType};
 use mamey::message::Headers;
 use mamey::{
     Aggregate, BoundedContext, Command, Context, ErrorKind, Event, Message, Result, Service,

@@ -53,7 +53,7 @@ pub struct SaidV2 {
     pub topic: String,
 }
 
-/// Version 1 was forgotten: nothing lifts it.
+/// Version 1 was forgotten: nothing upcasts it.
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "speaker.said", version = 3, key = topic, from = SaidV2)]
 pub struct Said {

@@ -13,7 +13,7 @@ rows! {
     an_unknown_name_for_a_context_is_refused_by_name
     a_name_that_nobody_handles_is_kept_when_it_is_delivered
     a_newer_version_is_kept_and_says_to_deploy_consumers_first
-    an_older_version_that_nothing_lifts_is_kept_and_says_how_to_lift_it
+    an_older_version_that_nothing_upcasts_is_kept_and_says_how_to_upcast_it
     a_truncated_body_is_kept
     an_empty_body_is_kept
     a_body_that_is_no_json_is_kept
@@ -94,7 +94,9 @@ async fn a_newer_version_is_kept_and_says_to_deploy_consumers_first(world: &mut 
     assert_eq!(letter.reason, DeadLetterReason::Unreadable);
 }
 
-async fn an_older_version_that_nothing_lifts_is_kept_and_says_how_to_lift_it(world: &mut World) {
+async fn an_older_version_that_nothing_upcasts_is_kept_and_says_how_to_upcast_it(
+    world: &mut World,
+) {
     let mut metadata = world.foreign("bad");
     metadata.version = 1;
     let words = ["version 1 of `speaker.said`", "declare `from = "];

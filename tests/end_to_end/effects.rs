@@ -13,7 +13,7 @@ on_each_store! {
     concurrent_changes_of_one_aggregate_all_happen
     a_targeted_message_reaches_its_target_only
     an_unroutable_message_stays_in_the_outbox
-    an_old_version_is_lifted
+    an_old_version_is_upcast
     totals_count_each_message_once
 }
 
@@ -64,13 +64,13 @@ async fn an_unroutable_message_stays_in_the_outbox(world: World) {
     world.emit("a", 1).await;
     world.until("the event arrives", async || world.received("a").await == [1]).await;
     let depth = || async { world.store("sender").outbox_depth().await.unwrap() };
-    world.until("the event is confirmed", async || depth().await.confirmed == 1).await;
+    world.until("the event is confirmed", async || depth().await.published == 1).await;
     assert_eq!(depth().await.records, 1);
     let error = world.service.send(Poke { target: "No Body".into() }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
-async fn an_old_version_is_lifted(world: World) {
+async fn an_old_version_is_upcast(world: World) {
     let mut metadata = world.foreign("old");
     metadata.version = 1;
     world.deliver(metadata, r#"{"stream":"a"}"#).await;

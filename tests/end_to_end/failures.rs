@@ -13,7 +13,7 @@ on_each_store! {
     a_panic_is_a_failure_like_any_other
     a_handler_that_hangs_is_timed_out_and_has_not_succeeded
     a_dead_letter_is_replayed_once
-    an_old_version_is_lifted_on_replay_too
+    an_old_version_is_upcast_on_replay_too
     a_discarded_dead_letter_is_gone
     a_payload_that_nobody_reads_is_a_dead_letter
 }
@@ -87,7 +87,7 @@ async fn a_dead_letter_is_replayed_once(world: World) {
     assert!(dead_letters(&world).await.is_empty());
 }
 
-async fn an_old_version_is_lifted_on_replay_too(world: World) {
+async fn an_old_version_is_upcast_on_replay_too(world: World) {
     world.script.fault(-1, Fault::Refuse, 1);
     let mut metadata = world.foreign("old");
     metadata.version = 1;

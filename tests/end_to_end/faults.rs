@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mamey::capabilities::StoreCapabilities;
-use mamey::criteria::{Filter, Value};
-use mamey::domain::Collection;
+use mamey::criteria::{Collection, Filter, Find, Value};
+use mamey::message::Partition;
 use mamey::store::{
-    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Disposition, Document,
-    DocumentStore, Find, Holdings, InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole,
-    LeaseStore, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, ParkedMessage, ParkingStore,
-    Partition, Schema, Store, UnitOfWork,
+    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
+    Holdings, InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
+    OutboxRead, OutboxRecord, OutboxStore, Outcome, ParkedMessage, ParkingStore, Schema, Store,
+    UnitOfWork,
 };
 use mamey::{Error, MessageId, Result, Timestamp};
 
@@ -168,11 +168,11 @@ struct Unreliable {
 }
 
 fn call_of(unit: &UnitOfWork) -> Call {
-    match unit.receipt.as_ref().map(|receipt| &receipt.disposition) {
+    match unit.receipt.as_ref().map(|receipt| &receipt.outcome) {
         None => Call::CommitCommand,
-        Some(Disposition::Handled) => Call::CommitHandled,
-        Some(Disposition::Park { .. }) => Call::CommitParked,
-        Some(Disposition::DeadLetter { .. }) => Call::CommitDeadLetter,
+        Some(Outcome::Handled) => Call::CommitHandled,
+        Some(Outcome::Park { .. }) => Call::CommitParked,
+        Some(Outcome::DeadLetter { .. }) => Call::CommitDeadLetter,
     }
 }
 
@@ -254,8 +254,8 @@ impl OutboxStore for Unreliable {
         self.faults.through(Call::Other, self.store.read_outbox(read)).await
     }
 
-    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
-        let confirming = self.store.confirm_outbox(confirmed);
+    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+        let confirming = self.store.delete_published(confirmed);
         self.faults.through(Call::ConfirmOutbox, confirming).await
     }
 

@@ -11,7 +11,7 @@ use mamey::inbound::{Inbound, Incoming};
 use mamey::message::{ContextName, Envelope};
 use mamey::messaging::{Consumer, ConsumerOptions, MemoryTransport};
 use mamey::persistence::MemoryDatabase;
-use mamey::store::{CommitOutcome, Database, Disposition, Receipt, Schema, Store, UnitOfWork};
+use mamey::store::{CommitOutcome, Database, Outcome, Receipt, Schema, Store, UnitOfWork};
 use mamey::transport::{Topology, Transport};
 use mamey::{Backoff, Error, ErrorKind, Result, RetryPolicy, Service, Settings};
 use tempfile::TempDir;
@@ -56,8 +56,8 @@ impl Inbound for Broken {
         if !self.mended.load(Ordering::SeqCst) {
             return Err(Error::other("not mended yet"));
         }
-        let (origin, disposition) = (incoming.origin, Disposition::Handled);
-        let receipt = Some(Receipt { envelope, origin, disposition });
+        let (origin, outcome) = (incoming.origin, Outcome::Handled);
+        let receipt = Some(Receipt { envelope, origin, outcome });
         self.store.commit(UnitOfWork { receipt, ..UnitOfWork::default() }).await
     }
 }

@@ -123,7 +123,7 @@ impl Office {
     }
 
     async fn confirmed(&self) -> u64 {
-        self.service.store("office").unwrap().outbox_depth().await.unwrap().confirmed
+        self.service.store("office").unwrap().outbox_depth().await.unwrap().published
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::{RequestOrigin, Scope, UnaddressedRequest};
+use super::{ReadRepository, RequestOrigin, Scope, UnaddressedRequest};
 use crate::clock::Timestamp;
-use crate::domain::{Aggregate, NewId, ReadRepository};
+use crate::domain::{Aggregate, NewId};
 use crate::id::MessageId;
 use crate::message::{ContextName, Metadata, Request, TraceContext};
 use crate::store::Store;

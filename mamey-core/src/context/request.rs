@@ -110,7 +110,7 @@ impl<R: Request> AddressedRequest<'_, R> {
 
     async fn ask(self) -> Result<R::Reply> {
         let doing = format!("requesting `{}` of context `{:.48}`", R::NAME, self.target);
-        self.answer().await.context(|| doing)
+        self.answer().await.with_context(|| doing)
     }
 
     async fn answer(self) -> Result<R::Reply> {

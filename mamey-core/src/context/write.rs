@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use serde::Serialize;
 
-use super::{Cause, ReadContext, Scope};
-use crate::domain::{Aggregate, Repository};
+use super::{Cause, ReadContext, Repository, Scope};
+use crate::domain::Aggregate;
 use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata, Target,
     check_payload,
@@ -115,8 +115,9 @@ impl Context {
         target: Target,
         headers: Headers,
     ) -> Result<()> {
-        let envelope =
-            self.envelope(message, target, headers).context(|| format!("sending `{}`", M::NAME))?;
+        let envelope = self
+            .envelope(message, target, headers)
+            .with_context(|| format!("sending `{}`", M::NAME))?;
         self.unit().enqueue(envelope)
     }
 

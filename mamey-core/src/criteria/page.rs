@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Comparison, Cursor, Filter, ID_FIELD, Sort, Value};
-use crate::store::{Find, SortKey};
-use crate::{Aggregate, Error, Result};
+use super::{Collection, Comparison, Cursor, Filter, Find, ID_FIELD, Sort, SortKey, Value};
+use crate::{Error, Result};
 
 /// How many documents a page holds unless told otherwise.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
@@ -80,19 +79,19 @@ impl<A> Criteria<A> {
     }
 }
 
-impl<A: Aggregate> Criteria<A> {
+impl<A> Criteria<A> {
     /// What the store is asked: one document more than the page, to know whether there is a next.
-    pub(crate) fn to_find(&self) -> Result<Find> {
+    pub(crate) fn to_find(&self, collection: &'static Collection) -> Result<Find> {
         let mut order = self.sort.clone();
         let descending = order.last().is_some_and(|key| key.descending);
         if order.iter().all(|key| key.field != ID_FIELD) {
             order.push(SortKey { field: ID_FIELD, descending });
         }
         let filter = match &self.after {
-            Some(cursor) => self.filter.clone().and(after_filter::<A>(&order, cursor)?),
+            Some(cursor) => self.filter.clone().and(after_filter(collection, &order, cursor)?),
             None => self.filter.clone(),
         };
-        Ok(Find { collection: A::COLLECTION, filter, order, limit: self.limit + 1 })
+        Ok(Find { collection, filter, order, limit: self.limit + 1 })
     }
 
     pub(crate) fn page_size(&self) -> usize {
@@ -107,9 +106,9 @@ pub(crate) fn cursor_at(order: &[SortKey], value_of: &dyn Fn(&str) -> Value) -> 
 
 /// "Comes after the cursor in this order", written as a plain filter, so that stores need to know
 /// nothing of cursors: later in the first key, or equal there and later in the second, and so on.
-fn after_filter<A: Aggregate>(order: &[SortKey], cursor: &Cursor) -> Result<Filter> {
+fn after_filter(collection: &Collection, order: &[SortKey], cursor: &Cursor) -> Result<Filter> {
     let fits = order.len() == cursor.0.len()
-        && order.iter().zip(&cursor.0).all(|(key, value)| type_fits::<A>(key.field, value));
+        && order.iter().zip(&cursor.0).all(|(key, value)| type_fits(collection, key.field, value));
     if !fits {
         return Err(Error::invalid(
             "the page cursor belongs to other criteria; start from the first page",
@@ -126,8 +125,8 @@ fn after_filter<A: Aggregate>(order: &[SortKey], cursor: &Cursor) -> Result<Filt
     Ok(Filter::Any(alternatives))
 }
 
-fn type_fits<A: Aggregate>(field: &str, value: &Value) -> bool {
-    let expected = A::COLLECTION.value_type(field);
+fn type_fits(collection: &Collection, field: &str, value: &Value) -> bool {
+    let expected = collection.value_type(field);
     value.is_null() && field != ID_FIELD || value.value_type() == expected
 }
 
@@ -179,13 +178,11 @@ pub struct Page<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::criteria::{Field, IndexValue, ValueType};
-    use crate::domain::{Collection, Index};
+    use crate::criteria::{Field, Index, IndexValue, ValueType};
     use proptest::prelude::*;
-    use serde::{Deserialize, Serialize};
 
     /// Ids are text, and both indexed fields may be missing and repeat.
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[derive(Clone, Debug, PartialEq)]
     struct Thing {
         id: String,
         size: Option<i64>,
@@ -196,25 +193,14 @@ mod tests {
     const RATIO: Field<Thing, Option<f64>> = Field::new("ratio");
     const ID: Field<Thing, String> = Field::new(ID_FIELD);
 
-    impl Aggregate for Thing {
-        type Id = String;
-        const COLLECTION: &'static Collection = &Collection {
-            name: "things",
-            id: ValueType::Text,
-            indexes: &[
-                Index { field: "size", value: ValueType::Int, unique: false },
-                Index { field: "ratio", value: ValueType::Float, unique: false },
-            ],
-        };
-
-        fn id(&self) -> &String {
-            &self.id
-        }
-
-        fn index_values(&self) -> Vec<Value> {
-            vec![self.size.to_value(), self.ratio.to_value()]
-        }
-    }
+    const THINGS: &Collection = &Collection {
+        name: "things",
+        id: ValueType::Text,
+        indexes: &[
+            Index { field: "size", value: ValueType::Int, unique: false },
+            Index { field: "ratio", value: ValueType::Float, unique: false },
+        ],
+    };
 
     /// What a store keeps of a thing, by field.
     struct Row([(&'static str, Value); 3]);
@@ -277,7 +263,7 @@ mod tests {
             things in things(), sort in sort(), page_size in 1_u32..7,
         ) {
             let rows: Vec<Row> = things.iter().map(Row::of).collect();
-            let mut all = criteria(&sort, PAGE_SIZE_MAX).to_find().unwrap();
+            let mut all = criteria(&sort, PAGE_SIZE_MAX).to_find(THINGS).unwrap();
             all.filter = Filter::TRUE;
             let ids = |rows: &[&Row]| -> Vec<Value> {
                 rows.iter().map(|row| row.value(ID_FIELD).clone()).collect()
@@ -285,7 +271,7 @@ mod tests {
             let expected = ids(&find(&rows, &all));
             let (mut seen, mut criteria) = (Vec::new(), criteria(&sort, page_size));
             loop {
-                let asked = criteria.to_find().unwrap();
+                let asked = criteria.to_find(THINGS).unwrap();
                 let mut page = find(&rows, &asked);
                 let more = page.len() > criteria.page_size();
                 page.truncate(criteria.page_size());
@@ -311,7 +297,7 @@ mod tests {
                 cursor.0.as_slice(),
                 [Value::Int(_) | Value::Null, Value::Text(_)]
             );
-            let asked = Criteria::<Thing>::all().sort_by(SIZE.asc()).after(cursor).to_find();
+            let asked = Criteria::<Thing>::all().sort_by(SIZE.asc()).after(cursor).to_find(THINGS);
             prop_assert_eq!(asked.is_ok(), fits);
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::criteria::{ID_FIELD, IndexValue, Value, ValueType};
+use crate::criteria::{Collection, IndexValue, Value};
 
 /// A consistency boundary: loaded, changed and saved as one document with a version.
 #[diagnostic::on_unimplemented(
@@ -25,39 +25,6 @@ pub trait Aggregate: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// The values of the indexed fields, in the order of [`Collection::indexes`].
     fn index_values(&self) -> Vec<Value>;
-}
-
-/// Where aggregates of one type are kept.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Collection {
-    /// The collection's name within its context.
-    pub name: &'static str,
-    /// The type of the ids.
-    pub id: ValueType,
-    /// The indexed fields: the only ones that criteria accept.
-    pub indexes: &'static [Index],
-}
-
-impl Collection {
-    /// The type of an indexed field or of the id.
-    #[must_use]
-    pub fn value_type(&self, field: &str) -> Option<ValueType> {
-        if field == ID_FIELD {
-            return Some(self.id);
-        }
-        self.indexes.iter().find(|index| index.field == field).map(|index| index.value)
-    }
-}
-
-/// One indexed field of a collection.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Index {
-    /// The field's name.
-    pub field: &'static str,
-    /// The type of its values.
-    pub value: ValueType,
-    /// Whether no two documents may share a value; documents without a value never clash.
-    pub unique: bool,
 }
 
 /// An id that can be made from a new UUID; implemented by typed ids over `Uuid`.

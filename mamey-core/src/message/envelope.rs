@@ -16,8 +16,8 @@ pub struct Envelope {
 impl Envelope {
     /// The lane this message belongs to, if it has a key: order holds within a lane.
     #[must_use]
-    pub fn lane(&self) -> Option<crate::store::Lane> {
+    pub fn lane(&self) -> Option<crate::message::Lane> {
         let key = self.metadata.key.as_ref()?;
-        Some(crate::store::Lane::new(&self.metadata.sender, key))
+        Some(crate::message::Lane::new(&self.metadata.sender, key))
     }
 }

@@ -81,7 +81,7 @@ impl Envelope {
                 self.metadata.name, request.name
             ))),
         };
-        outcome.map_err(|error| error.context(format!("context `{from:.48}` answered")))
+        outcome.map_err(|error| error.with_context(format!("context `{from:.48}` answered")))
     }
 
     fn check_correlation(&self, request: &Metadata) -> Result<()> {
@@ -201,7 +201,7 @@ mod tests {
         let payload = r#"{"kind":"rejected","retry":"never","code":"catalog.sold-out","#;
         let payload = format!(r#"{payload}"message":"no tea is left"}}"#);
         assert_eq!(refused.payload, payload);
-        let failed = reply(Err(Error::unavailable("refused").context("loading items/tea")));
+        let failed = reply(Err(Error::unavailable("refused").with_context("loading items/tea")));
         let payload =
             r#"{"kind":"unavailable","retry":"later","message":"loading items/tea: refused"}"#;
         assert_eq!(failed.payload, payload);

@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Result;
-use crate::criteria::{Filter, Value};
-use crate::domain::Collection;
+use crate::criteria::{Collection, Filter, Find, Value};
 
 /// A document as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,28 +15,6 @@ pub struct Document {
     pub version: u64,
     /// The aggregate as JSON.
     pub data: Bytes,
-}
-
-/// One key of an order; see [`Find`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SortKey {
-    /// An indexed field or [`ID_FIELD`](crate::criteria::ID_FIELD).
-    pub field: &'static str,
-    /// Largest first and null last, instead of smallest first and null first.
-    pub descending: bool,
-}
-
-/// Which documents to find.
-#[derive(Clone, Debug)]
-pub struct Find {
-    /// Where.
-    pub collection: &'static Collection,
-    /// Which.
-    pub filter: Filter,
-    /// In which order; the id is always the last key.
-    pub order: Vec<SortKey>,
-    /// How many at most.
-    pub limit: u32,
 }
 
 /// Reads documents. Sees what is committed and nothing else; holds no lock or connection between

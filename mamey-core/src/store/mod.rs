@@ -1,10 +1,13 @@
 //! Ports of a store. Whoever knows one backend can guess the others: one file a port.
 
+mod commit;
 mod document;
 mod inbox;
 mod lease;
 mod outbox;
 mod parking;
+mod receipt;
+mod transaction;
 mod unit;
 
 use std::any::Any;
@@ -14,20 +17,21 @@ use async_trait::async_trait;
 
 use crate::Result;
 use crate::capabilities::StoreCapabilities;
-use crate::domain::Collection;
+use crate::criteria::Collection;
 use crate::message::ContextName;
 
-pub use document::{Document, DocumentStore, Find, SortKey};
+pub use commit::{CommitOutcome, CommitStore, CommitToken};
+pub use document::{Document, DocumentStore};
 pub use inbox::{InboxStore, SavedReply};
-pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, Partition};
+pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 pub use parking::{
-    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, Lane, ParkedMessage, ParkingStore,
+    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,
 };
+pub use receipt::{Origin, Outcome, Receipt};
+pub use transaction::OpenTransaction;
 pub use unit::{
-    Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard,
-    MESSAGES_PER_UNIT_MAX, OpenTransaction, Origin, Receipt, UnitOfWork, WRITES_PER_UNIT_MAX,
-    Write,
+    Change, Expected, Guard, MESSAGES_PER_UNIT_MAX, UnitOfWork, WRITES_PER_UNIT_MAX, Write,
 };
 
 /// One bounded context's share of a database.

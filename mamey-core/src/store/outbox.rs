@@ -41,7 +41,7 @@ pub struct OutboxDepth {
     pub oldest: Option<Timestamp>,
     /// How many were confirmed and deleted since the store was created, counted in the same
     /// transaction as the deletion.
-    pub confirmed: u64,
+    pub published: u64,
 }
 
 /// Reads and confirms outbox records. Only committed units write them.
@@ -59,7 +59,7 @@ pub trait OutboxStore: Send + Sync {
     ///
     /// # Errors
     /// `Unavailable` and the like; then none or all are deleted.
-    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64>;
+    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64>;
 
     /// Completes after a commit may have added records since the last call. A hint only: it may
     /// come for nothing, and for commits of other instances it may not come at all.

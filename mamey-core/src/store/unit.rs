@@ -1,15 +1,9 @@
 //! The unit of work: everything a handler did, as plain data that commits at once or not at all.
 
-use std::any::Any;
-use std::fmt;
-
-use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{DeadLetterReason, Failure, SavedReply};
-use crate::clock::Timestamp;
-use crate::criteria::Value;
-use crate::domain::Collection;
+use super::{OpenTransaction, Receipt, SavedReply};
+use crate::criteria::{Collection, Value};
 use crate::message::Envelope;
 use crate::{Error, Result};
 
@@ -38,41 +32,6 @@ pub struct UnitOfWork {
     /// The transaction that the handler opened for statements of its own: all of the above joins
     /// it, and the commit ends it.
     pub transaction: Option<OpenTransaction>,
-}
-
-/// A database transaction that a handler opened, of a kind that only its store knows. Dropped, it
-/// is rolled back.
-pub struct OpenTransaction(Box<dyn Any + Send + Sync>);
-
-impl OpenTransaction {
-    /// Hides a store's own transaction.
-    pub fn new(transaction: impl Any + Send + Sync) -> Self {
-        Self(Box::new(transaction))
-    }
-
-    /// The transaction, when it is of this kind.
-    #[must_use]
-    pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.downcast_ref()
-    }
-
-    /// The transaction, to be worked with, when it is of this kind.
-    pub fn get_mut<T: Any>(&mut self) -> Option<&mut T> {
-        self.0.downcast_mut()
-    }
-
-    /// Takes the transaction out, when it is of this kind.
-    #[must_use]
-    pub fn take<T: Any>(self) -> Option<T> {
-        let transaction: Box<dyn Any> = self.0;
-        transaction.downcast().ok().map(|transaction| *transaction)
-    }
-}
-
-impl fmt::Debug for OpenTransaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenTransaction")
-    }
 }
 
 /// A change to one document.
@@ -121,92 +80,6 @@ pub struct Guard {
     pub id: Value,
     /// The version it was read at.
     pub version: u64,
-}
-
-/// Where the message that is being handled rests until this commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// With the transport: the commit records it in the inbox.
-    Delivery,
-    /// In parking: the commit takes it out, which succeeds once.
-    Parked,
-}
-
-/// What a commit records of the message that is being handled.
-///
-/// A store applies it so: from [`Origin::Delivery`] it inserts the id into the inbox, and the unit
-/// is a [`CommitOutcome::Duplicate`] when it is there; then, unless the disposition is to park, the
-/// unit is [`CommitOutcome::LaneParked`] when another message of the lane is parked. From
-/// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
-/// not there. In both cases nothing of the unit is kept.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    /// The message.
-    pub envelope: Envelope,
-    /// Where it rests until now.
-    pub origin: Origin,
-    /// What becomes of it.
-    pub disposition: Disposition,
-}
-
-/// What becomes of a message.
-#[derive(Clone, Debug)]
-pub enum Disposition {
-    /// It took effect: the rest of the unit is that effect.
-    Handled,
-    /// It waits in parking, at the end of its lane, or where it was when it comes from parking.
-    Park {
-        /// When to try again.
-        due: Timestamp,
-        /// How often it was tried; 0 for a successor that only waits its turn.
-        attempts: u32,
-        /// Why the last try failed.
-        failure: Failure,
-    },
-    /// It is set aside for a person.
-    DeadLetter {
-        /// Why it was given up.
-        reason: DeadLetterReason,
-        /// How often it was tried.
-        attempts: u32,
-        /// Why the last try failed.
-        failure: Failure,
-    },
-}
-
-/// Proof of a commit, for reading one's own writes from a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitToken(pub u64);
-
-/// How a commit went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// Everything is stored, durably where the store is durable.
-    Committed(CommitToken),
-    /// The message or the idempotency key took effect before; nothing was stored now.
-    Duplicate,
-    /// A message of the same lane is parked, so this one must wait behind it; nothing was stored.
-    LaneParked,
-}
-
-/// Commits units of work.
-#[async_trait]
-pub trait CommitStore: Send + Sync {
-    /// Commits the unit at once or not at all.
-    ///
-    /// Outbox records of one key get sequences in commit order. Units that are ready together may
-    /// share one round trip; a lone unit never waits for company.
-    ///
-    /// # Errors
-    /// `Conflict` for a version or guard that does not hold, `AlreadyExists` for a taken id or
-    /// unique field (naming it), `LimitExceeded`. After these nothing is stored. After
-    /// `Unavailable` the answer may have been lost on its way: whether the unit is stored then
-    /// shows in the inbox or under the idempotency key.
-    ///
-    /// # Cancellation
-    /// Dropping the future does not stop a commit that was handed over; its outcome then shows in
-    /// the inbox or under the idempotency key.
-    async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome>;
 }
 
 impl UnitOfWork {

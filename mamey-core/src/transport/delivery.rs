@@ -10,7 +10,7 @@ pub enum Settlement {
     /// Committed, parked or dead-lettered in the store: never deliver it again.
     Ack,
     /// Not handled: deliver it again, in its place.
-    Release,
+    Return,
     /// Cannot be kept by the store: move it to the transport's own dead-letter place.
     Reject {
         /// Why, for people.
@@ -76,7 +76,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(settle) = self.settle.take() {
-            settle.settle(Settlement::Release);
+            settle.settle(Settlement::Return);
         }
     }
 }

@@ -10,8 +10,7 @@ use async_trait::async_trait;
 
 use crate::Result;
 use crate::capabilities::TransportCapabilities;
-use crate::message::{ContextName, Envelope};
-use crate::store::Partition;
+use crate::message::{ContextName, Envelope, Partition};
 
 pub use delivery::{Delivery, Settle, Settlement};
 pub use request::{

@@ -1,4 +1,4 @@
-//! Messages of a consumer: found by name, decoded, lifted, and never committed without a store.
+//! Messages of a consumer: found by name, decoded, upcast, and never committed without a store.
 
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +26,7 @@ impl Message for Paid {
     const NAME: &'static str = "payments.paid";
     const VERSION: u32 = 2;
 
-    fn lift(version: u32, payload: &[u8]) -> Result<Self> {
+    fn upcast(version: u32, payload: &[u8]) -> Result<Self> {
         if version != 1 {
             return Err(Error::unsupported(format!("version {version} is unknown")));
         }
@@ -64,7 +64,7 @@ async fn handle(
 }
 
 #[tokio::test]
-async fn a_message_is_decoded_or_lifted_and_its_receipt_must_commit() {
+async fn a_message_is_decoded_or_upcast_and_its_receipt_must_commit() {
     let (runtime, notes) = ledger();
     assert_eq!(runtime.handles(), ["payments.paid"]);
     for (version, payload) in [(2, r#"{"cents":5,"currency":"CHF"}"#), (1, r#"{"cents":5}"#)] {

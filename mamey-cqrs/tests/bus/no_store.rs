@@ -6,15 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Filter, Value};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
-use mamey_core::message::Envelope;
+use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Find,
-    Holdings, InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
-    OutboxRead, OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Partition, Store,
-    UnitOfWork,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
+    InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth, OutboxRead,
+    OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -58,7 +56,7 @@ impl OutboxStore for NoStore {
         away()
     }
 
-    async fn confirm_outbox(&self, _: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, _: &[(Lease, u64)]) -> Result<u64> {
         away()
     }
 

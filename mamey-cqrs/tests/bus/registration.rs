@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Value, ValueType};
 use mamey_core::message::{CatalogEntry, Direction};
 use mamey_core::{Aggregate, Command, Context, ErrorKind, Event, Message, Result};
 use mamey_cqrs::{BoundedContext, CONFLICT_RETRIES_MAX, Resources};

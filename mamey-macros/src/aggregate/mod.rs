@@ -62,7 +62,7 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
         impl #krate::Aggregate for #ident {
             type Id = #id_type;
 
-            const COLLECTION: &'static #krate::domain::Collection = &#krate::domain::Collection {
+            const COLLECTION: &'static #krate::criteria::Collection = &#krate::criteria::Collection {
                 name: #collection,
                 id: #id_value,
                 indexes: &[#(#indexes),*],
@@ -82,7 +82,7 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
 fn expand_index(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {
     let (name, unique) = (&indexed.name, indexed.unique);
     let value = value_type(indexed.ty, krate);
-    quote! { #krate::domain::Index { field: #name, value: #value, unique: #unique } }
+    quote! { #krate::criteria::Index { field: #name, value: #value, unique: #unique } }
 }
 
 fn expand_value(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {

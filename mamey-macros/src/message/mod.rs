@@ -40,8 +40,8 @@ fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream>
     let (version, must_route) = (options.version, options.must_route);
     let key = options.key.as_ref().map(|key| key.expand(input, krate)).transpose()?;
     let validate = options.validate.then(|| expand_validate(krate));
-    let lift = options.from.as_ref().map(|old| expand_lift(old, krate));
-    let checks = options.from.as_ref().map(|old| expand_lift_checks(input, old, krate));
+    let upcast = options.from.as_ref().map(|old| expand_upcast(old, krate));
+    let checks = options.from.as_ref().map(|old| expand_upcast_checks(input, old, krate));
     Ok(quote! {
         #[automatically_derived]
         impl #krate::Message for #ident {
@@ -50,7 +50,7 @@ fn expand_message(input: &DeriveInput, options: &Options) -> Result<TokenStream>
             const MUST_ROUTE: bool = #must_route;
             #key
             #validate
-            #lift
+            #upcast
         }
         #checks
     })
@@ -106,15 +106,15 @@ fn expand_validate(krate: &Path) -> TokenStream {
     }
 }
 
-fn expand_lift(old: &Type, krate: &Path) -> TokenStream {
+fn expand_upcast(old: &Type, krate: &Path) -> TokenStream {
     // Spanned to the old type, so that a missing `From` points there.
     let older = Ident::new("old", old.span());
-    let lifted = quote_spanned! { old.span() => ::core::convert::Into::into(#older) };
+    let upcast = quote_spanned! { old.span() => ::core::convert::Into::into(#older) };
     quote! {
-        fn lift(version: u32, payload: &[u8]) -> #krate::Result<Self> {
+        fn upcast(version: u32, payload: &[u8]) -> #krate::Result<Self> {
             if version < <Self as #krate::Message>::VERSION {
                 let #older = <#old as #krate::Message>::decode(version, payload)?;
-                return ::core::result::Result::Ok(#lifted);
+                return ::core::result::Result::Ok(#upcast);
             }
             ::core::result::Result::Err(#krate::private::unknown_version::<Self>(version))
         }
@@ -122,7 +122,7 @@ fn expand_lift(old: &Type, krate: &Path) -> TokenStream {
 }
 
 /// An old type of another name would never be reached, one of a later version never be left.
-fn expand_lift_checks(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
+fn expand_upcast_checks(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
     let ident = &input.ident;
     let shown = quote!(#old).to_string();
     let name = format!("`from = {shown}`: give `{shown}` and `{ident}` the same `name`");

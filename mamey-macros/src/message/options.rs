@@ -137,6 +137,6 @@ fn default_name(kind: Kind, at: Span, own: String) -> Result<String> {
 }
 
 fn needs_version(from: &Type) -> Error {
-    let error = "`from` lifts an older version to this one: add `version = 2` or higher";
+    let error = "`from` upcasts an older version to this one: add `version = 2` or higher";
     Error::new_spanned(from, error)
 }

@@ -1,8 +1,7 @@
 //! Collections, indexes, the values of indexed fields, and the constants for criteria.
 
 use mamey_core::Aggregate as _;
-use mamey_core::criteria::{Comparison, Criteria, Field, Filter, Value, ValueType};
-use mamey_core::domain::Index;
+use mamey_core::criteria::{Comparison, Criteria, Field, Filter, Index, Value, ValueType};
 use mamey_macros::{Aggregate, IndexValue};
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Names, versions, keys, replies, validation and lifting.
+//! Names, versions, keys, replies, validation and upcasting.
 
 use std::any::TypeId;
 
@@ -177,8 +177,8 @@ fn what_is_named_can_be_requested_with_the_same_reply() {
     assert_eq!(kind_of::<PlaceOrder>(), ("orders.place-order", reply, kind));
     let (reply, kind) = (TypeId::of::<u64>(), TypeId::of::<ByQuery>());
     assert_eq!(kind_of::<GetPrice>(), ("catalog.get-price", reply, kind));
-    let lifted = GetPrice::decode(1, br#"{"item": "tea"}"#).unwrap();
-    assert_eq!(lifted, GetPrice { sku: "tea".to_owned() });
+    let upcast = GetPrice::decode(1, br#"{"item": "tea"}"#).unwrap();
+    assert_eq!(upcast, GetPrice { sku: "tea".to_owned() });
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_message_of_unnamed_fields_has_a_key_and_must_route() {
 }
 
 #[test]
-fn every_older_version_is_lifted_through_the_chain() {
+fn every_older_version_is_upcast_through_the_chain() {
     let today = OrderPlaced { cents: 300, currency: "EUR".to_owned() };
     let first = br#"{"type": "order-1", "euros": 3}"#;
     assert_eq!(OrderPlaced::decode(1, first).unwrap(), today);

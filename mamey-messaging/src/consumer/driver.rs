@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::clock::Clock;
-use mamey_core::message::ContextName;
-use mamey_core::store::{Lane, ParkedMessage, Partition, Store};
+use mamey_core::message::{ContextName, Lane, Partition};
+use mamey_core::store::{ParkedMessage, Store};
 use mamey_core::transport::{Delivery, Subscription, Transport};
 use mamey_core::{Error, Result};
 use tokio::sync::{mpsc, watch};
@@ -176,7 +176,7 @@ impl Driver {
             *self.busy.entry(partition).or_default() += 1;
         }
         let lane = delivery.envelope().lane();
-        let lane_is_parked = mamey_core::sabotage!(
+        let lane_is_parked = mamey_core::inject_fault!(
             "parked-key-unchecked",
             false,
             lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane))
@@ -431,5 +431,5 @@ async fn look(
         true => Some(store.parked_count().await?),
         false => None,
     };
-    Ok(Look { due, next_due_in: next_due.map(|due| due.since(now)), parked })
+    Ok(Look { due, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
 }

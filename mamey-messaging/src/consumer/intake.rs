@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::store::Partition;
+use mamey_core::message::Partition;
 use mamey_core::transport::{Delivery, Subscriber, Subscription, Transport};
 use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{mpsc, watch};

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use mamey_core::store::Lane;
+use mamey_core::message::Lane;
 
 /// What runs one message at a time: a lane, or a message without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mamey_core::id::MessageId;
-use mamey_core::store::{Lane, ParkedMessage};
+use mamey_core::message::Lane;
+use mamey_core::store::ParkedMessage;
 use tokio::time::Instant;
 
 use super::worker::Fate;

@@ -10,7 +10,7 @@ use mamey_core::clock::Clock;
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::Envelope;
 use mamey_core::store::{
-    CommitOutcome, DeadLetterReason, Disposition, Failure, Origin, ParkedMessage, Receipt, Store,
+    CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, ParkedMessage, Receipt, Store,
     UnitOfWork,
 };
 use mamey_core::transport::{Delivery, Settlement};
@@ -99,9 +99,9 @@ impl Worker {
         delivery: Delivery,
         lane_is_parked: bool,
     ) -> (Fate, Option<Delivery>) {
-        let delivery = mamey_core::sabotage!(
+        let delivery = mamey_core::inject_fault!(
             "ack-before-commit",
-            mamey_core::crash::acknowledged(delivery),
+            mamey_core::failpoint::acknowledged(delivery),
             delivery
         );
         let case = Case { envelope: delivery.envelope(), origin: Origin::Delivery };
@@ -112,7 +112,7 @@ impl Worker {
         };
         let fate = self.caught(self.receive(case, past)).await;
         self.count(&fate);
-        mamey_core::crash_point!("after-commit-before-ack");
+        mamey_core::failpoint!("after-commit-before-ack");
         match &fate {
             Fate::Released => return (fate, Some(delivery)),
             Fate::Rejected(reason) => {
@@ -128,7 +128,7 @@ impl Worker {
     /// Sees a message through that was parked.
     pub(super) async fn retry(&self, parked: &ParkedMessage) -> Fate {
         self.stats.0.retried.increment();
-        mamey_core::crash_point!("during-replay");
+        mamey_core::failpoint!("during-replay");
         let case = Case { envelope: &parked.envelope, origin: Origin::Parked };
         let fate = self.caught(self.run(case, parked.attempts)).await;
         self.count(&fate);
@@ -245,13 +245,13 @@ impl Worker {
             message = %metadata.name, id = %metadata.id, attempts, %error, ?delay,
             "a handler failed; its message is parked"
         );
-        mamey_core::crash_point!("while-parking");
-        let disposition = Disposition::Park {
+        mamey_core::failpoint!("while-parking");
+        let outcome = Outcome::Park {
             due: self.clock.now().plus(delay),
             attempts,
             failure: Failure::from(error),
         };
-        self.record(case, disposition, Fate::Parked(delay)).await
+        self.record(case, outcome, Fate::Parked(delay)).await
     }
 
     async fn park_behind(&self, case: Case<'_>) -> Fate {
@@ -262,8 +262,8 @@ impl Worker {
         self.record(case, self.behind(), Fate::ParkedBehind).await
     }
 
-    fn behind(&self) -> Disposition {
-        Disposition::Park { due: self.clock.now(), attempts: 0, failure: Failure::waiting() }
+    fn behind(&self) -> Outcome {
+        Outcome::Park { due: self.clock.now(), attempts: 0, failure: Failure::waiting() }
     }
 
     async fn set_aside(
@@ -278,17 +278,16 @@ impl Worker {
             message = %metadata.name, id = %metadata.id, attempts, %error, reason = reason.as_str(),
             "a message becomes a dead letter"
         );
-        let disposition =
-            Disposition::DeadLetter { reason, attempts, failure: Failure::from(error) };
-        self.record(case, disposition, Fate::DeadLettered).await
+        let outcome = Outcome::DeadLetter { reason, attempts, failure: Failure::from(error) };
+        self.record(case, outcome, Fate::DeadLettered).await
     }
 
     /// Commits what becomes of a message, for as long as the store may still take it.
-    async fn record(&self, case: Case<'_>, disposition: Disposition, fate: Fate) -> Fate {
-        let (mut disposition, mut fate) = (disposition, fate);
+    async fn record(&self, case: Case<'_>, outcome: Outcome, fate: Fate) -> Fate {
+        let (mut outcome, mut fate) = (outcome, fate);
         let mut failures = 0;
         loop {
-            let error = match self.commit(case, &disposition).await {
+            let error = match self.commit(case, &outcome).await {
                 Ok(CommitOutcome::Committed(_)) => return fate,
                 Ok(CommitOutcome::Duplicate) => return Fate::Duplicate,
                 // Parking is never refused so: this was a dead letter, and waits its turn now.
@@ -296,7 +295,7 @@ impl Worker {
                     return Fate::Released;
                 }
                 Ok(CommitOutcome::LaneParked) => {
-                    (disposition, fate) = (self.behind(), Fate::ParkedBehind);
+                    (outcome, fate) = (self.behind(), Fate::ParkedBehind);
                     continue;
                 }
                 Err(error) => error,
@@ -312,11 +311,11 @@ impl Worker {
         }
     }
 
-    async fn commit(&self, case: Case<'_>, disposition: &Disposition) -> Result<CommitOutcome> {
+    async fn commit(&self, case: Case<'_>, outcome: &Outcome) -> Result<CommitOutcome> {
         let receipt = Receipt {
             envelope: case.envelope.clone(),
             origin: case.origin,
-            disposition: disposition.clone(),
+            outcome: outcome.clone(),
         };
         let unit = UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() };
         guarded(self.store.commit(unit)).await

@@ -136,7 +136,7 @@ impl Queue {
     ) -> Option<Entry> {
         let own = matches!(self.unsettled.get(&sequence), Some((by, _)) if *by == subscription);
         let settled = match (own, settlement) {
-            (true, Settlement::Release) => {
+            (true, Settlement::Return) => {
                 let (_, mut entry) = self.unsettled.remove(&sequence)?;
                 entry.redelivered = true;
                 self.waiting.insert(sequence, entry);

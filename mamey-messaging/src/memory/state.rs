@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mamey_core::message::{ContextName, Envelope, Metadata, Target};
-use mamey_core::store::Partition;
+use mamey_core::message::{ContextName, Envelope, Metadata, Partition, Target};
 use mamey_core::transport::{Settlement, Subscription, Topology};
 use mamey_core::{Error, Result};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};

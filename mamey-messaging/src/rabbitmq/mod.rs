@@ -199,7 +199,7 @@ impl Broker {
         let channel = live.open_channel(limit).await?;
         let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
         close_channel(&channel).await;
-        declared.context(|| format!("context `{}` on RabbitMQ", topology.context))?;
+        declared.with_context(|| format!("context `{}` on RabbitMQ", topology.context))?;
         let applied = Applied { topology: topology.clone(), on_connection: Some(live.number) };
         self.contexts().insert(topology.context.clone(), applied);
         Ok(())

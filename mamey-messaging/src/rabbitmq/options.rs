@@ -4,8 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
-use mamey_core::message::{BODY_BYTES_MAX, ContextName, Metadata};
-use mamey_core::store::Partition;
+use mamey_core::message::{BODY_BYTES_MAX, ContextName, Metadata, Partition};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result, redact_url};
 

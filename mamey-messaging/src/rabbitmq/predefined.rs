@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mamey_core::message::{ContextName, Metadata, Target};
-use mamey_core::store::Partition;
+use mamey_core::message::{ContextName, Metadata, Partition, Target};
 use mamey_core::{Error, Result};
 
 use super::error::short;

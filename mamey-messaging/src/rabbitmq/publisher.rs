@@ -187,7 +187,7 @@ impl Publisher for RabbitPublisher {
         metadata.check()?;
         let (properties, body) = self.wire.write(envelope)?;
         let routing_key = short(&self.options.routing_key(metadata))
-            .context(|| "the routing key, which holds the message's name")?;
+            .with_context(|| "the routing key, which holds the message's name")?;
         let exchange = short(self.options.target_exchange())?;
         let outgoing = Outgoing { exchange, routing_key, properties, body };
         let publish = self.publish_routed(&outgoing, metadata);

@@ -158,7 +158,7 @@ impl Shared {
         match settlement {
             Settlement::Ack => state.settled.acked.push(tag),
             Settlement::Reject { reason } => state.settled.rejected.push((tag, original, reason)),
-            Settlement::Release => {
+            Settlement::Return => {
                 state.releasing = true;
                 state.ready.clear();
             }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use mamey_core::message::{ContextName, Metadata, Target};
-use mamey_core::store::Partition;
+use mamey_core::message::{ContextName, Metadata, Partition, Target};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 

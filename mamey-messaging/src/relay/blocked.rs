@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use mamey_core::message::Key;
-use mamey_core::store::{Lease, OutboxRecord, Partition};
+use mamey_core::message::{Key, Partition};
+use mamey_core::store::{Lease, OutboxRecord};
 use tokio::time::Instant;
 
 use super::window::LaneId;

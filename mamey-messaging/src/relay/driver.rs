@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use mamey_core::store::{OutboxRead, OutboxRecord, Partition, Store};
+use mamey_core::message::Partition;
+use mamey_core::store::{OutboxRead, OutboxRecord, Store};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -153,11 +154,11 @@ impl Driver {
     }
 
     fn begin_publish(&mut self, start: Start) {
-        mamey_core::crash_point!("after-commit-before-publish");
+        mamey_core::failpoint!("after-commit-before-publish");
         let publisher = Arc::clone(&self.publisher);
-        let publisher = mamey_core::sabotage!(
+        let publisher = mamey_core::inject_fault!(
             "delete-before-confirm",
-            mamey_core::crash::deleting_first(
+            mamey_core::failpoint::deleting_first(
                 &self.store,
                 publisher,
                 (start.lease, start.record.sequence)
@@ -210,7 +211,7 @@ impl Driver {
         };
         let store = Arc::clone(&self.store);
         self.calls
-            .spawn(async move { Done::Confirmed(guarded(store.confirm_outbox(&records)).await) });
+            .spawn(async move { Done::Confirmed(guarded(store.delete_published(&records)).await) });
     }
 
     fn take_over(&mut self, held: &mut watch::Receiver<Held>) {
@@ -239,7 +240,7 @@ impl Driver {
     fn settle_one_published(&mut self, (start, published): Published) {
         match published {
             Ok(routed) => {
-                mamey_core::crash_point!("after-publish-before-delete");
+                mamey_core::failpoint!("after-publish-before-delete");
                 self.count_published(&start.record, routed);
                 let sequence = start.record.sequence;
                 self.window.published(start.lane, start.lease, sequence);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use mamey_core::id::MessageId;
-use mamey_core::message::{Envelope, Key, Metadata};
-use mamey_core::store::{Lease, LeaseRole, OutboxRecord, Partition};
+use mamey_core::message::{Envelope, Key, Metadata, Partition};
+use mamey_core::store::{Lease, LeaseRole, OutboxRecord};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::time::Instant;

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use mamey_core::message::Key;
-use mamey_core::store::{Lease, OutboxRecord, Partition};
+use mamey_core::message::{Key, Partition};
+use mamey_core::store::{Lease, OutboxRecord};
 use tokio::time::Instant;
 
 use super::blocked::{Blocked, Failed};

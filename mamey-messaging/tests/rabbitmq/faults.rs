@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
 use mamey_core::conformance::report;
-use mamey_core::store::Partition;
+use mamey_core::message::Partition;
 use mamey_core::transport::{Settlement, Transport};
 use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{Direction, FaultProxy, Mode, rabbitmq, require};

@@ -4,7 +4,7 @@ use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use mamey_core::ErrorKind;
-use mamey_core::store::Partition;
+use mamey_core::message::Partition;
 use mamey_core::transport::{Routed, Settlement, Transport};
 use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};

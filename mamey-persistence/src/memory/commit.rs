@@ -3,10 +3,9 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::criteria::Value;
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Value};
 use mamey_core::store::{
-    Change, CommitOutcome, CommitStore, CommitToken, Disposition, Expected, Guard, Origin, Receipt,
+    Change, CommitOutcome, CommitStore, CommitToken, Expected, Guard, Origin, Outcome, Receipt,
     UnitOfWork, Write,
 };
 
@@ -56,7 +55,7 @@ impl State {
         if self.inbox.was_received(id) {
             return Some(CommitOutcome::Duplicate);
         }
-        let parks = matches!(receipt.disposition, Disposition::Park { .. });
+        let parks = matches!(receipt.outcome, Outcome::Park { .. });
         let lane = receipt.envelope.lane();
         let blocked = !parks && lane.is_some_and(|lane| self.parking.blocks(&lane));
         blocked.then_some(CommitOutcome::LaneParked)
@@ -153,16 +152,16 @@ impl State {
     }
 
     fn settle(&mut self, receipt: Receipt, now: Timestamp) {
-        let Receipt { envelope, origin, disposition } = receipt;
+        let Receipt { envelope, origin, outcome } = receipt;
         if origin == Origin::Delivery {
             self.inbox.receive(envelope.metadata.id, now);
         }
-        match disposition {
-            Disposition::Handled => self.parking.remove(envelope.metadata.id),
-            Disposition::Park { due, attempts, failure } => {
+        match outcome {
+            Outcome::Handled => self.parking.remove(envelope.metadata.id),
+            Outcome::Park { due, attempts, failure } => {
                 self.parking.park(envelope, due, attempts, failure, now);
             }
-            Disposition::DeadLetter { reason, attempts, failure } => {
+            Outcome::DeadLetter { reason, attempts, failure } => {
                 self.parking.give_up(envelope, reason, attempts, failure, now);
             }
         }

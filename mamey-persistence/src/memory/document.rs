@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mamey_core::Result;
-use mamey_core::criteria::{Filter, ID_FIELD, Value};
-use mamey_core::domain::Collection;
-use mamey_core::store::{Document, DocumentStore, Find, SortKey};
+use mamey_core::criteria::{Collection, Filter, Find, ID_FIELD, SortKey, Value};
+use mamey_core::store::{Document, DocumentStore};
 
 use super::MemoryStore;
 

@@ -23,7 +23,7 @@ impl OutboxStore for MemoryStore {
         Ok(self.state()?.outbox.read(read))
     }
 
-    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
         let mut state = self.state()?;
         let state = &mut *state;
         Ok(state.outbox.confirm(confirmed, &state.leases))
@@ -84,7 +84,7 @@ impl Outbox {
         OutboxDepth {
             records: self.records.len() as u64,
             oldest: oldest.map(|envelope| envelope.metadata.time),
-            confirmed: self.confirmed,
+            published: self.confirmed,
         }
     }
 }

@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::message::Envelope;
+use mamey_core::message::{Envelope, Lane, Partition};
 use mamey_core::store::{
-    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, Lane, ParkedMessage, ParkingStore,
-    Partition,
+    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,
 };
 
 use super::MemoryStore;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use mamey_core::Result;
-use mamey_core::domain::Index;
+use mamey_core::criteria::Index;
 
 use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
 use super::table::{Table, column, object_name};

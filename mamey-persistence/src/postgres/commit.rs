@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::store::{
-    CommitOutcome, CommitStore, Disposition, InboxStore, Origin, Receipt, UnitOfWork,
+    CommitOutcome, CommitStore, InboxStore, Origin, Outcome, Receipt, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 
@@ -72,10 +72,10 @@ impl PostgresStore {
 
     async fn was_settled(&self, receipt: &Receipt) -> Result<bool> {
         let id = receipt.envelope.metadata.id;
-        match (receipt.origin, &receipt.disposition) {
+        match (receipt.origin, &receipt.outcome) {
             (Origin::Delivery, _) => self.was_received(id).await,
             // It stays parked either way, and to park it once more changes nothing else.
-            (Origin::Parked, Disposition::Park { .. }) => Ok(false),
+            (Origin::Parked, Outcome::Park { .. }) => Ok(false),
             (Origin::Parked, _) => {
                 Ok(self.number(self.query(IS_PARKED).bind(id.as_uuid())).await? == 0)
             }

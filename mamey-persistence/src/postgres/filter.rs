@@ -1,7 +1,6 @@
 //! Translates filters and orders into SQL with every value bound.
 
-use mamey_core::criteria::{Comparison, Filter, ID_FIELD, Value, ValueType};
-use mamey_core::store::SortKey;
+use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value, ValueType};
 
 use super::table::{column, sql_type};
 use super::text::{escape, value_text};

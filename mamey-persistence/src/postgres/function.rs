@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mamey_core::domain::Index;
+use mamey_core::criteria::Index;
 use uuid::Uuid;
 
 use super::migrate::in_schema;

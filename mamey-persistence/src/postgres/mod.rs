@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::Clock;
-use mamey_core::domain::Collection;
+use mamey_core::criteria::Collection;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Error, Result, ResultExt, redact_url};
 use sqlx::AssertSqlSafe;
@@ -197,7 +197,7 @@ impl Database for PostgresDatabase {
         self.shared
             .prepare(&Wanted::new(&context, &schema, &tables, &functions))
             .await
-            .context(|| format!("opening context `{context}`"))?;
+            .with_context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.wakeup.listeners(context);
         listeners.add(&outbox_changed);

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
+use mamey_core::message::Partition;
+use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
 use super::PostgresStore;
 use super::batch::column;
@@ -60,7 +61,7 @@ impl OutboxStore for PostgresStore {
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
         if confirmed.is_empty() {
             return Ok(0);
         }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
+use mamey_core::message::Partition;
 use mamey_core::store::{
-    DeadLetter, DeadLetterStore, Disposition, Origin, ParkedMessage, ParkingStore, Partition,
-    Receipt,
+    DeadLetter, DeadLetterStore, Origin, Outcome, ParkedMessage, ParkingStore, Receipt,
 };
 use serde_json::{Value as Json, json};
 use sqlx::Row;
@@ -122,16 +122,17 @@ impl DeadLetterStore for PostgresStore {
 /// for one that was delivered and is simply handled, because its mark in the inbox says it all.
 pub(super) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
     let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
-    let (becomes, due, reason) = match (receipt.origin, &receipt.disposition) {
-        (Origin::Delivery, Disposition::Handled) => return Ok(None),
-        (Origin::Parked, Disposition::Handled) => ("handled", None, None),
-        (_, Disposition::Park { due, .. }) => ("parked", Some(due.as_micros()), None),
-        (_, Disposition::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
+    let (becomes, due, reason) = match (receipt.origin, &receipt.outcome) {
+        (Origin::Delivery, Outcome::Handled) => return Ok(None),
+        (Origin::Parked, Outcome::Handled) => ("handled", None, None),
+        (_, Outcome::Park { due, .. }) => ("parked", Some(due.as_micros()), None),
+        (_, Outcome::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
     };
-    let (attempts, failure) = match &receipt.disposition {
-        Disposition::Handled => (None, None),
-        Disposition::Park { attempts, failure, .. }
-        | Disposition::DeadLetter { attempts, failure, .. } => (Some(*attempts), Some(failure)),
+    let (attempts, failure) = match &receipt.outcome {
+        Outcome::Handled => (None, None),
+        Outcome::Park { attempts, failure, .. } | Outcome::DeadLetter { attempts, failure, .. } => {
+            (Some(*attempts), Some(failure))
+        }
     };
     Ok(Some(json!({
         "id": metadata.id.as_uuid(),

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use mamey_core::criteria::{ID_FIELD, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 

@@ -3,9 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use mamey_core::criteria::Value;
-use mamey_core::domain::Collection;
-use mamey_core::store::{Change, Disposition, Expected, Origin, UnitOfWork, Write};
+use mamey_core::criteria::{Collection, Value};
+use mamey_core::store::{Change, Expected, Origin, Outcome, UnitOfWork, Write};
 use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 
@@ -109,10 +108,10 @@ impl Work {
     /// The lane that must not be parked for the unit to commit.
     pub(super) fn lane_to_be_free(&self) -> Option<&str> {
         let receipt = self.unit.receipt.as_ref()?;
-        let parks = mamey_core::sabotage!(
+        let parks = mamey_core::inject_fault!(
             "parked-key-unchecked",
             true,
-            matches!(receipt.disposition, Disposition::Park { .. })
+            matches!(receipt.outcome, Outcome::Park { .. })
         );
         self.lane.as_deref().filter(|_| receipt.origin == Origin::Delivery && !parks)
     }

@@ -1,8 +1,7 @@
 //! Fills the column of a new index from the documents that are there.
 
 use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::Index;
+use mamey_core::criteria::{Index, Value, ValueType};
 use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};

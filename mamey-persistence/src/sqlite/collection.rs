@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::domain::Index;
+use mamey_core::criteria::Index;
 use mamey_core::message::ContextName;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;

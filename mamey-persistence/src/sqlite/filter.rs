@@ -1,7 +1,6 @@
 //! Translates filters and orders into SQL with every value bound.
 
-use mamey_core::criteria::{Comparison, Filter, ID_FIELD, Value};
-use mamey_core::store::SortKey;
+use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value};
 
 use super::table::column;
 use crate::sql::end_of_prefix;

@@ -3,9 +3,8 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::store::{
-    Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, Partition,
-};
+use mamey_core::message::Partition;
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;

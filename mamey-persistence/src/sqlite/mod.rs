@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::{Clock, SystemClock};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::Collection;
 use mamey_core::message::ContextName;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Error, Result, ResultExt};
@@ -140,15 +140,15 @@ impl SqliteDatabase {
     pub async fn open(path_or_url: &str, options: SqliteOptions) -> Result<Self> {
         let path = connection::path_of(path_or_url)?;
         let doing = || format!("opening the store {}", path.display());
-        let file_lock = Arc::new(connection::lock(&path).await.context(doing)?);
-        connection::check_owner(&path).await.context(doing)?;
+        let file_lock = Arc::new(connection::lock(&path).await.with_context(doing)?);
+        connection::check_owner(&path).await.with_context(doing)?;
         let writing = connection::writing(&path, &options);
-        let mut first = connection::connect(&path, &writing).await.context(doing)?;
-        migrate::migrate(&mut first, &path, options.clock.now()).await.context(doing)?;
+        let mut first = connection::connect(&path, &writing).await.with_context(doing)?;
+        migrate::migrate(&mut first, &path, options.clock.now()).await.with_context(doing)?;
         lease::forget_instances(&mut first)
             .await
             .map_err(|cause| store_error(&path, Arc::new(cause)))
-            .context(doing)?;
+            .with_context(doing)?;
         Ok(Self { shared: Arc::new(Shared::start(path, options, (writing, first), file_lock)) })
     }
 
@@ -181,7 +181,10 @@ impl Database for SqliteDatabase {
             .collect();
         let prepare =
             Prepare { context: context.clone(), tables: tables.values().cloned().collect() };
-        self.shared.submit(prepare).await.context(|| format!("opening context `{context}`"))?;
+        self.shared
+            .submit(prepare)
+            .await
+            .with_context(|| format!("opening context `{context}`"))?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.listeners(context);
         listeners.add(&outbox_changed);

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::message::Envelope;
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Partition};
+use mamey_core::message::{Envelope, Partition};
+use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
 use super::SqliteStore;
 use super::script::{Expect, Script, Transaction};
@@ -58,7 +58,7 @@ impl OutboxStore for SqliteStore {
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn confirm_outbox(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
         if confirmed.is_empty() {
             return Ok(0);
         }
@@ -114,7 +114,7 @@ impl Work for Confirm {
 
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<u64, Stop<u64>> {
         let mut script = Script::default();
-        let confirm: Cow<'_, str> = mamey_core::sabotage!(
+        let confirm: Cow<'_, str> = mamey_core::inject_fault!(
             "epoch-ignored",
             CONFIRM.replace("epoch = ?", "epoch <> -?").into(),
             CONFIRM.into()

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
+use mamey_core::message::Partition;
 use mamey_core::store::{
-    CommitOutcome, DeadLetter, DeadLetterStore, Disposition, Origin, ParkedMessage, ParkingStore,
-    Partition, Receipt,
+    CommitOutcome, DeadLetter, DeadLetterStore, Origin, Outcome, ParkedMessage, ParkingStore,
+    Receipt,
 };
 use sqlx::Row;
 
@@ -203,10 +204,10 @@ fn settle_delivery(
     now: Timestamp,
 ) -> Result<()> {
     receive(script, context, receipt.envelope.metadata.id, now);
-    let parks = mamey_core::sabotage!(
+    let parks = mamey_core::inject_fault!(
         "parked-key-unchecked",
         true,
-        matches!(receipt.disposition, Disposition::Park { .. })
+        matches!(receipt.outcome, Outcome::Park { .. })
     );
     if let Some(lane) = receipt.envelope.lane()
         && !parks
@@ -214,14 +215,14 @@ fn settle_delivery(
         let blocked = Expect::NoRow(Ok(CommitOutcome::LaneParked));
         script.statement(LANE_IS_PARKED, blocked).bind(context).bind(lane.as_str());
     }
-    match &receipt.disposition {
-        Disposition::Handled => return Ok(()),
-        Disposition::Park { due, attempts, failure } => {
+    match &receipt.outcome {
+        Outcome::Handled => return Ok(()),
+        Outcome::Park { due, attempts, failure } => {
             add_positioned(script, context, PARK, receipt);
             script.bind(due.as_micros()).bind(now.as_micros());
             script.bind(i64::from(*attempts)).bind(to_json(failure)?);
         }
-        Disposition::DeadLetter { reason, attempts, failure } => {
+        Outcome::DeadLetter { reason, attempts, failure } => {
             add_positioned(script, context, GIVE_UP, receipt);
             script.bind(reason.as_str()).bind(i64::from(*attempts));
             script.bind(now.as_micros()).bind(now.as_micros());
@@ -255,16 +256,16 @@ fn settle_parked(
 ) -> Result<()> {
     let id = bytes(receipt.envelope.metadata.id);
     let still_parked = || Expect::Change(Ok(CommitOutcome::Duplicate));
-    match &receipt.disposition {
-        Disposition::Handled => {
+    match &receipt.outcome {
+        Outcome::Handled => {
             script.statement(UNPARK, still_parked());
         }
-        Disposition::Park { due, attempts, failure } => {
+        Outcome::Park { due, attempts, failure } => {
             script.statement(PARK_AGAIN, still_parked());
             script.bind(due.as_micros()).bind(i64::from(*attempts));
             script.bind(to_json(failure)?);
         }
-        Disposition::DeadLetter { reason, attempts, failure } => {
+        Outcome::DeadLetter { reason, attempts, failure } => {
             let (reason, attempts) = (reason.as_str(), i64::from(*attempts));
             script.statement(GIVE_UP_PARKED, still_parked());
             script.bind(reason).bind(attempts).bind(now.as_micros());

@@ -1,7 +1,6 @@
 //! The table of one collection: its name, its columns, and the SQL that writes it.
 
-use mamey_core::criteria::{ID_FIELD, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
 use mamey_core::message::ContextName;
 
 use crate::sql::FIELD_PREFIX;

@@ -5,8 +5,8 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::Value;
 use mamey_core::message::Envelope;
 use mamey_core::store::{
-    Change, CommitOutcome, DeadLetterReason, Disposition, Expected, Failure, Guard, Origin,
-    Receipt, SavedReply, Store, UnitOfWork, Write,
+    Change, CommitOutcome, DeadLetterReason, Expected, Failure, Guard, Origin, Outcome, Receipt,
+    SavedReply, Store, UnitOfWork, Write,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -131,19 +131,19 @@ impl Received {
     fn receipt(self) -> Receipt {
         let failure =
             || Failure::from(&Error::rejected("shop.closed", "the shop is closed on Sundays"));
-        let disposition = match self.becomes {
-            Becomes::Handled => Disposition::Handled,
+        let outcome = match self.becomes {
+            Becomes::Handled => Outcome::Handled,
             Becomes::Parked => {
                 let due = Timestamp::from_micros(1);
-                Disposition::Park { due, attempts: 2, failure: failure() }
+                Outcome::Park { due, attempts: 2, failure: failure() }
             }
             Becomes::Dead => {
                 let reason = DeadLetterReason::Exhausted;
-                Disposition::DeadLetter { reason, attempts: 3, failure: failure() }
+                Outcome::DeadLetter { reason, attempts: 3, failure: failure() }
             }
         };
         let origin = if self.was_parked { Origin::Parked } else { Origin::Delivery };
-        Receipt { envelope: incoming(self.message), origin, disposition }
+        Receipt { envelope: incoming(self.message), origin, outcome }
     }
 }
 

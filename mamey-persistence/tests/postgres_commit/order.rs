@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mamey_core::Error;
 use mamey_core::clock::Timestamp;
-use mamey_core::store::{CommitOutcome, Disposition, Failure, Store, UnitOfWork};
+use mamey_core::store::{CommitOutcome, Failure, Outcome, Store, UnitOfWork};
 use mamey_persistence::enlist;
 use mamey_test_support::{Session, postgres, require};
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ fn parks(number: u128) -> UnitOfWork {
     let failure = Failure::from(&Error::rejected("shop.closed", "the shop is closed"));
     if let Some(receipt) = &mut unit.receipt {
         let due = Timestamp::from_micros(1);
-        receipt.disposition = Disposition::Park { due, attempts: 1, failure };
+        receipt.outcome = Outcome::Park { due, attempts: 1, failure };
     }
     unit
 }

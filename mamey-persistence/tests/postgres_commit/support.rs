@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, Index, Value, ValueType};
 use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::store::{
-    Change, CommitOutcome, Database, Disposition, Expected, Origin, Receipt, Schema, Store,
-    UnitOfWork, Write,
+    Change, CommitOutcome, Database, Expected, Origin, Outcome, Receipt, Schema, Store, UnitOfWork,
+    Write,
 };
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::Session;
@@ -76,7 +75,7 @@ pub(crate) fn message(number: u128, key: Option<&str>) -> Envelope {
 
 pub(crate) fn handles(mut unit: UnitOfWork, incoming: &Envelope) -> UnitOfWork {
     let (envelope, origin) = (incoming.clone(), Origin::Delivery);
-    unit.receipt = Some(Receipt { envelope, origin, disposition: Disposition::Handled });
+    unit.receipt = Some(Receipt { envelope, origin, outcome: Outcome::Handled });
     unit
 }
 

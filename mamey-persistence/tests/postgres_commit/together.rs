@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_core::criteria::Value;
+use mamey_core::message::Partition;
 use mamey_core::store::{
-    CommitOutcome, Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, Partition, Store,
+    CommitOutcome, Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, Store,
 };
 use mamey_persistence::{MemoryDatabase, PostgresDatabase};
 use mamey_test_support::{postgres, require};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Value, ValueType};
 use mamey_core::id::{MessageId, new_uuid};
 use mamey_core::message::{ContextName, Envelope, Key, Metadata};
 use mamey_core::store::{
-    Change, Database, Disposition, Expected, Origin, Receipt, Schema, Store, UnitOfWork, Write,
+    Change, Database, Expected, Origin, Outcome, Receipt, Schema, Store, UnitOfWork, Write,
 };
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 
@@ -61,7 +60,7 @@ pub(crate) fn handles(
     unit.receipt = Some(Receipt {
         envelope: received.clone(),
         origin: Origin::Delivery,
-        disposition: Disposition::Handled,
+        outcome: Outcome::Handled,
     });
     unit.write(put(account, expected, format!(r#"{{"balance":{balance}}}"#))).unwrap();
     unit

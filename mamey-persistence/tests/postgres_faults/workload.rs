@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mamey_core::criteria::{Comparison, Filter, Value};
+use mamey_core::criteria::{Comparison, Filter, Find, Value};
 use mamey_core::message::Envelope;
-use mamey_core::store::{CommitOutcome, Expected, Find, Store};
+use mamey_core::store::{CommitOutcome, Expected, Store};
 use mamey_core::{Error, ErrorKind, Retry};
 
 use super::support::{ACCOUNTS, handles, message};

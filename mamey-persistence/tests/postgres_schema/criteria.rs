@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
-use mamey_core::domain::{Collection, Index};
-use mamey_core::store::{Database, Find, SortKey, Store};
+use mamey_core::criteria::{
+    Collection, Comparison, Filter, Find, Index, SortKey, Value, ValueType,
+};
+use mamey_core::store::{Database, Store};
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::{postgres, require};
 use uuid::Uuid;

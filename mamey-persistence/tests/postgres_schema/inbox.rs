@@ -9,7 +9,7 @@ use mamey_core::clock::{Clock, ManualClock};
 use mamey_core::id::{IdSource, MessageId, UuidV7Source};
 use mamey_core::message::{Envelope, Metadata};
 use mamey_core::store::{
-    CommitOutcome, DeadLetterReason, Disposition, Failure, Origin, Receipt, Store, UnitOfWork,
+    CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
 };
 use mamey_core::{Error, ErrorKind};
 use mamey_test_support::{postgres, require};
@@ -24,24 +24,24 @@ const START: i64 = 1_790_000_000_000_000;
 
 const DAYS: &str = "SELECT name FROM mamey._inbox_days()";
 
-fn received(id: MessageId, disposition: Disposition) -> UnitOfWork {
+fn received(id: MessageId, outcome: Outcome) -> UnitOfWork {
     let metadata = Metadata::new(id, "sales.order-placed", "sales");
     let envelope = Envelope { metadata, payload: Bytes::from_static(b"{}") };
-    let receipt = Receipt { envelope, origin: Origin::Delivery, disposition };
+    let receipt = Receipt { envelope, origin: Origin::Delivery, outcome };
     UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() }
 }
 
 async fn takes_effect(store: &dyn Store, id: MessageId) -> bool {
-    match store.commit(received(id, Disposition::Handled)).await.unwrap() {
+    match store.commit(received(id, Outcome::Handled)).await.unwrap() {
         CommitOutcome::Committed(_) => true,
         CommitOutcome::Duplicate => false,
         CommitOutcome::LaneParked => panic!("no lane is parked"),
     }
 }
 
-fn dead() -> Disposition {
+fn dead() -> Outcome {
     let failure = Failure::from(&Error::new(ErrorKind::Other, "broken"));
-    Disposition::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure }
+    Outcome::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure }
 }
 
 fn at_start() -> (Arc<ManualClock>, UuidV7Source) {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use mamey_core::ErrorKind;
 use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, Comparison, Filter, Index, Value, ValueType};
 use mamey_core::store::{Change, Expected, Store, UnitOfWork, Write};
 use mamey_test_support::{postgres, require};
 use uuid::Uuid;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
-use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
-use mamey_core::domain::{Collection, Index};
+use mamey_core::criteria::{Collection, Comparison, Filter, Index, Value, ValueType};
 use mamey_core::store::{Database, Expected};
 use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require, until};
 use tokio::time::sleep;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mamey_core::clock::{Clock, ManualClock, Timestamp};
-use mamey_core::criteria::Value;
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Value};
 use mamey_core::message::ContextName;
 use mamey_core::store::{Change, Database, Expected, Schema, Store, UnitOfWork, Write};
 use mamey_core::{Error, Result};

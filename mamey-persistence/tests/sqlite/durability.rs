@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use mamey_core::clock::Timestamp;
 use mamey_core::store::{
-    Database, DeadLetterReason, Disposition, Failure, InstanceId, LeaseRequest, LeaseRole, Origin,
-    OutboxRead, Receipt, SavedReply, Store, UnitOfWork,
+    Database, DeadLetterReason, Failure, InstanceId, LeaseRequest, LeaseRole, Origin, OutboxRead,
+    Outcome, Receipt, SavedReply, Store, UnitOfWork,
 };
 use mamey_core::{Error, ErrorKind};
 use mamey_persistence::SqliteOptions;
@@ -24,9 +24,9 @@ fn request() -> LeaseRequest {
     }
 }
 
-fn receiving(number: u128, disposition: Disposition) -> UnitOfWork {
+fn receiving(number: u128, outcome: Outcome) -> UnitOfWork {
     UnitOfWork {
-        receipt: Some(Receipt { envelope: message(number), origin: Origin::Delivery, disposition }),
+        receipt: Some(Receipt { envelope: message(number), origin: Origin::Delivery, outcome }),
         ..UnitOfWork::default()
     }
 }
@@ -34,7 +34,7 @@ fn receiving(number: u128, disposition: Disposition) -> UnitOfWork {
 /// Leaves something of every kind.
 async fn fill(store: &dyn Store) {
     let failure = Failure::from(&Error::unavailable("no"));
-    let mut handled = receiving(1, Disposition::Handled);
+    let mut handled = receiving(1, Outcome::Handled);
     handled.writes = add("a", "\"one\"").writes;
     handled.outbox = vec![message(10), message(11)];
     handled.reply = Some(SavedReply {
@@ -44,9 +44,9 @@ async fn fill(store: &dyn Store) {
     });
     commit(store, handled).await;
     let (reason, attempts) = (DeadLetterReason::Refused, 1);
-    let dead = Disposition::DeadLetter { reason, attempts, failure: failure.clone() };
+    let dead = Outcome::DeadLetter { reason, attempts, failure: failure.clone() };
     commit(store, receiving(2, dead)).await;
-    let parked = Disposition::Park { due: Timestamp::from_micros(5), attempts, failure };
+    let parked = Outcome::Park { due: Timestamp::from_micros(5), attempts, failure };
     commit(store, receiving(3, parked)).await;
     store.hold_leases(request()).await.unwrap();
 }

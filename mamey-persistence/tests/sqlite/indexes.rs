@@ -1,9 +1,8 @@
 //! Indexes that come, go and come back on a collection that holds documents.
 
 use mamey_core::ErrorKind;
-use mamey_core::criteria::{Comparison, Filter, Value, ValueType};
-use mamey_core::domain::{Collection, Index};
-use mamey_core::store::{Database, Expected, Find, Store};
+use mamey_core::criteria::{Collection, Comparison, Filter, Find, Index, Value, ValueType};
+use mamey_core::store::{Database, Expected, Store};
 
 use crate::support::{Folder, NOTES, add, assert_misconfigured, collection, commit, notes, put};
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Value, ValueType};
-use mamey_core::domain::Collection;
+use mamey_core::criteria::{Collection, Value, ValueType};
 use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::store::{

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     /// Deletions from the outbox arrive after their leases have moved, and then everybody is
     /// killed.
     LateDelete,
-    /// A process ends itself at a crash point.
+    /// A process ends itself at a failpoint.
     CrashPoint(&'static str),
 }
 
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// A context whose processes are sure to pass a crash point.
+/// A context whose processes are sure to pass a failpoint.
 pub(crate) fn context_that_passes(point: &str) -> &'static str {
     match point {
         "before-commit" | "after-commit-before-publish" | "after-publish-before-delete" => {
@@ -111,6 +111,6 @@ pub(crate) struct Fault {
     pub(crate) lasts: Duration,
     /// By how much the clock jumps.
     pub(crate) jump_ms: i64,
-    /// On which pass a crash point ends the process.
+    /// On which pass a failpoint ends the process.
     pub(crate) pass: u32,
 }

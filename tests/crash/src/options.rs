@@ -87,7 +87,7 @@ pub(crate) struct Options {
 
     /// Breaks a law on purpose, to see that the suite notices.
     #[arg(long, hide = true)]
-    pub(crate) sabotage: Option<String>,
+    pub(crate) broken_law: Option<String>,
 }
 
 impl Options {

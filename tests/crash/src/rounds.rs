@@ -118,8 +118,8 @@ impl<'o> Run<'o> {
             _ => None,
         };
         self.journal.note_fault(format!("-- round {}: {}", plan.round, plan.fault.kind));
-        let sabotage = self.options.sabotage.as_deref();
-        let orders = Orders { instances: plan.instances, crash_at, sabotage };
+        let broken_law = self.options.broken_law.as_deref();
+        let orders = Orders { instances: plan.instances, crash_at, broken_law };
         Fleet::start(&self.place, &self.journal, &self.ahead_ms, orders).await
     }
 

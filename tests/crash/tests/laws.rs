@@ -21,9 +21,9 @@ impl Suite {
     }
 
     /// With one law broken and one kind of fault.
-    fn sabotaged(law: &str, fault: &str) -> Self {
+    fn breaking(law: &str, fault: &str) -> Self {
         let rounds = ["--rounds", ROUNDS_UNTIL_CAUGHT, "--seed", "1", "--patience-s", "8"];
-        Self::run(&[&rounds[..], &["--sabotage", law, "--faults", fault]].concat())
+        Self::run(&[&rounds[..], &["--broken-law", law, "--faults", fault]].concat())
     }
 
     fn printed(&self) -> String {
@@ -69,22 +69,22 @@ async fn faults_on_postgres_break_nothing() {
 
 #[test]
 fn an_acknowledgement_before_the_commit_is_caught() {
-    Suite::sabotaged("ack-before-commit", "kill").caught("lost");
+    Suite::breaking("ack-before-commit", "kill").caught("lost");
 }
 
 #[test]
 fn a_record_deleted_before_the_confirm_is_caught() {
-    Suite::sabotaged("delete-before-confirm", "kill").caught("lost");
+    Suite::breaking("delete-before-confirm", "kill").caught("lost");
 }
 
 #[test]
 fn an_epoch_that_is_ignored_is_caught() {
-    Suite::sabotaged("epoch-ignored", "late-delete").caught("lost");
+    Suite::breaking("epoch-ignored", "late-delete").caught("lost");
 }
 
 #[test]
 fn a_parked_key_that_is_not_checked_is_caught() {
-    Suite::sabotaged("parked-key-unchecked", "kill").caught("out_of_order");
+    Suite::breaking("parked-key-unchecked", "kill").caught("out_of_order");
 }
 
 #[test]

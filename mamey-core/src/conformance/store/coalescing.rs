@@ -9,7 +9,7 @@ use super::fixture::{
     receiving, remove, writes,
 };
 use crate::id::MessageId;
-use crate::store::{CommitOutcome, Disposition, Expected, Origin, OutboxRead, Store, UnitOfWork};
+use crate::store::{CommitOutcome, Expected, Origin, OutboxRead, Outcome, Store, UnitOfWork};
 
 const ROUNDS: u64 = 12;
 const UNITS: u128 = 48;
@@ -53,7 +53,7 @@ fn unit(round: u64, number: u128) -> UnitOfWork {
     let mut unit = match numbers.below(3) {
         0 => {
             let incoming = message(1_000 + u128::from(numbers.below(INCOMING as u64)), None);
-            receiving(&incoming, Origin::Delivery, Disposition::Handled)
+            receiving(&incoming, Origin::Delivery, Outcome::Handled)
         }
         _ => UnitOfWork::default(),
     };

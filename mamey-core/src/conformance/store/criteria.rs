@@ -8,8 +8,8 @@ use super::fixture::{
 };
 use crate::ErrorKind;
 use crate::clock::Timestamp;
-use crate::criteria::{Comparison, Filter, ID_FIELD, Value, ValueType};
-use crate::store::{Expected, Find, SortKey, Store, Write};
+use crate::criteria::{Comparison, Filter, Find, ID_FIELD, SortKey, Value, ValueType};
+use crate::store::{Expected, Store, Write};
 
 /// The place of `count` among the indexed fields.
 const COUNT: usize = 2;

@@ -7,8 +7,8 @@ use super::fixture::{
     nothing, put_item, put_note, receiving, remove, text, uuid, with_email, writes,
 };
 use crate::ErrorKind;
-use crate::criteria::{Filter, Value};
-use crate::store::{CommitOutcome, Disposition, Expected, Find, Guard, Origin, UnitOfWork};
+use crate::criteria::{Filter, Find, Value};
+use crate::store::{CommitOutcome, Expected, Guard, Origin, Outcome, UnitOfWork};
 
 /// A document comes back as it was put, with a version that counts the puts, until it is removed.
 pub async fn documents_survive_and_count_versions(harness: Harness) {
@@ -46,7 +46,7 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: Harness) {
     ];
     for (number, stale) in (1..).zip(stale) {
         let handled = message(number, Some("k"));
-        let mut unit = receiving(&handled, Origin::Delivery, Disposition::Handled);
+        let mut unit = receiving(&handled, Origin::Delivery, Outcome::Handled);
         unit.writes = vec![put_note("new", Expected::Absent, "new"), stale];
         unit.outbox = vec![message(100 + number, None)];
         let error = fail(&*store, unit).await;

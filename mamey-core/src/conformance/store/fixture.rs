@@ -9,13 +9,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::criteria::{Value, ValueType};
-use crate::domain::{Collection, Index};
+use crate::criteria::{Collection, Index, Value, ValueType};
 use crate::id::MessageId;
 use crate::message::{ContextName, Envelope, Headers, Metadata};
 use crate::store::{
-    Change, CommitOutcome, Database, DeadLetterReason, Disposition, Document, Expected, Failure,
-    InstanceId, Lease, LeaseRequest, LeaseRole, Origin, Receipt, Schema, Store, UnitOfWork, Write,
+    Change, CommitOutcome, Database, DeadLetterReason, Document, Expected, Failure, InstanceId,
+    Lease, LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Schema, Store, UnitOfWork, Write,
 };
 use crate::{Error, ErrorKind};
 
@@ -129,23 +128,19 @@ pub(super) fn sending(outbox: impl IntoIterator<Item = Envelope>) -> UnitOfWork 
     UnitOfWork { outbox: outbox.into_iter().collect(), ..UnitOfWork::default() }
 }
 
-pub(super) fn receiving(
-    envelope: &Envelope,
-    origin: Origin,
-    disposition: Disposition,
-) -> UnitOfWork {
+pub(super) fn receiving(envelope: &Envelope, origin: Origin, outcome: Outcome) -> UnitOfWork {
     UnitOfWork {
-        receipt: Some(Receipt { envelope: envelope.clone(), origin, disposition }),
+        receipt: Some(Receipt { envelope: envelope.clone(), origin, outcome }),
         ..UnitOfWork::default()
     }
 }
 
-pub(super) fn park(due: Timestamp, attempts: u32) -> Disposition {
-    Disposition::Park { due, attempts, failure: failure() }
+pub(super) fn park(due: Timestamp, attempts: u32) -> Outcome {
+    Outcome::Park { due, attempts, failure: failure() }
 }
 
-pub(super) fn give_up() -> Disposition {
-    Disposition::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure: failure() }
+pub(super) fn give_up() -> Outcome {
+    Outcome::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure: failure() }
 }
 
 pub(super) fn failure() -> Failure {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::fixture::{
     Harness, commit, give_up, load_note, message, park, put_note, receiving, writes,
 };
-use crate::store::{CommitOutcome, Disposition, Expected, Origin, SavedReply, UnitOfWork};
+use crate::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply, UnitOfWork};
 
 fn committed(outcomes: &[crate::Result<CommitOutcome>]) -> usize {
     let committed = |outcome: &&crate::Result<CommitOutcome>| {
@@ -29,7 +29,7 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
     for number in 1..=5 {
         let envelope = message(number, Some("k"));
         let deliver = |copy: u32| {
-            let mut unit = receiving(&envelope, Origin::Delivery, Disposition::Handled);
+            let mut unit = receiving(&envelope, Origin::Delivery, Outcome::Handled);
             let note = format!("{number}-{copy}");
             unit.writes = vec![put_note(&note, Expected::Absent, "effect")];
             store.commit(unit)
@@ -43,7 +43,7 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
     assert_eq!(store.received_count().await.unwrap(), 5);
     let other = harness.context("payments").await;
     assert!(!other.was_received(message(1, None).metadata.id).await.unwrap());
-    let there = receiving(&message(1, Some("k")), Origin::Delivery, Disposition::Handled);
+    let there = receiving(&message(1, Some("k")), Origin::Delivery, Outcome::Handled);
     commit(&*other, there).await;
 }
 
@@ -81,7 +81,7 @@ pub async fn old_marks_are_forgotten(harness: Harness) {
     let store = harness.store().await;
     let soon = harness.now().plus(Duration::from_secs(1));
     let (handled, parked, dead) = (message(1, None), message(2, Some("k")), message(3, None));
-    let mut unit = receiving(&handled, Origin::Delivery, Disposition::Handled);
+    let mut unit = receiving(&handled, Origin::Delivery, Outcome::Handled);
     unit.reply = Some(SavedReply {
         command: "orders.place",
         key: "k".to_owned(),
@@ -93,7 +93,7 @@ pub async fn old_marks_are_forgotten(harness: Harness) {
     assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 0);
     harness.clock.advance(Duration::from_secs(60));
     let fresh = message(4, None);
-    let unit = receiving(&fresh, Origin::Delivery, Disposition::Handled);
+    let unit = receiving(&fresh, Origin::Delivery, Outcome::Handled);
     commit(&*store, unit).await;
     assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 2);
     let known = async |envelope: &crate::message::Envelope| {

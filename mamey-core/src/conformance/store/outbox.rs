@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::fixture::{Harness, all_leases, commit, message, request, sending};
-use crate::message::{Envelope, Key};
-use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Partition, Store};
+use crate::message::{Envelope, Key, Partition};
+use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
     OutboxRead { leases, after: 0, skip: &[], held: &[], limit: 10_000 }
@@ -92,18 +92,18 @@ pub async fn confirmed_records_leave_and_are_counted(harness: Harness) {
     commit(&*store, sending((1..=10).map(|number| message(number, None)))).await;
     let leases = all_leases(&*store).await;
     let depth = store.outbox_depth().await.unwrap();
-    assert_eq!((depth.records, depth.confirmed), (10, 0));
+    assert_eq!((depth.records, depth.published), (10, 0));
     assert_eq!(depth.oldest, Some(message(1, None).metadata.time));
     let records = store.read_outbox(read(&leases)).await.unwrap();
     let confirmed = under(&leases, &records[..4]);
-    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 4);
-    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 0);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 4);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0);
     let depth = store.outbox_depth().await.unwrap();
-    assert_eq!((depth.records, depth.confirmed), (6, 4));
+    assert_eq!((depth.records, depth.published), (6, 4));
     assert_eq!(depth.oldest, Some(message(5, None).metadata.time));
     let rest = store.read_outbox(read(&leases)).await.unwrap();
     assert_eq!(numbers(&rest), [5, 6, 7, 8, 9, 10]);
-    assert_eq!(store.confirm_outbox(&under(&leases, &rest)).await.unwrap(), 6);
+    assert_eq!(store.delete_published(&under(&leases, &rest)).await.unwrap(), 6);
     commit(&*store, sending([message(11, None)])).await;
     let later = store.read_outbox(read(&leases)).await.unwrap();
     assert!(later[0].sequence > rest[5].sequence, "a sequence never comes again");
@@ -132,7 +132,7 @@ pub async fn stale_leases_confirm_nothing(harness: Harness) {
     let confirmed = under(&old, &records);
     let fenced = confirmed.iter().filter(|(lease, _)| moved(lease)).count() as u64;
     assert!(fenced > 0 && fenced < 20);
-    assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 20 - fenced);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 20 - fenced);
     let rest = store.read_outbox(read(&new)).await.unwrap();
     assert_eq!(rest.len() as u64, fenced);
     let forged = [
@@ -142,9 +142,9 @@ pub async fn stale_leases_confirm_nothing(harness: Harness) {
     ];
     for lease in forged {
         let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.sequence)).collect();
-        assert_eq!(store.confirm_outbox(&confirmed).await.unwrap(), 0, "{lease:?}");
+        assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0, "{lease:?}");
     }
-    assert_eq!(store.confirm_outbox(&under(&new, &rest)).await.unwrap(), fenced);
+    assert_eq!(store.delete_published(&under(&new, &rest)).await.unwrap(), fenced);
 }
 
 /// A commit with messages is announced to each open of the context; the hint waits for the asker,

@@ -8,10 +8,9 @@ use super::fixture::{
     Harness, commit, failure, give_up, load_note, message, park, put_note, receiving,
 };
 use crate::clock::Timestamp;
-use crate::message::Envelope;
+use crate::message::{Envelope, Partition};
 use crate::store::{
-    CommitOutcome, DeadLetter, DeadLetterReason, Disposition, Expected, Origin, ParkedMessage,
-    Partition, Store,
+    CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Store,
 };
 
 fn everything() -> Vec<Partition> {
@@ -32,12 +31,12 @@ async fn dead(store: &dyn Store) -> Vec<u128> {
     letters.iter().map(|letter| number(&letter.envelope)).collect()
 }
 
-async fn deliver(store: &dyn Store, envelope: &Envelope, disposition: Disposition) {
-    commit(store, receiving(envelope, Origin::Delivery, disposition)).await;
+async fn deliver(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
+    commit(store, receiving(envelope, Origin::Delivery, outcome)).await;
 }
 
-async fn retry(store: &dyn Store, envelope: &Envelope, disposition: Disposition) {
-    commit(store, receiving(envelope, Origin::Parked, disposition)).await;
+async fn retry(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
+    commit(store, receiving(envelope, Origin::Parked, outcome)).await;
 }
 
 /// While a message of a lane is parked, the lane's others cannot take effect or be given up; they
@@ -47,8 +46,8 @@ pub async fn a_parked_lane_holds_its_successors(harness: Harness) {
     let now = harness.now();
     let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
     deliver(&*store, &lane[0], park(now, 1)).await;
-    for disposition in [Disposition::Handled, give_up()] {
-        let mut unit = receiving(&lane[1], Origin::Delivery, disposition);
+    for outcome in [Outcome::Handled, give_up()] {
+        let mut unit = receiving(&lane[1], Origin::Delivery, outcome);
         unit.writes = vec![put_note("early", Expected::Absent, "x")];
         let outcome = store.commit(unit).await.unwrap();
         assert_eq!(outcome, CommitOutcome::LaneParked);
@@ -57,18 +56,18 @@ pub async fn a_parked_lane_holds_its_successors(harness: Harness) {
     assert_eq!(load_note(&*store, "early").await, None);
     deliver(&*store, &lane[1], park(now, 0)).await;
     deliver(&*store, &lane[2], park(now, 0)).await;
-    deliver(&*store, &message(4, Some("other")), Disposition::Handled).await;
-    deliver(&*store, &message(5, None), Disposition::Handled).await;
+    deliver(&*store, &message(4, Some("other")), Outcome::Handled).await;
+    deliver(&*store, &message(5, None), Outcome::Handled).await;
     let mut foreign = message(6, Some("k"));
     foreign.metadata.sender = "till".into();
-    deliver(&*store, &foreign, Disposition::Handled).await;
+    deliver(&*store, &foreign, Outcome::Handled).await;
     assert_eq!(store.parked_count().await.unwrap(), 3);
     for envelope in &lane {
         assert_eq!(due(&*store, now).await, [number(envelope)]);
-        retry(&*store, envelope, Disposition::Handled).await;
+        retry(&*store, envelope, Outcome::Handled).await;
     }
     assert_eq!(store.parked_count().await.unwrap(), 0);
-    deliver(&*store, &message(7, Some("k")), Disposition::Handled).await;
+    deliver(&*store, &message(7, Some("k")), Outcome::Handled).await;
 }
 
 /// Heads and messages without a key come when due, the longest due first, of the asked partitions
@@ -117,7 +116,7 @@ pub async fn parked_messages_are_taken_once(harness: Harness) {
     let again = receiving(&envelope, Origin::Delivery, park(now, 1));
     assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
     let take = |copy: u32| {
-        let mut unit = receiving(&envelope, Origin::Parked, Disposition::Handled);
+        let mut unit = receiving(&envelope, Origin::Parked, Outcome::Handled);
         unit.writes = vec![put_note(&copy.to_string(), Expected::Absent, "effect")];
         store.commit(unit)
     };
@@ -127,8 +126,8 @@ pub async fn parked_messages_are_taken_once(harness: Harness) {
     assert_eq!(duplicates.count(), 3);
     let all = crate::criteria::Filter::TRUE;
     assert_eq!(store.count(&super::fixture::NOTES, &all).await.unwrap(), 1);
-    for disposition in [Disposition::Handled, park(now, 2), give_up()] {
-        let late = receiving(&envelope, Origin::Parked, disposition);
+    for outcome in [Outcome::Handled, park(now, 2), give_up()] {
+        let late = receiving(&envelope, Origin::Parked, outcome);
         assert_eq!(store.commit(late).await.unwrap(), CommitOutcome::Duplicate);
     }
     assert_eq!(store.parked_count().await.unwrap(), 0);
@@ -162,7 +161,7 @@ pub async fn dead_letters_are_listed_in_order(harness: Harness) {
     let rest = store.dead_letters(Some(last), 10).await.unwrap();
     assert_eq!(rest.iter().map(|letter| number(&letter.envelope)).collect::<Vec<_>>(), [9, 2]);
     assert_eq!(store.parked_count().await.unwrap(), 0);
-    let again = receiving(&parked, Origin::Delivery, Disposition::Handled);
+    let again = receiving(&parked, Origin::Delivery, Outcome::Handled);
     assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
     assert!(store.discard_dead_letter(last).await.unwrap());
     assert!(!store.discard_dead_letter(last).await.unwrap());
@@ -196,7 +195,7 @@ pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: Harness) 
     assert_eq!((parked[0].attempts, parked[0].due), (0, now));
     for envelope in &lane {
         assert_eq!(due(&*store, now).await, [number(envelope)]);
-        retry(&*store, envelope, Disposition::Handled).await;
+        retry(&*store, envelope, Outcome::Handled).await;
     }
     assert!(!replay(&lane[0]).await.unwrap());
 }

@@ -92,7 +92,7 @@ pub async fn a_released_message_comes_again_in_its_place(transport: Arc<dyn Tran
     let delivery = beside(&mut begun, next(&mut payments)).await;
     assert!(!delivery.is_redelivered());
     begun.push(Begun::new(transport, &second));
-    delivery.settle(Settlement::Release);
+    delivery.settle(Settlement::Return);
     let again = beside(&mut begun, next(&mut payments)).await;
     assert_eq!(again.envelope(), &first);
     assert!(again.is_redelivered());

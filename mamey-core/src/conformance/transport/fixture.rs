@@ -13,9 +13,8 @@ use crate::Result;
 use crate::clock::{Clock, SystemClock};
 use crate::id::{IdSource, MessageId, UuidV7Source};
 use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target, TraceContext,
+    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Partition, Target, TraceContext,
 };
-use crate::store::Partition;
 use crate::transport::{
     Delivery, Routed, Settlement, Subscriber, Subscription, Topology, Transport,
 };

@@ -12,7 +12,7 @@ use futures_util::future::{join, join_all, select_all};
 use super::fixture::{PLACED, apply, event, subscribe_to};
 use super::tally::Tally;
 use crate::conformance::report;
-use crate::store::Partition;
+use crate::message::Partition;
 use crate::transport::{Delivery, Routed, Settlement, Subscriber, Transport};
 
 const PARTITIONS: u16 = 4;

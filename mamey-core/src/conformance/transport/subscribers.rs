@@ -9,7 +9,7 @@ use super::fixture::{
     Begun, PLACED, apply, beside, context, event, next, publish_and, subscribe, subscribe_to, take,
 };
 use crate::ErrorKind;
-use crate::store::Partition;
+use crate::message::Partition;
 use crate::transport::{Routed, Settlement, Subscription, Transport};
 
 /// What was published before anyone subscribed waits.

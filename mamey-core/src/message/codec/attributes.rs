@@ -112,7 +112,7 @@ impl Attributes {
     fn take_target(&mut self) -> Result<Target> {
         match self.take("target") {
             Some(name) => {
-                ContextName::new(&name).map(Target::Service).context(|| "attribute `target`")
+                ContextName::new(&name).map(Target::Service).with_context(|| "attribute `target`")
             }
             None => Ok(Target::Any),
         }
@@ -120,7 +120,7 @@ impl Attributes {
 
     fn take_time(&mut self) -> Result<Timestamp> {
         match self.take("time") {
-            Some(text) => Timestamp::parse_rfc3339(&text).context(|| "attribute `time`"),
+            Some(text) => Timestamp::parse_rfc3339(&text).with_context(|| "attribute `time`"),
             None => Ok(Timestamp::EPOCH),
         }
     }

@@ -47,7 +47,8 @@ impl Codec for CloudEventsBinary {
         }
         let content_type = Some(wire.content_type.clone().into_owned());
         let content_type = content_type.filter(|content_type| !content_type.is_empty());
-        let metadata = attributes.into_metadata(content_type).context(|| "reading a CloudEvent")?;
+        let metadata =
+            attributes.into_metadata(content_type).with_context(|| "reading a CloudEvent")?;
         Ok(Envelope { metadata, payload: Bytes::clone(&wire.body) })
     }
 }

@@ -55,7 +55,7 @@ impl Codec for CloudEventsJson {
         let event: Event<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
             Error::invalid(format!("not a CloudEvent in JSON: {cause}")).with_source(cause)
         })?;
-        event.into_envelope().context(|| "reading a CloudEvent")
+        event.into_envelope().with_context(|| "reading a CloudEvent")
     }
 }
 

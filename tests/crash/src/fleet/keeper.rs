@@ -16,7 +16,7 @@ use crate::protocol::Order;
 /// The pause before a process is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
-/// The signal by which a process ends at a crash point.
+/// The signal by which a process ends at a failpoint.
 const SIGABRT: i32 = 6;
 
 pub(super) struct Keeper {
@@ -24,7 +24,7 @@ pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
     /// For the first process only.
     pub(super) crash_at: Option<String>,
-    pub(super) sabotage: Option<String>,
+    pub(super) broken_law: Option<String>,
 }
 
 impl Keeper {
@@ -37,7 +37,7 @@ impl Keeper {
                 &self.slot,
                 &shared,
                 crash_at.as_deref(),
-                self.sabotage.as_deref(),
+                self.broken_law.as_deref(),
             );
             let folder = shared.place.folder();
             let mut started = Process::start(&name, &environment, folder, &shared.journal)?;
@@ -77,7 +77,7 @@ impl Keeper {
 
 /// A shutdown that was asked for has to succeed.
 fn ended_in_order(name: &str, status: ExitStatus) -> Result<()> {
-    // At a crash point it may end even then.
+    // At a failpoint it may end even then.
     if status.success() || status.signal() == Some(SIGABRT) {
         return Ok(());
     }

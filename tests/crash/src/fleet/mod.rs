@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     ahead_ms: Arc<AtomicI64>,
     /// When a process that had ended worked again, the last time.
     mended: Mutex<Option<Instant>>,
-    /// How many processes ended by themselves at a crash point.
+    /// How many processes ended by themselves at a failpoint.
     crashed: AtomicU64,
     stopping: watch::Sender<bool>,
 }
@@ -73,13 +73,13 @@ pub(crate) struct Fleet {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Orders<'a> {
     pub(crate) instances: usize,
-    /// Which slot, modulo those that pass it, gets which crash point.
+    /// Which slot, modulo those that pass it, gets which failpoint.
     pub(crate) crash_at: Option<(usize, &'a str, u32)>,
-    pub(crate) sabotage: Option<&'a str>,
+    pub(crate) broken_law: Option<&'a str>,
 }
 
 impl Orders<'_> {
-    /// The number of the slot that gets the crash point.
+    /// The number of the slot that gets the failpoint.
     fn crashing(&self, slots: &[Arc<Slot>]) -> Option<usize> {
         let (target, point, _) = self.crash_at?;
         let passes = |slot: &Slot| slot.hosts(context_that_passes(point));
@@ -119,7 +119,7 @@ impl Fleet {
                 slot: Arc::clone(slot),
                 shared: Arc::clone(&shared),
                 crash_at,
-                sabotage: orders.sabotage.map(str::to_owned),
+                broken_law: orders.broken_law.map(str::to_owned),
             };
             tokio::spawn(keeper.run())
         };
@@ -154,7 +154,7 @@ impl Fleet {
         *self.shared.mended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many processes ended at a crash point.
+    /// How many processes ended at a failpoint.
     pub(crate) fn crashed(&self) -> u64 {
         self.shared.crashed.load(Ordering::SeqCst)
     }
@@ -248,7 +248,7 @@ fn groups(distributed: bool, instance: usize) -> Vec<(String, Vec<String>)> {
 }
 
 impl Environment {
-    fn new(slot: &Slot, shared: &Shared, crash_at: Option<&str>, sabotage: Option<&str>) -> Self {
+    fn new(slot: &Slot, shared: &Shared, crash_at: Option<&str>, broken_law: Option<&str>) -> Self {
         let mut variables = BTreeMap::new();
         let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
         set("MAMEY_STORE", slot.links.store_url.clone());
@@ -257,8 +257,8 @@ impl Environment {
         set("MAMEY_POLL_MS", POLL.as_millis().to_string());
         set("MAMEY_DRAIN_MS", (END_MAX / 2).as_millis().to_string());
         set(CLOCK_AHEAD_MS, shared.ahead_ms.load(Ordering::SeqCst).to_string());
-        set("MAMEY_CRASH_AT", crash_at.unwrap_or_default().to_owned());
-        set("MAMEY_CRASH_SABOTAGE", sabotage.unwrap_or_default().to_owned());
+        set("MAMEY_FAILPOINT", crash_at.unwrap_or_default().to_owned());
+        set("MAMEY_INJECT_FAULT", broken_law.unwrap_or_default().to_owned());
         Self { hosts: slot.hosts.clone(), variables }
     }
 }

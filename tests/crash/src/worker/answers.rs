@@ -48,13 +48,13 @@ impl Worker {
         for context in &self.hosts {
             let store = self.service.store(context)?;
             let outbox = store.outbox_depth().await?;
-            let age = outbox.oldest.map(|oldest| self.clock.now().since(oldest));
+            let age = outbox.oldest.map(|oldest| self.clock.now().duration_since(oldest));
             depths.push(Depth {
                 context: context.clone(),
                 outbox: outbox.records,
                 parked: store.parked_count().await?,
                 dead: store.dead_letter_count().await?,
-                confirmed: outbox.confirmed,
+                confirmed: outbox.published,
                 lag_ms: age.unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX),
             });
         }

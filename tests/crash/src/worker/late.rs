@@ -55,7 +55,7 @@ pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
     }
     let deleted = match records.is_empty() {
         true => 0,
-        false => store.confirm_outbox(&records).await?,
+        false => store.delete_published(&records).await?,
     };
     store.retire(LeaseRole::Relay, request.holder).await?;
     Ok((records.len() as u64, deleted))

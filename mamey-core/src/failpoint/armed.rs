@@ -1,4 +1,4 @@
-//! What crash points and sabotage do in a build that has them.
+//! What failpoints and fault injection do in a build that has them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,11 +10,11 @@ use crate::message::Envelope;
 use crate::store::{Lease, Store};
 use crate::transport::{Delivery, Publisher, Routed, Settle, Settlement};
 
-/// Which crash point ends the process, and on which pass: `NAME:PASS`, passes counted from 1.
-const CRASH_AT: &str = "MAMEY_CRASH_AT";
+/// Which failpoint ends the process, and on which pass: `NAME:PASS`, passes counted from 1.
+const FAILPOINT: &str = "MAMEY_FAILPOINT";
 
 /// Which law is broken.
-const SABOTAGE: &str = "MAMEY_CRASH_SABOTAGE";
+const BROKEN_LAW: &str = "MAMEY_INJECT_FAULT";
 
 struct Plan {
     name: String,
@@ -24,7 +24,7 @@ struct Plan {
 /// Ends the process, without a destructor or a flush, when its time has come here.
 pub fn point(name: &str) {
     static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
-    let plan = PLAN.get_or_init(|| parse(&std::env::var(CRASH_AT).ok()?));
+    let plan = PLAN.get_or_init(|| parse(&std::env::var(FAILPOINT).ok()?));
     if let Some(plan) = plan.as_ref().filter(|plan| plan.name == name)
         && plan.passes_left.fetch_sub(1, Ordering::SeqCst) == 1
     {
@@ -39,9 +39,9 @@ fn parse(text: &str) -> Option<Plan> {
 
 /// Whether this law is broken on purpose.
 #[must_use]
-pub fn is_sabotaged(law: &str) -> bool {
+pub fn is_broken(law: &str) -> bool {
     static BROKEN: OnceLock<Option<String>> = OnceLock::new();
-    BROKEN.get_or_init(|| std::env::var(SABOTAGE).ok()).as_deref() == Some(law)
+    BROKEN.get_or_init(|| std::env::var(BROKEN_LAW).ok()).as_deref() == Some(law)
 }
 
 /// The same delivery, acknowledged before anything came of it.
@@ -77,7 +77,7 @@ struct DeletesFirst {
 #[async_trait]
 impl Publisher for DeletesFirst {
     async fn publish(&self, envelope: &Envelope) -> Result<Routed> {
-        self.store.confirm_outbox(&[self.record]).await?;
+        self.store.delete_published(&[self.record]).await?;
         self.publisher.publish(envelope).await
     }
 }

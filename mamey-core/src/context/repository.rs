@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, TryStreamExt};
 
-use super::{Aggregate, Versioned};
-use crate::context::{Context, ReadContext};
+use super::{Context, ReadContext};
 use crate::criteria::{Criteria, ID_FIELD, INDEXED_TEXT_BYTES_MAX, IndexValue, Page, Value};
+use crate::domain::{Aggregate, Versioned};
 use crate::store::{Change, Document, Expected, Guard, Write};
 use crate::{Error, Result, ResultExt, Retry};
 
@@ -55,7 +55,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub async fn get_many(&self, ids: &[A::Id]) -> Result<Vec<Option<Versioned<A>>>> {
         let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
         let doing = || format!("loading from `{}`", A::COLLECTION.name);
-        let documents = self.context.store().load(A::COLLECTION, &ids).await.context(doing)?;
+        let documents = self.context.store().load(A::COLLECTION, &ids).await.with_context(doing)?;
         documents.into_iter().map(|document| document.map(read).transpose()).collect()
     }
 
@@ -65,8 +65,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// `Invalid` for a cursor of other criteria; as [`ReadRepository::get`].
     pub async fn find(&self, criteria: Criteria<A>) -> Result<Page<Versioned<A>>> {
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        let find = criteria.to_find().context(doing)?;
-        let documents = self.context.store().find(&find).await.context(doing)?;
+        let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
+        let documents = self.context.store().find(&find).await.with_context(doing)?;
         let more = documents.len() > criteria.page_size();
         let items = documents.into_iter().take(criteria.page_size()).map(read);
         let items: Vec<Versioned<A>> = items.collect::<Result<_>>()?;
@@ -107,7 +107,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// As [`ReadRepository::find`].
     pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
         let doing = || format!("counting in `{}`", A::COLLECTION.name);
-        self.context.store().count(A::COLLECTION, criteria.filter()).await.context(doing)
+        self.context.store().count(A::COLLECTION, criteria.filter()).await.with_context(doing)
     }
 
     /// Whether any aggregate matches.
@@ -115,10 +115,10 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// # Errors
     /// As [`ReadRepository::find`].
     pub async fn exists(&self, criteria: Criteria<A>) -> Result<bool> {
-        let mut find = criteria.to_find()?;
+        let mut find = criteria.to_find(A::COLLECTION)?;
         find.limit = 1;
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        Ok(!self.context.store().find(&find).await.context(doing)?.is_empty())
+        Ok(!self.context.store().find(&find).await.with_context(doing)?.is_empty())
     }
 }
 

@@ -1,0 +1,37 @@
+//! Collections and their indexed fields: what criteria may ask for.
+
+use super::filter::ID_FIELD;
+use super::value::ValueType;
+
+/// Where aggregates of one type are kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// The collection's name within its context.
+    pub name: &'static str,
+    /// The type of the ids.
+    pub id: ValueType,
+    /// The indexed fields: the only ones that criteria accept.
+    pub indexes: &'static [Index],
+}
+
+impl Collection {
+    /// The type of an indexed field or of the id.
+    #[must_use]
+    pub fn value_type(&self, field: &str) -> Option<ValueType> {
+        if field == ID_FIELD {
+            return Some(self.id);
+        }
+        self.indexes.iter().find(|index| index.field == field).map(|index| index.value)
+    }
+}
+
+/// One indexed field of a collection.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The field's name.
+    pub field: &'static str,
+    /// The type of its values.
+    pub value: ValueType,
+    /// Whether no two documents may share a value; documents without a value never clash.
+    pub unique: bool,
+}

@@ -1,0 +1,41 @@
+//! The port to commits: a unit of work is stored at once or not at all.
+
+use async_trait::async_trait;
+
+use super::UnitOfWork;
+use crate::Result;
+
+/// Proof of a commit, for reading one's own writes from a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitToken(pub u64);
+
+/// How a commit went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Everything is stored, durably where the store is durable.
+    Committed(CommitToken),
+    /// The message or the idempotency key took effect before; nothing was stored now.
+    Duplicate,
+    /// A message of the same lane is parked, so this one must wait behind it; nothing was stored.
+    LaneParked,
+}
+
+/// Commits units of work.
+#[async_trait]
+pub trait CommitStore: Send + Sync {
+    /// Commits the unit at once or not at all.
+    ///
+    /// Outbox records of one key get sequences in commit order. Units that are ready together may
+    /// share one round trip; a lone unit never waits for company.
+    ///
+    /// # Errors
+    /// `Conflict` for a version or guard that does not hold, `AlreadyExists` for a taken id or
+    /// unique field (naming it), `LimitExceeded`. After these nothing is stored. After
+    /// `Unavailable` the answer may have been lost on its way: whether the unit is stored then
+    /// shows in the inbox or under the idempotency key.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not stop a commit that was handed over; its outcome then shows in
+    /// the inbox or under the idempotency key.
+    async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome>;
+}

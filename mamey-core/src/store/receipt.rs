@@ -1,0 +1,56 @@
+//! The receipt: what a commit records of the message that is being handled.
+
+use super::{DeadLetterReason, Failure};
+use crate::clock::Timestamp;
+use crate::message::Envelope;
+
+/// Where the message that is being handled rests until this commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// With the transport: the commit records it in the inbox.
+    Delivery,
+    /// In parking: the commit takes it out, which succeeds once.
+    Parked,
+}
+
+/// What a commit records of the message that is being handled.
+///
+/// A store applies it so: from [`Origin::Delivery`] it inserts the id into the inbox, and the unit
+/// is a [`CommitOutcome::Duplicate`] when it is there; then, unless the outcome is to park, the
+/// unit is [`CommitOutcome::LaneParked`] when another message of the lane is parked. From
+/// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
+/// not there. In both cases nothing of the unit is kept.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The message.
+    pub envelope: Envelope,
+    /// Where it rests until now.
+    pub origin: Origin,
+    /// What becomes of it.
+    pub outcome: Outcome,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It took effect: the rest of the unit is that effect.
+    Handled,
+    /// It waits in parking, at the end of its lane, or where it was when it comes from parking.
+    Park {
+        /// When to try again.
+        due: Timestamp,
+        /// How often it was tried; 0 for a successor that only waits its turn.
+        attempts: u32,
+        /// Why the last try failed.
+        failure: Failure,
+    },
+    /// It is set aside for a person.
+    DeadLetter {
+        /// Why it was given up.
+        reason: DeadLetterReason,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why the last try failed.
+        failure: Failure,
+    },
+}
