@@ -14,9 +14,9 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::PostgresStore;
-use super::filter::{Bound, Condition, order_by};
-use super::table::sql_type;
-use super::text::{escape, unescape, value_text};
+use super::query::filter::{Bound, Condition, order_by};
+use super::query::text::{escape, unescape, value_text};
+use super::schema::table::sql_type;
 use crate::schema::check_id;
 
 /// The one version that the binary form of JSON has.

@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use super::PostgresStore;
 use super::error::lock_is_held;
-use super::migrate::in_schema;
-use super::text::escape;
+use super::query::text::escape;
+use super::schema::migrate::in_schema;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::PostgresStore;
 use super::Stop;
-use super::migrate::{execute, in_schema};
+use super::schema::migrate::{execute, in_schema};
 use crate::row::stored;
 use crate::sharing::{Share, Shares, other_partition_count, share_out};
 

@@ -1,29 +1,18 @@
 //! The store on PostgreSQL: shared by all instances, one schema a context.
 
-mod backfill;
-mod batch;
-mod collection;
 mod commit;
-mod committer;
 mod connection;
 mod document;
 mod error;
-mod filter;
-mod function;
 mod inbox;
 mod lease;
-mod listen;
-mod migrate;
-mod one;
 mod options;
 mod outbox;
 mod parking;
-mod prepare;
-mod state;
-mod table;
-mod text;
+mod query;
+mod schema;
 mod transaction;
-mod work;
+mod wakeup;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,18 +30,18 @@ use sqlx::query::Query;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use self::committer::{Committer, Counters, UNITS_WAITING_MAX};
+use self::commit::committer::{Committer, Counters, UNITS_WAITING_MAX};
+use self::commit::functions::Functions;
 use self::connection::Connections;
 use self::error::store_error;
-use self::function::Functions;
-use self::listen::Wakeup;
-use self::migrate::in_schema;
 pub use self::options::PostgresOptions;
-use self::prepare::Wanted;
-use self::table::Table;
+use self::schema::Wanted;
+use self::schema::migrate::in_schema;
+use self::schema::table::Table;
 pub use self::transaction::{
     Enlisted, PostgresContext, PostgresError, PostgresTransaction, enlist,
 };
+use self::wakeup::Wakeup;
 use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
 
 /// How much was committed since the database was connected to.

@@ -6,8 +6,8 @@ use mamey_core::message::Partition;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
 use super::PostgresStore;
-use super::batch::column;
-use super::text::escape;
+use super::commit::batch::column;
+use super::query::text::escape;
 use crate::row::{outbox_depth, outbox_record, stored};
 
 /// What is held stands in a subquery, which is hashed; an array would be searched for each record.

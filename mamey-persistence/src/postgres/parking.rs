@@ -13,7 +13,7 @@ use sqlx::Row;
 
 use super::PostgresStore;
 use super::outbox::slots;
-use super::text::escape;
+use super::query::text::escape;
 use crate::row::{dead_letter, parked_message, to_json};
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
@@ -120,7 +120,7 @@ impl DeadLetterStore for PostgresStore {
 
 /// What becomes of the message that is being handled, as the function that commits takes it; `None`
 /// for one that was delivered and is simply handled, because its mark in the inbox says it all.
-pub(super) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
+pub(crate) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
     let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
     let (becomes, due, reason) = match (receipt.origin, &receipt.outcome) {
         (Origin::Delivery, Outcome::Handled) => return Ok(None),

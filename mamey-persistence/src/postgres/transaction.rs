@@ -12,9 +12,9 @@ use mamey_core::{Context, Error, Result};
 use sqlx::postgres::PgConnection;
 
 use super::PostgresStore;
+use super::commit::work::Work;
 use super::connection::Open;
 use super::error::{store_error, unique_violation};
-use super::work::Work;
 use crate::listeners::Listeners;
 
 /// Statements of a handler's own, in the transaction of its unit of work.

@@ -2,19 +2,19 @@
 
 use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value, ValueType};
 
-use super::table::{column, sql_type};
 use super::text::{escape, value_text};
+use crate::postgres::schema::table::{column, sql_type};
 use crate::sql::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
 #[derive(Default)]
-pub(super) struct Condition {
-    pub(super) sql: String,
-    pub(super) values: Vec<Bound>,
+pub(crate) struct Condition {
+    pub(crate) sql: String,
+    pub(crate) values: Vec<Bound>,
 }
 
 /// What stands behind a placeholder.
-pub(super) enum Bound {
+pub(crate) enum Bound {
     One(String),
     Many(Vec<String>),
 }
@@ -22,7 +22,7 @@ pub(super) enum Bound {
 impl Condition {
     /// The filter as a condition that is never negated: where SQL says "unknown" for null, that
     /// counts as false, as the filter wants it.
-    pub(super) fn of(filter: &Filter) -> Self {
+    pub(crate) fn of(filter: &Filter) -> Self {
         let mut condition = Self::default();
         condition.add(filter);
         condition
@@ -180,7 +180,7 @@ fn compared(filter: &Filter, of: Comparison) -> Option<(&'static str, &Value)> {
 }
 
 /// Nulls are the smallest, as everywhere in criteria; PostgreSQL alone takes them for the largest.
-pub(super) fn order_by(order: &[SortKey]) -> String {
+pub(crate) fn order_by(order: &[SortKey]) -> String {
     let key = |key: &SortKey| {
         let direction = if key.descending { " DESC NULLS LAST" } else { " ASC NULLS FIRST" };
         let direction = match (key.field == ID_FIELD, key.descending) {

@@ -11,15 +11,15 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
 
-use super::function::Calls;
-use super::one::One;
-use super::text::escape;
+use super::functions::Calls;
+use super::lone::One;
 use super::work::{Document, Work};
+use crate::postgres::query::text::escape;
 use crate::schema::{changed, id_taken};
 
 /// What became of a unit.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Committed {
         transaction: u64,
     },
@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// As a commit answers.
-    pub(super) fn into_result(self) -> Result<CommitOutcome> {
+    pub(crate) fn into_result(self) -> Result<CommitOutcome> {
         match self {
             Self::Committed { transaction } => {
                 Ok(CommitOutcome::Committed(CommitToken(transaction)))
@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 /// The units of a call, which have nothing in common, and what they lock in one order.
-pub(super) struct Batch<'w> {
+pub(crate) struct Batch<'w> {
     works: &'w [Arc<Work>],
     /// All documents with the place of their unit, in the order of the locks.
     documents: Vec<(usize, &'w Document)>,
@@ -62,7 +62,7 @@ pub(super) struct Batch<'w> {
 }
 
 impl<'w> Batch<'w> {
-    pub(super) fn new(works: &'w [Arc<Work>]) -> Self {
+    pub(crate) fn new(works: &'w [Arc<Work>]) -> Self {
         let with_place = |(at, work): (usize, &'w Arc<Work>)| {
             work.documents.iter().map(move |document| (at, document))
         };
@@ -81,7 +81,7 @@ impl<'w> Batch<'w> {
     }
 
     /// The call of a function; `schema` keeps its locks apart from those of other contexts.
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         calls: &Calls,
         schema: &str,
@@ -185,7 +185,7 @@ impl<'w> Batch<'w> {
     }
 
     /// What the function answered, for each unit.
-    pub(super) fn outcomes(&self, row: &PgRow) -> Result<Vec<Outcome>, sqlx::Error> {
+    pub(crate) fn outcomes(&self, row: &PgRow) -> Result<Vec<Outcome>, sqlx::Error> {
         let answer: Vec<i64> = row.try_get(0)?;
         let unreadable = || sqlx::Error::Decode("the commit's answer has another shape".into());
         let (transaction, refusals) = answer.split_first().ok_or_else(unreadable)?;
@@ -230,17 +230,17 @@ fn step_place(step: &super::work::Step) -> usize {
 }
 
 /// What is bound for one column of some rows.
-pub(super) fn column<R, C>(rows: &[R], of: impl Fn(&R) -> C) -> Vec<C> {
+pub(crate) fn column<R, C>(rows: &[R], of: impl Fn(&R) -> C) -> Vec<C> {
     rows.iter().map(of).collect()
 }
 
 /// The number of the advisory lock of a lane.
-pub(super) fn lane_lock(schema: &str, lane: &str) -> i64 {
+pub(crate) fn lane_lock(schema: &str, lane: &str) -> i64 {
     advisory_lock("lane", schema, lane)
 }
 
 /// The number of the advisory lock of a key.
-pub(super) fn key_lock(schema: &str, key: &str) -> i64 {
+pub(crate) fn key_lock(schema: &str, key: &str) -> i64 {
     advisory_lock("key", schema, key)
 }
 
@@ -269,11 +269,11 @@ fn place_of(number: i64) -> Option<usize> {
 }
 
 /// Collections are counted from 0, and far fewer than its range.
-pub(super) fn table_number(table: usize) -> i32 {
+pub(crate) fn table_number(table: usize) -> i32 {
     i32::try_from(table).unwrap_or(i32::MAX)
 }
 
 /// There are 64 slots.
-pub(super) fn slot(slot: u16) -> i16 {
+pub(crate) fn slot(slot: u16) -> i16 {
     i16::try_from(slot).unwrap_or(i16::MAX)
 }

@@ -8,56 +8,56 @@ use mamey_core::store::{Change, Expected, Origin, Outcome, UnitOfWork, Write};
 use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 
-use super::table::Table;
-use super::text::{escape, has_nul_escape, value_text};
-use super::{PostgresStore, parking};
+use crate::postgres::query::text::{escape, has_nul_escape, value_text};
+use crate::postgres::schema::table::Table;
+use crate::postgres::{PostgresStore, parking};
 use crate::row::{stored, to_json};
 use crate::sql::not_json;
 
-pub(super) struct Work {
-    pub(super) unit: UnitOfWork,
+pub(crate) struct Work {
+    pub(crate) unit: UnitOfWork,
     /// What is locked and checked, by collection and id.
-    pub(super) documents: Vec<Document>,
+    pub(crate) documents: Vec<Document>,
     /// What is done then, in order.
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// The lane of the message that is being handled.
-    pub(super) lane: Option<String>,
+    pub(crate) lane: Option<String>,
     /// What becomes of that message, unless it was delivered and is simply handled.
-    pub(super) settled: Option<Json>,
+    pub(crate) settled: Option<Json>,
     /// The metadata of the messages that are sent.
-    pub(super) metadata: Vec<String>,
-    pub(super) claims: Vec<Claim>,
-    pub(super) size: Size,
+    pub(crate) metadata: Vec<String>,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) size: Size,
 }
 
 /// A document that must be at a version.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The place of its collection among the store's tables.
-    pub(super) table: usize,
-    pub(super) collection: &'static str,
-    pub(super) id: Value,
-    pub(super) id_text: String,
+    pub(crate) table: usize,
+    pub(crate) collection: &'static str,
+    pub(crate) id: Value,
+    pub(crate) id_text: String,
     /// `None` for one that must be absent.
-    pub(super) version: Option<i64>,
+    pub(crate) version: Option<i64>,
     /// Whether it is only guarded.
-    pub(super) guards: bool,
+    pub(crate) guards: bool,
 }
 
 /// A change to a document.
-pub(super) struct Step {
+pub(crate) struct Step {
     /// The document's place.
-    pub(super) document: usize,
-    pub(super) kind: StepKind,
+    pub(crate) document: usize,
+    pub(crate) kind: StepKind,
     /// The document's new text, by the place of the write in the unit.
     data: Option<usize>,
     /// Its indexed values, as a JSON array of texts.
-    pub(super) index: Option<String>,
+    pub(crate) index: Option<String>,
 }
 
 /// By these numbers the function knows the steps, and in this order a unit does them, so that a
 /// unique value may move between its documents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum StepKind {
+pub(crate) enum StepKind {
     Remove = 0,
     GiveUp = 1,
     Update = 2,
@@ -65,15 +65,15 @@ pub(super) enum StepKind {
 }
 
 /// Something that two units cannot both have at a time.
-pub(super) struct Claim {
-    pub(super) hold: Hold,
+pub(crate) struct Claim {
+    pub(crate) hold: Hold,
     /// A digest: two things that share it only keep apart what could go together.
-    pub(super) what: u64,
+    pub(crate) what: u64,
 }
 
 /// Who else may have it; the strongest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Hold {
+pub(crate) enum Hold {
     /// Nobody.
     Alone,
     /// Those who have it in the same way: guards of one document.
@@ -84,14 +84,14 @@ pub(super) enum Hold {
 
 /// How much a unit adds to a batch.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Size {
+pub(crate) struct Size {
     /// Documents and messages.
-    pub(super) items: usize,
-    pub(super) bytes: usize,
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Work {
-    pub(super) fn new(store: &PostgresStore, unit: UnitOfWork) -> Result<Self> {
+    pub(crate) fn new(store: &PostgresStore, unit: UnitOfWork) -> Result<Self> {
         let documents = documents(store, &unit)?;
         let steps = steps(store, &unit, &documents)?;
         let receipt = unit.receipt.as_ref();
@@ -106,7 +106,7 @@ impl Work {
     }
 
     /// The lane that must not be parked for the unit to commit.
-    pub(super) fn lane_to_be_free(&self) -> Option<&str> {
+    pub(crate) fn lane_to_be_free(&self) -> Option<&str> {
         let receipt = self.unit.receipt.as_ref()?;
         let parks = mamey_core::inject_fault!(
             "parked-key-unchecked",
@@ -119,7 +119,7 @@ impl Work {
 
 impl Step {
     /// The document's new text.
-    pub(super) fn data<'u>(&self, unit: &'u UnitOfWork) -> Option<&'u str> {
+    pub(crate) fn data<'u>(&self, unit: &'u UnitOfWork) -> Option<&'u str> {
         match &unit.writes.get(self.data?)?.change {
             // `steps` has seen that it is text.
             Change::Put { data, .. } => std::str::from_utf8(data).ok(),
@@ -156,7 +156,7 @@ fn documents(store: &PostgresStore, unit: &UnitOfWork) -> Result<Vec<Document>> 
 impl Document {
     /// The one order in which all units lock. Of a document that is written and guarded, the
     /// stronger lock comes first.
-    pub(super) fn order(&self) -> (usize, &Value, bool) {
+    pub(crate) fn order(&self) -> (usize, &Value, bool) {
         (self.table, &self.id, self.guards)
     }
 }

@@ -10,7 +10,7 @@ const NUL: char = '\u{1}';
 const ITSELF: char = '\u{2}';
 
 /// Text as it is stored. Of two texts the smaller stays the smaller, and a prefix stays a prefix.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', MARK]) {
         return Cow::Borrowed(text);
     }
@@ -26,7 +26,7 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that [`escape`] was given.
-pub(super) fn unescape(text: String) -> String {
+pub(crate) fn unescape(text: String) -> String {
     if !text.contains(MARK) {
         return text;
     }
@@ -42,7 +42,7 @@ pub(super) fn unescape(text: String) -> String {
 }
 
 /// A value as the text that PostgreSQL casts to the column's type; `None` for null.
-pub(super) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
+pub(crate) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
     Some(match value {
         Value::Null => return None,
         Value::Text(text) => escape(text),
@@ -52,7 +52,7 @@ pub(super) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
 }
 
 /// Whether JSON text has the escape of NUL, which `jsonb` refuses.
-pub(super) fn has_nul_escape(json: &str) -> bool {
+pub(crate) fn has_nul_escape(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let before = json.as_bytes().get(..at).unwrap_or_default();
         before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0

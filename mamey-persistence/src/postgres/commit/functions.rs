@@ -5,15 +5,15 @@ use std::sync::Arc;
 use mamey_core::criteria::Index;
 use uuid::Uuid;
 
-use super::migrate::in_schema;
-use super::state::State;
-use super::table::{Table, column, sql_type};
+use crate::postgres::schema::migrate::in_schema;
+use crate::postgres::schema::state::State;
+use crate::postgres::schema::table::{Table, column, sql_type};
 
-const COMMIT: &str = include_str!("function/commit.sql");
-const LOCK: &str = include_str!("function/lock.sql");
-const STEP: &str = include_str!("function/step.sql");
-const COMMIT_ONE: &str = include_str!("function/commit_one.sql");
-const STEP_ONE: &str = include_str!("function/step_one.sql");
+const COMMIT: &str = include_str!("functions/batch.sql");
+const LOCK: &str = include_str!("functions/batch_lock.sql");
+const STEP: &str = include_str!("functions/batch_step.sql");
+const COMMIT_ONE: &str = include_str!("functions/lone.sql");
+const STEP_ONE: &str = include_str!("functions/lone_step.sql");
 
 const CALL: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
@@ -46,21 +46,21 @@ $forget$";
 
 /// The functions of one context, as one build declares its collections: for many units in a call,
 /// and for one of the usual shape.
-pub(super) struct Functions {
+pub(crate) struct Functions {
     name: String,
     many: String,
     one: String,
 }
 
 /// The statements that call them.
-pub(super) struct Calls {
-    pub(super) many: Arc<str>,
-    pub(super) one: Arc<str>,
+pub(crate) struct Calls {
+    pub(crate) many: Arc<str>,
+    pub(crate) one: Arc<str>,
 }
 
 impl Functions {
     /// `tables` stand at the places by which calls number them.
-    pub(super) fn new(schema: &str, tables: &[Table]) -> Self {
+    pub(crate) fn new(schema: &str, tables: &[Table]) -> Self {
         let blocks = |template: &'static str| -> String {
             tables.iter().enumerate().map(|(number, table)| fill(template, number, table)).collect()
         };
@@ -73,13 +73,13 @@ impl Functions {
         Self { name, many, one }
     }
 
-    pub(super) fn calls(&self, schema: &str) -> Calls {
+    pub(crate) fn calls(&self, schema: &str) -> Calls {
         let call = |template: &str| in_schema(schema, &template.replace("{name}", &self.name));
         Calls { many: call(CALL).into(), one: call(CALL_ONE).into() }
     }
 
     /// Creates them unless they are there, and drops those that were not used for the longest time.
-    pub(super) fn plan(&self, schema: &str, state: &State) -> Vec<String> {
+    pub(crate) fn plan(&self, schema: &str, state: &State) -> Vec<String> {
         if state.functions.contains(&self.name) {
             return Vec::new();
         }
@@ -89,7 +89,7 @@ impl Functions {
     }
 
     /// Says that they are in use.
-    pub(super) fn touch(&self, schema: &str) -> String {
+    pub(crate) fn touch(&self, schema: &str) -> String {
         in_schema(schema, &TOUCH.replace("{name}", &self.name))
     }
 }

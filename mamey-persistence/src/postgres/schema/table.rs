@@ -13,31 +13,31 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// The table of one collection. All names in it were checked by `Declared`.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) collection: &'static Collection,
+pub(crate) struct Table {
+    pub(crate) collection: &'static Collection,
     /// The quoted name, with its schema.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The quoted schema.
-    pub(super) schema: String,
+    pub(crate) schema: String,
     /// The statement that loads a document by its id.
-    pub(super) load: Arc<str>,
+    pub(crate) load: Arc<str>,
     /// What a document that this build wrote says of its indexed fields.
-    pub(super) layout: i64,
+    pub(crate) layout: i64,
 }
 
 impl Table {
-    pub(super) fn new(schema: &str, collection: &'static Collection) -> Self {
+    pub(crate) fn new(schema: &str, collection: &'static Collection) -> Self {
         let name = format!("{schema}.\"{}\"", collection.name);
         let load = format!("SELECT id, version, data FROM {name} WHERE id = $1").into();
         Self { collection, schema: schema.to_owned(), load, layout: layout(collection), name }
     }
 
     /// Whether any of its fields is unique.
-    pub(super) fn has_unique(&self) -> bool {
+    pub(crate) fn has_unique(&self) -> bool {
         self.collection.indexes.iter().any(|index| index.unique)
     }
 
-    pub(super) fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let (name, id) = (&self.name, column_type(self.collection.id));
         let fields: String = self
             .collection
@@ -52,19 +52,19 @@ impl Table {
         )
     }
 
-    pub(super) fn add_column(&self, index: &Index) -> String {
+    pub(crate) fn add_column(&self, index: &Index) -> String {
         let (column, of) = (column(index.field), column_type(index.value));
         format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {column} {of}", self.name)
     }
 
     /// The id stands behind a field that is not unique, because it is the last key of every order;
     /// not a text, because two long ones are more than an index holds.
-    pub(super) fn create_index(&self, index: &Index) -> String {
+    pub(crate) fn create_index(&self, index: &Index) -> String {
         self.index("INDEX", index)
     }
 
     /// As [`Table::create_index`], while others write.
-    pub(super) fn build_index(&self, index: &Index) -> String {
+    pub(crate) fn build_index(&self, index: &Index) -> String {
         self.index("INDEX CONCURRENTLY IF NOT EXISTS", index)
     }
 
@@ -80,19 +80,19 @@ impl Table {
         }
     }
 
-    pub(super) fn drop_index(&self, field: &str) -> String {
+    pub(crate) fn drop_index(&self, field: &str) -> String {
         format!("DROP INDEX IF EXISTS {}.\"{}\"", self.schema, index_name(self.collection, field))
     }
 
     /// As [`Table::drop_index`], while others write.
-    pub(super) fn remove_index(&self, field: &str) -> String {
+    pub(crate) fn remove_index(&self, field: &str) -> String {
         let name = index_name(self.collection, field);
         format!("DROP INDEX CONCURRENTLY IF EXISTS {}.\"{name}\"", self.schema)
     }
 
     /// The field whose unique index refused a value: one of this build, or one that a later build
     /// has added, whose column the server names.
-    pub(super) fn refused_field(&self, index: &str, cause: &sqlx::Error) -> Option<String> {
+    pub(crate) fn refused_field(&self, index: &str, cause: &sqlx::Error) -> Option<String> {
         let of_name = |known: &&Index| index_name(self.collection, known.field) == index;
         if let Some(known) = self.collection.indexes.iter().find(of_name) {
             return Some(known.field.to_owned());
@@ -107,7 +107,7 @@ impl Table {
 
 /// The quoted column of a field: with a prefix, so that it clashes with no column of ours, and
 /// where that is too long, by a digest.
-pub(super) fn column(field: &str) -> String {
+pub(crate) fn column(field: &str) -> String {
     if field == ID_FIELD {
         return ID_FIELD.to_owned();
     }
@@ -118,7 +118,7 @@ pub(super) fn column(field: &str) -> String {
 }
 
 /// What a bound text is cast to. Times are microseconds, which reach further than PostgreSQL's.
-pub(super) const fn sql_type(of: ValueType) -> &'static str {
+pub(crate) const fn sql_type(of: ValueType) -> &'static str {
     match of {
         ValueType::Bool => "boolean",
         ValueType::Int | ValueType::Time => "bigint",
@@ -137,7 +137,7 @@ fn column_type(of: ValueType) -> String {
 }
 
 /// The name of a field's index.
-pub(super) fn index_name(collection: &Collection, field: &str) -> String {
+pub(crate) fn index_name(collection: &Collection, field: &str) -> String {
     object_name(collection.name, field)
 }
 
@@ -154,7 +154,7 @@ fn layout(collection: &Collection) -> i64 {
 }
 
 /// The name of an object of ours. Indexes share one space with tables, where no collection begins so.
-pub(super) fn object_name(collection: &str, field: &str) -> String {
+pub(crate) fn object_name(collection: &str, field: &str) -> String {
     format!("_{}", digest(&format!("{collection}.{field}")))
 }
 

@@ -19,10 +19,10 @@ struct Migration {
 
 /// A step that was applied, by whatever build.
 #[derive(Clone, Debug)]
-pub(super) struct Applied {
-    pub(super) number: i64,
-    pub(super) checksum: String,
-    pub(super) compatible_from: i64,
+pub(crate) struct Applied {
+    pub(crate) number: i64,
+    pub(crate) checksum: String,
+    pub(crate) compatible_from: i64,
 }
 
 const MIGRATIONS: [Migration; 4] = [
@@ -47,7 +47,7 @@ CREATE TABLE mamey._migrations (
 )";
 
 /// SQL for the context's own schema: `mamey` stands for it.
-pub(super) fn in_schema(schema: &str, sql: &str) -> String {
+pub(crate) fn in_schema(schema: &str, sql: &str) -> String {
     sql.replace("mamey.", &format!("{schema}."))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn in_schema(schema: &str, sql: &str) -> String {
 ///
 /// # Errors
 /// `Misconfigured` for a schema of another build that does not go with this one.
-pub(super) fn plan(schema: &str, state: &State) -> Result<Vec<String>> {
+pub(crate) fn plan(schema: &str, state: &State) -> Result<Vec<String>> {
     check(schema, &state.applied)?;
     let mut statements = Vec::new();
     if !state.has_schema {
@@ -110,6 +110,6 @@ fn check(schema: &str, applied: &[Applied]) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+pub(crate) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }

@@ -20,24 +20,24 @@ const RETIRED_KEPT_DAYS: i64 = 7;
 
 /// What a collection lacks.
 #[derive(Default)]
-pub(super) struct Missing {
+pub(crate) struct Missing {
     /// For one transaction, which holds its locks for a moment.
-    pub(super) at_once: Vec<String>,
+    pub(crate) at_once: Vec<String>,
     /// What takes long, while others write.
-    pub(super) builds: Vec<Build>,
+    pub(crate) builds: Vec<Build>,
 }
 
 /// An index that a live collection gets.
 #[derive(Debug)]
-pub(super) struct Build {
-    pub(super) index: Index,
+pub(crate) struct Build {
+    pub(crate) index: Index,
     /// Whether documents may lack the value.
-    pub(super) fills: bool,
+    pub(crate) fills: bool,
 }
 
 /// # Errors
 /// `Misconfigured` for a field that is stored as another type.
-pub(super) fn plan(table: &Table, state: &State) -> Result<Missing> {
+pub(crate) fn plan(table: &Table, state: &State) -> Result<Missing> {
     match state.collections.get(table.collection.name) {
         None => Ok(create(table)),
         Some(stored) => Change::new(table, stored)?.plan(),

@@ -5,6 +5,12 @@
 //! that are in use come afterwards, and the start waits for them. A start that is cut off anywhere is
 //! taken up by the next.
 
+mod backfill;
+mod collection;
+pub(crate) mod migrate;
+pub(crate) mod state;
+pub(crate) mod table;
+
 use std::time::Duration;
 
 use mamey_core::message::ContextName;
@@ -13,14 +19,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::{Instant, sleep};
 
-use super::backfill;
-use super::collection::{self, Missing};
-use super::error::{PERMISSION_DENIED, code, lock_is_held};
-use super::function::Functions;
-use super::migrate::{self, execute};
-use super::state::State;
-use super::table::Table;
-use super::{Shared, Stop};
+use self::collection::Missing;
+use self::migrate::execute;
+use self::state::State;
+use self::table::Table;
+use crate::postgres::commit::functions::Functions;
+use crate::postgres::error::{PERMISSION_DENIED, code, lock_is_held};
+use crate::postgres::{Shared, Stop};
 
 /// How long a start waits for another instance or a long transaction to make way.
 const MAKE_WAY_MAX: Duration = Duration::from_mins(2);
@@ -43,7 +48,7 @@ SET LOCAL client_min_messages = warning";
 const LOOK: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// What one context needs.
-pub(super) struct Wanted<'w> {
+pub(crate) struct Wanted<'w> {
     context: &'w ContextName,
     /// The quoted name of the context's schema.
     schema: &'w str,
@@ -59,7 +64,7 @@ struct Plan<'w> {
 
 impl<'w> Wanted<'w> {
     /// `schema` is the quoted name.
-    pub(super) fn new(
+    pub(crate) fn new(
         context: &'w ContextName,
         schema: &'w str,
         tables: &'w [Table],
@@ -97,7 +102,7 @@ impl<'w> Wanted<'w> {
 
 impl Shared {
     /// Makes what is missing.
-    pub(super) async fn prepare(&self, wanted: &Wanted<'_>) -> Result<()> {
+    pub(crate) async fn prepare(&self, wanted: &Wanted<'_>) -> Result<()> {
         let made = match self.make_all(wanted).await {
             Ok(()) => self.touch(wanted).await.map_err(Stop::Fail),
             stopped => stopped,
@@ -119,7 +124,7 @@ impl Shared {
     }
 
     /// What is missing, as SQL for a person to run; empty when nothing is.
-    pub(super) async fn missing_sql(&self, wanted: &Wanted<'_>) -> Result<String> {
+    pub(crate) async fn missing_sql(&self, wanted: &Wanted<'_>) -> Result<String> {
         let mut lent = self.connections.lend().await.map_err(|cause| self.error(cause))?;
         let plan = match wanted.look(&mut lent.connection).await {
             Ok(plan) => plan,

@@ -9,17 +9,17 @@ use mamey_core::{Error, Result};
 use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::Shared;
 use super::batch::{Batch, Outcome};
-use super::connection::Open;
-use super::error::runs_again;
-use super::function::Calls;
+use super::functions::Calls;
 use super::work::{Claim, Hold, Size, Work};
 use crate::listeners::{Listeners, lock};
+use crate::postgres::Shared;
+use crate::postgres::connection::Open;
+use crate::postgres::error::runs_again;
 use crate::schema::closed;
 
 /// How many units of all contexts wait for their commit at a time; whoever has one more waits.
-pub(super) const UNITS_WAITING_MAX: u32 = 1024;
+pub(crate) const UNITS_WAITING_MAX: u32 = 1024;
 
 /// How many calls of one context are under way at a time. The next one fills while these sync.
 const BATCHES_IN_FLIGHT_MAX: usize = 2;
@@ -42,7 +42,7 @@ const RETRIES_MAX: u32 = 5;
 /// A unit that finds a call free goes at once. Those that come while all are under way go together
 /// with the next. Units that have something in common never meet in a call nor in two at a time,
 /// and go in the order in which they came.
-pub(super) struct Committer {
+pub(crate) struct Committer {
     database: Arc<Shared>,
     /// The quoted name of the context's schema.
     schema: String,
@@ -53,9 +53,9 @@ pub(super) struct Committer {
 
 /// How much was committed, to see how well units group.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) calls: AtomicU64,
-    pub(super) units: AtomicU64,
+pub(crate) struct Counters {
+    pub(crate) calls: AtomicU64,
+    pub(crate) units: AtomicU64,
 }
 
 /// What the database made of a unit; the cause is shared by all units of a lost call.
@@ -76,7 +76,7 @@ struct Ticket {
 }
 
 impl Committer {
-    pub(super) fn new(
+    pub(crate) fn new(
         database: Arc<Shared>,
         schema: String,
         calls: Calls,
@@ -88,7 +88,7 @@ impl Committer {
 
     /// Hands the unit over and waits for its outcome. A caller that leaves before it is handed
     /// over takes it along; one that leaves later does not stop it.
-    pub(super) async fn commit(self: &Arc<Self>, work: Arc<Work>) -> Result<Answer> {
+    pub(crate) async fn commit(self: &Arc<Self>, work: Arc<Work>) -> Result<Answer> {
         let permit = Arc::clone(&self.database.units).acquire_owned().await;
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket { work, reply, _permit: permit.map_err(|_| closed())? };
@@ -98,7 +98,7 @@ impl Committer {
     }
 
     /// Commits the transaction that a handler opened, with its unit in it.
-    pub(super) async fn commit_open(
+    pub(crate) async fn commit_open(
         self: &Arc<Self>,
         transaction: Open,
         work: Arc<Work>,
@@ -125,7 +125,7 @@ impl Committer {
     }
 
     /// Does what the unit asks for inside a transaction that somebody else ends.
-    pub(super) async fn join(
+    pub(crate) async fn join(
         &self,
         connection: &mut PgConnection,
         work: &Arc<Work>,
@@ -139,7 +139,7 @@ impl Committer {
     }
 
     /// Who is told of new messages.
-    pub(super) fn listeners(&self) -> &Arc<Listeners> {
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
         &self.listeners
     }
 

@@ -8,12 +8,12 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
 use super::batch::{key_lock, lane_lock, slot, table_number};
-use super::text::escape;
 use super::work::{Document, Step, Work};
+use crate::postgres::query::text::escape;
 
 /// A unit that handles at most one message that was delivered, changes at most one document and
 /// sends at most one message. It borrows all of it.
-pub(super) struct One<'w> {
+pub(crate) struct One<'w> {
     work: &'w Work,
     step: Option<(&'w Document, &'w Step)>,
     sent: Option<(&'w Envelope, &'w str)>,
@@ -21,7 +21,7 @@ pub(super) struct One<'w> {
 
 impl<'w> One<'w> {
     /// `None` for a unit of another shape.
-    pub(super) fn of(work: &'w Work) -> Option<Self> {
+    pub(crate) fn of(work: &'w Work) -> Option<Self> {
         let unit = &work.unit;
         // Nothing is settled of a message that was delivered and is simply handled.
         if work.settled.is_some() || unit.reply.is_some() {
@@ -41,7 +41,7 @@ impl<'w> One<'w> {
     }
 
     /// The call of the function; `schema` keeps its locks apart from those of other contexts.
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         sql: &Arc<str>,
         schema: &str,

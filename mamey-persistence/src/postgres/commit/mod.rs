@@ -1,5 +1,11 @@
 //! Commits units of work, and finds out what became of one whose answer was lost.
 
+pub(crate) mod batch;
+pub(crate) mod committer;
+pub(crate) mod functions;
+mod lone;
+pub(crate) mod work;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,10 +14,10 @@ use mamey_core::store::{
 };
 use mamey_core::{Error, Result};
 
-use super::PostgresStore;
-use super::connection::Open;
-use super::error::{is_broken, unique_violation};
-use super::work::Work;
+use self::work::Work;
+use crate::postgres::PostgresStore;
+use crate::postgres::connection::Open;
+use crate::postgres::error::{is_broken, unique_violation};
 use crate::schema::value_taken;
 
 const IS_PARKED: &str = "SELECT count(*) FROM mamey._parked WHERE id = $1";
@@ -47,7 +53,7 @@ impl PostgresStore {
     }
 
     /// What the server's refusal means.
-    pub(super) fn refused(&self, cause: Arc<sqlx::Error>) -> Error {
+    pub(crate) fn refused(&self, cause: Arc<sqlx::Error>) -> Error {
         if let Some((table, constraint)) = unique_violation(&cause)
             && let Some(table) = self.tables.iter().find(|it| it.collection.name == table)
             && let Some(field) = table.refused_field(&constraint, &cause)

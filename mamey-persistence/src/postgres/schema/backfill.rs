@@ -6,11 +6,11 @@ use mamey_core::Error;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use tokio::time::sleep;
 
-use super::Stop;
 use super::collection::Build;
-use super::error::{code, unique_violation};
 use super::migrate::execute;
 use super::table::{Table, index_name};
+use crate::postgres::Stop;
+use crate::postgres::error::{code, unique_violation};
 use crate::sql::{not_unique, type_name};
 
 /// How many documents are filled by one transaction, which locks them.
@@ -33,7 +33,7 @@ LEFT JOIN (pg_index JOIN pg_class AS indexes ON indexes.oid = indexrelid AND ind
 WHERE nspname = $1 AND tables.relname = $2";
 
 /// What [`build`] runs where nothing is in its way, for a person to run.
-pub(super) fn statements(table: &Table, build: &Build) -> Vec<String> {
+pub(crate) fn statements(table: &Table, build: &Build) -> Vec<String> {
     let mut statements = Vec::new();
     if build.fills {
         statements.push(fill(table, build));
@@ -45,7 +45,7 @@ pub(super) fn statements(table: &Table, build: &Build) -> Vec<String> {
 }
 
 /// Takes up what an earlier start has begun. The connection is in no transaction.
-pub(super) async fn build(
+pub(crate) async fn build(
     connection: &mut PgConnection,
     context: &str,
     table: &Table,

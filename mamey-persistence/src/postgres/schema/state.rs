@@ -34,43 +34,43 @@ SELECT collection, field, type, is_unique, state, column_name, declared_by,
 FROM mamey._indexes";
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) has_schema: bool,
-    pub(super) has_migrations: bool,
-    pub(super) applied: Vec<Applied>,
-    pub(super) collections: HashMap<String, Stored>,
-    pub(super) functions: Vec<String>,
+pub(crate) struct State {
+    pub(crate) has_schema: bool,
+    pub(crate) has_migrations: bool,
+    pub(crate) applied: Vec<Applied>,
+    pub(crate) collections: HashMap<String, Stored>,
+    pub(crate) functions: Vec<String>,
 }
 
 /// A collection as the database knows it.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
-    pub(super) id: String,
-    pub(super) declarations: Vec<Declaration>,
-    pub(super) indexes: BTreeMap<String, StoredIndex>,
+pub(crate) struct Stored {
+    pub(crate) id: String,
+    pub(crate) declarations: Vec<Declaration>,
+    pub(crate) indexes: BTreeMap<String, StoredIndex>,
 }
 
 /// A set of indexed fields that a build has declared.
 #[derive(Clone, Debug)]
-pub(super) struct Declaration {
-    pub(super) layout: i64,
-    pub(super) number: i64,
-    pub(super) fields: Vec<String>,
+pub(crate) struct Declaration {
+    pub(crate) layout: i64,
+    pub(crate) number: i64,
+    pub(crate) fields: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct StoredIndex {
-    pub(super) of: String,
-    pub(super) unique: bool,
-    pub(super) state: IndexState,
-    pub(super) column: String,
-    pub(super) declared_by: i64,
-    pub(super) retired_days: i64,
+pub(crate) struct StoredIndex {
+    pub(crate) of: String,
+    pub(crate) unique: bool,
+    pub(crate) state: IndexState,
+    pub(crate) column: String,
+    pub(crate) declared_by: i64,
+    pub(crate) retired_days: i64,
 }
 
 /// How far an index is; `0001_tables.sql` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IndexState {
+pub(crate) enum IndexState {
     Filling,
     Building,
     Ready,
@@ -79,7 +79,7 @@ pub(super) enum IndexState {
 }
 
 impl IndexState {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Filling => "filling",
             Self::Building => "building",
@@ -99,7 +99,7 @@ impl IndexState {
 impl State {
     /// Reads within the caller's transaction: behind a PgBouncer a session is nobody's own, and a
     /// statement that is prepared outside of one may be gone when it is run.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         connection: &mut PgConnection,
         context: &str,
         schema: &str,
