@@ -14,11 +14,11 @@ use mamey_core::{Aggregate, Command, Error, Event, Message, Query, Request, Resu
 use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
-use crate::layer::Layer;
 use crate::pipeline::Pipeline;
-use crate::registry::Registry;
+use crate::pipeline::layer::Layer;
+use crate::runtime::registry::Registry;
+use crate::runtime::serving::{Served, Serves};
 use crate::runtime::{ContextRuntime, Resources};
-use crate::serving::{Served, Serves};
 
 /// How long one run of a handler may take, unless the context says otherwise.
 pub const HANDLER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);

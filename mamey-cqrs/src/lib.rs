@@ -20,33 +20,25 @@
 //! | `validation` | `validation::check`, and garde itself as `garde` |
 //! | `testing` | the module `testing` |
 
-mod attempt;
 mod bounded_context;
 mod handler;
-mod idempotency;
-mod layer;
 mod pipeline;
-mod registry;
-mod request;
 mod runtime;
-mod serving;
-mod telemetry;
-mod work;
 
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(feature = "validation")]
-pub mod validation;
 
 pub use bounded_context::{
     BoundedContext, CONFLICT_RETRIES_DEFAULT, CONFLICT_RETRIES_MAX, HANDLER_TIMEOUT_DEFAULT,
 };
 pub use handler::{CommandHandler, HandlerFn, MessageHandler, QueryHandler};
-pub use idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
-pub use layer::{Invocation, InvocationKind, Layer, Next};
-pub use request::{CommandRequest, QueryRequest};
+pub use pipeline::idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
+pub use pipeline::layer::{Invocation, InvocationKind, Layer, Next};
+pub use runtime::request::{CommandRequest, QueryRequest};
+pub use runtime::serving::Serves;
 pub use runtime::{ContextRuntime, Resources};
-pub use serving::Serves;
 
 #[cfg(feature = "validation")]
 pub use garde;
+#[cfg(feature = "validation")]
+pub use pipeline::validation;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::outcome::Outcome;
 use super::world::World;
 use crate::bounded_context::BoundedContext;
-use crate::layer::InvocationKind;
+use crate::pipeline::layer::InvocationKind;
 
 /// A bounded context with a past, on a database of its own.
 ///

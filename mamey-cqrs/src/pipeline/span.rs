@@ -3,7 +3,7 @@
 use mamey_core::Error;
 use tracing::{Span, field};
 
-use crate::layer::{Invocation, InvocationKind};
+use crate::pipeline::layer::{Invocation, InvocationKind};
 
 /// The span of one call. Without a subscriber it is the empty span, and no field is evaluated.
 pub(crate) fn span(invocation: &Invocation<'_>) -> Span {

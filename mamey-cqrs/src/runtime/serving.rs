@@ -13,12 +13,12 @@ use mamey_core::message::{
 use mamey_core::transport::Responder;
 use mamey_core::{Command, Error, Query, Request, Result};
 
-use crate::idempotency::Idempotency;
-use crate::layer::InvocationKind;
-use crate::registry::Registry;
-use crate::request::unknown;
+use crate::pipeline::idempotency::Idempotency;
+use crate::pipeline::layer::InvocationKind;
+use crate::pipeline::work::{Asked, Sent, decode};
 use crate::runtime::ContextRuntime;
-use crate::work::{Asked, Sent, decode};
+use crate::runtime::registry::Registry;
+use crate::runtime::request::unknown;
 
 /// How requests of one kind are answered. Nothing to implement: it holds for every [`Request`].
 pub trait Serves<R: Request>: sealed::Serve<R> {}

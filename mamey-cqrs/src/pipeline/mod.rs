@@ -12,6 +12,14 @@
 //! handler that timed out has not succeeded, and a commit in progress is never cut short. A unit
 //! without content is not committed. Queries have no unit: they are validated and answered.
 
+pub(crate) mod attempt;
+pub(crate) mod idempotency;
+pub(crate) mod layer;
+mod span;
+#[cfg(feature = "validation")]
+pub mod validation;
+pub(crate) mod work;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +30,10 @@ use mamey_core::store::{CommitOutcome, UnitOfWork};
 use mamey_core::{Context, Error, ErrorKind, Query, ReadContext, Result, Retry};
 use tracing::Instrument;
 
-use crate::attempt::{within, without_panics};
+use self::attempt::{within, without_panics};
+use self::layer::{Invocation, Layer, Next};
+use self::work::Work;
 use crate::handler::QueryHandler;
-use crate::layer::{Invocation, Layer, Next};
-use crate::telemetry;
-use crate::work::Work;
 
 /// The pause before the second run after a conflict; the first one follows at once.
 const CONFLICT_PAUSE_MS_FIRST: u64 = 1;
@@ -53,11 +60,11 @@ impl Pipeline {
         invocation: Invocation<'_>,
         core: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
-        let span = telemetry::span(&invocation);
+        let span = span::span(&invocation);
         let layered = self.through_layers(&invocation, core);
         let result = without_panics(invocation.name, layered).instrument(span.clone()).await;
         result.map_err(|error| {
-            telemetry::failed(&span, &error);
+            span::failed(&span, &error);
             let (name, context) = (invocation.name, invocation.context);
             error.with_context(format!("handling `{name}` in context `{context}`"))
         })

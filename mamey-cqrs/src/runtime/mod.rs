@@ -1,5 +1,9 @@
 //! A bounded context at work: open on its store, ready for commands, queries and messages.
 
+pub(crate) mod registry;
+pub(crate) mod request;
+pub(crate) mod serving;
+
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +19,11 @@ use mamey_core::store::{CommitOutcome, Store};
 use mamey_core::transport::{Requester, Unconnected};
 use mamey_core::{Command, Context, Error, Query, Result, RetryPolicy};
 
-use crate::layer::InvocationKind;
+use self::registry::Registry;
+use self::request::{CommandRequest, QueryRequest, unknown};
+use self::serving::Served;
 use crate::pipeline::Pipeline;
-use crate::registry::Registry;
-use crate::request::{CommandRequest, QueryRequest, unknown};
-use crate::serving::Served;
+use crate::pipeline::layer::InvocationKind;
 
 /// What a context needs of the world.
 #[derive(Clone)]

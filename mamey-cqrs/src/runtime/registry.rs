@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
 use crate::pipeline::Pipeline;
-use crate::work::{self, Asked, Sent};
+use crate::pipeline::work::{self, Asked, Sent};
 
 /// All handlers of one context.
 #[derive(Default)]

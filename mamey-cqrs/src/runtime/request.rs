@@ -12,10 +12,10 @@ use mamey_core::{Command, Error, Query, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::idempotency::Idempotency;
-use crate::layer::InvocationKind;
+use crate::pipeline::idempotency::Idempotency;
+use crate::pipeline::layer::InvocationKind;
+use crate::pipeline::work::{Asked, Sent};
 use crate::runtime::ContextRuntime;
-use crate::work::{Asked, Sent};
 
 /// A command that is sent when it is awaited.
 ///

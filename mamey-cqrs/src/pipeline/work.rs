@@ -10,9 +10,9 @@ use mamey_core::{Command, Context, Error, Message, Query, Result};
 use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
-use crate::idempotency::Idempotency;
-use crate::layer::{Invocation, InvocationKind};
 use crate::pipeline::Pipeline;
+use crate::pipeline::idempotency::Idempotency;
+use crate::pipeline::layer::{Invocation, InvocationKind};
 
 /// A call whose handler may write, in all its runs.
 pub(crate) trait Work: Send + Sync {
