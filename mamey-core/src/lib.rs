@@ -32,13 +32,17 @@ pub mod private;
 pub mod store;
 pub mod transport;
 
+mod backoff;
 mod error;
+mod log_throttle;
 mod redact;
 mod retry;
 
+pub use backoff::Backoff;
 pub use context::{Context, ReadContext, Repository};
 pub use domain::{Aggregate, Versioned};
 pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
+pub use log_throttle::{LOG_THROTTLE_INTERVAL_DEFAULT, LogThrottle};
 pub use message::{Command, Event, Message, Query, Request};
 pub use redact::redact_url;
-pub use retry::{Backoff, RetryPolicy};
+pub use retry::RetryPolicy;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Backoff;
+
 /// What happens when a handler fails in a way that may pass: first it runs again at once, then the
 /// message is parked and retried after growing pauses, then it becomes a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,6 +17,30 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// A policy with all its numbers.
+    #[must_use]
+    pub const fn new(immediate: u32, delayed: u32, backoff: Backoff) -> Self {
+        Self { immediate, delayed, backoff }
+    }
+
+    /// How many times to run again at once.
+    #[must_use]
+    pub const fn with_immediate(self, immediate: u32) -> Self {
+        Self { immediate, ..self }
+    }
+
+    /// How many times to run again from parking.
+    #[must_use]
+    pub const fn with_delayed(self, delayed: u32) -> Self {
+        Self { delayed, ..self }
+    }
+
+    /// The pauses between delayed runs.
+    #[must_use]
+    pub const fn with_backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
     /// No second run: the first failure is final.
     pub const NEVER: Self = Self { immediate: 0, delayed: 0, backoff: Backoff::DEFAULT };
 
@@ -41,43 +67,10 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Exponentially growing pauses with jitter.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backoff {
-    /// The first pause.
-    pub first: Duration,
-    /// The longest pause.
-    pub max: Duration,
-    /// How much of each pause is drawn by chance, from 0.0 (none) to 1.0 (all of it).
-    pub jitter: f64,
-}
-
-impl Backoff {
-    /// From 200 ms, doubling up to a minute, half of each pause by chance.
-    pub const DEFAULT: Self =
-        Self { first: Duration::from_millis(200), max: Duration::from_secs(60), jitter: 0.5 };
-
-    /// The pause after `earlier` pauses; `random` is in `0.0..1.0`.
-    #[must_use]
-    pub fn delay(&self, earlier: u32, random: f64) -> Duration {
-        let doubled = self.first.saturating_mul(2_u32.saturating_pow(earlier.min(31)));
-        let full = doubled.min(self.max);
-        let drawn = self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0);
-        // No pause is lost to arithmetic: one that cannot be shortened stays whole.
-        let seconds = full.as_secs_f64() * (1.0 - drawn);
-        Duration::try_from_secs_f64(seconds).map_or(full, |pause| pause.min(full))
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backoff::tests::backoff;
     use proptest::prelude::*;
 
     #[test]
@@ -100,14 +93,8 @@ mod tests {
                 assert_eq!(policy.delay_after(u32::MAX - 1, random), Some(Duration::MAX));
             }
         }
-        let tiny = Backoff { jitter: 1.0, ..backoff };
+        let tiny = backoff.with_jitter(1.0);
         assert_eq!(tiny.delay(0, 1.0), Duration::ZERO);
-    }
-
-    fn backoff() -> impl Strategy<Value = Backoff> {
-        let pause = || (0_u64..1 << 40).prop_map(Duration::from_micros);
-        let jitter = prop_oneof![Just(0.0), Just(1.0), Just(f64::NAN), -1.0_f64..2.0];
-        (pause(), pause(), jitter).prop_map(|(first, max, jitter)| Backoff { first, max, jitter })
     }
 
     proptest! {
@@ -125,20 +112,6 @@ mod tests {
                 (later, attempts) = (later + 1, attempts + 1);
             }
             prop_assert_eq!((at_once, later), (immediate, delayed));
-        }
-
-        #[test]
-        fn pauses_grow_to_the_longest_and_chance_only_shortens_them(
-            backoff in backoff(), earlier in 0_u32..100, random in -1.0_f64..2.0,
-        ) {
-            let whole = |earlier| Backoff { jitter: 0.0, ..backoff }.delay(earlier, random);
-            prop_assert!(whole(earlier) <= whole(earlier + 1));
-            prop_assert!(whole(earlier) <= backoff.max);
-            let pause = backoff.delay(earlier, random);
-            prop_assert!(pause <= whole(earlier));
-            let jitter = if backoff.jitter.is_nan() { 0.0 } else { backoff.jitter.clamp(0.0, 1.0) };
-            let least = whole(earlier).as_secs_f64() * (1.0 - jitter);
-            prop_assert!(pause.as_secs_f64() >= least - 1e-6, "{:?} is under {}", pause, least);
         }
     }
 }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::media_type::CONTENT_TYPE_JSON;
 use super::{KEY_BYTES_MAX, Key, Target, TraceContext, slot_of};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::{Error, Result, Retry};
-
-/// The content type of JSON payloads.
-pub const CONTENT_TYPE_JSON: &str = "application/json";
 
 /// How many free headers one message may carry.
 pub const HEADERS_MAX: usize = 32;
@@ -82,7 +80,7 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
     /// The media type of the payload.
-    #[serde(default = "json", skip_serializing_if = "is_json")]
+    #[serde(default = "json", skip_serializing_if = "is_default")]
     pub content_type: Cow<'static, str>,
     /// Whether delivery without a single subscriber is a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -96,7 +94,8 @@ fn json() -> Cow<'static, str> {
     Cow::Borrowed(CONTENT_TYPE_JSON)
 }
 
-fn is_json(content_type: &str) -> bool {
+/// Exactly the default: another spelling of JSON is stored as it was sent.
+fn is_default(content_type: &str) -> bool {
     content_type == CONTENT_TYPE_JSON
 }
 

@@ -5,6 +5,7 @@ mod codec;
 mod envelope;
 mod key;
 mod lane;
+mod media_type;
 mod metadata;
 mod name;
 mod partition;
@@ -27,9 +28,8 @@ pub use codec::{
 pub use envelope::Envelope;
 pub use key::{KEY_BYTES_MAX, Key, SLOTS, slot_of};
 pub use lane::Lane;
-pub use metadata::{
-    ATTRIBUTE_BYTES_MAX, CONTENT_TYPE_JSON, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers, Metadata,
-};
+pub use media_type::{CONTENT_TYPE_JSON, is_cloud_event, is_json};
+pub use metadata::{ATTRIBUTE_BYTES_MAX, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers, Metadata};
 pub use name::{ContextName, validate_message_name};
 pub use partition::Partition;
 pub use reply::REPLY_ERROR_BYTES_MAX;

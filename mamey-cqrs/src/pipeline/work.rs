@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
-use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Metadata};
+use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Metadata, is_json};
 use mamey_core::store::{CommitOutcome, CommitToken, Outcome, Receipt, UnitOfWork};
 use mamey_core::{Command, Context, Error, Message, Query, Result};
 use serde::de::DeserializeOwned;
@@ -209,13 +209,6 @@ pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Resu
         )));
     }
     M::decode(*version, &envelope.payload)
-}
-
-/// Whether a media type is JSON; parameters such as the charset do not matter, since JSON is UTF-8.
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case(CONTENT_TYPE_JSON)
-        || media_type.to_ascii_lowercase().ends_with("+json")
 }
 
 fn invocation<'a, M: Message>(

@@ -9,6 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use mamey_core::clock::Timestamp;
 use mamey_core::message::{
     CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
+    is_cloud_event,
 };
 use mamey_core::{Error, Result, Retry};
 
@@ -101,7 +102,7 @@ impl Wire {
             properties: BTreeMap::new(),
             body: body.clone(),
         };
-        if content_type.starts_with("application/cloudevents") {
+        if is_cloud_event(content_type) {
             return self.json.decode(&wire);
         }
         let names = || headers.inner().keys().map(ShortString::as_str);

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, is_ignored};
 use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
-use crate::message::{CONTENT_TYPE_JSON, Envelope, Target};
+use crate::message::{Envelope, Target, is_json};
 use crate::{Error, Result, ResultExt};
 
 const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -57,11 +57,6 @@ impl Codec for CloudEventsJson {
         })?;
         event.into_envelope().with_context(|| "reading a CloudEvent")
     }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let media = content_type.split(';').next().unwrap_or_default().trim();
-    media == CONTENT_TYPE_JSON || media.ends_with("+json") || media.is_empty()
 }
 
 /// The payload as JSON that stands in `data` byte by byte; `None` for what only claims to be JSON
