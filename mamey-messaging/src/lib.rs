@@ -9,6 +9,7 @@
 //! | [`Consumer`] | receives a context's messages and sees each through |
 
 mod assignment;
+mod common;
 mod connect;
 mod consumer;
 mod guard;
@@ -19,7 +20,6 @@ mod quiet;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod relay;
-mod requests;
 mod stats;
 
 pub use connect::{check_url, connect};

@@ -1,10 +1,10 @@
 //! The in-process transport: carries messages between the contexts of one process.
 
+mod broker;
+mod dead_letters;
 mod publisher;
 mod queue;
-mod rejected;
 mod requests;
-mod state;
 mod subscriber;
 
 use std::fmt;
@@ -18,13 +18,13 @@ use mamey_core::transport::{
     Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
 };
 
+use broker::Shared;
 use publisher::MemoryPublisher;
 use requests::Requests;
-use state::Shared;
 use subscriber::MemorySubscriber;
 
+pub use dead_letters::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage};
 pub use queue::QUEUE_MESSAGES_MAX;
-pub use rejected::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage};
 
 /// Carries messages between the contexts of one process.
 ///

@@ -7,7 +7,7 @@ use mamey_core::message::{BODY_BYTES_MAX, Envelope};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, Result, Retry};
 
-use super::state::{Shared, closed};
+use super::broker::{Shared, closed};
 
 pub(super) struct MemoryPublisher {
     shared: Arc<Shared>,

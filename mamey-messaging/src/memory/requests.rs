@@ -10,9 +10,9 @@ use mamey_core::transport::{REQUESTS_SERVED_MAX, RequestTotals, Requester, Respo
 use mamey_core::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::broker::closed;
 use super::publisher::check_size;
-use super::state::closed;
-use crate::requests::{Waiting, respond};
+use crate::common::waiting::{Waiting, respond};
 
 /// Who serves what in this process, and which requests wait.
 #[derive(Default)]

@@ -8,8 +8,8 @@ use mamey_core::Result;
 use mamey_core::transport::{Delivery, Settle, Settlement, Subscriber, Subscription};
 use tokio::sync::Notify;
 
+use super::broker::{Address, Shared};
 use super::queue::{Next, SubscriptionId};
-use super::state::{Address, Shared};
 
 pub(super) struct MemorySubscriber {
     shared: Arc<Shared>,

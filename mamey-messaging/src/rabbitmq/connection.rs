@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::discreet::be_discreet;
 use super::error::{call, closed, failed, refused, within};
+use super::log_filter::be_discreet;
 use super::options::{RabbitOptions, RabbitUrl};
 
 /// The pauses after a connection could not be made; whoever asks meanwhile gets the same error.

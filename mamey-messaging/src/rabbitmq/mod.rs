@@ -1,20 +1,14 @@
 //! The transport over RabbitMQ: durable, between processes, in order by key.
 
-mod acks;
 mod connection;
-mod dead;
-mod declare;
-mod discreet;
+mod dead_letters;
 mod error;
+mod log_filter;
 mod options;
-mod predefined;
 mod publisher;
 mod requests;
-mod serving;
-mod settle;
 mod subscriber;
 mod topology;
-mod watch;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,16 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::{Link, Live, close_channel};
+use dead_letters::watch;
 use error::{closed, within};
 use publisher::RabbitPublisher;
-use requests::{RabbitRequester, RabbitRequests};
-use serving::RabbitServing;
+use requests::requester::{RabbitRequester, RabbitRequests};
+use requests::serving::RabbitServing;
 use subscriber::{RabbitSubscriber, Source};
 use wire::Wire;
 
 pub use options::{RabbitForm, RabbitOptions};
-pub use predefined::RabbitPredefined;
-pub use topology::RabbitPlan;
+pub use topology::{RabbitPlan, RabbitPredefined};
 
 /// Carries messages between processes over RabbitMQ 3.10 or newer.
 ///

@@ -8,8 +8,7 @@ use mamey_core::message::{BODY_BYTES_MAX, ContextName, Metadata, Partition};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result, redact_url};
 
-use super::predefined::RabbitPredefined;
-use super::topology::{self, RabbitPlan};
+use super::topology::{self, RabbitPlan, RabbitPredefined};
 use crate::limits;
 
 /// After how many deliveries in vain the broker gives a message up.

@@ -20,12 +20,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Link;
-use super::error::{call, closed, failed, within};
-use super::options::RabbitOptions;
-use super::publisher::{Outgoing, publish_in_turn};
-use super::wire::Wire;
-use crate::requests::Waiting;
+use crate::common::waiting::Waiting;
+use crate::rabbitmq::connection::Link;
+use crate::rabbitmq::error::{call, closed, failed, within};
+use crate::rabbitmq::options::RabbitOptions;
+use crate::rabbitmq::publisher::{Outgoing, publish_in_turn};
+use crate::rabbitmq::wire::Wire;
 
 /// The broker's own name for "the channel that asked".
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -34,7 +34,7 @@ const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const TRANSIENT: u8 = 1;
 
 /// Asks other contexts, and sends the replies to those that ask contexts of this process.
-pub(super) struct RabbitRequests {
+pub(crate) struct RabbitRequests {
     options: Arc<RabbitOptions>,
     link: Arc<Link>,
     wire: Arc<Wire>,
@@ -46,7 +46,7 @@ pub(super) struct RabbitRequests {
 }
 
 /// Asks other contexts.
-pub(super) struct RabbitRequester(pub(super) Arc<RabbitRequests>);
+pub(crate) struct RabbitRequester(pub(crate) Arc<RabbitRequests>);
 
 /// A channel that sends requests and receives their replies.
 struct Door {
@@ -57,17 +57,17 @@ struct Door {
 }
 
 /// The queue through which a context is asked.
-pub(super) fn queue(context: &ContextName) -> String {
+pub(crate) fn queue(context: &ContextName) -> String {
     format!("{context}.requests")
 }
 
 /// The request that a message belongs to.
-pub(super) fn request_id(properties: &BasicProperties) -> Option<MessageId> {
+pub(crate) fn request_id(properties: &BasicProperties) -> Option<MessageId> {
     properties.correlation_id().as_ref()?.as_str().parse().ok()
 }
 
 impl RabbitRequests {
-    pub(super) fn new(
+    pub(crate) fn new(
         options: Arc<RabbitOptions>,
         link: Arc<Link>,
         wire: Arc<Wire>,
@@ -85,7 +85,7 @@ impl RabbitRequests {
     }
 
     /// Sends a reply to the channel that asked. One that is gone has no use for it.
-    pub(super) async fn reply(
+    pub(crate) async fn reply(
         &self,
         to: ShortString,
         correlation_id: Option<ShortString>,
@@ -104,7 +104,7 @@ impl RabbitRequests {
     }
 
     /// Ends every request that waits.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Some(door) = self.door.lock().await.take() {
             door.receiving.abort();
         }

@@ -12,27 +12,27 @@ use tokio::sync::Notify;
 
 /// What a message was on the broker, to be set aside unchanged.
 #[derive(Debug)]
-pub(super) struct Original {
-    pub(super) properties: BasicProperties,
-    pub(super) body: Bytes,
-    pub(super) exchange: String,
-    pub(super) routing_key: String,
+pub(crate) struct Original {
+    pub(crate) properties: BasicProperties,
+    pub(crate) body: Bytes,
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
 }
 
 /// A message that waits to be taken.
-pub(super) struct Ready {
-    pub(super) tag: u64,
-    pub(super) envelope: Envelope,
-    pub(super) redelivered: bool,
-    pub(super) near_its_limit: bool,
-    pub(super) original: Box<Original>,
+pub(crate) struct Ready {
+    pub(crate) tag: u64,
+    pub(crate) envelope: Envelope,
+    pub(crate) redelivered: bool,
+    pub(crate) near_its_limit: bool,
+    pub(crate) original: Box<Original>,
 }
 
 /// What was settled since the task looked last.
 #[derive(Default)]
-pub(super) struct Settled {
-    pub(super) acked: Vec<u64>,
-    pub(super) rejected: Vec<(u64, Box<Original>, String)>,
+pub(crate) struct Settled {
+    pub(crate) acked: Vec<u64>,
+    pub(crate) rejected: Vec<(u64, Box<Original>, String)>,
 }
 
 #[derive(Default)]
@@ -53,12 +53,12 @@ struct State {
 
 /// What a subscriber, its deliveries and its task share.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the subscriber.
-    pub(super) arrived: Notify,
+    pub(crate) arrived: Notify,
     /// Wakes the task.
-    pub(super) changed: Notify,
+    pub(crate) changed: Notify,
 }
 
 struct RabbitSettle {
@@ -69,10 +69,10 @@ struct RabbitSettle {
 }
 
 /// A subscriber that waits for a message; no longer when this is dropped.
-pub(super) struct Wanting<'a>(&'a Shared);
+pub(crate) struct Wanting<'a>(&'a Shared);
 
 /// What a subscriber finds.
-pub(super) enum Next {
+pub(crate) enum Next {
     Message(Box<Delivery>),
     NothingYet,
     Ended(Result<()>),
@@ -85,7 +85,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn next(self: &Arc<Self>) -> Next {
+    pub(crate) fn next(self: &Arc<Self>) -> Next {
         let mut state = self.lock();
         if let Some(ended) = &mut state.ended {
             // The error is told once; whoever asks on gets the end.
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// Begins with a new channel.
-    pub(super) fn begin_round(&self) {
+    pub(crate) fn begin_round(&self) {
         let mut state = self.lock();
         state.round += 1;
         state.ready.clear();
@@ -112,13 +112,13 @@ impl Shared {
     }
 
     /// Says that the subscriber waits, for as long as the guard is kept.
-    pub(super) fn want(&self) -> Wanting<'_> {
+    pub(crate) fn want(&self) -> Wanting<'_> {
         self.lock().wanted = true;
         self.changed.notify_one();
         Wanting(self)
     }
 
-    pub(super) fn push(&self, ready: Ready) {
+    pub(crate) fn push(&self, ready: Ready) {
         let mut state = self.lock();
         // What came behind one that goes back goes back with it.
         if !state.releasing {
@@ -127,22 +127,22 @@ impl Shared {
         }
     }
 
-    pub(super) fn take_settled(&self) -> Settled {
+    pub(crate) fn take_settled(&self) -> Settled {
         std::mem::take(&mut self.lock().settled)
     }
 
     /// Whether everything that is unsettled may go back now.
-    pub(super) fn is_released(&self) -> bool {
+    pub(crate) fn is_released(&self) -> bool {
         let state = self.lock();
         let taken = state.settled.acked.is_empty() && state.settled.rejected.is_empty();
         state.releasing && state.in_hand == 0 && taken
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.lock().wanted
     }
 
-    pub(super) fn end(&self, how: Result<()>) {
+    pub(crate) fn end(&self, how: Result<()>) {
         let mut state = self.lock();
         state.ready.clear();
         state.ended.get_or_insert(how);
@@ -181,7 +181,7 @@ impl Settle for RabbitSettle {
 }
 
 /// The error of a subscription that the broker ended.
-pub(super) fn cancelled(queue: &str) -> Error {
+pub(crate) fn cancelled(queue: &str) -> Error {
     Error::unavailable(format!(
         "the broker ended the subscription to queue `{queue}`: it was deleted or moved; it is \
          declared again"

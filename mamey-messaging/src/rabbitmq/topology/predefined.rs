@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mamey_core::message::{ContextName, Metadata, Partition, Target};
 use mamey_core::{Error, Result};
 
-use super::error::short;
+use crate::rabbitmq::error::short;
 
 /// What a routing key can be made of.
 const PLACEHOLDERS: [&str; 5] = ["{target}", "{name}", "{slot}", "{sender}", "{key}"];
@@ -89,15 +89,15 @@ impl RabbitPredefined {
         self
     }
 
-    pub(super) const fn is_ordered(&self) -> bool {
+    pub(crate) const fn is_ordered(&self) -> bool {
         self.ordered
     }
 
-    pub(super) fn exchange(&self) -> &str {
+    pub(crate) fn exchange(&self) -> &str {
         &self.exchange
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let mut rest = self.routing_key.clone();
         for placeholder in PLACEHOLDERS {
             rest = rest.replace(placeholder, "");
@@ -124,7 +124,7 @@ impl RabbitPredefined {
     }
 
     /// One pass, so that what looks like a placeholder in a key stays what it is.
-    pub(super) fn routing_key(&self, metadata: &Metadata) -> String {
+    pub(crate) fn routing_key(&self, metadata: &Metadata) -> String {
         let (mut key, mut rest) = (String::new(), self.routing_key.as_str());
         while let Some((before, after)) = rest.split_once('{') {
             key.push_str(before);
@@ -145,7 +145,7 @@ impl RabbitPredefined {
     }
 
     /// The queues of a context and the one of its dead letters.
-    pub(super) fn queues(&self, context: &ContextName) -> Result<(&[String], &str)> {
+    pub(crate) fn queues(&self, context: &ContextName) -> Result<(&[String], &str)> {
         let inputs = self.contexts.get(context).ok_or_else(|| {
             Error::misconfigured(format!(
                 "no queue of context `{context}` is told: add it to `RabbitPredefined::context`"
@@ -154,7 +154,7 @@ impl RabbitPredefined {
         Ok((&inputs.queues, &inputs.dead_letters))
     }
 
-    pub(super) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
+    pub(crate) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
         let (queues, _) = self.queues(context)?;
         let queue = queues.get(usize::from(partition.number())).cloned();
         queue.ok_or_else(|| {

@@ -19,18 +19,18 @@ use mamey_core::{Error, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Broker;
-use super::connection::{RECONNECT, close_channel, consume};
-use super::error::{failed, not_declared, within};
-use super::requests::{queue, request_id};
-use super::settle::cancelled;
-use crate::requests::{error_reply, respond};
+use super::requester::{queue, request_id};
+use crate::common::waiting::{error_reply, respond};
+use crate::rabbitmq::Broker;
+use crate::rabbitmq::connection::{RECONNECT, close_channel, consume};
+use crate::rabbitmq::error::{failed, not_declared, within};
+use crate::rabbitmq::subscriber::settle::cancelled;
 
 /// How long the queue outlives its last server: a restart loses no request that waits shorter.
 const QUEUE_EXPIRES: Duration = Duration::from_mins(1);
 
 /// Requests are being served.
-pub(super) struct RabbitServing {
+pub(crate) struct RabbitServing {
     stop: CancellationToken,
     ended: CancellationToken,
     /// Dropped, it takes nothing new.
@@ -58,7 +58,7 @@ struct Receiving {
 }
 
 impl RabbitServing {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         broker: Arc<Broker>,
         context: ContextName,
         responder: Arc<dyn Responder>,

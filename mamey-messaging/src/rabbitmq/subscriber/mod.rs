@@ -1,5 +1,8 @@
 //! Receives one partition queue: a task of its own takes, acknowledges and gives back.
 
+mod acks;
+pub(super) mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +19,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Broker;
-use super::acks::Acks;
 use super::connection::{close_channel, consume};
-use super::dead::DeadLetters;
+use super::dead_letters::DeadLetters;
 use super::error::{call, failed, short};
-use super::settle::{Next, Original, Ready, Shared, cancelled};
 use super::wire::deliveries;
+use acks::Acks;
+use settle::{Next, Original, Ready, Shared, cancelled};
 
 /// How long to await dead letters that are on their way when a channel is given up.
 const REJECT_GRACE: Duration = Duration::from_secs(2);

@@ -8,12 +8,12 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use mamey_core::Result;
 
-use super::error::{not_declared, short};
-use super::topology::{Argument, Destination, RabbitPlan, Step};
+use super::plan::{Argument, Destination, RabbitPlan, Step};
+use crate::rabbitmq::error::{not_declared, short};
 
 impl RabbitPlan {
     /// Declares everything; what exists already stays as it is.
-    pub(super) async fn declare(&self, channel: &Channel) -> Result<()> {
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<()> {
         let (binds, others): (Vec<_>, Vec<_>) =
             self.0.iter().partition(|step| matches!(step, Step::Bind { .. }));
         for step in others {

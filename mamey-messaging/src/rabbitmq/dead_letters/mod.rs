@@ -1,5 +1,7 @@
 //! Sets a message aside on the broker, bytes intact, with the reason beside it.
 
+pub(super) mod watch;
+
 use std::sync::Arc;
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -9,7 +11,7 @@ use mamey_core::{Backoff, Error, Result};
 use super::Broker;
 use super::error::short;
 use super::publisher::Outgoing;
-use super::settle::Original;
+use super::subscriber::settle::Original;
 use super::wire::PERSISTENT;
 
 /// Why the message was set aside.

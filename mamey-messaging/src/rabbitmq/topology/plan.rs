@@ -10,7 +10,7 @@ use super::predefined::RabbitPredefined;
 
 /// The argument of a partition queue that tells the number of partitions. The broker compares it,
 /// so that a declaration for another number is refused whoever comes first.
-pub(super) const PARTITIONS_ARGUMENT: &str = "x-dead-letter-routing-key";
+pub(crate) const PARTITIONS_ARGUMENT: &str = "x-dead-letter-routing-key";
 
 /// What a routing key begins with when the message is for any subscriber.
 const ANY: &str = "any";
@@ -19,10 +19,10 @@ const ANY: &str = "any";
 ///
 /// Printed, it is one line a step, always in the same order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RabbitPlan(pub(super) Vec<Step>);
+pub struct RabbitPlan(pub(crate) Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Others have made it.
     Find(Destination),
     Exchange {
@@ -41,13 +41,13 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     Exchange(String),
     Queue(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Argument {
+pub(crate) enum Argument {
     Text(String),
     Number(u16),
     Flag(bool),
@@ -59,17 +59,17 @@ fn input_exchange(context: &ContextName) -> String {
 }
 
 /// The exchange and the queue for what could not be kept.
-pub(super) fn dead_letters(context: &ContextName) -> String {
+pub(crate) fn dead_letters(context: &ContextName) -> String {
     format!("{context}.dead")
 }
 
 /// The queue of one partition.
-pub(super) fn queue(context: &ContextName, partition: Partition) -> String {
+pub(crate) fn queue(context: &ContextName, partition: Partition) -> String {
     format!("{context}.{}", partition.number())
 }
 
 /// `<target or any>.<message name>.<slot>`.
-pub(super) fn routing_key(metadata: &Metadata) -> String {
+pub(crate) fn routing_key(metadata: &Metadata) -> String {
     let target = match &metadata.target {
         Target::Any => ANY,
         Target::Service(context) => context.as_str(),
@@ -78,7 +78,7 @@ pub(super) fn routing_key(metadata: &Metadata) -> String {
 }
 
 impl RabbitPlan {
-    pub(super) fn new(exchange: &str, topology: &Topology, delivery_limit: u16) -> Result<Self> {
+    pub(crate) fn new(exchange: &str, topology: &Topology, delivery_limit: u16) -> Result<Self> {
         let partitions = Partition::all(topology.partitions)?;
         let context = &topology.context;
         if context.as_str() == ANY {
@@ -114,7 +114,7 @@ impl RabbitPlan {
     }
 
     /// Looks for what others have made.
-    pub(super) fn predefined(predefined: &RabbitPredefined, topology: &Topology) -> Result<Self> {
+    pub(crate) fn predefined(predefined: &RabbitPredefined, topology: &Topology) -> Result<Self> {
         let (queues, dead) = predefined.queues(&topology.context)?;
         if queues.len() != usize::from(topology.partitions) {
             return Err(Error::misconfigured(format!(

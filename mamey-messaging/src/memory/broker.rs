@@ -8,8 +8,8 @@ use mamey_core::transport::{Settlement, Subscription, Topology};
 use mamey_core::{Error, Result};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::dead_letters::{Rejected, RejectedMessage};
 use super::queue::{Entry, Next, Queue, SubscriptionId};
-use super::rejected::{Rejected, RejectedMessage};
 
 #[derive(Default)]
 pub(super) struct Shared {

@@ -8,15 +8,15 @@ use lapin::types::FieldTable;
 use mamey_core::Result;
 use mamey_core::message::ContextName;
 
-use super::Broker;
-use super::connection::close_channel;
-use super::error::{call, short};
+use crate::rabbitmq::Broker;
+use crate::rabbitmq::connection::close_channel;
+use crate::rabbitmq::error::{call, short};
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How many dead letters of a context wait on the broker.
-pub(super) async fn count(broker: &Broker, context: &ContextName) -> Result<u64> {
+pub(crate) async fn count(broker: &Broker, context: &ContextName) -> Result<u64> {
     let queue = broker.options.dead_letters(context)?;
     let limit = broker.options.call_timeout;
     let channel = broker.ensure_declared(context).await?.open_channel(limit).await?;
@@ -38,7 +38,7 @@ pub(super) async fn count(broker: &Broker, context: &ContextName) -> Result<u64>
 
 /// Reports dead letters that came, until the transport is closed. What consumers set aside they
 /// report themselves; a broker that drops a message for its delivery limit tells nobody.
-pub(super) async fn watch(broker: Weak<Broker>, context: ContextName) {
+pub(crate) async fn watch(broker: Weak<Broker>, context: ContextName) {
     let mut known = 0;
     // A transport that was dropped without being closed is not kept by this.
     while let Some(broker) = broker.upgrade() {

@@ -1,0 +1,3 @@
+//! What the transports share.
+
+pub(crate) mod waiting;

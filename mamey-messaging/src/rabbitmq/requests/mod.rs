@@ -1,0 +1,4 @@
+//! Requests over RabbitMQ: asking other contexts, and serving those that ask.
+
+pub(super) mod requester;
+pub(super) mod serving;
