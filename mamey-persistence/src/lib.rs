@@ -9,15 +9,9 @@
 //! [`connect`] picks one by URL. All keep every promise of [`mamey_core::store`] and run its
 //! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
 
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+mod common;
 mod connect;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod listeners;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod row;
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-mod schema;
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-mod sharing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 

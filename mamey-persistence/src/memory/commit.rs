@@ -11,7 +11,7 @@ use mamey_core::store::{
 
 use super::document::{Documents, Stored, unique_values};
 use super::{MemoryStore, State};
-use crate::schema::{changed, id_taken, value_taken};
+use crate::common::errors::{changed, id_taken, value_taken};
 
 #[async_trait]
 impl CommitStore for MemoryStore {
@@ -146,9 +146,7 @@ impl State {
             return;
         }
         unit.outbox.into_iter().for_each(|envelope| self.outbox.push(envelope));
-        for listener in self.listeners.iter().filter_map(std::sync::Weak::upgrade) {
-            listener.notify_one();
-        }
+        self.listeners.notify();
     }
 
     fn settle(&mut self, receipt: Receipt, now: Timestamp) {

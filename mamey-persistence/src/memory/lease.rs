@@ -8,7 +8,7 @@ use mamey_core::clock::Timestamp;
 use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 
 use super::MemoryStore;
-use crate::sharing::{Shares, other_partition_count, share_out};
+use crate::common::lease_shares::{Shares, other_partition_count, share_out};
 
 #[derive(Default)]
 pub(super) struct Leases {

@@ -10,7 +10,7 @@ mod parking;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
@@ -25,7 +25,10 @@ use self::inbox::Inbox;
 use self::lease::Leases;
 use self::outbox::Outbox;
 use self::parking::Parking;
-use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
+use crate::common::declared::{DOCUMENT_BYTES_MAX, Declared};
+use crate::common::errors::closed;
+use crate::common::lock::lock;
+use crate::common::wakeup::Listeners;
 
 /// A database in the memory of this process.
 ///
@@ -59,7 +62,7 @@ struct State {
     parking: Parking,
     leases: Leases,
     commits: u64,
-    listeners: Vec<Weak<Notify>>,
+    listeners: Listeners,
 }
 
 impl MemoryDatabase {
@@ -161,14 +164,7 @@ impl State {
                 )));
             }
         }
-        self.listeners.retain(|listener| listener.strong_count() > 0);
-        self.listeners.push(Arc::downgrade(listener));
+        self.listeners.add(listener);
         Ok(())
     }
-}
-
-/// A poisoned lock is entered all the same: every change is checked first and then made without a
-/// step that could panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

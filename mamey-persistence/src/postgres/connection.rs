@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::PostgresOptions;
-use crate::listeners::lock;
+use crate::common::lock::lock;
 
 /// A connection that rested longer is asked whether it still works before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use super::PostgresStore;
 use super::query::filter::{Bound, Condition, order_by};
 use super::query::text::{escape, unescape, value_text};
 use super::schema::table::sql_type;
-use crate::schema::check_id;
+use crate::common::fields::check_id;
 
 /// The one version that the binary form of JSON has.
 const JSONB_VERSION: u8 = 1;

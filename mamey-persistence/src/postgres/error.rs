@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mamey_core::{Error, ErrorKind, Retry};
 
-use crate::schema::closed;
+use crate::common::errors::closed;
 
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const UNIQUE_VIOLATION: &str = "23505";

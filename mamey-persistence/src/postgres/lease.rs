@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Row};
 use super::PostgresStore;
 use super::Stop;
 use super::schema::migrate::{execute, in_schema};
-use crate::row::stored;
-use crate::sharing::{Share, Shares, other_partition_count, share_out};
+use crate::common::lease_shares::{Share, Shares, other_partition_count, share_out};
+use crate::sql::rows::stored;
 
 /// One instance asks at a time, for each context and role.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";

@@ -42,7 +42,8 @@ pub use self::transaction::{
     Enlisted, PostgresContext, PostgresError, PostgresTransaction, enlist,
 };
 use self::wakeup::Wakeup;
-use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
+use crate::common::declared::{DOCUMENT_BYTES_MAX, Declared};
+use crate::common::errors::closed;
 
 /// How much was committed since the database was connected to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStor
 use super::PostgresStore;
 use super::commit::batch::column;
 use super::query::text::escape;
-use crate::row::{outbox_depth, outbox_record, stored};
+use crate::sql::rows::{outbox_depth, outbox_record, stored};
 
 /// What is held stands in a subquery, which is hashed; an array would be searched for each record.
 const READ: &str = "\

@@ -14,7 +14,7 @@ use sqlx::Row;
 use super::PostgresStore;
 use super::outbox::slots;
 use super::query::text::escape;
-use crate::row::{dead_letter, parked_message, to_json};
+use crate::sql::rows::{dead_letter, parked_message, to_json};
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\

@@ -15,7 +15,7 @@ use super::PostgresStore;
 use super::commit::work::Work;
 use super::connection::Open;
 use super::error::{store_error, unique_violation};
-use crate::listeners::Listeners;
+use crate::common::wakeup::Listeners;
 
 /// Statements of a handler's own, in the transaction of its unit of work.
 pub trait PostgresContext {

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connection::Connections;
-use crate::listeners::{Listeners, lock};
+use crate::common::lock::lock;
+use crate::common::wakeup::Listeners;
 
 /// The channel of all instances on one database. The payload is the name of the context.
 const CHANNEL: &str = "mamey_outbox";
@@ -49,7 +50,7 @@ impl Wakeup {
     /// Who waits for news of a context.
     pub(super) fn listeners(&self, context: ContextName) -> Arc<Listeners> {
         let new = || match &self.bell {
-            Some(bell) => Arc::new(Listeners::with_bell(Arc::clone(bell))),
+            Some(bell) => Arc::new(Listeners::with_remote(Arc::clone(bell))),
             None => Arc::default(),
         };
         Arc::clone(lock(&self.contexts).entry(context).or_insert_with(new))
@@ -76,7 +77,7 @@ impl Wakeup {
     /// The contexts that have news, which the caller now tells.
     fn take_news(&self) -> Vec<String> {
         let contexts = lock(&self.contexts);
-        let with_news = contexts.iter().filter(|(_, listeners)| listeners.take_news());
+        let with_news = contexts.iter().filter(|(_, listeners)| listeners.take_change());
         with_news.map(|(context, _)| context.as_str().to_owned()).collect()
     }
 

@@ -12,7 +12,7 @@ use super::document::read_value;
 use super::script::{Expect, Script, Transaction};
 use super::table::{Table, column};
 use super::writer::Stop;
-use crate::sql::type_name;
+use crate::sql::names::type_name;
 
 /// How many documents are read at once.
 const DOCUMENTS_PER_STEP: i64 = 500;

@@ -15,7 +15,8 @@ use super::error::unique_violation;
 use super::script::Transaction;
 use super::table::Table;
 use super::writer::{Stop, Work};
-use crate::sql::{not_unique, other_type, type_name};
+use crate::sql::errors::{not_unique, other_type};
+use crate::sql::names::type_name;
 
 const KNOWN_COLLECTION: &str =
     "SELECT id_type FROM mamey_collections WHERE context = ? AND name = ?";

@@ -15,9 +15,9 @@ use super::script::{Expect, Script, Transaction};
 use super::table::Table;
 use super::writer::{Stop, Work};
 use super::{SqliteStore, inbox, parking};
-use crate::listeners::Listeners;
-use crate::row::stored;
-use crate::schema::{changed, id_taken};
+use crate::common::errors::{changed, id_taken};
+use crate::common::wakeup::Listeners;
+use crate::sql::rows::stored;
 
 #[async_trait]
 impl CommitStore for SqliteStore {

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::filter::{Condition, in_list, order_by, padded};
-use crate::schema::check_id;
-use crate::sql::not_json;
+use crate::common::fields::check_id;
+use crate::sql::errors::not_json;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mamey_core::{Error, ErrorKind, Retry};
 
-use crate::schema::closed;
+use crate::common::errors::closed;
 
 /// Primary result codes of SQLite; see <https://sqlite.org/rescode.html>.
 const BUSY: u32 = 5;

@@ -3,7 +3,7 @@
 use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value};
 
 use super::table::column;
-use crate::sql::end_of_prefix;
+use crate::sql::filter::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
 #[derive(Default)]

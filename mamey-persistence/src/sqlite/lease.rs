@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
-use crate::row::stored;
-use crate::sharing::{Share, Shares, other_partition_count, share_out};
+use crate::common::lease_shares::{Share, Shares, other_partition_count, share_out};
+use crate::sql::rows::stored;
 
 const FORGET_EXPIRED: &str =
     "DELETE FROM mamey_members WHERE context = ? AND role = ? AND expires_at <= ?";

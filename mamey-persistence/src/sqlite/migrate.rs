@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::connection::APPLICATION_ID;
 use super::error::store_error;
-use crate::sql::checksum;
+use crate::sql::migration::checksum;
 
 /// One step, which never changes once it was released.
 struct Migration {

@@ -40,8 +40,10 @@ use self::error::store_error;
 use self::readers::Readers;
 use self::table::Table;
 use self::writer::{Counters, Job, Work, Writer, job};
-use crate::listeners::{Listeners, lock};
-use crate::schema::{DOCUMENT_BYTES_MAX, Declared, closed};
+use crate::common::declared::{DOCUMENT_BYTES_MAX, Declared};
+use crate::common::errors::closed;
+use crate::common::lock::lock;
+use crate::common::wakeup::Listeners;
 
 /// How an SQLite file is used.
 #[derive(Clone)]

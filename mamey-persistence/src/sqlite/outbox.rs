@@ -11,7 +11,7 @@ use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStor
 use super::SqliteStore;
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
-use crate::row::{outbox_depth, outbox_record, stored, to_json};
+use crate::sql::rows::{outbox_depth, outbox_record, stored, to_json};
 
 const ENQUEUE: &str = "\
 INSERT INTO mamey_outbox (context, slot, key, sent_at, metadata, payload)

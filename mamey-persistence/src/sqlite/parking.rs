@@ -16,7 +16,7 @@ use super::inbox::receive;
 use super::outbox::slot_mask;
 use super::script::{Expect, Script, Transaction};
 use super::writer::{Stop, Work};
-use crate::row::{dead_letter, parked_message, to_json};
+use crate::sql::rows::{dead_letter, parked_message, to_json};
 
 const LANE_IS_PARKED: &str = "SELECT 1 FROM mamey_parked WHERE context = ? AND lane = ? LIMIT 1";
 

@@ -8,8 +8,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Sqlite, Type};
 
 use super::error::{is_failed_check, unique_violation};
-use crate::schema::value_taken;
-use crate::sql::FIELD_PREFIX;
+use crate::common::errors::value_taken;
+use crate::sql::names::FIELD_PREFIX;
 
 /// The most statements of one trip.
 const STATEMENTS_PER_TRIP_MAX: usize = 64;

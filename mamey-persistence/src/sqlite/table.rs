@@ -3,7 +3,7 @@
 use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
 use mamey_core::message::ContextName;
 
-use crate::sql::FIELD_PREFIX;
+use crate::sql::names::FIELD_PREFIX;
 
 /// The SQL for one collection, written once. All names in it were checked by `Declared`.
 #[derive(Debug)]

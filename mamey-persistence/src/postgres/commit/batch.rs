@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::functions::Calls;
 use super::lone::One;
 use super::work::{Document, Work};
+use crate::common::errors::{changed, id_taken};
 use crate::postgres::query::text::escape;
-use crate::schema::{changed, id_taken};
 
 /// What became of a unit.
 #[derive(Debug)]

@@ -12,11 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::batch::{Batch, Outcome};
 use super::functions::Calls;
 use super::work::{Claim, Hold, Size, Work};
-use crate::listeners::{Listeners, lock};
+use crate::common::errors::closed;
+use crate::common::lock::lock;
+use crate::common::wakeup::Listeners;
 use crate::postgres::Shared;
 use crate::postgres::connection::Open;
 use crate::postgres::error::runs_again;
-use crate::schema::closed;
 
 /// How many units of all contexts wait for their commit at a time; whoever has one more waits.
 pub(crate) const UNITS_WAITING_MAX: u32 = 1024;

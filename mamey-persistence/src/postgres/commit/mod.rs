@@ -15,10 +15,10 @@ use mamey_core::store::{
 use mamey_core::{Error, Result};
 
 use self::work::Work;
+use crate::common::errors::value_taken;
 use crate::postgres::PostgresStore;
 use crate::postgres::connection::Open;
 use crate::postgres::error::{is_broken, unique_violation};
-use crate::schema::value_taken;
 
 const IS_PARKED: &str = "SELECT count(*) FROM mamey._parked WHERE id = $1";
 

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use crate::postgres::query::text::{escape, has_nul_escape, value_text};
 use crate::postgres::schema::table::Table;
 use crate::postgres::{PostgresStore, parking};
-use crate::row::{stored, to_json};
-use crate::sql::not_json;
+use crate::sql::errors::not_json;
+use crate::sql::rows::{stored, to_json};
 
 pub(crate) struct Work {
     pub(crate) unit: UnitOfWork,

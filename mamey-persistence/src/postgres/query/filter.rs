@@ -4,7 +4,7 @@ use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value, ValueTy
 
 use super::text::{escape, value_text};
 use crate::postgres::schema::table::{column, sql_type};
-use crate::sql::end_of_prefix;
+use crate::sql::filter::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
 #[derive(Default)]

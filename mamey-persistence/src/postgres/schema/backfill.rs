@@ -11,7 +11,8 @@ use super::migrate::execute;
 use super::table::{Table, index_name};
 use crate::postgres::Stop;
 use crate::postgres::error::{code, unique_violation};
-use crate::sql::{not_unique, type_name};
+use crate::sql::errors::not_unique;
+use crate::sql::names::type_name;
 
 /// How many documents are filled by one transaction, which locks them.
 const DOCUMENTS_PER_STEP: u32 = 500;

@@ -13,7 +13,8 @@ use mamey_core::criteria::Index;
 
 use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
 use super::table::{Table, column, object_name};
-use crate::sql::{other_type, type_name};
+use crate::sql::errors::other_type;
+use crate::sql::names::type_name;
 
 /// How long values of a field are kept up after no build declares it, for those that still run.
 const RETIRED_KEPT_DAYS: i64 = 7;

@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::state::State;
-use crate::sql::checksum;
+use crate::sql::migration::checksum;
 
 /// One step, which never changes once it was released.
 struct Migration {

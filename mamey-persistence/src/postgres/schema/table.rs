@@ -6,7 +6,7 @@ use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
-use crate::sql::{FIELD_PREFIX, type_name};
+use crate::sql::names::{FIELD_PREFIX, type_name};
 
 /// The longest name of PostgreSQL, in bytes; it cuts a longer one without a word.
 const NAME_BYTES_MAX: usize = 63;

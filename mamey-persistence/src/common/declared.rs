@@ -2,22 +2,19 @@
 
 use std::collections::HashMap;
 
-use mamey_core::criteria::{Collection, Filter, Find, ID_FIELD, Value, ValueType};
+use mamey_core::criteria::{Collection, Filter, Find, ID_FIELD};
 use mamey_core::message::ContextName;
 use mamey_core::store::{Change, Schema, UnitOfWork, Write};
 use mamey_core::{Error, Result, Retry};
+
+use super::fields::{check_id, field_type, type_fits};
+use super::filters::check_filter;
 
 /// The largest document, in bytes: 16 MiB.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The longest name of a collection or an indexed field, in bytes: what PostgreSQL takes too.
 const NAME_BYTES_MAX: usize = 63;
-
-/// The most conditions in one filter.
-const CONDITIONS_PER_FILTER_MAX: usize = 256;
-
-/// The most values in one filter.
-const VALUES_PER_FILTER_MAX: usize = 8192;
 
 /// The collections that a context has declared.
 #[derive(Debug)]
@@ -102,8 +99,7 @@ impl Declared {
         filter: &Filter,
     ) -> Result<()> {
         self.check(collection)?;
-        let mut size = FilterSize::default();
-        size.add(collection, filter)
+        check_filter(collection, filter)
     }
 
     /// As [`Declared::check_filter`], and the same for the order.
@@ -111,78 +107,6 @@ impl Declared {
         self.check_filter(find.collection, &find.filter)?;
         find.order.iter().try_for_each(|key| field_type(find.collection, key.field).map(drop))
     }
-}
-
-/// Counts a filter, which callers may build without an end.
-#[derive(Default)]
-struct FilterSize {
-    conditions: usize,
-    values: usize,
-}
-
-impl FilterSize {
-    fn add(&mut self, collection: &'static Collection, filter: &Filter) -> Result<()> {
-        self.conditions += 1;
-        if self.conditions > CONDITIONS_PER_FILTER_MAX {
-            return Err(too_large("conditions", CONDITIONS_PER_FILTER_MAX));
-        }
-        match filter {
-            Filter::All(filters) | Filter::Any(filters) => {
-                filters.iter().try_for_each(|filter| self.add(collection, filter))
-            }
-            Filter::Compare { field, value, .. } => {
-                self.add_values(collection, field, std::slice::from_ref(value))
-            }
-            Filter::OneOf { field, values } => self.add_values(collection, field, values),
-            Filter::StartsWith { field, .. } => match field_type(collection, field)? {
-                ValueType::Text => Ok(()),
-                _ => Err(wrong_type(collection, field)),
-            },
-        }
-    }
-
-    fn add_values(
-        &mut self,
-        collection: &'static Collection,
-        field: &str,
-        values: &[Value],
-    ) -> Result<()> {
-        self.values += values.len();
-        if self.values > VALUES_PER_FILTER_MAX {
-            return Err(too_large("values", VALUES_PER_FILTER_MAX));
-        }
-        let expected = field_type(collection, field)?;
-        if values.iter().all(|value| type_fits(expected, value)) {
-            return Ok(());
-        }
-        Err(wrong_type(collection, field))
-    }
-}
-
-/// Refuses an id that is null or of another type.
-pub(crate) fn check_id(collection: &'static Collection, id: &Value) -> Result<()> {
-    if !id.is_null() && type_fits(collection.id, id) {
-        return Ok(());
-    }
-    Err(wrong_type(collection, ID_FIELD))
-}
-
-/// Not-a-number has no place in any order, so no store takes it.
-fn type_fits(expected: ValueType, value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Float(number) if number.is_nan() => false,
-        value => value.value_type() == Some(expected),
-    }
-}
-
-fn field_type(collection: &'static Collection, field: &str) -> Result<ValueType> {
-    collection.value_type(field).ok_or_else(|| {
-        Error::invalid(format!(
-            "`{field}` of `{}` is not indexed: add `#[aggregate(index)]` to the field",
-            collection.name
-        ))
-    })
 }
 
 fn check_names(collection: &'static Collection) -> Result<()> {
@@ -219,36 +143,4 @@ fn declared_twice(context: &ContextName, collection: &str) -> Error {
         "context `{context}` declares collection `{collection}` twice with other fields: \
          give one of the aggregates another collection"
     ))
-}
-
-fn wrong_type(collection: &Collection, field: &str) -> Error {
-    let name = collection.name;
-    Error::invalid(format!("a value for `{field}` of `{name}` has another type than the field"))
-}
-
-fn too_large(what: &str, max: usize) -> Error {
-    Error::limit_exceeded(format!("a filter holds at most {max} {what}; ask in several steps"))
-        .with_retry(Retry::Never)
-}
-
-/// The taken-id error that every store gives.
-pub(crate) fn id_taken(collection: &str, id: &Value) -> Error {
-    Error::already_exists(format!("{collection}/{id} exists already"))
-}
-
-/// The taken-value error that every store gives.
-pub(crate) fn value_taken(collection: &str, field: &str) -> Error {
-    Error::already_exists(format!(
-        "another document of `{collection}` has the same `{field}`, which is unique"
-    ))
-}
-
-/// The conflict error that every store gives.
-pub(crate) fn changed(collection: &str, id: &Value) -> Error {
-    Error::conflict(format!("{collection}/{id} changed since it was read"))
-}
-
-/// What every call says after a database was closed.
-pub(crate) fn closed() -> Error {
-    Error::unavailable("the store is closed")
 }

@@ -1,0 +1,7 @@
+//! What the SQL stores share, whatever their dialect.
+
+pub(crate) mod errors;
+pub(crate) mod filter;
+pub(crate) mod migration;
+pub(crate) mod names;
+pub(crate) mod rows;
