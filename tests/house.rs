@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const SIBLINGS: [&str; 3] = ["mamey-cqrs", "mamey-messaging", "mamey-persistence"];
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "mamey-core",
     "mamey-macros",
     "mamey-cqrs",
     "mamey-messaging",
     "mamey-persistence",
+    "tests/conformance",
     "tests/fuzz",
     "tests/support",
     "tests/crash",

@@ -2,7 +2,7 @@
 //!
 //! Services depend on the crate `mamey`, which re-exports all of this. Depend on `mamey-core` alone
 //! to write a backend: a store implements the ports of [`store`], a transport those of
-//! [`transport`].
+//! [`transport`]; the suites of `mamey-conformance` say whether it keeps their promises.
 //!
 //! | Module | What it holds |
 //! |---|---|
@@ -13,12 +13,9 @@
 //! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
 //! | [`inbound`] | the port between a consumer and the handlers |
-//! | `conformance` | suites for backends, with the feature `conformance` |
 
 pub mod capabilities;
 pub mod clock;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub mod context;
 pub mod criteria;
 pub mod domain;

@@ -9,4 +9,4 @@ async fn memory() -> Arc<dyn Transport> {
     Arc::new(MemoryTransport::new())
 }
 
-mamey_core::transport_conformance!(memory);
+mamey_conformance::transport_conformance!(memory);

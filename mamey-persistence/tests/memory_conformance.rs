@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use mamey_conformance::store::Harness;
 use mamey_core::clock::{ManualClock, Timestamp};
-use mamey_core::conformance::store::Harness;
 use mamey_persistence::MemoryDatabase;
 
 async fn harness() -> Harness {
@@ -13,4 +13,4 @@ async fn harness() -> Harness {
     Harness::new(Arc::new(database), clock, ())
 }
 
-mamey_core::store_conformance!(harness);
+mamey_conformance::store_conformance!(harness);

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use mamey_conformance::store::Harness;
 use mamey_core::clock::{ManualClock, Timestamp};
-use mamey_core::conformance::store::Harness;
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::postgres::{self, Database};
 use mamey_test_support::{Result, or_skip};
@@ -27,7 +27,7 @@ mod directly {
         harness(|database| Ok(database.url().to_owned())).await
     }
 
-    mamey_core::store_conformance!(directly);
+    mamey_conformance::store_conformance!(directly);
 }
 
 mod through_pgbouncer {
@@ -37,5 +37,5 @@ mod through_pgbouncer {
         harness(|database| Ok(database.pgbouncer_url()? + "?pgbouncer=true")).await
     }
 
-    mamey_core::store_conformance!(through_pgbouncer);
+    mamey_conformance::store_conformance!(through_pgbouncer);
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use mamey_conformance::store::Harness;
 use mamey_core::clock::{ManualClock, Timestamp};
-use mamey_core::conformance::store::Harness;
 use mamey_persistence::{SqliteDatabase, SqliteOptions};
 
 async fn harness() -> Harness {
@@ -17,4 +17,4 @@ async fn harness() -> Harness {
     Harness::new(Arc::new(database), clock, folder)
 }
 
-mamey_core::store_conformance!(harness);
+mamey_conformance::store_conformance!(harness);

@@ -68,4 +68,4 @@ impl Transport for InVhost {
     }
 }
 
-mamey_core::transport_conformance!(in_vhost);
+mamey_conformance::transport_conformance!(in_vhost);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mamey_conformance::report;
 use mamey_core::ErrorKind;
-use mamey_core::conformance::report;
 use mamey_core::message::Partition;
 use mamey_core::transport::{Settlement, Transport};
 use mamey_messaging::{RabbitOptions, RabbitTransport};

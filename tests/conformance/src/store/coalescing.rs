@@ -8,8 +8,8 @@ use super::fixture::{
     Harness, Numbers, all_leases, load_item, load_note, message, nothing, put_item, put_note,
     receiving, remove, writes,
 };
-use crate::id::MessageId;
-use crate::store::{CommitOutcome, Expected, Origin, OutboxRead, Outcome, Store, UnitOfWork};
+use mamey_core::id::MessageId;
+use mamey_core::store::{CommitOutcome, Expected, Origin, OutboxRead, Outcome, Store, UnitOfWork};
 
 const ROUNDS: u64 = 12;
 const UNITS: u128 = 48;

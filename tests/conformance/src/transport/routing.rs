@@ -6,9 +6,9 @@ use super::fixture::{
     Begun, CANCELLED, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe,
     take,
 };
-use crate::ErrorKind;
-use crate::message::Target;
-use crate::transport::{Routed, Transport};
+use mamey_core::ErrorKind;
+use mamey_core::message::Target;
+use mamey_core::transport::{Routed, Transport};
 
 /// Each subscribing context gets each event once.
 pub async fn every_subscribing_context_gets_each_event(transport: Arc<dyn Transport>) {

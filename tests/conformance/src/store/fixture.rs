@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::criteria::{Collection, Index, Value, ValueType};
-use crate::id::MessageId;
-use crate::message::{ContextName, Envelope, Headers, Metadata};
-use crate::store::{
+use mamey_core::clock::{Clock, ManualClock, Timestamp};
+use mamey_core::criteria::{Collection, Index, Value, ValueType};
+use mamey_core::id::MessageId;
+use mamey_core::message::{ContextName, Envelope, Headers, Metadata};
+use mamey_core::store::{
     Change, CommitOutcome, Database, DeadLetterReason, Document, Expected, Failure, InstanceId,
     Lease, LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Schema, Store, UnitOfWork, Write,
 };
-use crate::{Error, ErrorKind};
+use mamey_core::{Error, ErrorKind};
 
 /// A database under test, and the clock it was made with.
 pub struct Harness {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::fixture::{Harness, assert_kind, request};
-use crate::ErrorKind;
-use crate::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Store};
+use mamey_core::ErrorKind;
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Store};
 use uuid::Uuid;
 
 async fn hold(store: &dyn Store, holder: u128) -> Holdings {

@@ -11,9 +11,9 @@ use futures_util::future::{join, join_all, select_all};
 
 use super::fixture::{PLACED, apply, event, subscribe_to};
 use super::tally::Tally;
-use crate::conformance::report;
-use crate::message::Partition;
-use crate::transport::{Delivery, Routed, Settlement, Subscriber, Transport};
+use crate::report::report;
+use mamey_core::message::Partition;
+use mamey_core::transport::{Delivery, Routed, Settlement, Subscriber, Transport};
 
 const PARTITIONS: u16 = 4;
 const KEYS: usize = 12;

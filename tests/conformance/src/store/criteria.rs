@@ -6,10 +6,10 @@ use uuid::Uuid;
 use super::fixture::{
     Harness, ITEMS, Numbers, assert_kind, commit, nothing, put_item, remove, text, uuid, writes,
 };
-use crate::ErrorKind;
-use crate::clock::Timestamp;
-use crate::criteria::{Comparison, Filter, Find, ID_FIELD, SortKey, Value, ValueType};
-use crate::store::{Expected, Store, Write};
+use mamey_core::ErrorKind;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Comparison, Filter, Find, ID_FIELD, SortKey, Value, ValueType};
+use mamey_core::store::{Expected, Store, Write};
 
 /// The place of `count` among the indexed fields.
 const COUNT: usize = 2;

@@ -8,14 +8,15 @@ use futures_util::future::join_all;
 use super::fixture::{
     Harness, commit, give_up, load_note, message, park, put_note, receiving, writes,
 };
-use crate::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply, UnitOfWork};
+use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply, UnitOfWork};
 
-fn committed(outcomes: &[crate::Result<CommitOutcome>]) -> usize {
-    let committed = |outcome: &&crate::Result<CommitOutcome>| {
+fn committed(outcomes: &[mamey_core::Result<CommitOutcome>]) -> usize {
+    let committed = |outcome: &&mamey_core::Result<CommitOutcome>| {
         matches!(outcome, Ok(CommitOutcome::Committed(_)))
     };
-    let duplicate =
-        |outcome: &crate::Result<CommitOutcome>| matches!(outcome, Ok(CommitOutcome::Duplicate));
+    let duplicate = |outcome: &mamey_core::Result<CommitOutcome>| {
+        matches!(outcome, Ok(CommitOutcome::Duplicate))
+    };
     let won = outcomes.iter().filter(committed).count();
     let lost = outcomes.iter().filter(|outcome| duplicate(outcome)).count();
     assert_eq!(won + lost, outcomes.len(), "{outcomes:?}");
@@ -37,7 +38,7 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
         assert_eq!(committed(&join_all((0..6).map(deliver)).await), 1);
         assert!(store.was_received(envelope.metadata.id).await.unwrap());
     }
-    let all = crate::criteria::Filter::TRUE;
+    let all = mamey_core::criteria::Filter::TRUE;
     let effects = store.count(&super::fixture::NOTES, &all).await.unwrap();
     assert_eq!(effects, 5);
     assert_eq!(store.received_count().await.unwrap(), 5);
@@ -96,7 +97,7 @@ pub async fn old_marks_are_forgotten(harness: Harness) {
     let unit = receiving(&fresh, Origin::Delivery, Outcome::Handled);
     commit(&*store, unit).await;
     assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 2);
-    let known = async |envelope: &crate::message::Envelope| {
+    let known = async |envelope: &mamey_core::message::Envelope| {
         store.was_received(envelope.metadata.id).await.unwrap()
     };
     assert!(!known(&handled).await);

@@ -12,10 +12,10 @@ use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 
 use super::fixture::{context, message, new_id};
-use crate::clock::{Clock, SystemClock};
-use crate::message::{Envelope, Target};
-use crate::transport::{Responder, Transport};
-use crate::{ErrorKind, Retry};
+use mamey_core::clock::{Clock, SystemClock};
+use mamey_core::message::{Envelope, Target};
+use mamey_core::transport::{Responder, Transport};
+use mamey_core::{ErrorKind, Retry};
 
 const PRICE: &str = "catalog.get-price";
 const ECHO: &[u8] = b"1";

@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::fixture::{Harness, all_leases, commit, message, request, sending};
-use crate::message::{Envelope, Key, Partition};
-use crate::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
+use mamey_core::message::{Envelope, Key, Partition};
+use mamey_core::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
     OutboxRead { leases, after: 0, skip: &[], held: &[], limit: 10_000 }

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use super::fixture::{
     Harness, commit, failure, give_up, load_note, message, park, put_note, receiving,
 };
-use crate::clock::Timestamp;
-use crate::message::{Envelope, Partition};
-use crate::store::{
+use mamey_core::clock::Timestamp;
+use mamey_core::message::{Envelope, Partition};
+use mamey_core::store::{
     CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Store,
 };
 
@@ -124,7 +124,7 @@ pub async fn parked_messages_are_taken_once(harness: Harness) {
     let duplicates =
         outcomes.iter().filter(|outcome| matches!(outcome, Ok(CommitOutcome::Duplicate)));
     assert_eq!(duplicates.count(), 3);
-    let all = crate::criteria::Filter::TRUE;
+    let all = mamey_core::criteria::Filter::TRUE;
     assert_eq!(store.count(&super::fixture::NOTES, &all).await.unwrap(), 1);
     for outcome in [Outcome::Handled, park(now, 2), give_up()] {
         let late = receiving(&envelope, Origin::Parked, outcome);

@@ -91,7 +91,7 @@ macro_rules! store_conformance {
     (@cases $harness:path: $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            use $crate::conformance::store::{self, Harness};
+            use $crate::store::{self, Harness};
             let harness: Option<Harness> = $harness().await.into();
             let Some(harness) = harness else { return };
             store::$case(harness).await;

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
-use crate::transport::{Routed, Settlement, Transport};
+use mamey_core::transport::{Routed, Settlement, Transport};
 
 /// Metadata and payload arrive as they were sent, empty, large and binary ones too.
 pub async fn messages_arrive_unchanged(transport: Arc<dyn Transport>) {

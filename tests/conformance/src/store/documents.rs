@@ -6,9 +6,9 @@ use super::fixture::{
     Harness, ITEMS, NOTES, STRANGERS, assert_kind, commit, fail, load_item, load_note, message,
     nothing, put_item, put_note, receiving, remove, text, uuid, with_email, writes,
 };
-use crate::ErrorKind;
-use crate::criteria::{Filter, Find, Value};
-use crate::store::{CommitOutcome, Expected, Guard, Origin, Outcome, UnitOfWork};
+use mamey_core::ErrorKind;
+use mamey_core::criteria::{Filter, Find, Value};
+use mamey_core::store::{CommitOutcome, Expected, Guard, Origin, Outcome, UnitOfWork};
 
 /// A document comes back as it was put, with a version that counts the puts, until it is removed.
 pub async fn documents_survive_and_count_versions(harness: Harness) {
@@ -51,7 +51,7 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: Harness) {
         unit.outbox = vec![message(100 + number, None)];
         let error = fail(&*store, unit).await;
         assert_kind(&error, ErrorKind::Conflict, "notes/");
-        assert_eq!(error.retry(), crate::Retry::Immediately);
+        assert_eq!(error.retry(), mamey_core::Retry::Immediately);
         assert!(!store.was_received(handled.metadata.id).await.unwrap());
     }
     assert_eq!(load_note(&*store, "new").await, None);
@@ -135,7 +135,7 @@ pub async fn unique_values_move_within_a_unit(harness: Harness) {
     commit(&*store, writes(hand_over)).await;
     let holds_b = Filter::Compare {
         field: "email",
-        comparison: crate::criteria::Comparison::Equal,
+        comparison: mamey_core::criteria::Comparison::Equal,
         value: text("b@x"),
     };
     let find = Find { collection: &ITEMS, filter: holds_b, order: Vec::new(), limit: 10 };

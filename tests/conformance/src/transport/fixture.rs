@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{MaybeDone, maybe_done};
 
-use crate::Result;
-use crate::clock::{Clock, SystemClock};
-use crate::id::{IdSource, MessageId, UuidV7Source};
-use crate::message::{
+use mamey_core::Result;
+use mamey_core::clock::{Clock, SystemClock};
+use mamey_core::id::{IdSource, MessageId, UuidV7Source};
+use mamey_core::message::{
     CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Partition, Target, TraceContext,
 };
-use crate::transport::{
+use mamey_core::transport::{
     Delivery, Routed, Settlement, Subscriber, Subscription, Topology, Transport,
 };
 

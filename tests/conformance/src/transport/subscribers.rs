@@ -8,9 +8,9 @@ use futures_util::future::{join, join_all};
 use super::fixture::{
     Begun, PLACED, apply, beside, context, event, next, publish_and, subscribe, subscribe_to, take,
 };
-use crate::ErrorKind;
-use crate::message::Partition;
-use crate::transport::{Routed, Settlement, Subscription, Transport};
+use mamey_core::ErrorKind;
+use mamey_core::message::Partition;
+use mamey_core::transport::{Routed, Settlement, Subscription, Transport};
 
 /// What was published before anyone subscribed waits.
 pub async fn a_late_subscriber_gets_what_waits(transport: Arc<dyn Transport>) {

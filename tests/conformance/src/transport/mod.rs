@@ -16,8 +16,11 @@ mod routing;
 mod subscribers;
 mod tally;
 
-use crate::capabilities::TransportCapabilities;
-use crate::conformance::report;
+use crate::report::report;
+use mamey_core::capabilities::TransportCapabilities;
+
+#[doc(hidden)]
+pub use mamey_core::transport::Transport;
 
 pub use delivery::{
     a_dropped_delivery_comes_again, a_message_is_confirmed_when_it_is_safe,
@@ -74,7 +77,7 @@ impl Needs {
 /// Expands to one test a case; takes the name of an async function that returns an empty
 /// `Arc<dyn Transport>`, or an `Option` of one: without a server there is none, and the case is
 /// skipped. Cases that need what the transport's capabilities deny do not run, which
-/// [`report`](crate::conformance::report) says.
+/// [`report`](crate::report) says.
 ///
 /// The backend's crate needs `tokio` with `macros`, `rt-multi-thread` and `time` for its tests.
 #[macro_export]
@@ -122,8 +125,8 @@ macro_rules! transport_conformance {
     (@cases $transport:path, $needs:ident: $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            use $crate::conformance::transport::{self, Needs};
-            let transport: Option<std::sync::Arc<dyn $crate::transport::Transport>> =
+            use $crate::transport::{self, Needs};
+            let transport: Option<std::sync::Arc<dyn transport::Transport>> =
                 $transport().await.into();
             let Some(transport) = transport else { return };
             if !Needs::$needs.are_met(stringify!($case), &transport.capabilities()) {
