@@ -23,6 +23,7 @@ pub mod domain;
 pub mod failpoint;
 pub mod id;
 pub mod inbound;
+pub mod json;
 pub mod message;
 #[doc(hidden)]
 pub mod private;
