@@ -3,12 +3,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::{Context, ReadContext};
 use crate::criteria::{Criteria, ID_FIELD, INDEXED_TEXT_BYTES_MAX, IndexValue, Page, Value};
 use crate::domain::{Aggregate, Versioned};
+use crate::json::to_json;
 use crate::store::{Change, Document, Expected, Guard, Write};
 use crate::{Error, Result, ResultExt, Retry};
 
@@ -258,14 +258,12 @@ impl<'c, A: Aggregate> Repository<'c, A> {
 
     fn put(&self, aggregate: &A, expected: Expected) -> Result<()> {
         let id = aggregate.id().to_value();
+        let data = to_json(aggregate).map_err(|cause| unstorable::<A>(&id, &cause.to_string()))?;
         let index = aggregate.index_values();
         check_indexable::<A>(ID_FIELD, &id)?;
         for (declared, value) in A::COLLECTION.indexes.iter().zip(&index) {
             check_indexable::<A>(declared.field, value)?;
         }
-        let data = serde_json::to_vec(aggregate)
-            .map(Bytes::from)
-            .map_err(|cause| unstorable::<A>(&id, &cause.to_string()))?;
         let change = Change::Put { data, index };
         self.write(Write { collection: A::COLLECTION, id, expected, change })
     }

@@ -17,7 +17,8 @@ mod trace_context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::json::to_json;
+use crate::{Error, Result, Retry};
 
 pub use catalog::{Catalog, CatalogEntry, Direction};
 pub(crate) use codec::check_payload;
@@ -71,13 +72,15 @@ pub trait Message: Send + Sync + Sized + 'static {
     /// The JSON payload of this message.
     ///
     /// # Errors
-    /// `Invalid` when the message cannot be written as JSON.
+    /// `Invalid` when the message cannot be written as JSON that can be read back: see
+    /// [`to_json`](crate::json::to_json).
     fn encode(&self) -> Result<bytes::Bytes>
     where
         Self: Serialize,
     {
-        serde_json::to_vec(self).map(Into::into).map_err(|cause| {
+        to_json(self).map_err(|cause| {
             Error::invalid(format!("`{}` cannot be written as JSON: {cause}", Self::NAME))
+                .with_retry(Retry::Never)
                 .with_source(cause)
         })
     }

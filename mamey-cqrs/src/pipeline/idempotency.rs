@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use mamey_core::context::Cause;
 use mamey_core::id::MessageId;
+use mamey_core::json::to_json;
 use mamey_core::message::ContextName;
 use mamey_core::store::{SavedReply, Store};
 use mamey_core::{Error, Result};
@@ -21,7 +22,7 @@ const SEPARATOR: char = '\u{1f}';
 /// here, so the functions are chosen when the key is given.
 pub(crate) struct Idempotency<R> {
     key: String,
-    write: fn(&R) -> serde_json::Result<Vec<u8>>,
+    write: fn(&R) -> Result<Bytes>,
     read: fn(&[u8]) -> serde_json::Result<R>,
 }
 
@@ -30,7 +31,7 @@ impl<R> Idempotency<R> {
     where
         R: Serialize + DeserializeOwned,
     {
-        Self { key, write: serde_json::to_vec::<R>, read: |body| serde_json::from_slice(body) }
+        Self { key, write: to_json::<R>, read: |body| serde_json::from_slice(body) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -72,7 +73,7 @@ impl<R> Idempotency<R> {
         let body = (self.write)(reply).map_err(|cause| {
             Error::invalid(format!("the reply cannot be remembered: {cause}")).with_source(cause)
         })?;
-        Ok(SavedReply { command, key: self.scoped(cause), body: body.into() })
+        Ok(SavedReply { command, key: self.scoped(cause), body })
     }
 
     fn scoped(&self, cause: &Cause) -> String {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
+use mamey_core::json::to_json;
 use mamey_core::message::{
     ByCommand, ByQuery, ContextName, Direction, Envelope, IDEMPOTENCY_KEY_HEADER,
 };
@@ -73,7 +74,7 @@ where
 {
     let message = decode::<R>(&request)?;
     let reply = <R::Kind as sealed::Serve<R>>::run(runtime, message, request).await?;
-    serde_json::to_vec(&reply).map(Bytes::from).map_err(|cause| {
+    to_json(&reply).map_err(|cause| {
         Error::invalid(format!("the reply to `{}` cannot be written as JSON: {cause}", R::NAME))
             .with_source(cause)
     })
