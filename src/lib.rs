@@ -25,6 +25,8 @@
 //! | `testing` | no | the testing kit |
 //! | `failpoints` | no | moments at which the crash suite ends a process; never in production |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod service;
 
 #[cfg(feature = "testing")]

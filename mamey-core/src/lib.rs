@@ -14,6 +14,8 @@
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
 //! | [`inbound`] | the port between a consumer and the handlers |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod capabilities;
 pub mod clock;
 pub mod context;

@@ -20,6 +20,8 @@
 //! | `validation` | `validation::check`, and garde itself as `garde` |
 //! | `testing` | the module `testing` |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod bounded_context;
 mod handler;
 mod pipeline;

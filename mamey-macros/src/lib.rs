@@ -14,6 +14,8 @@
 //! Generated code names Mamey as `::mamey`. Each derive's attribute takes `crate = path`, on the
 //! type, where Mamey is found elsewhere; the examples here use `crate = mamey_core`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod aggregate;
 mod attributes;
 mod handler;

@@ -8,6 +8,8 @@
 //! | [`Relay`] | moves committed outbox records to a transport |
 //! | [`Consumer`] | receives a context's messages and sees each through |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod assignment;
 mod common;
 mod connect;

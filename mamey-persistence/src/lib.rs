@@ -9,6 +9,8 @@
 //! [`connect`] picks one by URL. All keep every promise of [`mamey_core::store`] and run its
 //! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod common;
 mod connect;
