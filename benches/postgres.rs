@@ -117,8 +117,7 @@ fn text<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = postgres::database().await?;
     let ids = bank::accounts();
-    let options =
-        PostgresOptions { connections_max: CONNECTIONS_MAX, ..PostgresOptions::default() };
+    let options = PostgresOptions::default().with_connections_max(CONNECTIONS_MAX);
     let database = PostgresDatabase::connect(server.url(), options).await?;
     let bank = BoundedContext::new("bank")
         .aggregate::<Account>()

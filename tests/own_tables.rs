@@ -7,7 +7,7 @@ use std::time::Duration;
 use mamey::context::Cause;
 use mamey::id::MessageId;
 use mamey::message::{Envelope, Metadata};
-use mamey::persistence::{PostgresContext, PostgresError, enlist};
+use mamey::persistence::{PostgresContext, PostgresResultExt, enlist};
 use mamey::store::{CommitOutcome, Origin, Outcome, Receipt, UnitOfWork};
 use mamey::{
     Aggregate, BoundedContext, Command, Context, Error, ErrorKind, Event, Result, RunningService,

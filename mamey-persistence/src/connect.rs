@@ -39,7 +39,7 @@ pub async fn migration_sql(url: &str, schemas: &[Schema]) -> Result<String> {
 
 #[cfg(feature = "postgres")]
 async fn postgres_sql(url: &str, schemas: &[Schema]) -> Result<String> {
-    let options = crate::PostgresOptions { listen: false, ..crate::PostgresOptions::default() };
+    let options = crate::PostgresOptions::default().with_listen(false);
     let database = crate::PostgresDatabase::connect(url, options).await?;
     let mut sql = String::new();
     for schema in schemas {

@@ -29,7 +29,7 @@ pub use connect::{check_url, connect, migration_sql};
 pub use memory::MemoryDatabase;
 #[cfg(feature = "postgres")]
 pub use postgres::{
-    Enlisted, PostgresContext, PostgresDatabase, PostgresError, PostgresOptions, PostgresStats,
+    Enlisted, PostgresContext, PostgresDatabase, PostgresOptions, PostgresResultExt, PostgresStats,
     PostgresTransaction, enlist,
 };
 #[cfg(feature = "sqlite")]

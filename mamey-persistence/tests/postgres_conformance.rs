@@ -15,7 +15,7 @@ async fn harness(url: impl FnOnce(&Database) -> Result<String>) -> Option<Harnes
     let database = or_skip(postgres::database().await)?;
     let url = or_skip(url(&database))?;
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
-    let options = PostgresOptions { clock: Some(clock.clone()), ..PostgresOptions::default() };
+    let options = PostgresOptions::default().with_clock(clock.clone());
     let store = PostgresDatabase::connect(&url, options).await.unwrap();
     Some(Harness::new(Arc::new(store), clock, database))
 }

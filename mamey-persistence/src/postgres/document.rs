@@ -1,4 +1,4 @@
-//! Reads documents; each call is one statement on a connection that is lent for it.
+//! Reads documents, each call by one statement on a connection that is lent for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value, ValueType};
 use mamey_core::store::{Document, DocumentStore};
-use sqlx::postgres::{PgArguments, PgRow, PgValueFormat};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres, Row};
+use sqlx::postgres::{PgRow, PgValueFormat};
+use sqlx::{AssertSqlSafe, Row};
 
-use super::PostgresStore;
+use super::query::bind::PgQuery;
 use super::query::filter::{Bound, Condition, order_by};
 use super::query::text::{escape, unescape, value_text};
-use super::schema::table::sql_type;
+use super::schema::names::sql_type;
+use super::store::PostgresStore;
 use crate::common::fields::check_id;
 
 /// The one version that the binary form of JSON has.
@@ -32,7 +32,7 @@ impl DocumentStore for PostgresStore {
         collection: &'static Collection,
         ids: &[Value],
     ) -> Result<Vec<Option<Document>>> {
-        self.declared.check(collection)?;
+        self.tables.declared.check(collection)?;
         ids.iter().try_for_each(|id| check_id(collection, id))?;
         if let [id] = ids {
             return Ok(vec![self.load_one(collection, id).await?]);
@@ -47,11 +47,11 @@ impl DocumentStore for PostgresStore {
     }
 
     async fn find(&self, find: &Find) -> Result<Vec<Document>> {
-        self.declared.check_find(find)?;
+        self.tables.declared.check_find(find)?;
         let condition = Condition::of(&find.filter);
         let sql = format!(
             "SELECT id, version, data FROM {} WHERE {} ORDER BY {} LIMIT ${}",
-            self.table(find.collection)?.1.name,
+            self.tables.get(find.collection)?.1.name,
             condition.sql,
             order_by(&find.order),
             condition.values.len() + 1
@@ -61,9 +61,9 @@ impl DocumentStore for PostgresStore {
     }
 
     async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {
-        self.declared.check_filter(collection, filter)?;
+        self.tables.declared.check_filter(collection, filter)?;
         let condition = Condition::of(filter);
-        let name = &self.table(collection)?.1.name;
+        let name = &self.tables.get(collection)?.1.name;
         let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
         self.number(bind_all(sql, condition.values)).await
     }
@@ -75,7 +75,7 @@ impl PostgresStore {
         collection: &'static Collection,
         id: &Value,
     ) -> Result<Option<Document>> {
-        let load = sqlx::query(AssertSqlSafe(Arc::clone(&self.table(collection)?.1.load)));
+        let load = sqlx::query(AssertSqlSafe(Arc::clone(&self.tables.get(collection)?.1.load)));
         let load = match id {
             Value::Null => return Ok(None),
             Value::Bool(id) => load.bind(*id),
@@ -95,7 +95,7 @@ impl PostgresStore {
         collection: &'static Collection,
         ids: &[Value],
     ) -> Result<Vec<Document>> {
-        let (name, of) = (&self.table(collection)?.1.name, sql_type(collection.id));
+        let (name, of) = (&self.tables.get(collection)?.1.name, sql_type(collection.id));
         let sql =
             format!("SELECT id, version, data FROM {name} WHERE id = ANY($1::text[]::{of}[])");
         let ids = ids.iter().filter_map(value_text).map(|text| text.into_owned()).collect();
@@ -105,19 +105,12 @@ impl PostgresStore {
     async fn documents(
         &self,
         collection: &'static Collection,
-        query: Query<'_, Postgres, PgArguments>,
+        query: PgQuery<'_>,
     ) -> Result<Vec<Document>> {
         let rows = self.database.connections.fetch_all(query).await;
         let read = |row: &PgRow| document(row, collection.id);
         let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
         documents.map_err(|cause| self.database.error(cause))
-    }
-
-    /// The one number that a query counts.
-    pub(super) async fn number(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        let row = self.database.connections.fetch_one(query).await;
-        let count = row.and_then(|row| row.try_get::<i64, _>(0));
-        count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
     }
 }
 
@@ -130,7 +123,7 @@ fn document(row: &PgRow, id: ValueType) -> Result<Document, sqlx::Error> {
     })
 }
 
-/// The text of a JSON document. On the wire it stands behind the number of its version.
+/// The text of a JSON document. On the wire the number of the form's version precedes it.
 fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
     let value = row.try_get_raw(at)?;
     let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
@@ -138,11 +131,11 @@ fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
         (PgValueFormat::Text, text) | (PgValueFormat::Binary, [JSONB_VERSION, text @ ..]) => {
             Ok(Bytes::copy_from_slice(text))
         }
-        _ => Err(sqlx::Error::Decode("a document is not the JSON that is known here".into())),
+        _ => Err(sqlx::Error::Decode("a document has an unknown binary form of JSON".into())),
     }
 }
 
-/// The value at a place of a row, which the table's type fixes.
+/// The value in a column of this type.
 fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
     Ok(match of {
         ValueType::Bool => Value::Bool(row.try_get(at)?),
@@ -154,7 +147,7 @@ fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value, sqlx::Erro
     })
 }
 
-fn bind_all(sql: String, values: Vec<Bound>) -> Query<'static, Postgres, PgArguments> {
+fn bind_all(sql: String, values: Vec<Bound>) -> PgQuery<'static> {
     let query = sqlx::query(AssertSqlSafe(sql));
     values.into_iter().fold(query, |query, value| match value {
         Bound::One(text) => query.bind(text),

@@ -1,8 +1,8 @@
-//! Says what a failure of PostgreSQL means: whom it concerns, and whether it may pass.
+//! Translates failures of PostgreSQL into errors of ours, which say whether to try again.
 
 use std::sync::Arc;
 
-use mamey_core::{Error, ErrorKind, Retry};
+use mamey_core::{Error, ErrorKind, Result, Retry};
 
 use crate::common::errors::closed;
 
@@ -12,7 +12,7 @@ const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 const QUERY_CANCELED: &str = "57014";
-pub(super) const PERMISSION_DENIED: &str = "42501";
+pub(crate) const PERMISSION_DENIED: &str = "42501";
 const NO_SUCH_DATABASE: &str = "3D000";
 const TOO_LARGE: &str = "54000";
 const DISK_FULL: &str = "53100";
@@ -26,13 +26,71 @@ const INSECURE: &str = "no secure connection: check `sslmode`, `sslrootcert` and
 
 const BEHIND_PGBOUNCER: &str = "behind a PgBouncer add `pgbouncer=true` to the URL";
 
+/// Turns the failure of a handler's own statement into an [`Error`], which says whether to try again.
+///
+/// ```no_run
+/// use mamey::persistence::PostgresResultExt;
+///
+/// async fn visits(connection: &mut sqlx::PgConnection, page: &str) -> mamey::Result<i64> {
+///     sqlx::query_scalar("SELECT visits FROM pages WHERE name = $1")
+///         .bind(page)
+///         .fetch_one(connection)
+///         .await
+///         .store_error()
+/// }
+/// ```
+pub trait PostgresResultExt<T> {
+    /// The same result, with a failure as an [`Error`]: `AlreadyExists` for a taken value,
+    /// `NotFound` for a row that should be there, `Conflict` for a deadlock, `Unavailable` for a
+    /// server out of reach.
+    ///
+    /// # Errors
+    /// When the statement failed.
+    fn store_error(self) -> Result<T>;
+}
+
+impl<T> PostgresResultExt<T> for Result<T, sqlx::Error> {
+    fn store_error(self) -> Result<T> {
+        self.map_err(|cause| {
+            if let Some((table, constraint)) = unique_violation(&cause) {
+                let message = format!("a row of `{table}` already has this value (`{constraint}`)");
+                return Error::already_exists(message).with_source(cause);
+            }
+            if matches!(cause, sqlx::Error::RowNotFound) {
+                return Error::not_found("the statement found no row").with_source(cause);
+            }
+            store_error("PostgreSQL", cause)
+        })
+    }
+}
+
+/// Why several statements in a row stopped.
+pub(crate) enum Stop {
+    /// We refuse to go on: what a context declares does not fit what is stored.
+    Refuse(Error),
+    /// The database failed.
+    Fail(sqlx::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refuse(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Fail(cause)
+    }
+}
+
 /// The code of a failure that the server reported.
-pub(super) fn code(cause: &sqlx::Error) -> Option<String> {
+pub(crate) fn code(cause: &sqlx::Error) -> Option<String> {
     cause.as_database_error()?.code().map(|code| code.into_owned())
 }
 
-/// The table and the constraint that a taken value violates.
-pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<(String, String)> {
+/// The table and the constraint that refused a value because another row has it.
+pub(crate) fn unique_violation(cause: &sqlx::Error) -> Option<(String, String)> {
     let database = cause.as_database_error()?;
     if database.code()? != UNIQUE_VIOLATION {
         return None;
@@ -40,18 +98,18 @@ pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<(String, String)> 
     Some((database.table()?.to_owned(), database.constraint()?.to_owned()))
 }
 
-/// Whether the server chose this transaction as the one to run again.
-pub(super) fn runs_again(cause: &sqlx::Error) -> bool {
+/// Whether the server ended this transaction in favour of another, so that it may run again.
+pub(crate) fn may_run_again(cause: &sqlx::Error) -> bool {
     code(cause).is_some_and(|code| code == SERIALIZATION_FAILURE || code == DEADLOCK_DETECTED)
 }
 
-/// Whether another transaction held what this one needed for too long.
-pub(super) fn lock_is_held(cause: &sqlx::Error) -> bool {
+/// Whether another transaction held a lock that this one needed for too long.
+pub(crate) fn lock_is_held(cause: &sqlx::Error) -> bool {
     code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
 }
 
-/// Whether the connection broke, so that nobody knows how far the statement came.
-pub(super) fn is_broken(cause: &sqlx::Error) -> bool {
+/// Whether the connection broke, so that it is unknown whether the statement took effect.
+pub(crate) fn is_broken(cause: &sqlx::Error) -> bool {
     match cause {
         sqlx::Error::Database(database) => {
             database.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
@@ -61,11 +119,11 @@ pub(super) fn is_broken(cause: &sqlx::Error) -> bool {
     }
 }
 
-/// The failure as one of ours, naming the database by its redacted URL.
-pub(super) fn store_error(place: &str, cause: impl Into<Arc<sqlx::Error>>) -> Error {
+/// The failure as an error of ours; `database` is the redacted URL.
+pub(crate) fn store_error(database: &str, cause: impl Into<Arc<sqlx::Error>>) -> Error {
     let cause = cause.into();
     let (kind, advice) = match code(&cause).as_deref() {
-        // What PgBouncer says of a setting that it does not hand on when a session begins.
+        // PgBouncer refuses a setting that it does not pass on when a session begins.
         Some(PROTOCOL_VIOLATION) if cause.to_string().contains("startup parameter") => {
             (ErrorKind::Misconfigured, BEHIND_PGBOUNCER)
         }
@@ -76,7 +134,7 @@ pub(super) fn store_error(place: &str, cause: impl Into<Arc<sqlx::Error>>) -> Er
                 (ErrorKind::Unavailable, "no connection became free: raise `connections_max`")
             }
             sqlx::Error::Tls(_) => (ErrorKind::Misconfigured, INSECURE),
-            // The handshake's refusals, such as an unknown authority, come as bad data.
+            // A refused TLS handshake, such as an unknown authority, is reported as invalid data.
             sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
                 (ErrorKind::Misconfigured, INSECURE)
             }
@@ -87,9 +145,9 @@ pub(super) fn store_error(place: &str, cause: impl Into<Arc<sqlx::Error>>) -> Er
             _ => (ErrorKind::Other, "failed"),
         },
     };
-    let error = Error::new(kind, format!("{place}: {advice}: {cause}"));
+    let error = Error::new(kind, format!("{database}: {advice}: {cause}"));
     let error = match kind {
-        // A person can mend it while the work waits, so the work must not be given up.
+        // A person can fix it while the work waits, so the work must not be given up.
         ErrorKind::Misconfigured => error.with_retry(Retry::Later),
         ErrorKind::LimitExceeded => error.with_retry(Retry::Never),
         _ => error,

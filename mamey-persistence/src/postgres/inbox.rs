@@ -1,4 +1,4 @@
-//! Remembers which messages were received and which replies were given.
+//! Remembers which messages were received and which replies were given, and forgets old ones.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use mamey_core::store::InboxStore;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
-use super::PostgresStore;
 use super::error::lock_is_held;
 use super::query::text::escape;
-use super::schema::migrate::in_schema;
+use super::schema::statement::in_schema;
+use super::store::PostgresStore;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 
@@ -22,12 +22,12 @@ const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey._inbox";
 
 const SAVED_REPLY: &str = "SELECT body FROM mamey._replies WHERE command = $1 AND key = $2";
 
-/// Days are told by the ids, so whole days go at once.
+/// An id holds its day, so whole days are dropped at once.
 const FORGET_DAY: &str = "SELECT mamey._inbox_forget_day({before}, {kept_max})";
 
 const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
 
-/// Ids that belong to no day. A message that still waits here must stay known, however old it is.
+/// Ids that belong to no day. A message that is parked or a dead letter stays known, however old.
 const EXPIRE_DEFAULT: &str = "\
 DELETE FROM mamey._inbox_default WHERE id IN (
   SELECT id FROM mamey._inbox_default AS old
@@ -36,7 +36,7 @@ DELETE FROM mamey._inbox_default WHERE id IN (
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
   ORDER BY received_at LIMIT $2)";
 
-/// As above, for the other table of such ids.
+/// The same for the other table of such ids.
 const EXPIRE_BEYOND: &str = "\
 DELETE FROM mamey._inbox_beyond WHERE id IN (
   SELECT id FROM mamey._inbox_beyond AS old
@@ -49,19 +49,19 @@ const EXPIRE_REPLIES: &str = "\
 DELETE FROM mamey._replies WHERE (command, key) IN (
   SELECT command, key FROM mamey._replies WHERE saved_at < $1 ORDER BY saved_at LIMIT $2)";
 
-/// How many entries of a kind are forgotten at once, so that no transaction grows long.
+/// How many entries of a kind one transaction forgets, so that none takes long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
 
-/// How many days of the inbox have their tables before they begin. Housekeeping runs each hour, so
-/// it may fail for that long before ids go to the default table.
+/// How many days before it begins a day of the inbox has its table. Housekeeping runs each hour, and
+/// may fail for that long before ids go to the default table.
 const DAYS_AHEAD: i32 = 3;
 
-/// The most messages of a day that may still wait here when the day is dropped: they are moved while
-/// no unit commits, some 50 ms for as many.
+/// The most messages of a day that may be parked or dead letters when the day is dropped. Moving them
+/// takes about 50 ms for this many, in which no unit commits.
 const WAITING_PER_DAY_MAX: u32 = 10_000;
 
-/// How often a day's table is tried when long transactions are in the way, and the pause between.
-/// No unit waits longer for a try than the function's own `lock_timeout`.
+/// How often a day's table is made or dropped anew when long transactions are in the way, and the
+/// pause before the next try. No unit waits longer for a try than the function's own `lock_timeout`.
 const DAY_TRIES_MAX: u32 = 5;
 const DAY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -105,8 +105,8 @@ impl InboxStore for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Makes the tables of the next days. Without them the default table takes their ids, so a
-    /// transaction that is in the way does no harm.
+    /// Makes the tables of the next days. Without them the default table takes the ids, so it does
+    /// no harm when a transaction is in the way.
     pub(super) async fn make_inbox_days(&self) -> Result<()> {
         for _ in 0..DAY_TRIES_MAX {
             let make = self.query(MAKE_DAYS).bind(self.database.now()).bind(DAYS_AHEAD);
@@ -116,11 +116,14 @@ impl PostgresStore {
                 Err(cause) => return Err(self.database.error(cause)),
             }
         }
-        tracing::info!(schema = self.schema, "the inbox has no table for the next days yet");
+        tracing::info!(
+            schema = self.tables.schema,
+            "the inbox has no tables for the next days yet; the default table takes their messages"
+        );
         Ok(())
     }
 
-    /// Drops the days that ended before, one transaction a day.
+    /// The retention job for whole days: drops those that ended before, one transaction for each.
     async fn forget_days(&self, before: Timestamp) -> Result<u64> {
         let mut forgotten = 0;
         let mut tries = 0;
@@ -136,15 +139,15 @@ impl PostgresStore {
             }
         }
         tracing::info!(
-            schema = self.schema,
-            "an old day of the inbox is in use, and stays for now"
+            schema = self.tables.schema,
+            "an old day of the inbox is in use and stays for now"
         );
         Ok(forgotten)
     }
 
-    /// The isolation is named, because the function must see what committed while it waited.
+    /// The isolation level is set, because the function must see what committed while it waited.
     async fn forget_day(&self, before: Timestamp) -> Result<Option<i64>, sqlx::Error> {
-        let call = in_schema(&self.schema, FORGET_DAY)
+        let call = in_schema(&self.tables.schema, FORGET_DAY)
             .replace("{before}", &before.as_micros().to_string())
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
         let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");

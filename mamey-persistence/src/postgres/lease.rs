@@ -1,4 +1,4 @@
-//! Shares partitions among all instances, by the time of the database.
+//! Shares partitions among all instances, by the database's clock.
 
 use async_trait::async_trait;
 use mamey_core::Result;
@@ -8,19 +8,20 @@ use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Le
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::PostgresStore;
-use super::Stop;
-use super::schema::migrate::{execute, in_schema};
+use super::error::Stop;
+use super::query::bind::column;
+use super::schema::statement::{execute, in_schema};
+use super::store::PostgresStore;
 use crate::common::lease_shares::{Share, Shares, other_partition_count, share_out};
 use crate::sql::rows::stored;
 
-/// One instance asks at a time, for each context and role.
+/// For each context and role, one instance at a time.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";
 
-/// Forgets who has expired, counts the caller among the living, and gives the time.
+/// Forgets expired members, makes the caller a member, and gives the time.
 const JOIN: &str = "\
 WITH moment AS (SELECT mamey._now($4) AS now),
-gone AS (DELETE FROM mamey._members
+expired AS (DELETE FROM mamey._members
   WHERE role = $1 AND holder <> $2 AND expires_at <= (SELECT now FROM moment))
 INSERT INTO mamey._members (role, holder, partitions, expires_at)
 SELECT $1, $2, $3, now + $5 FROM moment
@@ -48,7 +49,7 @@ WHERE (lease.role, lease.number, lease.partitions, lease.epoch)
   = (given.role, given.number, given.partitions, given.epoch)";
 
 const RETIRE: &str = "\
-WITH gone AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2)
+WITH retired AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2)
 UPDATE mamey._leases SET holder = NULL WHERE role = $1 AND holder = $2";
 
 #[async_trait]
@@ -71,10 +72,10 @@ impl LeaseStore for PostgresStore {
     async fn release_leases(&self, leases: &[Lease]) -> Result<()> {
         let release = self
             .query(RELEASE)
-            .bind(leases.iter().map(|lease| lease.role.as_str()).collect::<Vec<_>>())
-            .bind(leases.iter().map(|it| i32::from(it.partition.number())).collect::<Vec<_>>())
-            .bind(leases.iter().map(|it| i32::from(it.partition.of())).collect::<Vec<_>>())
-            .bind(leases.iter().map(|lease| stored(lease.epoch)).collect::<Vec<_>>());
+            .bind(column(leases, |lease| lease.role.as_str()))
+            .bind(column(leases, |lease| i32::from(lease.partition.number())))
+            .bind(column(leases, |lease| i32::from(lease.partition.of())))
+            .bind(column(leases, |lease| stored(lease.epoch)));
         let done = self.database.connections.execute(release).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
@@ -94,21 +95,21 @@ impl PostgresStore {
     ) -> Result<Holdings, Stop> {
         let role = request.role.as_str();
         execute(connection, begin(request)).await?;
-        let place = format!("{} {role}", self.schema);
+        let place = format!("{} {role}", self.tables.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.join(connection, request).await?;
-        let living = 1 + self.others(connection, request).await?;
+        let members = 1 + self.others(connection, request).await?;
         let rows = self.query(SHARES).bind(role).fetch_all(&mut *connection).await?;
         let before = rows.iter().map(read_share).collect::<Result<Shares, Stop>>()?;
         let mut shares = before.clone();
-        let holdings = share_out(&mut shares, request, living, now)?;
+        let holdings = share_out(&mut shares, request, members, now)?;
         shares.retain(|number, share| before.get(number) != Some(share));
         self.write_shares(connection, role, &shares).await?;
         execute(connection, "COMMIT".to_owned()).await?;
         Ok(holdings)
     }
 
-    /// Counts the caller among the living of its role, and gives the time.
+    /// Makes the caller a member of its role, and gives the time.
     async fn join(
         &self,
         connection: &mut PgConnection,
@@ -127,14 +128,14 @@ impl PostgresStore {
         Ok(Timestamp::from_micros(joined.try_get(0)?))
     }
 
-    /// How many others of its role are living.
+    /// How many other members its role has.
     async fn others(
         &self,
         connection: &mut PgConnection,
         request: &LeaseRequest,
     ) -> Result<usize, Stop> {
         let others: Vec<i32> =
-            sqlx::query_scalar(AssertSqlSafe(in_schema(&self.schema, OTHER_MEMBERS)))
+            sqlx::query_scalar(AssertSqlSafe(in_schema(&self.tables.schema, OTHER_MEMBERS)))
                 .persistent(self.database.connections.keeps_statements())
                 .bind(request.role.as_str())
                 .bind(request.holder.0)
@@ -147,7 +148,7 @@ impl PostgresStore {
         }
     }
 
-    /// All in one statement: while an instance asks, the others of its role wait.
+    /// All in one statement, because the others of the role wait meanwhile.
     async fn write_shares(
         &self,
         connection: &mut PgConnection,
@@ -155,23 +156,21 @@ impl PostgresStore {
         shares: &Shares,
     ) -> Result<(), sqlx::Error> {
         let shares: Vec<&Share> = shares.values().collect();
-        let number = |share: &&Share| i32::from(share.partition.number());
-        let of = |share: &&Share| i32::from(share.partition.of());
         self.query(WRITE_SHARES)
             .bind(role.to_owned())
-            .bind(shares.iter().map(number).collect::<Vec<_>>())
-            .bind(shares.iter().map(of).collect::<Vec<_>>())
-            .bind(shares.iter().map(|it| it.holder.map(|holder| holder.0)).collect::<Vec<_>>())
-            .bind(shares.iter().map(|it| stored(it.epoch)).collect::<Vec<_>>())
-            .bind(shares.iter().map(|it| it.expires.as_micros()).collect::<Vec<_>>())
+            .bind(column(&shares, |share| i32::from(share.partition.number())))
+            .bind(column(&shares, |share| i32::from(share.partition.of())))
+            .bind(column(&shares, |share| share.holder.map(|holder| holder.0)))
+            .bind(column(&shares, |share| stored(share.epoch)))
+            .bind(column(&shares, |share| share.expires.as_micros()))
             .execute(connection)
             .await
             .map(drop)
     }
 }
 
-/// An instance that is paused in between must not keep all others from their leases: the server
-/// ends its session when a lease would have run out.
+/// An instance that is paused inside the transaction must not keep all others from their leases: the
+/// server ends its session after the duration of a lease.
 fn begin(request: &LeaseRequest) -> String {
     let limit_ms = request.duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
     format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = {limit_ms}")

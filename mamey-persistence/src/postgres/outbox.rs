@@ -1,27 +1,27 @@
-//! Keeps committed messages until the relay confirms them.
+//! Keeps committed messages until the relay deletes them.
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::message::Partition;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
-use super::PostgresStore;
-use super::commit::batch::column;
+use super::query::bind::{column, slots};
 use super::query::text::escape;
+use super::store::PostgresStore;
 use crate::sql::rows::{outbox_depth, outbox_record, stored};
 
-/// What is held stands in a subquery, which is hashed; an array would be searched for each record.
+/// The held records are a subquery, which is hashed; an array would be searched for each record.
 const READ: &str = "\
 SELECT sequence, metadata, payload FROM mamey._outbox
 WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
   AND sequence NOT IN (SELECT unnest($4::bigint[]))
 ORDER BY sequence LIMIT $5";
 
-/// The lease's row is held until the deletion is done, so that it does not change hands meanwhile.
+/// The lease's row is locked until the deletion is done, so that the lease is not given to another
+/// instance meanwhile.
 ///
-/// The deletion need not be on the disk when this returns: what a crash brings back is published
-/// again, and absorbed. Without it every other commit waits for one flush more.
-const CONFIRM: &str = "\
+/// The deletion need not be on the disk when this returns: a record that comes back after a crash is
+/// published again, and inboxes absorb it. A flush for it would delay every other commit.
+const DELETE_PUBLISHED: &str = "\
 WITH held AS (
   SELECT place, lease.number, lease.partitions FROM mamey._leases AS lease
   JOIN unnest($3::text[], $4::int[], $5::int[], $6::bigint[])
@@ -29,21 +29,21 @@ WITH held AS (
     ON (lease.role, lease.number, lease.partitions, lease.epoch)
      = (asked.role, asked.number, asked.partitions, asked.epoch)
   ORDER BY lease.role, lease.number FOR SHARE OF lease
-), gone AS (
+), deleted AS (
   DELETE FROM mamey._outbox AS record
   USING unnest($1::bigint[], $2::bigint[]) AS asked (sequence, place) JOIN held USING (place)
   WHERE record.sequence = asked.sequence AND record.slot % held.partitions = held.number
   RETURNING record.sequence
 ), counted AS (
-  UPDATE mamey._counters SET value = value + (SELECT count(*) FROM gone)
-  WHERE name = 'confirmed' AND EXISTS (SELECT 1 FROM gone)
+  UPDATE mamey._counters SET value = value + (SELECT count(*) FROM deleted)
+  WHERE name = 'published' AND EXISTS (SELECT 1 FROM deleted)
 )
-SELECT count(*), set_config('synchronous_commit', 'off', true) FROM gone";
+SELECT count(*), set_config('synchronous_commit', 'off', true) FROM deleted";
 
 const DEPTH: &str = "\
 SELECT (SELECT count(*) FROM mamey._outbox),
   (SELECT sent_at FROM mamey._outbox ORDER BY sequence LIMIT 1),
-  (SELECT value FROM mamey._counters WHERE name = 'confirmed')";
+  (SELECT value FROM mamey._counters WHERE name = 'published')";
 
 #[async_trait]
 impl OutboxStore for PostgresStore {
@@ -61,13 +61,13 @@ impl OutboxStore for PostgresStore {
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
-        if confirmed.is_empty() {
+    async fn delete_published(&self, published: &[(Lease, u64)]) -> Result<u64> {
+        if published.is_empty() {
             return Ok(0);
         }
         let mut leases: Vec<Lease> = Vec::new();
         let (mut sequences, mut places) = (Vec::new(), Vec::new());
-        for (lease, sequence) in confirmed {
+        for (lease, sequence) in published {
             let known = leases.iter().position(|known| known == lease);
             let place = known.unwrap_or(leases.len());
             if known.is_none() {
@@ -76,15 +76,15 @@ impl OutboxStore for PostgresStore {
             sequences.push(stored(*sequence));
             places.push(stored(place as u64 + 1));
         }
-        let confirm = self
-            .query(CONFIRM)
+        let delete = self
+            .query(DELETE_PUBLISHED)
             .bind(sequences)
             .bind(places)
             .bind(column(&leases, |lease| lease.role.as_str()))
             .bind(column(&leases, |lease| i32::from(lease.partition.number())))
             .bind(column(&leases, |lease| i32::from(lease.partition.of())))
             .bind(column(&leases, |lease| stored(lease.epoch)));
-        self.number(confirm).await
+        self.number(delete).await
     }
 
     async fn outbox_changed(&self) {
@@ -95,9 +95,4 @@ impl OutboxStore for PostgresStore {
         let row = self.database.connections.fetch_one(self.query(DEPTH)).await;
         row.and_then(|row| outbox_depth(&row)).map_err(|cause| self.database.error(cause))
     }
-}
-
-/// The slots of some partitions.
-pub(super) fn slots(partitions: impl Iterator<Item = Partition>) -> Vec<i16> {
-    partitions.flat_map(Partition::slots).filter_map(|slot| i16::try_from(slot).ok()).collect()
 }

@@ -1,22 +1,19 @@
-//! Keeps parked messages in the order of their lanes, and dead letters in the order of their end.
+//! Reads parked messages in the order of their lanes, and dead letters in the order in which they were
+//! given up; moves dead letters back.
 
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::message::Partition;
-use mamey_core::store::{
-    DeadLetter, DeadLetterStore, Origin, Outcome, ParkedMessage, ParkingStore, Receipt,
-};
-use serde_json::{Value as Json, json};
+use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
-use super::PostgresStore;
-use super::outbox::slots;
-use super::query::text::escape;
-use crate::sql::rows::{dead_letter, parked_message, to_json};
+use super::query::bind::slots;
+use super::store::PostgresStore;
+use crate::sql::rows::{dead_letter, parked_message};
 
-/// A head has the smallest position of its lane; a message without a lane is a head by itself.
+/// The head of a lane has its smallest position. A message without a lane is always a head.
 const DUE: &str = "\
 SELECT due, since, attempts, failure, metadata, payload FROM mamey._parked AS parked
 WHERE slot = ANY($1) AND due <= $2
@@ -44,13 +41,13 @@ FROM mamey._dead_letters WHERE id = $1";
 
 const DEAD_LETTER_COUNT: &str = "SELECT count(*) FROM mamey._dead_letters";
 
-/// Of two that race, one deletes the row.
+/// Of two calls at the same moment, one deletes the row, and only that one moves it.
 const REPLAY: &str = "\
-WITH gone AS (DELETE FROM mamey._dead_letters WHERE id = $1 RETURNING *)
+WITH deleted AS (DELETE FROM mamey._dead_letters WHERE id = $1 RETURNING *)
 INSERT INTO mamey._parked
   (id, position, lane, slot, due, since, attempts, failure, metadata, payload)
 SELECT id, position, lane, slot, mamey._now($2), first_failed, 0, failure, metadata, payload
-FROM gone";
+FROM deleted";
 
 const DISCARD: &str = "DELETE FROM mamey._dead_letters WHERE id = $1";
 
@@ -116,37 +113,4 @@ impl DeadLetterStore for PostgresStore {
     async fn dead_letter_count(&self) -> Result<u64> {
         self.number(self.query(DEAD_LETTER_COUNT)).await
     }
-}
-
-/// What becomes of the message that is being handled, as the function that commits takes it; `None`
-/// for one that was delivered and is simply handled, because its mark in the inbox says it all.
-pub(crate) fn settled(receipt: &Receipt) -> Result<Option<Json>> {
-    let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
-    let (becomes, due, reason) = match (receipt.origin, &receipt.outcome) {
-        (Origin::Delivery, Outcome::Handled) => return Ok(None),
-        (Origin::Parked, Outcome::Handled) => ("handled", None, None),
-        (_, Outcome::Park { due, .. }) => ("parked", Some(due.as_micros()), None),
-        (_, Outcome::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
-    };
-    let (attempts, failure) = match &receipt.outcome {
-        Outcome::Handled => (None, None),
-        Outcome::Park { attempts, failure, .. } | Outcome::DeadLetter { attempts, failure, .. } => {
-            (Some(*attempts), Some(failure))
-        }
-    };
-    Ok(Some(json!({
-        "id": metadata.id.as_uuid(),
-        "origin": match receipt.origin {
-            Origin::Delivery => "delivery",
-            Origin::Parked => "parked",
-        },
-        "lane": lane.as_ref().map(|lane| escape(lane.as_str())),
-        "slot": metadata.slot(),
-        "becomes": becomes,
-        "due": due,
-        "reason": reason,
-        "attempts": attempts,
-        "failure": failure.map(to_json).transpose()?,
-        "metadata": to_json(metadata)?,
-    })))
 }

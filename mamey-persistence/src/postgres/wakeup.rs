@@ -1,4 +1,5 @@
-//! Tells other instances of new messages, and hears of theirs, so that no relay waits for its poll.
+//! Wakes the relays of other instances after a commit, and listens to theirs, so that no relay waits
+//! for its next poll.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mamey_core::Backoff;
 use mamey_core::message::ContextName;
 use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use tokio::sync::Notify;
@@ -21,64 +23,73 @@ const CHANNEL: &str = "mamey_outbox";
 
 const NOTIFY: &str = "SELECT pg_notify($1, context) FROM unnest($2::text[]) AS context";
 
-/// The pause between two notifications, which carry all news of the time between.
+/// The pause between two notifications, each of which covers all commits since the one before.
 const NOTIFY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a listener that hears nothing makes sure that its connection lives.
-const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How long a listener that receives nothing waits before it probes its connection.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
 
-/// How long such a question may take.
+/// How long such a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pauses between two tries to connect grow from the first to the second.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pauses between tries to connect.
+const RECONNECT: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).with_jitter(0.0);
 
-/// The wake-up between the instances on one database. All of it is a hint: what is lost here is
-/// found by the next poll.
-pub(super) struct Wakeup {
+/// The wake-up between the instances on one database. It carries hints only: the next poll finds
+/// what a lost hint was about.
+pub(crate) struct Wakeup {
     contexts: Mutex<HashMap<ContextName, Arc<Listeners>>>,
-    bell: Option<Arc<Notify>>,
+    /// Notified when there is a change for other instances; none without other instances.
+    remote: Option<Arc<Notify>>,
 }
 
 impl Wakeup {
     /// With other instances, or for this one alone.
-    pub(super) fn new(listen: bool) -> Self {
-        Self { contexts: Mutex::default(), bell: listen.then(Arc::default) }
+    pub(crate) fn new(listen: bool) -> Self {
+        Self { contexts: Mutex::default(), remote: listen.then(Arc::default) }
     }
 
-    /// Who waits for news of a context.
-    pub(super) fn listeners(&self, context: ContextName) -> Arc<Listeners> {
-        let new = || match &self.bell {
-            Some(bell) => Arc::new(Listeners::with_remote(Arc::clone(bell))),
+    /// Who waits for changes to a context's outbox.
+    pub(crate) fn listeners(&self, context: ContextName) -> Arc<Listeners> {
+        let new = || match &self.remote {
+            Some(remote) => Arc::new(Listeners::with_remote(Arc::clone(remote))),
             None => Arc::default(),
         };
         Arc::clone(lock(&self.contexts).entry(context).or_insert_with(new))
     }
 
-    /// Begins to tell and to listen. The tasks end when they are dropped.
+    /// Starts to notify and to listen. The tasks end when they are dropped.
     ///
-    /// Both connections are made before this returns, so that news is heard from here on; where
-    /// one cannot be made, its task goes on trying.
-    pub(super) async fn start(self: &Arc<Self>, connections: &Arc<Connections>) -> JoinSet<()> {
+    /// Both connections are opened before this returns, so that no later change is missed. If one
+    /// cannot be opened, its task keeps trying.
+    pub(crate) async fn start(self: &Arc<Self>, connections: &Arc<Connections>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        if let Some(bell) = &self.bell {
+        if let Some(changed) = &self.remote {
             let own = Arc::new(OwnSession::default());
-            let (session, listener) =
-                tokio::join!(open_session(connections, &own), listen(connections));
-            let tell = Tell { wakeup: Arc::clone(self), connections: Arc::clone(connections) };
-            tasks.spawn(tell.for_ever(Arc::clone(bell), Arc::clone(&own), session));
-            let hear = Hear { wakeup: Arc::clone(self), connections: Arc::clone(connections), own };
-            tasks.spawn(hear.for_ever(listener));
+            let (session, stream) =
+                tokio::join!(open_session(connections, &own), open_stream(connections));
+            let (wakeup, connections) = (Arc::clone(self), Arc::clone(connections));
+            let notifier = Notifier {
+                wakeup: Arc::clone(&wakeup),
+                connections: Arc::clone(&connections),
+                changed: Arc::clone(changed),
+                own: Arc::clone(&own),
+                pending: Vec::new(),
+                failures: Failures::default(),
+            };
+            tasks.spawn(notifier.run_forever(session));
+            let listener = Listener { wakeup, connections, own, failures: Failures::default() };
+            tasks.spawn(listener.run_forever(stream));
         }
         tasks
     }
 
-    /// The contexts that have news, which the caller now tells.
-    fn take_news(&self) -> Vec<String> {
+    /// The contexts with a change that other instances do not know, for the caller to notify them.
+    fn take_changes(&self) -> Vec<String> {
         let contexts = lock(&self.contexts);
-        let with_news = contexts.iter().filter(|(_, listeners)| listeners.take_change());
-        with_news.map(|(context, _)| context.as_str().to_owned()).collect()
+        let changed = contexts.iter().filter(|(_, listeners)| listeners.take_change());
+        changed.map(|(context, _)| context.as_str().to_owned()).collect()
     }
 
     fn wake(&self, context: &str) {
@@ -88,13 +99,13 @@ impl Wakeup {
         }
     }
 
-    /// After a time in which nothing was heard.
+    /// After a time in which notifications may have been missed.
     fn wake_all(&self) {
         lock(&self.contexts).values().for_each(|listeners| listeners.wake());
     }
 }
 
-/// The session that this instance tells others from: what comes from it is no news here.
+/// The session that this instance notifies from. It ignores its own notifications.
 #[derive(Default)]
 struct OwnSession(AtomicU32);
 
@@ -104,49 +115,41 @@ impl OwnSession {
     }
 }
 
-/// Tells the news of this instance.
-struct Tell {
+/// Notifies other instances of this one's changes.
+struct Notifier {
     wakeup: Arc<Wakeup>,
     connections: Arc<Connections>,
+    changed: Arc<Notify>,
+    own: Arc<OwnSession>,
+    /// The contexts to notify of. After a broken session it is unknown whether they were, so they
+    /// are notified of again.
+    pending: Vec<String>,
+    failures: Failures,
 }
 
-impl Tell {
-    async fn for_ever(
-        self,
-        bell: Arc<Notify>,
-        own: Arc<OwnSession>,
-        mut opened: Result<PgConnection, sqlx::Error>,
-    ) {
-        let mut pauses = Pauses::default();
-        // What a broken session left: whether it was told is not known, so it is told again.
-        let mut untold = Vec::new();
+impl Notifier {
+    async fn run_forever(mut self, mut opened: Result<PgConnection, sqlx::Error>) {
         loop {
             let cause = match opened {
-                Ok(session) => self.until_lost(session, &bell, &mut untold, &mut pauses).await,
+                Ok(session) => self.run_until_lost(session).await,
                 Err(cause) => cause,
             };
-            pauses.after(&cause, "does not tell other instances of new messages").await;
-            opened = open_session(&self.connections, &own).await;
+            self.failures.pause(&cause, "cannot notify other instances of new messages").await;
+            opened = open_session(&self.connections, &self.own).await;
         }
     }
 
-    async fn until_lost(
-        &self,
-        mut session: PgConnection,
-        bell: &Notify,
-        untold: &mut Vec<String>,
-        pauses: &mut Pauses,
-    ) -> sqlx::Error {
+    async fn run_until_lost(&mut self, mut session: PgConnection) -> sqlx::Error {
         loop {
-            if untold.is_empty() {
-                bell.notified().await;
-                *untold = self.wakeup.take_news();
+            if self.pending.is_empty() {
+                self.changed.notified().await;
+                self.pending = self.wakeup.take_changes();
             }
-            if let Err(cause) = notify(&self.connections, &mut session, untold).await {
+            if let Err(cause) = notify(&self.connections, &mut session, &self.pending).await {
                 return cause;
             }
-            pauses.end("tells other instances of new messages");
-            untold.clear();
+            self.failures.end("notifies other instances of new messages");
+            self.pending.clear();
             sleep(NOTIFY_PAUSE).await;
         }
     }
@@ -173,44 +176,44 @@ async fn notify(
     connections.in_time(notify.execute(session)).await.map(drop)
 }
 
-/// Hears the news of other instances.
-struct Hear {
+/// Wakes this instance after the changes of others.
+struct Listener {
     wakeup: Arc<Wakeup>,
     connections: Arc<Connections>,
     own: Arc<OwnSession>,
+    failures: Failures,
 }
 
-impl Hear {
-    async fn for_ever(self, mut opened: Result<PgListener, sqlx::Error>) {
-        let mut pauses = Pauses::default();
-        // The first connection was there before anybody opened a context.
-        let mut missed_some = false;
+impl Listener {
+    async fn run_forever(mut self, mut opened: Result<PgListener, sqlx::Error>) {
+        // The first connection is open before anybody waits for changes.
+        let mut may_have_missed = false;
         loop {
             let cause = match opened {
-                Ok(mut listener) => {
-                    pauses.end("hears of the messages of other instances");
-                    if missed_some {
+                Ok(mut stream) => {
+                    self.failures.end("listens for messages of other instances");
+                    if may_have_missed {
                         self.wakeup.wake_all();
                     }
-                    self.until_lost(&mut listener).await
+                    self.run_until_lost(&mut stream).await
                 }
                 Err(cause) => cause,
             };
-            missed_some = true;
-            pauses.after(&cause, "does not hear of the messages of other instances").await;
-            opened = listen(&self.connections).await;
+            may_have_missed = true;
+            self.failures.pause(&cause, "cannot listen for messages of other instances").await;
+            opened = open_stream(&self.connections).await;
         }
     }
 
-    async fn until_lost(&self, listener: &mut PgListener) -> sqlx::Error {
+    async fn run_until_lost(&self, stream: &mut PgListener) -> sqlx::Error {
         loop {
-            match timeout(PROBE_EVERY, listener.try_recv()).await {
-                Ok(Ok(Some(news))) if news.process_id() == self.own.pid() => {}
-                Ok(Ok(Some(news))) => self.wakeup.wake(news.payload()),
+            match timeout(PROBE_AFTER, stream.try_recv()).await {
+                Ok(Ok(Some(sent))) if sent.process_id() == self.own.pid() => {}
+                Ok(Ok(Some(sent))) => self.wakeup.wake(sent.payload()),
                 Ok(Ok(None)) => return sqlx::Error::Io(ErrorKind::ConnectionAborted.into()),
                 Ok(Err(cause)) => return cause,
                 Err(_) => {
-                    let probe = sqlx::raw_sql("SELECT 1").execute(&mut *listener);
+                    let probe = sqlx::raw_sql("SELECT 1").execute(&mut *stream);
                     match timeout(PROBE_TIMEOUT, probe).await {
                         Ok(Ok(_)) => {}
                         Ok(Err(cause)) => return cause,
@@ -222,7 +225,7 @@ impl Hear {
     }
 }
 
-async fn listen(connections: &Connections) -> Result<PgListener, sqlx::Error> {
+async fn open_stream(connections: &Connections) -> Result<PgListener, sqlx::Error> {
     // The driver listens only on connections of its own pool.
     let pool = PgPoolOptions::new()
         .max_connections(1)
@@ -230,34 +233,30 @@ async fn listen(connections: &Connections) -> Result<PgListener, sqlx::Error> {
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(connections.options().clone());
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.eager_reconnect(false);
-    listener.ignore_pool_close_event(true);
-    connections.in_time(listener.listen(CHANNEL)).await?;
-    Ok(listener)
+    let mut stream = PgListener::connect_with(&pool).await?;
+    stream.eager_reconnect(false);
+    stream.ignore_pool_close_event(true);
+    connections.in_time(stream.listen(CHANNEL)).await?;
+    Ok(stream)
 }
 
-/// The pauses between tries that fail: each longer than the one before, and only the first said
-/// aloud.
+/// Failures in a row: each is followed by a longer pause, and only the first is logged.
 #[derive(Default)]
-struct Pauses {
-    failures: u32,
-}
+struct Failures(u32);
 
-impl Pauses {
-    async fn after(&mut self, cause: &sqlx::Error, what: &str) {
-        if self.failures == 0 {
-            tracing::warn!(%cause, "this instance {what}; until it does again, polling finds them");
+impl Failures {
+    async fn pause(&mut self, cause: &sqlx::Error, what: &str) {
+        if self.0 == 0 {
+            tracing::warn!(%cause, "this instance {what}; until it can, polling finds them");
         }
-        let longer = RETRY_PAUSE_MIN.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        sleep(longer.min(RETRY_PAUSE_MAX)).await;
+        sleep(RECONNECT.delay(self.0, 0.0)).await;
+        self.0 = self.0.saturating_add(1);
     }
 
     fn end(&mut self, what: &str) {
-        if self.failures > 0 {
+        if self.0 > 0 {
             tracing::info!("this instance {what} again");
         }
-        self.failures = 0;
+        self.0 = 0;
     }
 }

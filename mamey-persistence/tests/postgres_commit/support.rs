@@ -38,7 +38,7 @@ pub(crate) fn schema(context: &str) -> Schema {
 
 /// Without the wake-up, whose sessions would be counted too.
 pub(crate) async fn connect(url: &str) -> PostgresDatabase {
-    let options = PostgresOptions { listen: false, ..PostgresOptions::default() };
+    let options = PostgresOptions::default().with_listen(false);
     PostgresDatabase::connect(url, options).await.unwrap()
 }
 

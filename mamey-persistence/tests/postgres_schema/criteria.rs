@@ -178,8 +178,7 @@ fn bound(filter: &Filter, values: &mut Vec<String>) {
 #[tokio::test]
 async fn operators_pages_and_orders_use_the_index() {
     let test = require!(postgres::database().await);
-    let options =
-        PostgresOptions { connections_max: 1, listen: false, ..PostgresOptions::default() };
+    let options = PostgresOptions::default().with_connections_max(1).with_listen(false);
     let database = PostgresDatabase::connect(test.url(), options).await.unwrap();
     let store: Arc<dyn Store> = open(&database, &[&ITEMS]).await.unwrap();
     let mut admin = Admin::of(test.url()).await;

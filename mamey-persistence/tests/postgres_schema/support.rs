@@ -29,7 +29,7 @@ pub(crate) async fn try_connect(url: &str) -> Result<PostgresDatabase> {
 
 pub(crate) async fn connect_at(url: &str, clock: &Arc<ManualClock>) -> PostgresDatabase {
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
-    let options = PostgresOptions { clock: Some(clock), ..PostgresOptions::default() };
+    let options = PostgresOptions::default().with_clock(clock);
     PostgresDatabase::connect(url, options).await.unwrap()
 }
 

@@ -1,30 +1,31 @@
-//! The call of a lone unit of the usual shape: a function with plain arguments and no loops.
+//! A lone unit of the usual shape: its call is a function with plain arguments and no loops.
 
 use std::sync::Arc;
 
 use mamey_core::message::Envelope;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgArguments;
-use sqlx::query::Query;
+use sqlx::postgres::PgRow;
 
-use super::batch::{key_lock, lane_lock, slot, table_number};
+use super::answer::{self, UnitAnswer};
+use super::locks::{key_lock, lane_lock};
 use super::work::{Document, Step, Work};
+use crate::postgres::query::bind::{PgQuery, slot};
 use crate::postgres::query::text::escape;
 
-/// A unit that handles at most one message that was delivered, changes at most one document and
-/// sends at most one message. It borrows all of it.
-pub(crate) struct One<'w> {
+/// A unit that handles at most one delivered message, changes at most one document and sends at
+/// most one message. It borrows all of it.
+pub(crate) struct Lone<'w> {
     work: &'w Work,
     step: Option<(&'w Document, &'w Step)>,
     sent: Option<(&'w Envelope, &'w str)>,
 }
 
-impl<'w> One<'w> {
+impl<'w> Lone<'w> {
     /// `None` for a unit of another shape.
     pub(crate) fn of(work: &'w Work) -> Option<Self> {
         let unit = &work.unit;
-        // Nothing is settled of a message that was delivered and is simply handled.
-        if work.settled.is_some() || unit.reply.is_some() {
+        // A message that was delivered and handled has no other outcome than its mark in the inbox.
+        if work.outcome.is_some() || unit.reply.is_some() {
             return None;
         }
         let step = match (&*work.documents, &*work.steps) {
@@ -40,17 +41,17 @@ impl<'w> One<'w> {
         Some(Self { work, step, sent })
     }
 
-    /// The call of the function; `schema` keeps its locks apart from those of other contexts.
-    pub(crate) fn call(
-        &self,
-        sql: &Arc<str>,
-        schema: &str,
-        now: Option<i64>,
-    ) -> Query<'static, sqlx::Postgres, PgArguments> {
+    /// The call of the function.
+    pub(crate) fn query(&self, sql: &Arc<str>, schema: &str, now: Option<i64>) -> PgQuery<'static> {
         let call = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(now);
         let call = self.bind_receipt(call, schema);
         let call = self.bind_step(call);
         self.bind_sent(call, schema)
+    }
+
+    /// What the function answered.
+    pub(crate) fn answers(&self, row: &PgRow) -> Result<Vec<UnitAnswer>, sqlx::Error> {
+        answer::read(row, 1, |_| self.step.map(|(document, _)| document))
     }
 
     fn bind_receipt<'q>(&self, call: PgQuery<'q>, schema: &str) -> PgQuery<'q> {
@@ -63,7 +64,7 @@ impl<'w> One<'w> {
 
     fn bind_step<'q>(&self, call: PgQuery<'q>) -> PgQuery<'q> {
         let (document, step) = self.step.unzip();
-        call.bind(document.map(|document| table_number(document.table)))
+        call.bind(document.map(Document::table_number))
             .bind(document.map(|document| document.id_text.as_str()))
             .bind(document.and_then(|document| document.version))
             .bind(step.map(|step| step.kind as i32))
@@ -83,5 +84,3 @@ impl<'w> One<'w> {
             .bind(envelope.map(|envelope| &*envelope.payload))
     }
 }
-
-type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;

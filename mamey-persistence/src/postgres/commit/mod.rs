@@ -1,9 +1,21 @@
 //! Commits units of work, and finds out what became of one whose answer was lost.
+//!
+//! A unit is made ready (`work.rs`, with what it claims in `claims.rs`) and handed to the committer
+//! (`committer.rs`), which asks `grouping.rs` who goes together. Each group is one call (`call.rs`):
+//! a lone unit of the usual shape by `lone.rs`, any other group by `batch.rs`. The functions that
+//! they call take all locks, check versions and parked lanes, and write (`functions/*.sql`);
+//! `answer.rs` reads what became of each unit.
 
-pub(crate) mod batch;
+mod answer;
+mod batch;
+mod call;
+mod claims;
 pub(crate) mod committer;
 pub(crate) mod functions;
+mod grouping;
+mod locks;
 mod lone;
+mod receipt;
 pub(crate) mod work;
 
 use std::sync::Arc;
@@ -15,10 +27,10 @@ use mamey_core::store::{
 use mamey_core::{Error, Result};
 
 use self::work::Work;
+use super::error::{is_broken, unique_violation};
+use super::lending::LentTransaction;
+use super::store::PostgresStore;
 use crate::common::errors::value_taken;
-use crate::postgres::PostgresStore;
-use crate::postgres::connection::Open;
-use crate::postgres::error::{is_broken, unique_violation};
 
 const IS_PARKED: &str = "SELECT count(*) FROM mamey._parked WHERE id = $1";
 
@@ -27,24 +39,24 @@ impl CommitStore for PostgresStore {
     async fn commit(&self, mut unit: UnitOfWork) -> Result<CommitOutcome> {
         let open = unit.transaction.take().map(|transaction| {
             let of_another_store = || Error::misconfigured("the transaction is of another store");
-            let open = transaction.take::<Open>();
+            let open = transaction.take::<LentTransaction>();
             open.filter(|it| it.is_of(&self.database.connections)).ok_or_else(of_another_store)
         });
-        self.declared.check_unit(&unit)?;
-        let work = Arc::new(Work::new(self, unit)?);
+        self.tables.declared.check_unit(&unit)?;
+        let work = Arc::new(Work::new(&self.tables, unit)?);
         let answer = match open.transpose()? {
             Some(open) => self.committer.commit_open(open, Arc::clone(&work)).await?,
             None => self.committer.commit(Arc::clone(&work)).await?,
         };
         match answer {
-            Ok(outcome) => outcome.into_result(),
+            Ok(answer) => answer.into_result(),
             Err(cause) => self.failure(&work.unit, cause).await,
         }
     }
 }
 
 impl PostgresStore {
-    /// What a failure means, and what to say when nobody knows whether it committed.
+    /// The outcome after a failure. After a lost answer the unit's mark shows whether it committed.
     async fn failure(&self, unit: &UnitOfWork, cause: Arc<sqlx::Error>) -> Result<CommitOutcome> {
         if is_broken(&cause) && self.took_effect(unit).await {
             return Ok(CommitOutcome::Duplicate);
@@ -55,7 +67,7 @@ impl PostgresStore {
     /// What the server's refusal means.
     pub(crate) fn refused(&self, cause: Arc<sqlx::Error>) -> Error {
         if let Some((table, constraint)) = unique_violation(&cause)
-            && let Some(table) = self.tables.iter().find(|it| it.collection.name == table)
+            && let Some(table) = self.tables.all.iter().find(|it| it.collection.name == table)
             && let Some(field) = table.refused_field(&constraint, &cause)
         {
             return value_taken(table.collection.name, &field);
@@ -63,11 +75,11 @@ impl PostgresStore {
         self.database.error(cause)
     }
 
-    /// Whether the unit's own mark is there, as far as the database can be asked. A call that the
-    /// server still works on shows none yet; the same unit waits for it then when it comes again.
+    /// Whether the unit's own mark exists, as far as the database can be asked. While the server
+    /// still works on the call there is none; the unit then waits for that call when it comes again.
     async fn took_effect(&self, unit: &UnitOfWork) -> bool {
         if let Some(receipt) = &unit.receipt {
-            return self.was_settled(receipt).await.unwrap_or(false);
+            return self.was_recorded(receipt).await.unwrap_or(false);
         }
         let Some(reply) = &unit.reply else {
             return false;
@@ -76,11 +88,11 @@ impl PostgresStore {
         saved.is_ok_and(|saved| saved.is_some())
     }
 
-    async fn was_settled(&self, receipt: &Receipt) -> Result<bool> {
+    async fn was_recorded(&self, receipt: &Receipt) -> Result<bool> {
         let id = receipt.envelope.metadata.id;
         match (receipt.origin, &receipt.outcome) {
             (Origin::Delivery, _) => self.was_received(id).await,
-            // It stays parked either way, and to park it once more changes nothing else.
+            // It stays parked either way, and parking it once more changes nothing else.
             (Origin::Parked, Outcome::Park { .. }) => Ok(false),
             (Origin::Parked, _) => {
                 Ok(self.number(self.query(IS_PARKED).bind(id.as_uuid())).await? == 0)

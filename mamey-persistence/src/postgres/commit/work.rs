@@ -1,6 +1,4 @@
-//! A unit of work made ready: checked, written as PostgreSQL takes it, and what it claims.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! A unit of work made ready: checked, and written as PostgreSQL takes it.
 
 use bytes::Bytes;
 use mamey_core::criteria::{Collection, Value};
@@ -8,22 +6,25 @@ use mamey_core::store::{Change, Expected, Origin, Outcome, UnitOfWork, Write};
 use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 
+use super::claims::{self, Claim, Size};
+use super::receipt;
 use crate::postgres::query::text::{escape, has_nul_escape, value_text};
 use crate::postgres::schema::table::Table;
-use crate::postgres::{PostgresStore, parking};
+use crate::postgres::schema::tables::Tables;
 use crate::sql::errors::not_json;
 use crate::sql::rows::{stored, to_json};
 
+/// A unit of work made ready.
 pub(crate) struct Work {
     pub(crate) unit: UnitOfWork,
-    /// What is locked and checked, by collection and id.
+    /// What is locked and checked, in the order of the locks.
     pub(crate) documents: Vec<Document>,
-    /// What is done then, in order.
+    /// What is done afterwards, in this order.
     pub(crate) steps: Vec<Step>,
     /// The lane of the message that is being handled.
     pub(crate) lane: Option<String>,
-    /// What becomes of that message, unless it was delivered and is simply handled.
-    pub(crate) settled: Option<Json>,
+    /// What is recorded of that message, unless its mark in the inbox is all.
+    pub(crate) outcome: Option<Json>,
     /// The metadata of the messages that are sent.
     pub(crate) metadata: Vec<String>,
     pub(crate) claims: Vec<Claim>,
@@ -45,7 +46,7 @@ pub(crate) struct Document {
 
 /// A change to a document.
 pub(crate) struct Step {
-    /// The document's place.
+    /// The document's place among the unit's.
     pub(crate) document: usize,
     pub(crate) kind: StepKind,
     /// The document's new text, by the place of the write in the unit.
@@ -54,8 +55,8 @@ pub(crate) struct Step {
     pub(crate) index: Option<String>,
 }
 
-/// By these numbers the function knows the steps, and in this order a unit does them, so that a
-/// unique value may move between its documents.
+/// The numbers by which the function knows the steps. A unit takes its steps in this order, so that
+/// a unique value may move between its documents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StepKind {
     Remove = 0,
@@ -64,48 +65,23 @@ pub(crate) enum StepKind {
     Add = 3,
 }
 
-/// Something that two units cannot both have at a time.
-pub(crate) struct Claim {
-    pub(crate) hold: Hold,
-    /// A digest: two things that share it only keep apart what could go together.
-    pub(crate) what: u64,
-}
-
-/// Who else may have it; the strongest first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Hold {
-    /// Nobody.
-    Alone,
-    /// Those who have it in the same way: guards of one document.
-    Shared,
-    /// Those in the same batch, which keeps their order: messages of one key.
-    InBatch,
-}
-
-/// How much a unit adds to a batch.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Size {
-    /// Documents and messages.
-    pub(crate) items: usize,
-    pub(crate) bytes: usize,
-}
-
 impl Work {
-    pub(crate) fn new(store: &PostgresStore, unit: UnitOfWork) -> Result<Self> {
-        let documents = documents(store, &unit)?;
-        let steps = steps(store, &unit, &documents)?;
+    pub(crate) fn new(tables: &Tables, unit: UnitOfWork) -> Result<Self> {
+        let documents = documents(tables, &unit)?;
+        let steps = steps(tables, &unit, &documents)?;
         let receipt = unit.receipt.as_ref();
         let lane = receipt.and_then(|receipt| receipt.envelope.lane());
-        let settled = receipt.map(parking::settled).transpose()?.flatten();
+        let outcome = receipt.map(receipt::outcome).transpose()?.flatten();
         let metadata: Vec<_> =
             unit.outbox.iter().map(|sent| to_json(&sent.metadata)).collect::<Result<_>>()?;
         let lane = lane.map(|lane| escape(lane.as_str()).into_owned());
-        let claims = claims(&unit, lane.as_deref());
+        let claims = claims::of(&unit, lane.as_deref());
         let size = size(&unit, &documents, &metadata);
-        Ok(Self { unit, documents, steps, lane, settled, metadata, claims, size })
+        Ok(Self { unit, documents, steps, lane, outcome, metadata, claims, size })
     }
 
-    /// The lane that must not be parked for the unit to commit.
+    /// The lane that must not be parked for the unit to commit; none for a unit that parks its message
+    /// or takes it from parking.
     pub(crate) fn lane_to_be_free(&self) -> Option<&str> {
         let receipt = self.unit.receipt.as_ref()?;
         let parks = mamey_core::inject_fault!(
@@ -121,14 +97,14 @@ impl Step {
     /// The document's new text.
     pub(crate) fn data<'u>(&self, unit: &'u UnitOfWork) -> Option<&'u str> {
         match &unit.writes.get(self.data?)?.change {
-            // `steps` has seen that it is text.
+            // `steps` has checked that it is text.
             Change::Put { data, .. } => std::str::from_utf8(data).ok(),
             Change::Remove => None,
         }
     }
 }
 
-fn documents(store: &PostgresStore, unit: &UnitOfWork) -> Result<Vec<Document>> {
+fn documents(tables: &Tables, unit: &UnitOfWork) -> Result<Vec<Document>> {
     let written = unit.writes.iter().map(|write| {
         let version = match write.expected {
             Expected::Absent => None,
@@ -141,7 +117,7 @@ fn documents(store: &PostgresStore, unit: &UnitOfWork) -> Result<Vec<Document>> 
     let mut documents = Vec::with_capacity(unit.writes.len() + unit.guards.len());
     for (collection, id, version, guards) in written.chain(guarded) {
         documents.push(Document {
-            table: store.table(collection)?.0,
+            table: tables.get(collection)?.0,
             collection: collection.name,
             id: id.clone(),
             id_text: value_text(id).unwrap_or_default().into_owned(),
@@ -154,20 +130,25 @@ fn documents(store: &PostgresStore, unit: &UnitOfWork) -> Result<Vec<Document>> 
 }
 
 impl Document {
-    /// The one order in which all units lock. Of a document that is written and guarded, the
+    /// The order in which all units lock documents. Of a document that is written and guarded, the
     /// stronger lock comes first.
     pub(crate) fn order(&self) -> (usize, &Value, bool) {
         (self.table, &self.id, self.guards)
     }
+
+    /// The table as SQL numbers it. There are far fewer than the range holds.
+    pub(crate) fn table_number(&self) -> i32 {
+        i32::try_from(self.table).unwrap_or(i32::MAX)
+    }
 }
 
-fn steps(store: &PostgresStore, unit: &UnitOfWork, documents: &[Document]) -> Result<Vec<Step>> {
+fn steps(tables: &Tables, unit: &UnitOfWork, documents: &[Document]) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(unit.writes.len());
     let mut to_give_up = Vec::new();
     for (at, write) in unit.writes.iter().enumerate() {
-        let (number, table) = store.table(write.collection)?;
+        let (number, table) = tables.get(write.collection)?;
         let sought = (number, &write.id, false);
-        // Every write is among the documents, so this finds it.
+        // Every write is among the documents, so it is found.
         let Ok(document) = documents.binary_search_by(|other| other.order().cmp(&sought)) else {
             continue;
         };
@@ -179,7 +160,7 @@ fn steps(store: &PostgresStore, unit: &UnitOfWork, documents: &[Document]) -> Re
     if to_give_up.len() > 1 {
         steps.append(&mut to_give_up);
     }
-    // Within a kind in the locks' order, so that units that wait on one another are few.
+    // Within a kind in the order of the locks, so that few units wait for one another.
     steps.sort_by_key(|step| (step.kind, step.document));
     Ok(steps)
 }
@@ -191,7 +172,7 @@ fn updates_unique(write: &Write, table: &Table) -> bool {
 
 fn step(write: &Write, at: usize, document: usize) -> Result<Option<Step>> {
     Ok(match (&write.change, write.expected) {
-        // Nothing to do but the check, which the lock makes.
+        // Nothing to do but the check, which comes with the lock.
         (Change::Remove, Expected::Absent) => None,
         (Change::Remove, Expected::Version(_)) => {
             Some(Step { document, kind: StepKind::Remove, data: None, index: None })
@@ -207,7 +188,7 @@ fn step(write: &Write, at: usize, document: usize) -> Result<Option<Step>> {
     })
 }
 
-/// What a document must be to be kept as JSON.
+/// Refuses a document that PostgreSQL could not keep as JSON.
 fn check_text(collection: &Collection, id: &Value, data: &Bytes) -> Result<()> {
     let name = collection.name;
     let text = std::str::from_utf8(data).map_err(|cause| not_json(name, id, cause))?;
@@ -217,45 +198,6 @@ fn check_text(collection: &Collection, id: &Value, data: &Bytes) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-fn claims(unit: &UnitOfWork, lane: Option<&str>) -> Vec<Claim> {
-    let alone = |what| Claim { hold: Hold::Alone, what };
-    let mut claims = Vec::with_capacity(unit.writes.len() + unit.outbox.len() + 3);
-    for write in &unit.writes {
-        claims.push(alone(digest(("document", write.collection.name, &write.id))));
-        let Change::Put { index, .. } = &write.change else {
-            continue;
-        };
-        for (value, index) in index.iter().zip(write.collection.indexes) {
-            if index.unique && !value.is_null() {
-                claims.push(alone(digest((write.collection.name, index.field, value))));
-            }
-        }
-    }
-    for guard in &unit.guards {
-        let what = digest(("document", guard.collection.name, &guard.id));
-        claims.push(Claim { hold: Hold::Shared, what });
-    }
-    if let Some(receipt) = &unit.receipt {
-        claims.push(alone(digest(("message", receipt.envelope.metadata.id))));
-    }
-    claims.extend(lane.map(|lane| alone(digest(("lane", lane)))));
-    claims.extend(unit.reply.iter().map(|it| alone(digest(("reply", it.command, &it.key)))));
-    for key in unit.outbox.iter().filter_map(|sent| sent.metadata.key.as_ref()) {
-        claims.push(Claim { hold: Hold::InBatch, what: digest(("key", key.as_str())) });
-    }
-    // Each once, by the strongest hold: a document may be written and guarded.
-    claims.sort_unstable_by_key(|claim| (claim.what, claim.hold));
-    claims.dedup_by_key(|claim| claim.what);
-    claims
-}
-
-/// Only this process knows it.
-fn digest(what: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn size(unit: &UnitOfWork, documents: &[Document], metadata: &[String]) -> Size {

@@ -3,7 +3,7 @@
 use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value, ValueType};
 
 use super::text::{escape, value_text};
-use crate::postgres::schema::table::{column, sql_type};
+use crate::postgres::schema::names::{column, sql_type};
 use crate::sql::filter::end_of_prefix;
 
 /// A condition in SQL and its values, in order.
@@ -13,15 +13,15 @@ pub(crate) struct Condition {
     pub(crate) values: Vec<Bound>,
 }
 
-/// What stands behind a placeholder.
+/// What is bound to a placeholder.
 pub(crate) enum Bound {
     One(String),
     Many(Vec<String>),
 }
 
 impl Condition {
-    /// The filter as a condition that is never negated: where SQL says "unknown" for null, that
-    /// counts as false, as the filter wants it.
+    /// The filter as a condition. No part of it is negated, so SQL's "unknown" for null counts as
+    /// false, as in the filter.
     pub(crate) fn of(filter: &Filter) -> Self {
         let mut condition = Self::default();
         condition.add(filter);
@@ -74,7 +74,7 @@ impl Condition {
         self.bind(Bound::One(text(value)), sql_type(value_type(value)));
     }
 
-    /// In three parts that an index answers, where `IS DISTINCT FROM` would read every document.
+    /// As three parts that use an index, where `IS DISTINCT FROM` would read every document.
     fn not_equal(&mut self, field: &str, value: &Value) {
         self.sql.push('(');
         for operator in [" < ", " > "] {
@@ -85,8 +85,8 @@ impl Condition {
         self.push(&column(field), " IS NULL)");
     }
 
-    /// As a comparison of rows, which an index enters at the place; the alternatives that say the
-    /// same would make it read everything before.
+    /// As a comparison of rows, for which an index starts at the place. The equivalent alternatives
+    /// would make it read everything before.
     fn after(&mut self, place: &Place<'_>) {
         let [first, second] = place.fields;
         self.sql.push_str(&format!("({}, {}) > (", column(first), column(second)));
@@ -99,7 +99,7 @@ impl Condition {
         self.sql.push(')');
     }
 
-    /// One array, so that any number of values is one SQL text.
+    /// One array, so that the SQL text is the same for any number of values.
     fn one_of(&mut self, field: &str, values: &[Value]) {
         let some: Vec<_> = values.iter().filter(|value| !value.is_null()).collect();
         let has_null = some.len() < values.len();
@@ -121,7 +121,7 @@ impl Condition {
         self.sql.push(')');
     }
 
-    /// As a range, so that bytes decide and an index helps.
+    /// As a range, so that bytes are compared and an index is used.
     fn starts_with(&mut self, field: &str, prefix: &str) {
         let prefix = escape(prefix);
         self.sql.push('(');
@@ -140,7 +140,7 @@ impl Condition {
         self.sql.push_str(rest);
     }
 
-    /// Values travel as text: few types, so few prepared statements.
+    /// Values are sent as text: fewer types, so fewer prepared statements.
     fn bind(&mut self, value: Bound, of: &str) {
         self.values.push(value);
         let array = if of.ends_with("[])") { "[]" } else { "" };
@@ -169,7 +169,7 @@ impl<'f> Place<'f> {
     }
 }
 
-/// What a comparison of this kind with a value that is not null compares.
+/// The field and value of a comparison of this kind, unless the value is null.
 fn compared(filter: &Filter, of: Comparison) -> Option<(&'static str, &Value)> {
     match filter {
         Filter::Compare { field, comparison, value } if *comparison == of && !value.is_null() => {
@@ -179,7 +179,7 @@ fn compared(filter: &Filter, of: Comparison) -> Option<(&'static str, &Value)> {
     }
 }
 
-/// Nulls are the smallest, as everywhere in criteria; PostgreSQL alone takes them for the largest.
+/// Nulls are the smallest, as everywhere in criteria; by default PostgreSQL sorts them as the largest.
 pub(crate) fn order_by(order: &[SortKey]) -> String {
     let key = |key: &SortKey| {
         let direction = if key.descending { " DESC NULLS LAST" } else { " ASC NULLS FIRST" };

@@ -1,4 +1,5 @@
-//! Writes statements: conditions and orders of criteria, and values as text.
+//! Writes statements: conditions and orders of criteria, and values as PostgreSQL takes them.
 
+pub(crate) mod bind;
 pub(crate) mod filter;
 pub(crate) mod text;

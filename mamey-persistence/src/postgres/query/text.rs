@@ -1,15 +1,15 @@
-//! Writes text that PostgreSQL cannot hold: the character NUL, in a way that keeps order and prefix.
+//! Escapes the character NUL, which PostgreSQL cannot hold, in a way that keeps order and prefixes.
 
 use std::borrow::Cow;
 
 use mamey_core::criteria::Value;
 
-/// NUL becomes two characters, and so does the one they begin with; all other text is kept as it is.
+/// NUL becomes two characters, of which this is the first; a character like it becomes two as well.
 const MARK: char = '\u{1}';
 const NUL: char = '\u{1}';
 const ITSELF: char = '\u{2}';
 
-/// Text as it is stored. Of two texts the smaller stays the smaller, and a prefix stays a prefix.
+/// Text as it is stored. The smaller of two texts stays the smaller, and a prefix stays a prefix.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', MARK]) {
         return Cow::Borrowed(text);
@@ -51,7 +51,7 @@ pub(crate) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Whether JSON text has the escape of NUL, which `jsonb` refuses.
+/// Whether JSON text holds the escape of NUL, which `jsonb` refuses.
 pub(crate) fn has_nul_escape(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let before = json.as_bytes().get(..at).unwrap_or_default();

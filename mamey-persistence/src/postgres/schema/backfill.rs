@@ -1,4 +1,4 @@
-//! Gives a live collection an index: fills the column, builds the index beside its writers.
+//! Adds an index to a live collection: fills the column and builds the index while others write.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use sqlx::postgres::{PgConnection, PgDatabaseError};
 use tokio::time::sleep;
 
 use super::collection::Build;
-use super::migrate::execute;
-use super::table::{Table, index_name};
-use crate::postgres::Stop;
-use crate::postgres::error::{code, unique_violation};
+use super::names::index_name;
+use super::statement::execute;
+use super::table::Table;
+use crate::postgres::error::{Stop, code, unique_violation};
 use crate::sql::errors::not_unique;
 use crate::sql::names::type_name;
 
 /// How many documents are filled by one transaction, which locks them.
 const DOCUMENTS_PER_STEP: u32 = 500;
 
-/// How often to look whether a build that lost its client has ended.
+/// How often to check whether a build that lost its client has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A field is not written as its type; raised by `_fill`.
+/// Raised by `_fill`: a field is not written as its type.
 const OTHER_TYPE: &str = "MA010";
 
-/// Whether the index is there and whole, whether it is unique, and whether it is being built.
+/// Whether the index exists and is valid, whether it is unique, and whether it is being built.
 const LOOK: &str = "\
 SELECT coalesce(indisvalid, false), coalesce(indisunique, false), EXISTS (
     SELECT 1 FROM pg_stat_progress_create_index AS progress
@@ -33,7 +33,7 @@ LEFT JOIN (pg_index JOIN pg_class AS indexes ON indexes.oid = indexrelid AND ind
     ON indrelid = tables.oid
 WHERE nspname = $1 AND tables.relname = $2";
 
-/// What [`build`] runs where nothing is in its way, for a person to run.
+/// The statements of [`build`] when nothing is in the way, for a person to run.
 pub(crate) fn statements(table: &Table, build: &Build) -> Vec<String> {
     let mut statements = Vec::new();
     if build.fills {
@@ -45,7 +45,7 @@ pub(crate) fn statements(table: &Table, build: &Build) -> Vec<String> {
     statements
 }
 
-/// Takes up what an earlier start has begun. The connection is in no transaction.
+/// Continues what an earlier start began. The connection must not be in a transaction.
 pub(crate) async fn build(
     connection: &mut PgConnection,
     context: &str,
@@ -66,7 +66,7 @@ pub(crate) async fn build(
             sleep(LOOK_EVERY).await;
             continue;
         }
-        // What is left of a build that was cut off would never become whole.
+        // An index whose build was interrupted stays invalid.
         execute(connection, table.remove_index(build.index.field)).await?;
         if let Err(cause) = execute(connection, table.build_index(&build.index)).await {
             return Err(unbuilt(connection, table, build, cause).await?);
@@ -94,7 +94,7 @@ async fn look(
     Ok(seen)
 }
 
-/// A unique index that failed would go on refusing what writers bring.
+/// A unique index whose build failed would go on refusing what others write, so it is dropped.
 async fn unbuilt(
     connection: &mut PgConnection,
     table: &Table,
@@ -127,7 +127,7 @@ fn fill(table: &Table, build: &Build) -> String {
     format!("CALL {schema}._fill('{name}', '{field}', {DOCUMENTS_PER_STEP})")
 }
 
-/// A build that was not wanted any more meanwhile stays what it became.
+/// Leaves an index alone that another build has retired meanwhile.
 fn set_ready(table: &Table, build: &Build) -> String {
     format!(
         "UPDATE {}._indexes SET state = 'ready', filled_to = NULL \

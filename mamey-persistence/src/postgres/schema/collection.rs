@@ -1,30 +1,34 @@
 //! Which tables, columns and indexes a context's collections lack.
 //!
-//! Builds of before and after a change run side by side. A field that comes gets a column at once,
-//! then its values, then its index, while others write. Each document says which fields its last
-//! writer knew; where that is not all, a trigger computes the others from the document, so what an
-//! earlier build writes is found like everything else. A field that goes loses its index, and its
-//! column is kept up for [`RETIRED_KEPT_DAYS`].
+//! Builds before and after a change run side by side. A new field gets its column at once, then its
+//! values and then its index, while others write. Each document bears the set of fields that its
+//! last writer knew; where that is not the full set, a trigger computes the other columns from the
+//! document, so documents of an earlier build are found like all others. A field that is no longer
+//! declared loses its index, and its column is filled for [`RETIRED_KEPT_DAYS`] more.
 
 use std::collections::BTreeMap;
 
 use mamey_core::Result;
 use mamey_core::criteria::Index;
 
+use super::names::column_name;
+use super::record;
 use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
-use super::table::{Table, column, object_name};
+use super::table::Table;
+use super::trigger;
 use crate::sql::errors::other_type;
 use crate::sql::names::type_name;
 
-/// How long values of a field are kept up after no build declares it, for those that still run.
+/// How long the column of a field is filled after the last build that declares it, for builds that
+/// still run.
 const RETIRED_KEPT_DAYS: i64 = 7;
 
 /// What a collection lacks.
 #[derive(Default)]
 pub(crate) struct Missing {
-    /// For one transaction, which holds its locks for a moment.
+    /// Statements for one transaction, which holds its locks only briefly.
     pub(crate) at_once: Vec<String>,
-    /// What takes long, while others write.
+    /// What takes long and runs while others write.
     pub(crate) builds: Vec<Build>,
 }
 
@@ -46,16 +50,11 @@ pub(crate) fn plan(table: &Table, state: &State) -> Result<Missing> {
 }
 
 fn create(table: &Table) -> Missing {
-    let (schema, name) = (&table.schema, table.collection.name);
-    let of = type_name(table.collection.id);
-    let mut at_once = vec![
-        table.create(),
-        format!("INSERT INTO {schema}._collections (name, id_type) VALUES ('{name}', '{of}')"),
-        declare(table, 1),
-    ];
+    let mut at_once =
+        vec![table.create(), record::collection(table), record::declaration(table, 1)];
     for index in table.collection.indexes {
         at_once.push(table.create_index(index));
-        at_once.push(record(table, index, IndexState::Ready, 1));
+        at_once.push(record::index(table, index, IndexState::Ready, 1));
     }
     Missing { at_once, builds: Vec::new() }
 }
@@ -64,7 +63,7 @@ fn create(table: &Table) -> Missing {
 struct Change<'t> {
     table: &'t Table,
     stored: &'t Stored,
-    /// This build's declaration.
+    /// The number of this build's declaration.
     number: i64,
     is_new: bool,
     indexes: BTreeMap<String, StoredIndex>,
@@ -93,7 +92,7 @@ impl<'t> Change<'t> {
 
     fn plan(mut self) -> Result<Missing> {
         if self.is_new {
-            self.missing.at_once.push(declare(self.table, self.number));
+            self.missing.at_once.push(record::declaration(self.table, self.number));
         }
         for index in self.table.collection.indexes {
             self.want(index);
@@ -105,10 +104,10 @@ impl<'t> Change<'t> {
             .cloned()
             .collect();
         for field in undeclared {
-            self.part_with(&field);
+            self.retire(&field);
         }
         if !self.missing.at_once.is_empty() {
-            self.keep_up();
+            self.keep_columns();
         }
         Ok(self.missing)
     }
@@ -116,7 +115,7 @@ impl<'t> Change<'t> {
     fn want(&mut self, index: &'static Index) {
         let Some(before) = self.indexes.get(index.field).cloned() else {
             self.missing.at_once.push(self.table.add_column(index));
-            let record = record(self.table, index, IndexState::Filling, self.number);
+            let record = record::index(self.table, index, IndexState::Filling, self.number);
             return self.set(index, index.unique, IndexState::Filling, Some(record));
         };
         // What a later declaration has made of the index stays, unless that is less strict: a build
@@ -139,7 +138,7 @@ impl<'t> Change<'t> {
                  retired_at = NULL{from}",
                 state.as_str()
             );
-            self.update(index.field, &set)
+            record::change_index(self.table, index.field, &set)
         });
         self.set(index, unique, state, update);
     }
@@ -168,9 +167,8 @@ impl<'t> Change<'t> {
         self.indexes.insert(index.field.to_owned(), stored);
     }
 
-    /// Only a declaration that came after the index may say that it is not wanted any more; an
-    /// earlier one never knew it.
-    fn part_with(&mut self, field: &str) {
+    /// Only a declaration later than the index may retire it; an earlier one never knew the field.
+    fn retire(&mut self, field: &str) {
         let Some(index) = self.indexes.get_mut(field) else { return };
         let (state, set) = match index.state {
             _ if index.declared_by >= self.number => return,
@@ -178,7 +176,7 @@ impl<'t> Change<'t> {
                 self.missing.at_once.push(self.table.drop_index(field));
                 (IndexState::Retired, "state = 'retired', retired_at = now()")
             }
-            // Not all documents have their values yet.
+            // Some documents may still lack the value.
             IndexState::Filling => {
                 self.missing.at_once.push(self.table.drop_index(field));
                 (IndexState::Stale, "state = 'stale'")
@@ -189,103 +187,20 @@ impl<'t> Change<'t> {
             IndexState::Retired | IndexState::Stale => return,
         };
         index.state = state;
-        let update = self.update(field, set);
-        self.missing.at_once.push(update);
+        self.missing.at_once.push(record::change_index(self.table, field, set));
     }
 
-    fn update(&self, field: &str, set: &str) -> String {
-        let (schema, name) = (&self.table.schema, self.table.collection.name);
-        format!(
-            "UPDATE {schema}._indexes SET {set} WHERE collection = '{name}' AND field = '{field}'"
-        )
-    }
-
-    /// Writes the trigger that computes what a writer does not know, or drops it where all writers
-    /// know everything. The trigger's condition keeps it away from those that do.
-    fn keep_up(&mut self) {
+    /// Keeps the columns filled that some writers do not know.
+    fn keep_columns(&mut self) {
         let kept: BTreeMap<_, _> =
             self.indexes.iter().filter(|(_, index)| index.state != IndexState::Stale).collect();
         let fields = self.table.collection.indexes.iter().map(|index| index.field.to_owned());
-        let mine = Declaration {
+        let own = Declaration {
             layout: self.table.layout,
             number: self.number,
             fields: fields.collect(),
         };
-        let all = self.stored.declarations.iter().chain(self.is_new.then_some(&mine));
-        let (knowing, lacking): (Vec<_>, Vec<_>) =
-            all.partition(|one| kept.keys().all(|field| one.fields.contains(field)));
-        let table = &self.table.name;
-        if lacking.is_empty() {
-            return self
-                .missing
-                .at_once
-                .push(format!("DROP TRIGGER IF EXISTS _keep_up ON {table}"));
-        }
-        let name = object_name(self.table.collection.name, "keep up");
-        let function = format!("{}.\"{name}\"()", self.table.schema);
-        let knowing: Vec<_> = knowing.iter().map(|one| one.layout.to_string()).collect();
-        self.missing.at_once.push(keep_up_function(&self.table.schema, &function, &kept));
-        self.missing.at_once.push(format!(
-            "CREATE OR REPLACE TRIGGER _keep_up BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW \
-             WHEN (NEW.layout <> ALL ('{{{}}}'::bigint[])) EXECUTE FUNCTION {function}",
-            knowing.join(",")
-        ));
+        let all = self.stored.declarations.iter().chain(self.is_new.then_some(&own));
+        self.missing.at_once.extend(trigger::keep_columns(self.table, &kept, all));
     }
-}
-
-/// A write that leaves the version alone leaves the document alone too.
-fn keep_up_function(
-    schema: &str,
-    function: &str,
-    kept: &BTreeMap<&String, &StoredIndex>,
-) -> String {
-    let set: String = kept
-        .iter()
-        .map(|(field, index)| {
-            format!(
-                "    NEW.\"{}\" := {schema}._read_{}(NEW.data->'{field}');\n",
-                index.column, index.of
-            )
-        })
-        .collect();
-    format!(
-        "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $keep$\n\
-         BEGIN\n    \
-             IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN\n        \
-                 RETURN NEW;\n    \
-             END IF;\n{set}    \
-             RETURN NEW;\n\
-         END\n$keep$"
-    )
-}
-
-fn declare(table: &Table, number: i64) -> String {
-    let fields: Vec<_> =
-        table.collection.indexes.iter().map(|index| format!("\"{}\"", index.field)).collect();
-    format!(
-        "INSERT INTO {}._declarations (collection, layout, fields, number) \
-         VALUES ('{}', {}, '{{{}}}', {number})",
-        table.schema,
-        table.collection.name,
-        table.layout,
-        fields.join(",")
-    )
-}
-
-fn record(table: &Table, index: &Index, state: IndexState, number: i64) -> String {
-    let (schema, name, field) = (&table.schema, table.collection.name, index.field);
-    format!(
-        "INSERT INTO {schema}._indexes \
-         (collection, field, type, is_unique, state, column_name, declared_by) \
-         VALUES ('{name}', '{field}', '{}', {}, '{}', '{}', {number})",
-        type_name(index.value),
-        index.unique,
-        state.as_str(),
-        column_name(field)
-    )
-}
-
-/// The column as the catalogue has it.
-fn column_name(field: &str) -> String {
-    column(field).trim_matches('"').to_owned()
 }

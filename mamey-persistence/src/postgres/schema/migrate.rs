@@ -1,13 +1,12 @@
-//! Which fixed tables and functions a context's schema lacks, step by numbered step.
+//! The numbered migrations of the fixed tables and functions, and which of them a schema lacks.
 
 use mamey_core::{Error, Result};
-use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgConnection;
 
-use super::state::State;
+use super::state::{Applied, State};
+use super::statement::in_schema;
 use crate::sql::migration::checksum;
 
-/// One step, which never changes once it was released.
+/// One migration, which never changes once it was released.
 struct Migration {
     number: i64,
     name: &'static str,
@@ -17,23 +16,15 @@ struct Migration {
     sql: &'static str,
 }
 
-/// A step that was applied, by whatever build.
-#[derive(Clone, Debug)]
-pub(crate) struct Applied {
-    pub(crate) number: i64,
-    pub(crate) checksum: String,
-    pub(crate) compatible_from: i64,
-}
-
 const MIGRATIONS: [Migration; 4] = [
-    step(1, "tables", include_str!("migrations/0001_tables.sql")),
-    step(2, "commit", include_str!("migrations/0002_commit.sql")),
-    step(3, "inbox", include_str!("migrations/0003_inbox.sql")),
-    step(4, "indexes", include_str!("migrations/0004_indexes.sql")),
+    migration(1, "tables", include_str!("migrations/0001_tables.sql")),
+    migration(2, "commit", include_str!("migrations/0002_commit.sql")),
+    migration(3, "inbox", include_str!("migrations/0003_inbox.sql")),
+    migration(4, "indexes", include_str!("migrations/0004_indexes.sql")),
 ];
 
-/// A step that builds of before cannot work with.
-const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
+/// A migration that earlier builds cannot work with.
+const fn migration(number: i64, name: &'static str, sql: &'static str) -> Migration {
     Migration { number, name, compatible_from: number, sql }
 }
 
@@ -46,15 +37,10 @@ CREATE TABLE mamey._migrations (
     applied_at      timestamptz NOT NULL DEFAULT now()
 )";
 
-/// SQL for the context's own schema: `mamey` stands for it.
-pub(crate) fn in_schema(schema: &str, sql: &str) -> String {
-    sql.replace("mamey.", &format!("{schema}."))
-}
-
 /// The statements that bring the schema to what this build needs.
 ///
 /// # Errors
-/// `Misconfigured` for a schema of another build that does not go with this one.
+/// `Misconfigured` for a schema of another build that this one cannot work with.
 pub(crate) fn plan(schema: &str, state: &State) -> Result<Vec<String>> {
     check(schema, &state.applied)?;
     let mut statements = Vec::new();
@@ -89,27 +75,23 @@ fn check(schema: &str, applied: &[Applied]) -> Result<()> {
             Some(_) => {
                 return Err(Error::misconfigured(format!(
                     "migration {number} of schema {schema} is not the one of this build: \
-                     the schema was made by another version; use the build that made it"
+                     another version created the schema; use the build that created it"
                 )));
             }
             None if applied.compatible_from <= last => {
                 tracing::info!(
                     schema,
                     number,
-                    "a newer build has migrated, and goes with this one"
+                    "a newer build has migrated the schema; this build can work with it"
                 );
             }
             None => {
                 return Err(Error::misconfigured(format!(
                     "schema {schema} was migrated by a newer Mamey (migration {number}), which \
-                     does not go with this one: update this build, or go back to a backup"
+                     this build cannot work with: update this build, or restore a backup"
                 )));
             }
         }
     }
     Ok(())
-}
-
-pub(crate) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }

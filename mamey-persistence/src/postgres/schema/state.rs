@@ -1,13 +1,13 @@
-//! What a context's schema holds already, read before anything is changed.
+//! Reads what a context's schema holds, before anything is changed.
 
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::migrate::{Applied, in_schema};
+use super::statement::in_schema;
 
-/// Asked first, because a user who may not create a schema may use one that is there.
+/// Read first, because a user who may not create a schema may use one that exists.
 const EXISTS: &str = "\
 SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1),
     EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -15,7 +15,7 @@ SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1),
     EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
             WHERE nspname = $1 AND relname = '_declarations')";
 
-/// Those that commit, one for each set of collections.
+/// The functions that commit: one pair for each set of collections.
 const FUNCTIONS: &str = "\
 SELECT proname::text FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
 WHERE nspname = $1 AND proname LIKE '\\_commit\\_%'";
@@ -33,6 +33,7 @@ SELECT collection, field, type, is_unique, state, column_name, declared_by,
     coalesce(extract(day FROM now() - retired_at)::bigint, 0)
 FROM mamey._indexes";
 
+/// What a schema holds.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) has_schema: bool,
@@ -40,6 +41,14 @@ pub(crate) struct State {
     pub(crate) applied: Vec<Applied>,
     pub(crate) collections: HashMap<String, Stored>,
     pub(crate) functions: Vec<String>,
+}
+
+/// A migration that was applied, by whichever build.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    pub(crate) number: i64,
+    pub(crate) checksum: String,
+    pub(crate) compatible_from: i64,
 }
 
 /// A collection as the database knows it.
@@ -58,6 +67,7 @@ pub(crate) struct Declaration {
     pub(crate) fields: Vec<String>,
 }
 
+/// An indexed field as the database knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredIndex {
     pub(crate) of: String,
@@ -68,7 +78,7 @@ pub(crate) struct StoredIndex {
     pub(crate) retired_days: i64,
 }
 
-/// How far an index is; `0001_tables.sql` says what each means.
+/// How far an index is; `0001_tables.sql` says what each state means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IndexState {
     Filling,
@@ -89,7 +99,7 @@ impl IndexState {
         }
     }
 
-    /// What another build wrote and this one does not know counts as not kept, which is filled anew.
+    /// A state that only another build knows counts as stale, so the field is filled again.
     fn parse(text: &str) -> Self {
         let all = [Self::Filling, Self::Building, Self::Ready, Self::Retired];
         all.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Stale)
@@ -97,8 +107,8 @@ impl IndexState {
 }
 
 impl State {
-    /// Reads within the caller's transaction: behind a PgBouncer a session is nobody's own, and a
-    /// statement that is prepared outside of one may be gone when it is run.
+    /// Reads within the caller's transaction: behind a PgBouncer the session may change between
+    /// transactions, and a statement prepared before would be missing.
     pub(crate) async fn read(
         connection: &mut PgConnection,
         context: &str,

@@ -6,10 +6,8 @@ use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
+use super::names::{column, column_type, index_name, object_name};
 use crate::sql::names::{FIELD_PREFIX, type_name};
-
-/// The longest name of PostgreSQL, in bytes; it cuts a longer one without a word.
-const NAME_BYTES_MAX: usize = 63;
 
 /// The table of one collection. All names in it were checked by `Declared`.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub(crate) struct Table {
     pub(crate) schema: String,
     /// The statement that loads a document by its id.
     pub(crate) load: Arc<str>,
-    /// What a document that this build wrote says of its indexed fields.
+    /// The number of this build's set of indexed fields, which each document that it writes bears.
     pub(crate) layout: i64,
 }
 
@@ -57,8 +55,8 @@ impl Table {
         format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {column} {of}", self.name)
     }
 
-    /// The id stands behind a field that is not unique, because it is the last key of every order;
-    /// not a text, because two long ones are more than an index holds.
+    /// The index of a field that is not unique ends with the id, the last key of every order. A text
+    /// id is left out, because two long texts exceed the size of an index row.
     pub(crate) fn create_index(&self, index: &Index) -> String {
         self.index("INDEX", index)
     }
@@ -90,8 +88,8 @@ impl Table {
         format!("DROP INDEX CONCURRENTLY IF EXISTS {}.\"{name}\"", self.schema)
     }
 
-    /// The field whose unique index refused a value: one of this build, or one that a later build
-    /// has added, whose column the server names.
+    /// The field whose unique index refused a value: a field of this build, or one that a later build
+    /// has added, which the server's message names.
     pub(crate) fn refused_field(&self, index: &str, cause: &sqlx::Error) -> Option<String> {
         let of_name = |known: &&Index| index_name(self.collection, known.field) == index;
         if let Some(known) = self.collection.indexes.iter().find(of_name) {
@@ -105,43 +103,7 @@ impl Table {
     }
 }
 
-/// The quoted column of a field: with a prefix, so that it clashes with no column of ours, and
-/// where that is too long, by a digest.
-pub(crate) fn column(field: &str) -> String {
-    if field == ID_FIELD {
-        return ID_FIELD.to_owned();
-    }
-    if FIELD_PREFIX.len() + field.len() > NAME_BYTES_MAX {
-        return format!("\"h_{}\"", digest(field));
-    }
-    format!("\"{FIELD_PREFIX}{field}\"")
-}
-
-/// What a bound text is cast to. Times are microseconds, which reach further than PostgreSQL's.
-pub(crate) const fn sql_type(of: ValueType) -> &'static str {
-    match of {
-        ValueType::Bool => "boolean",
-        ValueType::Int | ValueType::Time => "bigint",
-        ValueType::Float => "double precision",
-        ValueType::Text => "text",
-        ValueType::Uuid => "uuid",
-    }
-}
-
-/// Text is ordered by its bytes, whatever the database's language.
-fn column_type(of: ValueType) -> String {
-    match of {
-        ValueType::Text => "text COLLATE \"C\"".to_owned(),
-        other => sql_type(other).to_owned(),
-    }
-}
-
-/// The name of a field's index.
-pub(crate) fn index_name(collection: &Collection, field: &str) -> String {
-    object_name(collection.name, field)
-}
-
-/// Tells declarations of a collection's indexes apart.
+/// A number for the collection's set of indexed fields; another set has another number.
 fn layout(collection: &Collection) -> i64 {
     let mut fields: Vec<_> = collection
         .indexes
@@ -151,13 +113,4 @@ fn layout(collection: &Collection) -> i64 {
     fields.sort();
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, fields.join(",").as_bytes());
     digest.as_u64_pair().0.cast_signed()
-}
-
-/// The name of an object of ours. Indexes share one space with tables, where no collection begins so.
-pub(crate) fn object_name(collection: &str, field: &str) -> String {
-    format!("_{}", digest(&format!("{collection}.{field}")))
-}
-
-fn digest(text: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()
 }

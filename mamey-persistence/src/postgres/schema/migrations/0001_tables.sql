@@ -1,7 +1,7 @@
--- `mamey` stands for the context's schema. Every name of ours starts with an underscore, which no
--- collection's does.
+-- `mamey` stands for the context's schema. Our own names start with an underscore; no collection's
+-- name does.
 
--- The time in microseconds: the database's own, or the one that a test hands over.
+-- The time in microseconds: the database's clock, or the time that a test passes.
 CREATE FUNCTION mamey._now(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 $$;
@@ -12,7 +12,7 @@ CREATE TABLE mamey._counters (
     value bigint NOT NULL
 );
 
-INSERT INTO mamey._counters (name, value) VALUES ('confirmed', 0);
+INSERT INTO mamey._counters (name, value) VALUES ('published', 0);
 
 -- Which tables of documents there are.
 CREATE TABLE mamey._collections (
@@ -20,8 +20,8 @@ CREATE TABLE mamey._collections (
     id_type text NOT NULL
 );
 
--- Which sets of indexed fields builds have declared, in the order in which they came. Each document
--- says under which of them it was written last.
+-- Which sets of indexed fields builds have declared, in the order of their arrival. Each document
+-- bears the layout of its last writer.
 CREATE TABLE mamey._declarations (
     collection text COLLATE "C" NOT NULL,
     layout     bigint NOT NULL,
@@ -31,11 +31,11 @@ CREATE TABLE mamey._declarations (
 );
 
 -- Which columns hold indexed fields, and how far their indexes are:
---   filling   documents from before may lack the value
---   building  every document has it, the index is missing
---   ready     both are there
---   retired   no longer declared: the index is gone, the value is kept for builds that still run
---   stale     the value is no longer kept
+--   filling   earlier documents may lack the value
+--   building  every document has the value, the index is missing
+--   ready     every document has the value, the index is complete
+--   retired   no longer declared: the index is dropped, the column is filled for builds that still run
+--   stale     the column is no longer filled
 CREATE TABLE mamey._indexes (
     collection  text COLLATE "C" NOT NULL,
     field       text COLLATE "C" NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE mamey._indexes (
     is_unique   boolean NOT NULL,
     state       text NOT NULL,
     column_name text NOT NULL,
-    -- The number of the declaration that gave it its present form.
+    -- The number of the declaration that gave the index its present form.
     declared_by bigint NOT NULL,
     -- The last document that was filled.
     filled_to   text,
@@ -61,19 +61,19 @@ CREATE TABLE mamey._outbox (
     payload  bytea NOT NULL
 );
 
--- Messages that were received, spread by their ids: one table for each day of UUIDv7, and two for all
--- other ids. `0003_inbox.sql` makes the days and drops them.
+-- Messages that were received, partitioned by their ids: one table for each day of UUIDv7, and two for
+-- all other ids. `0003_inbox.sql` creates the days and drops them.
 CREATE TABLE mamey._inbox (
     id          uuid PRIMARY KEY,
     received_at bigint NOT NULL
 ) PARTITION BY RANGE (id);
 
--- Days without a table of their own: far away, or dropped long ago.
+-- Days without a table of their own: in the far future, or dropped long ago.
 CREATE TABLE mamey._inbox_default PARTITION OF mamey._inbox DEFAULT;
 CREATE INDEX _inbox_default_by_age ON mamey._inbox_default (received_at);
 
--- From the year 2100 on, which holds 98 of 100 ids that are not UUIDv7. A new day's table is compared
--- with every row of the default one, which therefore should have few.
+-- Ids from the year 2100 on, which are 98 of 100 ids that are not UUIDv7. Adding a day compares it with
+-- every row of the default table, so that one should have few.
 CREATE TABLE mamey._inbox_beyond PARTITION OF mamey._inbox
     FOR VALUES FROM ('03bb2cc3-d800-0000-0000-000000000000') TO (MAXVALUE);
 CREATE INDEX _inbox_beyond_by_age ON mamey._inbox_beyond (received_at);
@@ -89,7 +89,7 @@ CREATE TABLE mamey._replies (
 
 CREATE INDEX _replies_by_age ON mamey._replies (saved_at);
 
--- Orders a lane: a message draws one number and keeps it.
+-- Orders the messages of a lane: a message draws one number and keeps it.
 CREATE SEQUENCE mamey._position;
 
 -- Messages that wait to be handled again.
@@ -125,7 +125,7 @@ CREATE TABLE mamey._dead_letters (
     payload      bytea NOT NULL
 );
 
--- Living instances, by what they hold leases for.
+-- Instances that are alive, by the role in which they hold leases.
 CREATE TABLE mamey._members (
     role       text COLLATE "C" NOT NULL,
     holder     uuid NOT NULL,
@@ -134,7 +134,7 @@ CREATE TABLE mamey._members (
     PRIMARY KEY (role, holder)
 );
 
--- Who holds which partition. A row stays for ever, because its epoch must never come again.
+-- Who holds which partition. Rows are never deleted, because an epoch must not be used twice.
 CREATE TABLE mamey._leases (
     role       text COLLATE "C" NOT NULL,
     number     integer NOT NULL,

@@ -1,0 +1,112 @@
+//! Connects to a PostgreSQL server and opens contexts on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::store::{Database, Schema, Store};
+use mamey_core::{Result, ResultExt, redact_url};
+use tokio::sync::Notify;
+
+use super::commit::committer::Committer;
+use super::commit::functions;
+use super::options::PostgresOptions;
+use super::schema::plan::Wanted;
+use super::schema::tables::Tables;
+use super::schema::{missing_sql, prepare};
+use super::shared::Shared;
+use super::stats::PostgresStats;
+use super::store::PostgresStore;
+use super::url;
+
+/// A database on a PostgreSQL server, which any number of instances share.
+///
+/// Each context has a schema of its own, named as the context. Clones share the connections; close
+/// it with [`Database::close`].
+#[derive(Clone)]
+pub struct PostgresDatabase {
+    shared: Arc<Shared>,
+}
+
+/// Checks that a URL can be read, without connecting.
+pub(crate) fn check_url(url: &str) -> Result<()> {
+    url::read(PostgresOptions::default(), url).map(drop)
+}
+
+impl PostgresDatabase {
+    /// Connects to the database of a URL such as `postgres://user:password@host:5432/database`.
+    ///
+    /// Behind `?` the URL takes the usual parameters of PostgreSQL (`sslmode`, `sslrootcert`,
+    /// `sslcert`, `sslkey`, `application_name`, …) and those of [`PostgresOptions`]:
+    /// `connections_max`, `acquire_timeout_ms`, `connect_timeout_ms`, `statement_timeout_ms`,
+    /// `statements_cached_max`, `listen`, `pgbouncer`. What the URL leaves out, such as the
+    /// password, comes from PostgreSQL's usual variables (`PGPASSWORD`, `PGSSLMODE`,
+    /// `PGSSLROOTCERT`, …) and from `~/.pgpass`.
+    ///
+    /// # Errors
+    /// `Misconfigured` for a URL that cannot be read or has an unknown parameter, a wrong password, a
+    /// certificate that cannot be verified or a database that does not exist; `Unavailable` when
+    /// the server is out of reach.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self> {
+        let redacted = redact_url(url);
+        let (options, connect) = url::read(options, url)?;
+        let shared = Shared::new(redacted, connect, options);
+        let lent = shared.connections.lend().await.map_err(|cause| shared.error(cause))?;
+        lent.give_back();
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// How much was committed so far.
+    #[must_use]
+    pub fn stats(&self) -> PostgresStats {
+        self.shared.counters.read()
+    }
+
+    /// The SQL that would bring this database to what a context needs, for an administrator to run
+    /// where the service's own role may only read and write rows. Empty when nothing is missing.
+    /// The database is not changed.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn migration_sql(&self, schema: &Schema) -> Result<String> {
+        let tables = Tables::new(schema)?;
+        let (functions, _) = functions::of(&tables);
+        let wanted = Wanted { tables: &tables, functions: &functions };
+        missing_sql(&self.shared, &wanted).await
+    }
+}
+
+impl fmt::Debug for PostgresDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresDatabase({})", self.shared.url)
+    }
+}
+
+#[async_trait]
+impl Database for PostgresDatabase {
+    async fn open(&self, schema: &Schema) -> Result<Arc<dyn Store>> {
+        let tables = Tables::new(schema)?;
+        let (functions, calls) = functions::of(&tables);
+        prepare(&self.shared, &Wanted { tables: &tables, functions: &functions })
+            .await
+            .with_context(|| format!("opening context `{}`", schema.context))?;
+        let outbox_changed = Arc::new(Notify::new());
+        let listeners = self.shared.wakeup.listeners(schema.context.clone());
+        listeners.add(&outbox_changed);
+        let database = Arc::clone(&self.shared);
+        let committer = Committer::new(database, tables.schema.clone(), calls, listeners);
+        let database = Arc::clone(&self.shared);
+        let store = PostgresStore { database, tables, committer, outbox_changed };
+        store.make_inbox_days().await?;
+        store.database.start_wakeup().await;
+        Ok(Arc::new(store))
+    }
+
+    fn describe(&self) -> String {
+        self.shared.url.clone()
+    }
+
+    async fn close(&self) {
+        self.shared.close().await;
+    }
+}

@@ -1,0 +1,57 @@
+//! One context's share of the database, which answers the ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mamey_core::Result;
+use mamey_core::capabilities::StoreCapabilities;
+use mamey_core::store::Store;
+use sqlx::{AssertSqlSafe, Row};
+use tokio::sync::Notify;
+
+use super::commit::committer::Committer;
+use super::query::bind::PgQuery;
+use super::schema::statement::in_schema;
+use super::schema::tables::Tables;
+use super::shared::Shared;
+use crate::common::declared::DOCUMENT_BYTES_MAX;
+
+/// One context's share of the database, as one open of it sees it.
+pub(crate) struct PostgresStore {
+    pub(crate) database: Arc<Shared>,
+    pub(crate) tables: Tables,
+    pub(crate) committer: Arc<Committer>,
+    pub(crate) outbox_changed: Arc<Notify>,
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities {
+            name: "postgres",
+            durable: true,
+            shared: true,
+            document_bytes_max: DOCUMENT_BYTES_MAX,
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let asked = self.database.connections.fetch_one(sqlx::query("SELECT 1")).await;
+        asked.map(drop).map_err(|cause| self.database.error(cause))
+    }
+}
+
+impl PostgresStore {
+    /// A statement about this context's schema.
+    pub(crate) fn query(&self, sql: &'static str) -> PgQuery<'static> {
+        sqlx::query(AssertSqlSafe(in_schema(&self.tables.schema, sql)))
+            .persistent(self.database.connections.keeps_statements())
+    }
+
+    /// The one number that a query gives.
+    pub(crate) async fn number(&self, query: PgQuery<'_>) -> Result<u64> {
+        let row = self.database.connections.fetch_one(query).await;
+        let count = row.and_then(|row| row.try_get::<i64, _>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
+    }
+}
