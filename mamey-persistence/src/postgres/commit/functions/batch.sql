@@ -1,22 +1,22 @@
--- Commits units of work in one call, each with its own outcome. Units are counted from 1, and so
--- are places in arrays. No two units of a call have the same document, message, lane, reply or
--- unique value, so what one does changes nothing for another.
+-- Commits units of work in one call, each with its own outcome. Units and places in arrays are
+-- counted from 1. No two units of a call have the same document, message, lane, reply or unique
+-- value, so no unit changes anything for another.
 --
--- Everything that waits is locked first, in one order that all calls keep: inbox marks, lanes,
--- parked messages, replies, documents by collection and id, keys. Only unique values and ids that
--- are added at the same moment may wait on each other crosswise; the server then ends one call,
--- and it runs again. Sequences are drawn last, so their order is the order of the commits.
+-- The lock order: everything that can wait is locked first, in one order that all calls keep: inbox
+-- marks, lanes, parked messages, replies, documents by collection and id, keys. Only unique values
+-- and ids that are added at the same moment can deadlock; the server then ends one call, and it runs
+-- again. Sequences are drawn last, so their order is the order of the commits.
 --
--- Each statement stands here as it is and runs for one row: its plan is made once a session and
--- can only be by key. That is faster for one unit than statements over sets, and as fast for many.
+-- Each statement is fixed and runs for one row: it is planned once a session and can only be planned
+-- by key. That is faster for one unit than statements over sets, and as fast for many.
 --
--- Gives the number of the transaction, then three numbers for each refusal: the unit, the reason,
+-- Returns the number of the transaction, then three numbers for each refusal: the unit, the reason,
 -- the place of the document. Reasons: 1 received before, 2 the lane is parked, 3 replied before,
 -- 4 the document is at another version, 5 its id is taken.
 CREATE FUNCTION mamey.{name}(
     clock bigint,
     receipt_units int[], receipt_ids uuid[], receipt_lanes text[], lane_locks bigint[],
-    settled jsonb, settled_payloads bytea[],
+    outcomes jsonb, outcome_payloads bytea[],
     reply_units int[], reply_commands text[], reply_keys text[], reply_bodies bytea[],
     document_units int[], document_tables int[], document_ids text[], document_versions bigint[],
     document_guards boolean[],
@@ -44,9 +44,10 @@ BEGIN
         END IF;
     END LOOP;
     FOR i IN 1..cardinality(lane_locks) LOOP
-        -- An expression costs less than a statement; the lock's answer means nothing.
+        -- An expression costs less than a statement; the lock function returns nothing of use.
         CONTINUE WHEN pg_advisory_xact_lock(lane_locks[i]) IS NULL;
     END LOOP;
+    -- The parked-lane check.
     FOR i IN 1..cardinality(receipt_lanes) LOOP
         IF receipt_lanes[i] IS NOT NULL
             AND EXISTS (SELECT 1 FROM mamey._parked WHERE lane = receipt_lanes[i]) THEN
@@ -54,8 +55,8 @@ BEGIN
             refusals := refusals || ARRAY[receipt_units[i], 2, 0]::bigint[];
         END IF;
     END LOOP;
-    IF settled IS NOT NULL THEN
-        FOR item IN SELECT value FROM jsonb_array_elements(settled) LOOP
+    IF outcomes IS NOT NULL THEN
+        FOR item IN SELECT value FROM jsonb_array_elements(outcomes) LOOP
             CONTINUE WHEN item->>'origin' <> 'parked';
             PERFORM 1 FROM mamey._parked WHERE id = (item->>'id')::uuid FOR UPDATE;
             IF NOT FOUND THEN
@@ -89,21 +90,21 @@ BEGIN
         CONTINUE WHEN pg_advisory_xact_lock(key_locks[i]) IS NULL;
     END LOOP;
 
-    -- From here on a unit is either refused as a whole or done as a whole.
+    -- From here on, each unit is either refused as a whole or done as a whole.
     FOR i IN 1..cardinality(step_documents) LOOP
         place := step_documents[i];
         CONTINUE WHEN document_units[place] = ANY(refused);
         indexed := step_indexes[i]::jsonb;
 {steps}
-        -- Another call has added this id since it was looked for; the next look finds it.
+        -- Another call has added this id since it was looked up; the next run finds it.
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'added meanwhile';
         END IF;
     END LOOP;
-    IF settled IS NOT NULL THEN
-        FOR item IN SELECT value FROM jsonb_array_elements(settled) LOOP
+    IF outcomes IS NOT NULL THEN
+        FOR item IN SELECT value FROM jsonb_array_elements(outcomes) LOOP
             CONTINUE WHEN (item->>'unit')::int = ANY(refused);
-            PERFORM mamey._settle(item, settled_payloads[(item->>'payload')::int], at);
+            PERFORM mamey._record_outcome(item, outcome_payloads[(item->>'payload')::int], at);
         END LOOP;
     END IF;
     IF refused <> '{}' THEN

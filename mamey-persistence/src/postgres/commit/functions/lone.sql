@@ -1,9 +1,9 @@
--- Commits one unit of work of the usual shape: at most one message that it handles, one document
--- that it changes and one message that it sends. It does what the function for many does, with the
--- same locks in the same order, and for so little the loops over arrays would cost as much as the
--- work itself. It also looks at a document only by changing it.
+-- Commits one unit of work of the usual shape: it handles at most one message, changes at most one
+-- document and sends at most one message. It does what the function for a batch does, with the same
+-- locks in the same order, but without loops over arrays, which here would cost as much as the work
+-- itself. It checks a document's version only by changing the document.
 --
--- Answers like the function for many.
+-- Returns the same as the function for a batch.
 CREATE FUNCTION mamey.{name}(
     clock bigint,
     receipt uuid, receipt_lane text, lane_lock bigint,
@@ -22,9 +22,10 @@ BEGIN
         IF NOT FOUND THEN
             RETURN '{0, 1, 1, 0}';
         END IF;
-        -- An expression costs less than a statement; the lock's answer means nothing.
+        -- An expression costs less than a statement; the lock function returns nothing of use.
         IF pg_advisory_xact_lock(lane_lock) IS NULL THEN
         END IF;
+        -- The parked-lane check.
         IF receipt_lane IS NOT NULL
             AND EXISTS (SELECT 1 FROM mamey._parked WHERE lane = receipt_lane) THEN
             reason := 2;

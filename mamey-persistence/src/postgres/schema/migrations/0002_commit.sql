@@ -1,15 +1,15 @@
 -- `mamey` stands for the context's schema.
 
--- The functions that commit, one for each set of collections that a build declares: builds that
--- run side by side have each their own.
+-- The functions that commit, a pair for each set of collections that a build declares. Builds that
+-- run side by side have their own.
 CREATE TABLE mamey._commits (
     name      text COLLATE "C" PRIMARY KEY,
     opened_at timestamptz NOT NULL
 );
 
--- Records what becomes of a message that was delivered and is not simply handled, or that was
--- parked before. The caller holds its lane, and the row of one that was parked.
-CREATE FUNCTION mamey._settle(receipt jsonb, payload bytea, at bigint)
+-- Records the outcome of a message that was parked before, or that was delivered and is not handled
+-- but parked or a dead letter. The caller has locked its lane, and the row of a parked message.
+CREATE FUNCTION mamey._record_outcome(receipt jsonb, payload bytea, at bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     message uuid := (receipt->>'id')::uuid;

@@ -1,5 +1,5 @@
--- Makes and drops the days of the inbox. The functions run with the rights of the schema's owner, so
--- that a service which may only read and write rows keeps its inbox in order too.
+-- Creates and drops the days of the inbox. The functions run with the rights of the schema's owner, so
+-- that they work for a service which may only read and write rows.
 
 -- The smallest UUIDv7 of a day.
 CREATE FUNCTION mamey._first_id(day date) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -14,9 +14,9 @@ CREATE FUNCTION mamey._inbox_days() RETURNS TABLE (name text, day date) LANGUAGE
     ORDER BY relname
 $$;
 
--- Makes the tables of yesterday, today and the next days. Attached, not created in place, so that
--- only writers to the default table wait. A day whose ids are in the default table already, because
--- nobody made its table in time, stays there.
+-- Creates the tables of yesterday, today and the next days. They are attached, not created in place,
+-- so that only writers to the default table wait. A day whose ids are already in the default table,
+-- because its table was not created in time, gets none.
 CREATE FUNCTION mamey._inbox_ahead(clock bigint, days_ahead int) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
@@ -40,7 +40,7 @@ BEGIN
                 WHERE id >= mamey._first_id(due) AND id < mamey._first_id(due + 1));
         EXECUTE format('CREATE TABLE mamey.%I (id uuid PRIMARY KEY, received_at bigint NOT NULL)',
             name);
-        -- Small, and quick to say that a whole day is old.
+        -- A small index, which quickly shows that a whole day is old.
         EXECUTE format('CREATE INDEX %I ON mamey.%I USING brin (received_at)'
             ' WITH (autosummarize = on)', name || '_by_age', name);
         EXECUTE format('ALTER TABLE mamey._inbox ATTACH PARTITION mamey.%I'
@@ -49,8 +49,8 @@ BEGIN
 END
 $$;
 
--- Which messages of a day still wait here, up to `most`. One statement, because a message may go from
--- one of the two tables to the other.
+-- Which messages of a day are parked or dead letters, up to `most`. One statement, because a message
+-- may move from one of the two tables to the other.
 CREATE FUNCTION mamey._inbox_waiting(day date, most int) RETURNS uuid[] LANGUAGE sql STABLE AS $$
     SELECT array_agg(id) FROM (
         SELECT id FROM mamey._parked
@@ -61,10 +61,10 @@ CREATE FUNCTION mamey._inbox_waiting(day date, most int) RETURNS uuid[] LANGUAGE
         LIMIT most) AS waits
 $$;
 
--- Drops the oldest day that ended before `before` and received nothing since, and says how many
--- messages were forgotten; null when there is none. Messages that still wait here move to the
--- default table first. A day with more than `kept_max` of them stays, because all writers wait while
--- they move.
+-- Drops the oldest day that ended before `before` and received nothing since. Returns how many
+-- messages were forgotten; null when there is no such day. Messages that are parked or dead letters
+-- move to the default table first. A day with more than `kept_max` of them stays, because all writers
+-- wait while they move.
 CREATE FUNCTION mamey._inbox_forget_day(before bigint, kept_max int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
@@ -82,13 +82,13 @@ BEGIN
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM mamey.%I WHERE received_at >= $1)', old.name)
             INTO is_late USING before;
         CONTINUE WHEN is_late OR cardinality(mamey._inbox_waiting(old.day, kept_max + 1)) > kept_max;
-        -- Before anybody has to wait. What arrives from here on is late, which is seen below.
+        -- Counted before the lock. What arrives afterwards is late, which the second check finds.
         EXECUTE format('SELECT count(*) FROM mamey.%I', old.name) INTO rows;
         LOCK TABLE mamey._inbox IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM mamey.%I WHERE received_at >= $1)', old.name)
             INTO is_late USING before;
         waiting := (SELECT mamey._inbox_waiting(old.day, kept_max + 1));
-        -- The lock ends with the call: a day is either dropped now or looked at another time.
+        -- The lock lasts until the call ends, so a day that cannot be dropped now ends the call.
         IF is_late OR cardinality(waiting) > kept_max THEN
             RETURN NULL;
         END IF;

@@ -1,8 +1,8 @@
--- Fills the columns of indexed fields from the documents. Writers of a build that knows a field write
--- its column themselves; for all others a trigger of the table does it with the functions here, and
--- so does `_fill` for the documents that were there before.
+-- Fills the columns of indexed fields from the documents. A build that knows a field writes its column
+-- itself. For the others the table's trigger does it with the functions here, and `_fill` does it for
+-- documents that are older than the field.
 
--- Each gives null for what is not written as its type.
+-- Each `_read_…` function returns null for a value that is not written as its type.
 CREATE FUNCTION mamey._read_bool(field jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE jsonb_typeof(field) WHEN 'boolean' THEN field::boolean END
 $$;
@@ -14,7 +14,7 @@ CREATE FUNCTION mamey._read_int(field jsonb) RETURNS bigint LANGUAGE sql IMMUTAB
     END
 $$;
 
--- The two zeros are one, as everywhere in the indexes.
+-- Negative zero becomes zero, as everywhere in the indexes.
 CREATE FUNCTION mamey._read_float(field jsonb) RETURNS double precision LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE jsonb_typeof(field) WHEN 'number' THEN
         CASE WHEN field::numeric = 0
@@ -23,7 +23,7 @@ CREATE FUNCTION mamey._read_float(field jsonb) RETURNS double precision LANGUAGE
     END
 $$;
 
--- The character 1 begins what stands for characters that PostgreSQL does not hold.
+-- The character 1 begins an escape of a character that PostgreSQL does not store.
 CREATE FUNCTION mamey._read_text(field jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE jsonb_typeof(field) WHEN 'string'
         THEN replace(field #>> '{}', E'\x01', E'\x01\x02') END
@@ -35,7 +35,7 @@ CREATE FUNCTION mamey._read_uuid(field jsonb) RETURNS uuid LANGUAGE sql IMMUTABL
         THEN (field #>> '{}')::uuid END
 $$;
 
--- RFC 3339 in microseconds, with finer digits cut off.
+-- RFC 3339 as microseconds; finer digits are cut off.
 CREATE FUNCTION mamey._read_time(field jsonb) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     parts text[] := regexp_match(CASE jsonb_typeof(field) WHEN 'string' THEN field #>> '{}' END,
@@ -50,9 +50,9 @@ EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
 END
 $$;
 
--- Fills the column of one field, a few documents a transaction, and goes on where it was stopped. It
--- passes over documents whose last writer knows the field. It raises MA010 with the document's id
--- where the field is there and is not written as its type.
+-- Fills the column of one field, a few documents in each transaction, and continues where it was
+-- stopped. It skips documents whose last writer knows the field. It raises MA010 with the document's id
+-- when the field is present and not written as its type.
 CREATE PROCEDURE mamey._fill(of_collection text, of_field text, documents_per_step int)
 LANGUAGE plpgsql AS $$
 DECLARE
