@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mamey_core::context::Scope;
@@ -253,13 +252,7 @@ impl BoundedContext {
             timeout: self.timeout,
             conflict_retries: self.conflict_retries,
         };
-        Ok(Arc::new(ContextRuntime {
-            pipeline,
-            registry: self.registry,
-            served: self.served,
-            retry: self.retry,
-            closed: AtomicBool::new(false),
-        }))
+        Ok(Arc::new(ContextRuntime::new(pipeline, self.registry, self.served, self.retry)))
     }
 
     fn declare<M: Message>(&mut self, direction: Direction) {

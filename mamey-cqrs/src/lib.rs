@@ -1,17 +1,17 @@
-//! Bounded contexts, their handlers, and the pipeline every call goes through.
+//! Bounded contexts, their handlers, and the pipeline that every call goes through.
+//!
+//! Services depend on the crate `mamey`, which re-exports all of this.
 //!
 //! A [`BoundedContext`] lists what one part of the domain handles and publishes. Opened on a store
-//! it becomes a [`ContextRuntime`], which takes commands and queries of its own process and, as an
-//! [`Inbound`](mamey_core::inbound::Inbound), the messages a consumer brings.
+//! it becomes a [`ContextRuntime`], which accepts the commands and queries of its own process and,
+//! as an [`Inbound`](mamey_core::inbound::Inbound), the messages that a consumer brings.
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | `bounded_context` | the declaration of a context, and what it says to stores and transports |
+//! | `bounded_context` | the declaration of a context, and what it needs of stores and transports |
 //! | `handler` | the three handler traits, for structs and for plain async functions |
-//! | `pipeline` | the fixed order of every call; the one place where it is written |
-//! | `layer` | the user's own steps in that order |
-//! | `runtime`, `request` | sending commands and asking queries |
-//! | `serving` | answering the requests of other contexts |
+//! | `pipeline` | the fixed order of every call, each step in a file of its own |
+//! | `runtime` | finds the handlers, sends commands, asks queries, answers other contexts' requests |
 //! | `validation` | checks a message with garde |
 //! | `testing` | given, when, then over one bounded context |
 //!
@@ -34,7 +34,7 @@ pub use bounded_context::{
     BoundedContext, CONFLICT_RETRIES_DEFAULT, CONFLICT_RETRIES_MAX, HANDLER_TIMEOUT_DEFAULT,
 };
 pub use handler::{CommandHandler, HandlerFn, MessageHandler, QueryHandler};
-pub use pipeline::idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
+pub use pipeline::idempotency_key::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use pipeline::layer::{Invocation, InvocationKind, Layer, Next};
 pub use runtime::request::{CommandRequest, QueryRequest};
 pub use runtime::serving::Serves;

@@ -106,12 +106,11 @@ async fn open(
     let topology = context.topology(settings.partitions)?;
     let store = backends.database.open(&context.schema()?).await?;
     backends.transport.apply(&topology).await?;
-    context.open(Resources {
-        store,
-        clock: Arc::clone(&backends.clock),
-        ids: Arc::clone(&backends.ids),
-        requester: backends.transport.requester(),
-    })
+    let resources = Resources::new(store)
+        .with_clock(Arc::clone(&backends.clock))
+        .with_ids(Arc::clone(&backends.ids))
+        .with_requester(backends.transport.requester());
+    context.open(resources)
 }
 
 async fn serve(

@@ -1,22 +1,42 @@
-//! One run of user code: held to its time, its panics turned into errors.
+//! Step 6: one run of a handler within its timeout, then the commit of its unit of work.
 
-use std::any::Any;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use mamey_core::{Error, ErrorKind, Result};
+use mamey_core::store::UnitOfWork;
+use mamey_core::{Context, Error, Result};
 use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
-/// Gives up a handler that takes longer than `limit`.
+use super::work::{Done, Work};
+
+/// Runs the handler within `limit`, then commits, which has no limit.
+pub(super) async fn run<W: Work>(
+    work: &W,
+    message: W::Message,
+    cx: &Context,
+    limit: Duration,
+) -> Result<Done<W::Reply>> {
+    let handler = pin!(work.handle(message, cx));
+    let reply = within(limit, handler).await?;
+    let committing = match sealed(work, &reply, cx)? {
+        Some(unit) => {
+            pass_failpoint(&unit);
+            cx.store().commit(unit)
+        }
+        None => return Ok((reply, None)),
+    };
+    let outcome = committing.await?;
+    Ok((reply, Some(outcome)))
+}
+
+/// Cancels a handler that takes longer than `limit`.
 ///
-/// A handler that never waits costs no look at a clock: the timer begins with its first pause. It
-/// is unconstrained, so that a handler that uses up the task's budget cannot starve it.
-pub(crate) async fn within<T>(
+/// A handler that never waits costs no look at a clock: the timer starts when the handler first
+/// waits. The timer is unconstrained: a handler that uses up the task's budget cannot starve it.
+pub(super) async fn within<T>(
     limit: Duration,
     mut handler: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
@@ -36,17 +56,6 @@ pub(crate) async fn within<T>(
     .await
 }
 
-/// Turns a panic into an error that names the message.
-pub(crate) async fn without_panics<T>(
-    message: &str,
-    call: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match AssertUnwindSafe(call).catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => Err(panicked(message, &*panic)),
-    }
-}
-
 fn too_late(limit: Duration) -> Error {
     Error::timed_out(format!(
         "the handler did not finish within {limit:?}: make it faster, or raise `.timeout(…)` of its \
@@ -54,11 +63,18 @@ fn too_late(limit: Duration) -> Error {
     ))
 }
 
-fn panicked(message: &str, panic: &(dyn Any + Send)) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("it left no text");
-    Error::new(ErrorKind::Other, format!("handler of `{message}` panicked: {text}"))
+/// Takes the complete unit out of its context; `None` when there is nothing to commit.
+fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
+    let mut unit = cx.take_unit()?;
+    work.seal(reply, &mut unit)?;
+    Ok((!unit.is_empty()).then_some(unit))
+}
+
+/// The failpoints of the two kinds of units: those of callers and those of messages.
+fn pass_failpoint(unit: &UnitOfWork) {
+    if unit.receipt.is_none() {
+        mamey_core::failpoint!("before-commit");
+    } else {
+        mamey_core::failpoint!("after-handler-before-commit");
+    }
 }

@@ -1,28 +1,27 @@
-//! Layers: the user's own steps around every call of a context, such as an audit or a tenant check.
+//! Step 2: layers, the user's own steps around every call, such as an audit or a tenant check.
 
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mamey_core::Result;
 use mamey_core::context::Cause;
 use mamey_core::message::{ContextName, Metadata};
+use mamey_core::{Error, Result};
 
-/// A step of the user's own around every call of a context.
+/// A step of your own around every call of a context.
 ///
 /// It sees what is being called and decides whether and when the call goes on. It never sees the
-/// message or the reply: what depends on their types belongs into handlers.
+/// message or the reply: what depends on their types belongs in a handler.
 ///
-/// When not to use it: for timeouts, validation, retries and tracing, which the pipeline has.
+/// Do not use it for timeouts, validation, retries or tracing: the pipeline has these.
 ///
 /// ```
-/// use mamey_core::{Error, Result};
-/// use mamey_cqrs::{Invocation, Layer, Next};
+/// use mamey::{BoundedContext, Error, Invocation, Layer, Next, Result, async_trait};
 ///
 /// struct TenantRequired;
 ///
-/// #[async_trait::async_trait]
+/// #[async_trait]
 /// impl Layer for TenantRequired {
 ///     async fn call(&self, invocation: &Invocation<'_>, next: Next<'_>) -> Result<()> {
 ///         if invocation.cause.tenant.is_none() {
@@ -31,19 +30,23 @@ use mamey_core::message::{ContextName, Metadata};
 ///         next.run(invocation).await
 ///     }
 /// }
+///
+/// let orders = BoundedContext::new("orders").layer(TenantRequired);
+/// # assert!(orders.check().is_ok());
 /// ```
 #[async_trait]
 pub trait Layer: Send + Sync + 'static {
-    /// Goes on with `next.run(invocation)`, or refuses by an error.
+    /// Goes on with `next.run(invocation)`, or refuses the call with an error.
     ///
-    /// Once per call: runs that repeat because of a conflict happen within `next`. When `next` has
-    /// returned `Ok`, the effect is committed, and an error from here cannot undo it.
+    /// It is called once per call: a run that is repeated after a conflict happens within `next`.
+    /// When `next` has returned `Ok`, the effect is committed, and an error from here cannot undo
+    /// it.
     ///
     /// # Errors
     /// Those of `next`, or the layer's own.
     ///
     /// # Cancellation
-    /// A layer may drop `next`: before the commit has begun, that undoes everything.
+    /// A layer may drop `next`. Until the commit has begun, that undoes everything.
     async fn call(&self, invocation: &Invocation<'_>, next: Next<'_>) -> Result<()>;
 }
 
@@ -57,9 +60,9 @@ pub struct Invocation<'a> {
     pub name: &'static str,
     /// The bounded context that handles it.
     pub context: &'a ContextName,
-    /// What set the call off.
+    /// What caused the call.
     pub cause: &'a Cause,
-    /// The envelope's metadata, if it came in one.
+    /// The metadata of the envelope, if it came in one.
     pub metadata: Option<&'a Metadata>,
     /// Which run of the message this is, counted from 1 over all deliveries.
     pub attempt: u32,
@@ -67,6 +70,7 @@ pub struct Invocation<'a> {
 
 /// Whether a call is a command, a query or a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum InvocationKind {
     /// A command of a caller in this process, or requested by another context.
     Command,
@@ -76,33 +80,78 @@ pub enum InvocationKind {
     Message,
 }
 
-/// The rest of the way: further layers, then the handler. It can be gone once.
+/// The rest of the call: further layers, then the handler. It runs at most once.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use mamey::{BoundedContext, Invocation, Layer, Next, Result, async_trait};
+///
+/// /// Prints how long each call took, its commit included.
+/// struct Timing;
+///
+/// #[async_trait]
+/// impl Layer for Timing {
+///     async fn call(&self, invocation: &Invocation<'_>, next: Next<'_>) -> Result<()> {
+///         let start = Instant::now();
+///         let result = next.run(invocation).await;
+///         println!("{} {} took {:?}", invocation.kind, invocation.name, start.elapsed());
+///         result
+///     }
+/// }
+///
+/// let orders = BoundedContext::new("orders").layer(Timing);
+/// # assert!(orders.check().is_ok());
+/// ```
 #[must_use = "a layer that does not run `next` has to return an error"]
 pub struct Next<'a> {
     layers: &'a [Arc<dyn Layer>],
-    core: Core<'a>,
+    rest: Rest<'a>,
 }
 
-/// What the layers surround. It leaves the typed reply with its owner, so that no layer sees it.
-pub(crate) type Core<'a> = Pin<&'a mut (dyn Future<Output = Result<()>> + Send + 'a)>;
+/// What the layers surround. The typed reply stays with its owner, so no layer sees it.
+type Rest<'a> = Pin<&'a mut (dyn Future<Output = Result<()>> + Send + 'a)>;
 
 impl<'a> Next<'a> {
-    pub(crate) fn new(layers: &'a [Arc<dyn Layer>], core: Core<'a>) -> Self {
-        Self { layers, core }
-    }
-
-    /// Goes on.
+    /// Goes on with the call.
     ///
     /// # Errors
-    /// Those of the layers within, of the handler and of the commit.
+    /// Those of the inner layers, of the handler and of the commit.
     pub async fn run(self, invocation: &Invocation<'_>) -> Result<()> {
         match self.layers.split_first() {
             Some((layer, layers)) => {
-                let core = self.core;
-                layer.call(invocation, Next { layers, core }).await
+                let rest = self.rest;
+                layer.call(invocation, Next { layers, rest }).await
             }
-            None => self.core.await,
+            None => self.rest.await,
         }
+    }
+}
+
+impl<'a> Invocation<'a> {
+    /// A call of a caller in this process, in its first attempt.
+    #[must_use]
+    pub const fn new(
+        kind: InvocationKind,
+        name: &'static str,
+        context: &'a ContextName,
+        cause: &'a Cause,
+    ) -> Self {
+        Self { kind, name, context, cause, metadata: None, attempt: 1 }
+    }
+
+    /// The metadata of the envelope that it came in.
+    #[must_use]
+    pub const fn with_metadata(mut self, metadata: &'a Metadata) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Which run of the message this is, counted from 1 over all deliveries.
+    #[must_use]
+    pub const fn with_attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
     }
 }
 
@@ -116,6 +165,30 @@ impl InvocationKind {
             Self::Message => "message",
         }
     }
+}
+
+/// Runs `rest` within the layers, the first one outermost.
+pub(super) async fn around<T: Send>(
+    layers: &[Arc<dyn Layer>],
+    invocation: &Invocation<'_>,
+    rest: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
+) -> Result<T> {
+    if layers.is_empty() {
+        return rest.await;
+    }
+    let mut reply = None;
+    {
+        let rest = pin!(async {
+            reply = Some(rest.await?);
+            Ok(())
+        });
+        Next { layers, rest }.run(invocation).await?;
+    }
+    reply.ok_or_else(|| {
+        Error::misconfigured(
+            "a layer returned Ok without running `next`: run `next`, or return an error",
+        )
+    })
 }
 
 impl fmt::Display for InvocationKind {

@@ -1,20 +1,25 @@
 //! The one pipeline of commands, queries and messages; its order is fixed here and nowhere else.
 //!
-//! 1. trace span, which records the error, and the net that turns a panic into an error
-//! 2. the user's layers, in the order of their registration
-//! 3. for messages, decoding; then validation
-//! 4. for commands with an idempotency key, the look at the remembered reply
-//! 5. retry on conflict (and once on a taken id or unique value), each run with a fresh context,
-//!    around
-//! 6. the unit of work: the handler within its timeout, then the commit
+//! | Step | File | What it does |
+//! |---|---|---|
+//! | 1 | `span` | traces the call, records its error, turns a panic into an error |
+//! | 2 | `layer` | calls the user's layers, in the order of their registration |
+//! | 3 | `decode` | reads a message that came in an envelope; then every message is validated |
+//! | 4 | `idempotency` | replies what was replied before under the same idempotency key |
+//! | 5 | `retry` | runs again after a conflict, each time with a fresh context |
+//! | 6 | `attempt` | runs the handler within its timeout, then commits its unit of work |
 //!
-//! The timeout is over when the unit reaches the committer: from there the outcome is awaited, so a
-//! handler that timed out has not succeeded, and a commit in progress is never cut short. A unit
-//! without content is not committed. Queries have no unit: they are validated and answered.
+//! The timeout ends when the unit reaches the committer. From there its outcome is awaited: a
+//! commit in progress is never cut short, and a handler that timed out has not succeeded. A unit
+//! without content is not committed. A query has no unit: it skips the steps 4 and 5, and there is
+//! nothing to commit.
 
-pub(crate) mod attempt;
-pub(crate) mod idempotency;
+mod attempt;
+pub(crate) mod decode;
+mod idempotency;
+pub(crate) mod idempotency_key;
 pub(crate) mod layer;
+mod retry;
 mod span;
 #[cfg(feature = "validation")]
 pub mod validation;
@@ -25,21 +30,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::context::{Cause, Scope};
-use mamey_core::message::Message;
-use mamey_core::store::{CommitOutcome, UnitOfWork};
-use mamey_core::{Context, Error, ErrorKind, Query, ReadContext, Result, Retry};
-use tracing::Instrument;
+use mamey_core::inbound::Incoming;
+use mamey_core::message::Metadata;
+use mamey_core::store::{CommitOutcome, CommitToken};
+use mamey_core::{Command, Context, Message, Query, ReadContext, Result};
+use serde::de::DeserializeOwned;
 
-use self::attempt::{within, without_panics};
-use self::layer::{Invocation, Layer, Next};
-use self::work::Work;
-use crate::handler::QueryHandler;
-
-/// The pause before the second run after a conflict; the first one follows at once.
-const CONFLICT_PAUSE_MS_FIRST: u64 = 1;
-
-/// The longest pause between runs after a conflict.
-const CONFLICT_PAUSE_MS_MAX: u64 = 32;
+use self::decode::decode;
+use self::layer::{Invocation, InvocationKind, Layer};
+use self::retry::Conflicts;
+use self::work::{Asked, CommandWork, Done, MessageWork, Sent, Work};
+use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
 
 /// What all calls of one context go through.
 pub(crate) struct Pipeline {
@@ -49,143 +50,107 @@ pub(crate) struct Pipeline {
     pub(crate) conflict_retries: u32,
 }
 
-/// What a handler replied, and how its unit was committed; `None` for a unit without content.
-pub(crate) type Done<R> = (R, Option<CommitOutcome>);
-
 impl Pipeline {
-    /// Steps 1 and 2 around the rest, which is `core`: pinned, because each async function that
-    /// took it by value would double the size of the whole call.
-    pub(crate) async fn call<T: Send>(
-        &self,
-        invocation: Invocation<'_>,
-        core: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
-    ) -> Result<T> {
-        let span = span::span(&invocation);
-        let layered = self.through_layers(&invocation, core);
-        let result = without_panics(invocation.name, layered).instrument(span.clone()).await;
-        result.map_err(|error| {
-            span::failed(&span, &error);
-            let (name, context) = (invocation.name, invocation.context);
-            error.with_context(format!("handling `{name}` in context `{context}`"))
-        })
-    }
-
-    async fn through_layers<T: Send>(
+    /// Steps 1 and 2, around the rest of the call.
+    ///
+    /// The rest is pinned: each async function that took it by value would double the size of the
+    /// whole call.
+    async fn around<T: Send>(
         &self,
         invocation: &Invocation<'_>,
-        core: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
+        rest: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
-        if self.layers.is_empty() {
-            return core.await;
-        }
-        let mut slot = None;
-        {
-            let core = pin!(async {
-                slot = Some(core.await?);
-                Ok(())
-            });
-            Next::new(&self.layers, core).run(invocation).await?;
-        }
-        slot.ok_or_else(|| {
-            Error::misconfigured(
-                "a layer returned Ok without going on: run `next`, or return an error",
-            )
-        })
+        span::around(invocation, layer::around(&self.layers, invocation, rest)).await
     }
 
-    /// Step 5: runs the handler and commits, again after a conflict.
-    pub(crate) async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
-        let mut cause = cause.clone();
-        let (mut conflicts, mut met_taken) = (0, false);
-        loop {
-            let last = conflicts == self.conflict_retries;
-            let message = work.message(last)?;
-            let cx = Context::new(Arc::clone(&self.scope), cause.clone());
-            match self.unit(&work, message, &cx).await {
-                Err(error) if !last && lost_race(&error, met_taken) => {
-                    conflicts += 1;
-                    met_taken |= error.kind() == ErrorKind::AlreadyExists;
-                    // Every run of one call has the same message id and trace.
-                    cause.message_id = Some(cx.message_id());
-                    cause.trace = Some(cx.trace_context().clone());
-                    tracing::debug!(conflicts, %error, "running again");
-                    pause_after(conflicts).await;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// Step 6: the handler within its timeout, then the commit without one.
-    async fn unit<W: Work>(
+    /// A command, from its caller to its reply.
+    pub(crate) async fn command<C: Command>(
         &self,
-        work: &W,
-        message: W::Message,
-        cx: &Context,
-    ) -> Result<Done<W::Reply>> {
-        let handler = pin!(work.handle(message, cx));
-        let reply = within(self.timeout, handler).await?;
-        let committing = match sealed(work, &reply, cx)? {
-            Some(unit) => {
-                pass_before_commit(&unit);
-                self.scope.store.commit(unit)
-            }
-            None => return Ok((reply, None)),
-        };
-        let outcome = committing.await?;
-        Ok((reply, Some(outcome)))
+        handler: &impl CommandHandler<C>,
+        sent: Sent<C>,
+    ) -> Result<C::Reply> {
+        let Sent { command, cause, key, metadata } = sent;
+        let kind = InvocationKind::Command;
+        let invocation = self.invocation::<C>(kind, &cause, metadata.as_deref());
+        self.around(
+            &invocation,
+            pin!(async {
+                command.validate()?;
+                let work = CommandWork { handler, command: Some(command), key: key.as_ref() };
+                let runs = pin!(self.run(work, &cause));
+                idempotency::once(key.as_ref(), &*self.scope.store, runs).await
+            }),
+        )
+        .await
     }
 
-    /// Steps 3 and 6 of a query, which has no unit.
-    pub(crate) async fn answer<Q: Query>(
+    /// A message, from the consumer to the outcome of its commit.
+    pub(crate) async fn message<M: Message + DeserializeOwned>(
+        &self,
+        handler: &impl MessageHandler<M>,
+        incoming: Incoming<'_>,
+    ) -> Result<CommitOutcome> {
+        let metadata = &incoming.envelope.metadata;
+        let cause = Cause::from(metadata);
+        let mut invocation = self.invocation::<M>(InvocationKind::Message, &cause, Some(metadata));
+        invocation.attempt = incoming.attempt;
+        self.around(
+            &invocation,
+            pin!(async {
+                let message = decode::<M>(incoming.envelope)?;
+                message.validate()?;
+                let work = MessageWork { handler, decoded: Some(message), incoming };
+                let ((), outcome) = self.run(work, &cause).await?;
+                // The unit of a message holds its receipt, so it always has content to commit.
+                Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken(0))))
+            }),
+        )
+        .await
+    }
+
+    /// A query, from its caller to its reply.
+    pub(crate) async fn query<Q: Query>(
         &self,
         handler: &impl QueryHandler<Q>,
-        query: Q,
-        cause: &Cause,
+        asked: Asked<Q>,
     ) -> Result<Q::Reply> {
-        Message::validate(&query)?;
-        let cx = ReadContext::new(Arc::clone(&self.scope), cause.clone());
-        let handler = pin!(handler.handle(query, &cx));
-        within(self.timeout, handler).await
+        let Asked { query, cause, metadata } = asked;
+        let invocation = self.invocation::<Q>(InvocationKind::Query, &cause, metadata.as_deref());
+        self.around(
+            &invocation,
+            pin!(async {
+                query.validate()?;
+                let cx = ReadContext::new(Arc::clone(&self.scope), cause.clone());
+                attempt::within(self.timeout, pin!(handler.handle(query, &cx))).await
+            }),
+        )
+        .await
     }
-}
 
-/// Takes the unit out of its context, complete; `None` when there is nothing to commit.
-fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
-    let mut unit = cx.take_unit()?;
-    work.seal(reply, &mut unit)?;
-    Ok((!unit.is_empty()).then_some(unit))
-}
-
-/// Failpoints of the two kinds of units: those of callers and those of messages.
-fn pass_before_commit(unit: &UnitOfWork) {
-    if unit.receipt.is_none() {
-        mamey_core::failpoint!("before-commit");
-    } else {
-        mamey_core::failpoint!("after-handler-before-commit");
+    /// Steps 5 and 6 of a command or a message.
+    async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
+        let (mut cause, mut conflicts) = (cause.clone(), Conflicts::default());
+        loop {
+            let last = conflicts.met == self.conflict_retries;
+            let message = work.message(last)?;
+            let cx = Context::new(Arc::clone(&self.scope), cause.clone());
+            match attempt::run(&work, message, &cx, self.timeout).await {
+                Err(error) if !last => conflicts.pause_after(error).await?,
+                done => return done,
+            }
+            // Every run of one call has the same message id and trace.
+            cause.message_id = Some(cx.message_id());
+            cause.trace = Some(cx.trace_context().clone());
+        }
     }
-}
 
-/// Whether another run may see what this one could not: a version that moved, or, once, an id or a
-/// unique value that a rival took between this handler's look and its commit.
-fn lost_race(error: &Error, met_taken: bool) -> bool {
-    match error.kind() {
-        ErrorKind::Conflict => error.retry() == Retry::Immediately,
-        ErrorKind::AlreadyExists => !met_taken,
-        _ => false,
+    fn invocation<'a, M: Message>(
+        &'a self,
+        kind: InvocationKind,
+        cause: &'a Cause,
+        metadata: Option<&'a Metadata>,
+    ) -> Invocation<'a> {
+        let context = &self.scope.name;
+        Invocation { kind, name: M::NAME, context, cause, metadata, attempt: 1 }
     }
-}
-
-/// Rivals for one document that all run again at once would only meet again: from the second
-/// conflict on, each waits for a time drawn by chance.
-async fn pause_after(conflicts: u32) {
-    let Some(doublings) = conflicts.checked_sub(2) else {
-        return;
-    };
-    let longest_ms = 2_u64
-        .saturating_pow(doublings)
-        .saturating_mul(CONFLICT_PAUSE_MS_FIRST)
-        .min(CONFLICT_PAUSE_MS_MAX);
-    let pause_ms = fastrand::u64(0..=longest_ms);
-    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
 }

@@ -1,12 +1,32 @@
-//! The span of one call, named by the OpenTelemetry conventions for messaging.
+//! Step 1: traces a call by OpenTelemetry's conventions for messaging, and catches its panics.
 
-use mamey_core::Error;
-use tracing::{Span, field};
+use std::any::Any;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
 
-use crate::pipeline::layer::{Invocation, InvocationKind};
+use futures_util::FutureExt;
+use mamey_core::{Error, ErrorKind, Result};
+use tracing::{Instrument, Span, field};
+
+use super::layer::{Invocation, InvocationKind};
+
+/// Runs the call within its span. A panic becomes an error, and an error says what was handled.
+pub(super) async fn around<T>(
+    invocation: &Invocation<'_>,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let span = span(invocation);
+    let caught = AssertUnwindSafe(call).catch_unwind().instrument(span.clone()).await;
+    let result = caught.unwrap_or_else(|panic| Err(panicked(invocation.name, &*panic)));
+    result.map_err(|error| {
+        record(&span, &error);
+        let (name, context) = (invocation.name, invocation.context);
+        error.with_context(format!("handling `{name}` in context `{context}`"))
+    })
+}
 
 /// The span of one call. Without a subscriber it is the empty span, and no field is evaluated.
-pub(crate) fn span(invocation: &Invocation<'_>) -> Span {
+fn span(invocation: &Invocation<'_>) -> Span {
     let Invocation { kind, name, context, cause, metadata, attempt } = *invocation;
     let operation = kind.operation();
     tracing::info_span!(
@@ -30,8 +50,8 @@ pub(crate) fn span(invocation: &Invocation<'_>) -> Span {
     )
 }
 
-/// Notes on the span that the call failed, and how.
-pub(crate) fn failed(span: &Span, error: &Error) {
+/// Records on the span that the call failed, and how.
+fn record(span: &Span, error: &Error) {
     if span.is_disabled() {
         return;
     }
@@ -40,11 +60,20 @@ pub(crate) fn failed(span: &Span, error: &Error) {
     span.record("error.type", error.code().unwrap_or(error.kind().as_str()));
 }
 
-/// Prints as the 32 digits of W3C trace context.
+fn panicked(message: &str, panic: &(dyn Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message");
+    Error::new(ErrorKind::Other, format!("handler of `{message}` panicked: {text}"))
+}
+
+/// Displays as the 32 digits of W3C trace context.
 struct TraceId(u128);
 
-impl std::fmt::Display for TraceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }

@@ -1,5 +1,6 @@
-//! A bounded context at work: open on its store, ready for commands, queries and messages.
+//! A bounded context that is open on its store and accepts commands, queries and messages.
 
+mod dispatch;
 pub(crate) mod registry;
 pub(crate) mod request;
 pub(crate) mod serving;
@@ -7,32 +8,50 @@ pub(crate) mod serving;
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use mamey_core::clock::{Clock, SystemClock};
-use mamey_core::context::Cause;
+use mamey_core::context::{Cause, Scope};
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::inbound::{Inbound, Incoming};
-use mamey_core::message::{Catalog, ContextName, Direction};
+use mamey_core::message::{Catalog, ContextName, Direction, Envelope};
 use mamey_core::store::{CommitOutcome, Store};
-use mamey_core::transport::{Requester, Unconnected};
-use mamey_core::{Command, Context, Error, Query, Result, RetryPolicy};
+use mamey_core::transport::{Requester, Responder, Unconnected};
+use mamey_core::{Command, Context, Query, Result, RetryPolicy};
 
+use self::dispatch::Dispatcher;
 use self::registry::Registry;
-use self::request::{CommandRequest, QueryRequest, unknown};
+use self::request::{CommandRequest, QueryRequest};
 use self::serving::Served;
 use crate::pipeline::Pipeline;
-use crate::pipeline::layer::InvocationKind;
 
-/// What a context needs of the world.
+/// What a context needs from outside.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mamey::clock::{Clock, ManualClock, Timestamp};
+/// use mamey::persistence::MemoryDatabase;
+/// use mamey::store::Database;
+/// use mamey::{BoundedContext, Resources, Result};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let orders = BoundedContext::new("orders");
+/// let store = MemoryDatabase::default().open(&orders.schema()?).await?;
+/// let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
+/// let runtime = orders.open(Resources::new(store).with_clock(clock))?;
+/// assert_eq!(runtime.name().as_str(), "orders");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Resources {
     /// The context's share of a database, opened with its schema.
     pub store: Arc<dyn Store>,
-    /// Where the time comes from.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where ids come from.
+    /// Makes ids.
     pub ids: Arc<dyn IdSource>,
     /// Asks other contexts.
     pub requester: Arc<dyn Requester>,
@@ -49,81 +68,131 @@ impl Resources {
             requester: Arc::new(Unconnected),
         }
     }
+
+    /// Tells the time by this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes ids from this source.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Arc<dyn IdSource>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Asks other contexts through this requester.
+    #[must_use]
+    pub fn with_requester(mut self, requester: Arc<dyn Requester>) -> Self {
+        self.requester = requester;
+        self
+    }
 }
 
-/// A bounded context at work.
+/// A bounded context that is open on its store.
+///
+/// A service opens its contexts itself. Open one with [`BoundedContext::open`] to run it without a
+/// service, so without a relay and a consumer.
+///
+/// [`BoundedContext::open`]: crate::BoundedContext::open
+///
+/// ```
+/// use mamey::persistence::MemoryDatabase;
+/// use mamey::store::Database;
+/// use mamey::{BoundedContext, Command, Context, Resources, Result};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u32)]
+/// struct Ring { times: u32 }
+///
+/// async fn ring(command: Ring, _: &Context) -> Result<u32> {
+///     Ok(command.times)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let bell = BoundedContext::new("bell").command(ring);
+/// let store = MemoryDatabase::default().open(&bell.schema()?).await?;
+/// let runtime = bell.open(Resources::new(store))?;
+/// assert_eq!(runtime.send(Ring { times: 3 }).await?, 3);
+/// # Ok(()) }
+/// ```
 pub struct ContextRuntime {
-    pub(crate) pipeline: Pipeline,
-    pub(crate) registry: Registry,
-    pub(crate) served: Served,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) closed: AtomicBool,
+    dispatcher: Dispatcher,
+    served: Served,
+    retry: RetryPolicy,
 }
 
 impl ContextRuntime {
+    pub(crate) const fn new(
+        pipeline: Pipeline,
+        registry: Registry,
+        served: Served,
+        retry: RetryPolicy,
+    ) -> Self {
+        Self { dispatcher: Dispatcher::new(pipeline, registry), served, retry }
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.dispatcher.pipeline.scope
+    }
+
     /// The context's name.
     #[must_use]
     pub fn name(&self) -> &ContextName {
-        &self.pipeline.scope.name
+        self.dispatcher.name()
     }
 
-    /// A unit of work outside of any handler, set off by `cause`, for callers who commit it
+    /// A unit of work outside of any handler, caused by `cause`, for callers who commit it
     /// themselves: buffer in it as a handler would, take it out with [`Context::take_unit`], and
-    /// hand it to the store. None of the pipeline's layers sees it.
+    /// hand it to the store. No layer of the pipeline sees it.
     #[must_use]
     pub fn unit_of_work(&self, cause: Cause) -> Context {
-        Context::new(Arc::clone(&self.pipeline.scope), cause)
+        Context::new(Arc::clone(self.scope()), cause)
     }
 
     /// Sends a command; await it, or first add what belongs to it.
     ///
-    /// The answer is the handler's reply, given after its commit. It is `NotFound` when nobody
+    /// The answer is the handler's reply, given after its commit. It is `NotFound` when nothing
     /// handles the command here, and otherwise what the handler or the commit said.
     pub fn send<C: Command>(&self, command: C) -> CommandRequest<'_, C> {
-        CommandRequest::new(self, command)
+        CommandRequest::new(&self.dispatcher, command)
     }
 
     /// Asks a query; await it, or first add what belongs to it.
     ///
-    /// The answer is the handler's reply, or `NotFound` when nobody answers the query here.
+    /// The answer is the handler's reply, or `NotFound` when nothing answers the query here.
     pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
-        QueryRequest::new(self, query)
+        QueryRequest::new(&self.dispatcher, query)
     }
 
-    /// Takes no new commands and queries from now on: the answer to them is `Cancelled`. Those
-    /// that run go on.
+    /// Accepts no new commands and queries from now on: the answer to them is `Cancelled`. Those
+    /// that run continue.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if !self.closed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let name = self.name();
-        Err(Error::cancelled(format!("context `{name}` is shutting down and takes nothing new")))
+        self.dispatcher.close();
     }
 
     /// The commands it handles, by type and name.
     pub fn command_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
-        self.registry.command_types()
+        self.dispatcher.registry.command_types()
     }
 
     /// The queries it answers, by type and name.
     pub fn query_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
-        self.registry.query_types()
+        self.dispatcher.registry.query_types()
     }
 
-    /// All messages it takes and gives.
+    /// All messages that it handles, publishes and serves.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
-        &self.pipeline.scope.catalog
+        &self.scope().catalog
     }
 
     /// Its share of the database.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.pipeline.scope.store
+        &self.scope().store
     }
 }
 
@@ -138,16 +207,26 @@ impl Inbound for ContextRuntime {
     }
 
     fn retry_policy(&self, name: &str) -> RetryPolicy {
-        let own = self.registry.message(name).and_then(|entry| entry.retry);
+        let own = self.dispatcher.registry.message(name).and_then(|entry| entry.retry);
         own.unwrap_or(self.retry)
     }
 
     async fn handle(&self, incoming: Incoming<'_>) -> Result<CommitOutcome> {
-        let name = &incoming.envelope.metadata.name;
-        match self.registry.message(name) {
-            Some(entry) => entry.runner.run(&self.pipeline, incoming).await,
-            None => Err(unknown(self.name(), InvocationKind::Message, name)),
-        }
+        self.dispatcher.message(incoming).await
+    }
+}
+
+#[async_trait]
+impl Responder for ContextRuntime {
+    fn serves(&self) -> Vec<&'static str> {
+        self.catalog().names(Direction::Serves).collect()
+    }
+
+    async fn respond(&self, request: Envelope) -> Envelope {
+        let asked = Envelope { metadata: request.metadata.clone(), payload: Bytes::new() };
+        let outcome = self.served.answer(&self.dispatcher, request).await;
+        let scope = self.scope();
+        asked.reply(&scope.name, scope.ids.message_id(), scope.clock.now(), outcome)
     }
 }
 

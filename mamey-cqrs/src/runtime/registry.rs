@@ -1,4 +1,4 @@
-//! Which handler takes which message: found by type for callers, by name for consumers.
+//! Which handler takes which message: looked up by type for callers, by name for consumers.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
 use crate::pipeline::Pipeline;
-use crate::pipeline::work::{self, Asked, Sent};
+use crate::pipeline::work::{Asked, Sent};
 
 /// All handlers of one context.
 #[derive(Default)]
@@ -24,12 +24,12 @@ pub(crate) struct Registry {
 }
 
 /// Runs one command through the pipeline. The future holds the handler's own: one allocation.
-pub(crate) trait RunCommand<C: Command>: Send + Sync {
+trait RunCommand<C: Command>: Send + Sync {
     fn run<'r>(&'r self, pipeline: &'r Pipeline, sent: Sent<C>) -> BoxFuture<'r, Result<C::Reply>>;
 }
 
 /// Runs one query through the pipeline.
-pub(crate) trait RunQuery<Q: Query>: Send + Sync {
+trait RunQuery<Q: Query>: Send + Sync {
     fn run<'r>(
         &'r self,
         pipeline: &'r Pipeline,
@@ -38,7 +38,7 @@ pub(crate) trait RunQuery<Q: Query>: Send + Sync {
 }
 
 /// Decodes one message and runs it through the pipeline.
-pub(crate) trait RunMessage: Send + Sync {
+pub(super) trait RunMessage: Send + Sync {
     fn run<'r>(
         &'r self,
         pipeline: &'r Pipeline,
@@ -47,9 +47,9 @@ pub(crate) trait RunMessage: Send + Sync {
 }
 
 /// The handler of one message, with its own retry policy if it has one.
-pub(crate) struct MessageEntry {
-    pub(crate) runner: Box<dyn RunMessage>,
-    pub(crate) retry: Option<RetryPolicy>,
+pub(super) struct MessageEntry {
+    pub(super) runner: Box<dyn RunMessage>,
+    pub(super) retry: Option<RetryPolicy>,
 }
 
 impl Registry {
@@ -75,23 +75,35 @@ impl Registry {
         self.messages.insert(M::NAME, MessageEntry { runner, retry }).is_none()
     }
 
-    pub(crate) fn command<C: Command>(&self) -> Option<&dyn RunCommand<C>> {
-        self.commands.get::<C, Box<dyn RunCommand<C>>>().map(|runner| &**runner)
+    /// Runs the command through the pipeline; `None` when nothing handles it.
+    pub(super) fn command<'r, C: Command>(
+        &'r self,
+        pipeline: &'r Pipeline,
+        sent: Sent<C>,
+    ) -> Option<BoxFuture<'r, Result<C::Reply>>> {
+        let runner = self.commands.get::<C, Box<dyn RunCommand<C>>>()?;
+        Some(runner.run(pipeline, sent))
     }
 
-    pub(crate) fn query<Q: Query>(&self) -> Option<&dyn RunQuery<Q>> {
-        self.queries.get::<Q, Box<dyn RunQuery<Q>>>().map(|runner| &**runner)
+    /// Runs the query through the pipeline; `None` when nothing handles it.
+    pub(super) fn query<'r, Q: Query>(
+        &'r self,
+        pipeline: &'r Pipeline,
+        asked: Asked<Q>,
+    ) -> Option<BoxFuture<'r, Result<Q::Reply>>> {
+        let runner = self.queries.get::<Q, Box<dyn RunQuery<Q>>>()?;
+        Some(runner.run(pipeline, asked))
     }
 
-    pub(crate) fn message(&self, name: &str) -> Option<&MessageEntry> {
+    pub(super) fn message(&self, name: &str) -> Option<&MessageEntry> {
         self.messages.get(name)
     }
 
-    pub(crate) fn command_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
+    pub(super) fn command_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
         self.commands.types()
     }
 
-    pub(crate) fn query_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
+    pub(super) fn query_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {
         self.queries.types()
     }
 }
@@ -124,7 +136,7 @@ impl ByType {
     }
 }
 
-/// Type ids are hashes already: their own 64 bits are taken as they are.
+/// Type ids are hashes already: their own 64 bits are the hash.
 #[derive(Default)]
 struct TypeIdHasher(u64);
 
@@ -137,7 +149,7 @@ impl Hasher for TypeIdHasher {
         self.0 = id;
     }
 
-    /// Not taken by type ids today, but right for any bytes.
+    /// Type ids do not use it today; it is right for any bytes.
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
@@ -149,7 +161,7 @@ struct Handling<H>(H);
 
 impl<C: Command, H: CommandHandler<C>> RunCommand<C> for Handling<H> {
     fn run<'r>(&'r self, pipeline: &'r Pipeline, sent: Sent<C>) -> BoxFuture<'r, Result<C::Reply>> {
-        Box::pin(work::command(pipeline, &self.0, sent))
+        Box::pin(pipeline.command(&self.0, sent))
     }
 }
 
@@ -159,7 +171,7 @@ impl<Q: Query, H: QueryHandler<Q>> RunQuery<Q> for Handling<H> {
         pipeline: &'r Pipeline,
         asked: Asked<Q>,
     ) -> BoxFuture<'r, Result<Q::Reply>> {
-        Box::pin(work::query(pipeline, &self.0, asked))
+        Box::pin(pipeline.query(&self.0, asked))
     }
 }
 
@@ -174,6 +186,6 @@ impl<M: Message + DeserializeOwned, H: MessageHandler<M>> RunMessage for Handlin
         pipeline: &'r Pipeline,
         incoming: Incoming<'r>,
     ) -> BoxFuture<'r, Result<CommitOutcome>> {
-        Box::pin(work::message(pipeline, &self.handler, incoming))
+        Box::pin(pipeline.message::<M>(&self.handler, incoming))
     }
 }

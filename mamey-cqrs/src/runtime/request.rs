@@ -1,81 +1,137 @@
-//! Requests: a command or a query on its way, with what its caller adds to it.
+//! A command or a query before it is sent, with what its caller adds to it.
 
 use std::fmt;
-use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
 use mamey_core::id::MessageId;
-use mamey_core::message::{ContextName, TraceContext};
-use mamey_core::{Command, Error, Query, Result};
+use mamey_core::message::TraceContext;
+use mamey_core::{Command, Query, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::pipeline::idempotency::Idempotency;
-use crate::pipeline::layer::InvocationKind;
-use crate::pipeline::work::{Asked, Sent};
-use crate::runtime::ContextRuntime;
+use super::dispatch::{Dispatcher, refused};
+use crate::pipeline::idempotency_key::IdempotencyKey;
 
 /// A command that is sent when it is awaited.
 ///
 /// # Cancellation
-/// Dropping the future before the commit has begun undoes everything; from then on the commit goes
-/// on by itself.
+/// Dropping the future before the commit has begun undoes everything. From then on the commit
+/// continues without it.
+///
+/// ```
+/// use mamey::{BoundedContext, Command, Context, Result, Service};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u32)]
+/// struct Reserve { seats: u32 }
+///
+/// async fn reserve(command: Reserve, _: &Context) -> Result<u32> {
+///     Ok(command.seats)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let hall = BoundedContext::new("hall").command(reserve);
+/// let service = Service::in_memory().host(hall).start().await?;
+/// let seats = service.send(Reserve { seats: 2 }).tenant("acme").await?;
+/// assert_eq!(seats, 2);
+/// # service.shutdown().await }
+/// ```
 #[must_use = "a command is sent when it is awaited"]
 pub struct CommandRequest<'r, C: Command> {
-    runtime: &'r ContextRuntime,
-    sent: Sent<C>,
+    dispatcher: &'r Dispatcher,
+    command: C,
+    cause: Cause,
+    key: Option<Result<IdempotencyKey<C::Reply>>>,
 }
 
 /// A query that is asked when it is awaited.
+///
+/// ```
+/// use mamey::{BoundedContext, Query, ReadContext, Result, Service};
+///
+/// #[derive(Query)]
+/// #[query(reply = String)]
+/// struct Greeting;
+///
+/// async fn greeting(_: Greeting, cx: &ReadContext) -> Result<String> {
+///     Ok(format!("hello from {}", cx.tenant().unwrap_or("nobody")))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let hall = BoundedContext::new("hall").query(greeting);
+/// let service = Service::in_memory().host(hall).start().await?;
+/// assert_eq!(service.query(Greeting).await?, "hello from nobody");
+/// assert_eq!(service.query(Greeting).tenant("acme").await?, "hello from acme");
+/// # service.shutdown().await }
+/// ```
 #[must_use = "a query is asked when it is awaited"]
 pub struct QueryRequest<'r, Q: Query> {
-    runtime: &'r ContextRuntime,
-    asked: Asked<Q>,
+    dispatcher: &'r Dispatcher,
+    query: Q,
+    cause: Cause,
 }
 
 impl<'r, C: Command> CommandRequest<'r, C> {
-    pub(crate) fn new(runtime: &'r ContextRuntime, command: C) -> Self {
-        let cause = Cause::default();
-        let sent = Sent { command, cause, idempotency: None, metadata: None };
-        Self { runtime, sent }
+    pub(super) fn new(dispatcher: &'r Dispatcher, command: C) -> Self {
+        Self { dispatcher, command, cause: Cause::default(), key: None }
     }
 
     /// Takes effect once under this key: sent again with it, the same command returns the first
     /// reply. Keys belong to one command and one tenant. A command that failed may be sent again.
     ///
-    /// At most [`IDEMPOTENCY_KEY_BYTES_MAX`](crate::IDEMPOTENCY_KEY_BYTES_MAX) bytes without
-    /// control characters; otherwise the answer is `Invalid`.
+    /// A key has at most [`IDEMPOTENCY_KEY_BYTES_MAX`](crate::IDEMPOTENCY_KEY_BYTES_MAX) bytes and
+    /// no control characters; otherwise the answer is `Invalid`.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, Command, Context, MessageId, Result, Service};
+    ///
+    /// #[derive(Clone, Command)]
+    /// #[command(reply = MessageId)]
+    /// struct Charge;
+    ///
+    /// async fn charge(_: Charge, cx: &Context) -> Result<MessageId> {
+    ///     Ok(cx.new_id())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// let payments = BoundedContext::new("payments").command(charge);
+    /// let service = Service::in_memory().host(payments).start().await?;
+    /// let first = service.send(Charge).idempotency_key("cart-7").await?;
+    /// let again = service.send(Charge).idempotency_key("cart-7").await?;
+    /// assert_eq!(again, first);
+    /// # service.shutdown().await }
+    /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self
     where
         C::Reply: Serialize + DeserializeOwned,
     {
-        self.sent.idempotency = Some(Idempotency::new(key.into()));
+        self.key = Some(IdempotencyKey::new(key.into()));
         self
     }
 
-    /// Says what set the command off, in place of everything said before.
+    /// Sets what caused the command, in place of everything set before.
     pub fn cause(mut self, cause: Cause) -> Self {
-        self.sent.cause = cause;
+        self.cause = cause;
         self
     }
 
     /// The tenant it is for.
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
-        self.sent.cause.tenant = Some(tenant.into());
+        self.cause.tenant = Some(tenant.into());
         self
     }
 
     /// The trace it belongs to.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.sent.cause.trace = Some(trace);
+        self.cause.trace = Some(trace);
         self
     }
 
-    /// The id that everything set off by one outside request shares.
+    /// The id shared by everything that one outside request causes.
     pub fn correlation_id(mut self, id: MessageId) -> Self {
-        self.sent.cause.correlation_id = Some(id);
+        self.cause.correlation_id = Some(id);
         self
     }
 }
@@ -85,39 +141,34 @@ impl<'r, C: Command> IntoFuture for CommandRequest<'r, C> {
     type IntoFuture = BoxFuture<'r, Result<C::Reply>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { runtime, sent } = self;
-        let key = || sent.idempotency.as_ref().map_or(Ok(()), Idempotency::check);
-        if let Err(error) = runtime.check_open().and_then(|()| key()) {
-            return Box::pin(ready(Err(error)));
-        }
-        match runtime.registry.command::<C>() {
-            Some(runner) => runner.run(&runtime.pipeline, sent),
-            None => Box::pin(ready(Err(unknown(runtime.name(), InvocationKind::Command, C::NAME)))),
+        let Self { dispatcher, command, cause, key } = self;
+        match dispatcher.check_open().and_then(|()| key.transpose()) {
+            Ok(key) => dispatcher.command(command, cause, key, None),
+            Err(error) => refused(error),
         }
     }
 }
 
 impl<'r, Q: Query> QueryRequest<'r, Q> {
-    pub(crate) fn new(runtime: &'r ContextRuntime, query: Q) -> Self {
-        let asked = Asked { query, cause: Cause::default(), metadata: None };
-        Self { runtime, asked }
+    pub(super) fn new(dispatcher: &'r Dispatcher, query: Q) -> Self {
+        Self { dispatcher, query, cause: Cause::default() }
     }
 
-    /// Says what set the query off, in place of everything said before.
+    /// Sets what caused the query, in place of everything set before.
     pub fn cause(mut self, cause: Cause) -> Self {
-        self.asked.cause = cause;
+        self.cause = cause;
         self
     }
 
     /// The tenant it is for.
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
-        self.asked.cause.tenant = Some(tenant.into());
+        self.cause.tenant = Some(tenant.into());
         self
     }
 
     /// The trace it belongs to.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.asked.cause.trace = Some(trace);
+        self.cause.trace = Some(trace);
         self
     }
 }
@@ -127,36 +178,21 @@ impl<'r, Q: Query> IntoFuture for QueryRequest<'r, Q> {
     type IntoFuture = BoxFuture<'r, Result<Q::Reply>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { runtime, asked } = self;
-        if let Err(error) = runtime.check_open() {
-            return Box::pin(ready(Err(error)));
-        }
-        match runtime.registry.query::<Q>() {
-            Some(runner) => runner.run(&runtime.pipeline, asked),
-            None => Box::pin(ready(Err(unknown(runtime.name(), InvocationKind::Query, Q::NAME)))),
+        let Self { dispatcher, query, cause } = self;
+        match dispatcher.check_open() {
+            Ok(()) => dispatcher.query(query, cause, None),
+            Err(error) => refused(error),
         }
     }
-}
-
-/// The error of a message that nobody takes; it names the mend.
-pub(crate) fn unknown(context: &ContextName, kind: InvocationKind, name: &str) -> Error {
-    let mend = match kind {
-        InvocationKind::Command => ".command(…)",
-        InvocationKind::Query => ".query(…)",
-        InvocationKind::Message => ".on(…)",
-    };
-    Error::not_found(format!(
-        "context `{context}` has no handler for {kind} `{name}`: add `{mend}`"
-    ))
 }
 
 impl<C: Command> fmt::Debug for CommandRequest<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandRequest")
-            .field("context", self.runtime.name())
+            .field("context", self.dispatcher.name())
             .field("command", &C::NAME)
-            .field("cause", &self.sent.cause)
-            .field("idempotency", &self.sent.idempotency)
+            .field("cause", &self.cause)
+            .field("idempotency_key", &self.key)
             .finish()
     }
 }
@@ -164,9 +200,9 @@ impl<C: Command> fmt::Debug for CommandRequest<'_, C> {
 impl<Q: Query> fmt::Debug for QueryRequest<'_, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueryRequest")
-            .field("context", self.runtime.name())
+            .field("context", self.dispatcher.name())
             .field("query", &Q::NAME)
-            .field("cause", &self.asked.cause)
+            .field("cause", &self.cause)
             .finish()
     }
 }

@@ -1,27 +1,22 @@
-//! Answers the requests of other contexts, through the pipeline that every call goes through.
+//! Answers the requests of other contexts, through the same pipeline as every other call.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
 use mamey_core::json::to_json;
-use mamey_core::message::{
-    ByCommand, ByQuery, ContextName, Direction, Envelope, IDEMPOTENCY_KEY_HEADER,
-};
-use mamey_core::transport::Responder;
+use mamey_core::message::{ByCommand, ByQuery, ContextName, Envelope, IDEMPOTENCY_KEY_HEADER};
 use mamey_core::{Command, Error, Query, Request, Result};
 
-use crate::pipeline::idempotency::Idempotency;
+use super::dispatch::Dispatcher;
+use super::registry::Registry;
+use crate::pipeline::decode::decode;
+use crate::pipeline::idempotency_key::IdempotencyKey;
 use crate::pipeline::layer::InvocationKind;
-use crate::pipeline::work::{Asked, Sent, decode};
-use crate::runtime::ContextRuntime;
-use crate::runtime::registry::Registry;
-use crate::runtime::request::unknown;
 
-/// How requests of one kind are answered. Nothing to implement: it holds for every [`Request`].
+/// How requests of one kind are answered. It is implemented for every [`Request`] already.
 pub trait Serves<R: Request>: sealed::Serve<R> {}
 
 impl<R: Request, K: sealed::Serve<R>> Serves<R> for K {}
@@ -33,7 +28,7 @@ pub(crate) struct Served(BTreeMap<&'static str, Entry>);
 struct Entry {
     kind: InvocationKind,
     message: TypeId,
-    answer: for<'r> fn(&'r ContextRuntime, Envelope) -> BoxFuture<'r, Result<Bytes>>,
+    answer: for<'r> fn(&'r Dispatcher, Envelope) -> BoxFuture<'r, Result<Bytes>>,
 }
 
 impl Served {
@@ -44,12 +39,22 @@ impl Served {
         let entry = Entry {
             kind: <R::Kind as sealed::Serve<R>>::KIND,
             message: TypeId::of::<R>(),
-            answer: |runtime, request| Box::pin(answer::<R>(runtime, request)),
+            answer: |dispatcher, request| Box::pin(answer::<R>(dispatcher, request)),
         };
         self.0.insert(R::NAME, entry);
     }
 
-    /// What is wrong with the requests that nothing here handles.
+    /// Runs the request's handler and encodes its reply.
+    ///
+    /// It answers while the service drains, too: the handlers that still run may need the answer.
+    pub(super) async fn answer(&self, dispatcher: &Dispatcher, request: Envelope) -> Result<Bytes> {
+        match self.0.get(&*request.metadata.name) {
+            Some(entry) => (entry.answer)(dispatcher, request).await,
+            None => Err(unserved(dispatcher.name(), &request.metadata.name)),
+        }
+    }
+
+    /// One problem for each request that nothing here handles.
     pub(crate) fn without_handler(
         &self,
         registry: &Registry,
@@ -61,53 +66,29 @@ impl Served {
         unhandled.map(move |(name, entry)| {
             let kind = entry.kind;
             format!(
-                "context `{context}` serves `{name}` and does not handle it: add \
+                "context `{context}` serves `{name}` but does not handle it: add \
                  `.{kind}(…)` with its handler, or remove `.serves::<…>()`"
             )
         })
     }
 }
 
-async fn answer<R: Request>(runtime: &ContextRuntime, request: Envelope) -> Result<Bytes>
+async fn answer<R: Request>(dispatcher: &Dispatcher, request: Envelope) -> Result<Bytes>
 where
     R::Kind: Serves<R>,
 {
     let message = decode::<R>(&request)?;
-    let reply = <R::Kind as sealed::Serve<R>>::run(runtime, message, request).await?;
+    let reply = <R::Kind as sealed::Serve<R>>::run(dispatcher, message, request).await?;
     to_json(&reply).map_err(|cause| {
         Error::invalid(format!("the reply to `{}` cannot be written as JSON: {cause}", R::NAME))
             .with_source(cause)
     })
 }
 
-impl ContextRuntime {
-    /// Answers also while the service drains: the handlers that still run may need the answer.
-    async fn answer(&self, request: Envelope) -> Result<Bytes> {
-        match self.served.0.get(&*request.metadata.name) {
-            Some(entry) => (entry.answer)(self, request).await,
-            None => Err(unserved(self.name(), &request.metadata.name)),
-        }
-    }
-}
-
-#[async_trait]
-impl Responder for ContextRuntime {
-    fn serves(&self) -> Vec<&'static str> {
-        self.catalog().names(Direction::Serves).collect()
-    }
-
-    async fn respond(&self, request: Envelope) -> Envelope {
-        let asked = Envelope { metadata: request.metadata.clone(), payload: Bytes::new() };
-        let outcome = self.answer(request).await;
-        let scope = &self.pipeline.scope;
-        asked.reply(&scope.name, scope.ids.message_id(), scope.clock.now(), outcome)
-    }
-}
-
 fn unserved(context: &ContextName, name: &str) -> Error {
     Error::unroutable(format!(
         "`{name:.64}` has no route: context `{context}` does not serve it; add `.serves::<…>()` \
-         there, or mend the target"
+         there, or fix the target"
     ))
 }
 
@@ -116,15 +97,15 @@ mod sealed {
     use serde::de::DeserializeOwned;
 
     use super::{
-        Asked, ByCommand, ByQuery, Cause, Command, ContextRuntime, Envelope,
-        IDEMPOTENCY_KEY_HEADER, Idempotency, InvocationKind, Query, Request, Result, Sent, unknown,
+        ByCommand, ByQuery, Cause, Command, Dispatcher, Envelope, IDEMPOTENCY_KEY_HEADER,
+        IdempotencyKey, InvocationKind, Query, Request, Result,
     };
 
     pub trait Serve<R: Request> {
         const KIND: InvocationKind;
 
         fn run(
-            runtime: &ContextRuntime,
+            dispatcher: &Dispatcher,
             message: R,
             request: Envelope,
         ) -> impl Future<Output = Result<R::Reply>> + Send;
@@ -137,23 +118,17 @@ mod sealed {
     {
         const KIND: InvocationKind = InvocationKind::Command;
 
-        async fn run(runtime: &ContextRuntime, command: C, request: Envelope) -> Result<Y> {
+        async fn run(dispatcher: &Dispatcher, command: C, request: Envelope) -> Result<Y> {
             let metadata = Box::new(request.metadata);
             let mut cause = Cause::from(&*metadata);
-            let mut idempotency = None;
-            if let Some(key) = metadata.headers.get(IDEMPOTENCY_KEY_HEADER) {
-                let key = Idempotency::new(key.to_owned());
-                key.check()?;
-                idempotency = Some(key);
+            let mut key = None;
+            if let Some(text) = metadata.headers.get(IDEMPOTENCY_KEY_HEADER) {
+                key = Some(IdempotencyKey::new(text.to_owned())?);
                 // Each repetition is a request with an id of its own: the call's id follows from
                 // the key, as it does for callers in this process.
                 cause.message_id = None;
             }
-            let sent = Sent { command, cause, idempotency, metadata: Some(metadata) };
-            match runtime.registry.command::<C>() {
-                Some(runner) => runner.run(&runtime.pipeline, sent).await,
-                None => Err(unknown(runtime.name(), InvocationKind::Command, C::NAME)),
-            }
+            dispatcher.command(command, cause, key, Some(metadata)).await
         }
     }
 
@@ -164,14 +139,10 @@ mod sealed {
     {
         const KIND: InvocationKind = InvocationKind::Query;
 
-        async fn run(runtime: &ContextRuntime, query: Q, request: Envelope) -> Result<Y> {
+        async fn run(dispatcher: &Dispatcher, query: Q, request: Envelope) -> Result<Y> {
             let metadata = Box::new(request.metadata);
             let cause = Cause::from(&*metadata);
-            let asked = Asked { query, cause, metadata: Some(metadata) };
-            match runtime.registry.query::<Q>() {
-                Some(runner) => runner.run(&runtime.pipeline, asked).await,
-                None => Err(unknown(runtime.name(), InvocationKind::Query, Q::NAME)),
-            }
+            dispatcher.query(query, cause, Some(metadata)).await
         }
     }
 }

@@ -9,8 +9,7 @@ use mamey_core::message::Envelope;
 use mamey_core::store::{CommitOutcome, Database};
 use mamey_core::{Aggregate, Context, Event, Result};
 
-use super::scenario::or_panic;
-use super::world::World;
+use super::world::{World, or_panic};
 use crate::bounded_context::BoundedContext;
 
 /// A [`Context`] for calling one handler function by itself: no pipeline, and no commit unless

@@ -9,8 +9,7 @@ use mamey_core::message::{ContextName, Envelope, Target};
 use mamey_core::{Aggregate, Error, ErrorKind, ReadContext, Result};
 
 use super::expected::{Comparable, ExpectedMessage, Listed};
-use super::scenario::or_panic;
-use super::world::World;
+use super::world::{World, or_panic};
 
 /// What came of it. Each expectation panics when it does not hold, and otherwise returns the
 /// outcome for the next.

@@ -12,7 +12,7 @@ use mamey_core::{Aggregate, Command, Message, Query, Result};
 use serde::Serialize;
 
 use super::outcome::Outcome;
-use super::world::World;
+use super::world::{World, or_panic};
 use crate::bounded_context::BoundedContext;
 use crate::pipeline::layer::InvocationKind;
 
@@ -180,11 +180,6 @@ impl Scenario {
     fn envelope<M: Message + Serialize>(&self, message: &M) -> Envelope {
         or_panic(self.world.envelope(message, self.tenant.clone()))
     }
-}
-
-#[track_caller]
-pub(super) fn or_panic<T>(result: Result<T>) -> T {
-    result.unwrap_or_else(|error| panic!("the scenario cannot go on: {error:?}"))
 }
 
 impl fmt::Debug for Scenario {

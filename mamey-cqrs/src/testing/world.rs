@@ -8,7 +8,6 @@ use mamey_core::context::{Cause, Scope};
 use mamey_core::id::{IdSource, SequentialIds};
 use mamey_core::message::{Envelope, Metadata};
 use mamey_core::store::{Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, OutboxRecord};
-use mamey_core::transport::Unconnected;
 use mamey_core::{Context, Message, Result};
 use serde::Serialize;
 
@@ -38,17 +37,16 @@ impl World {
         let clock = Arc::new(ManualClock::at(START));
         let ids = Arc::new(SequentialIds::default());
         let store = database.open(&context.schema()?).await?;
-        let runtime = context.open(Resources {
-            store,
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&ids) as Arc<dyn IdSource>,
-            requester: Arc::new(Unconnected),
-        })?;
+        let runtime = context.open(
+            Resources::new(store)
+                .with_clock(Arc::clone(&clock) as Arc<dyn Clock>)
+                .with_ids(Arc::clone(&ids) as Arc<dyn IdSource>),
+        )?;
         Ok(Self { runtime, clock, ids })
     }
 
     pub(super) fn scope(&self) -> Arc<Scope> {
-        Arc::clone(&self.runtime.pipeline.scope)
+        Arc::clone(self.runtime.scope())
     }
 
     pub(super) fn context(&self, cause: Cause) -> Context {
@@ -108,4 +106,9 @@ impl World {
         store.retire(request.role, request.holder).await?;
         Ok(found)
     }
+}
+
+#[track_caller]
+pub(super) fn or_panic<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("the test cannot continue: {error:?}"))
 }

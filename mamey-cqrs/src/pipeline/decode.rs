@@ -1,0 +1,17 @@
+//! Step 3: reads a message from the payload of its envelope.
+
+use mamey_core::message::{CONTENT_TYPE_JSON, Envelope, Metadata, is_json};
+use mamey_core::{Error, Message, Result};
+use serde::de::DeserializeOwned;
+
+/// Reads a message from its payload, upcasting an older version.
+pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Result<M> {
+    let Metadata { content_type, version, .. } = &envelope.metadata;
+    // An event without a media type is written as JSON, but what is read must name its own.
+    if content_type.is_empty() || !is_json(content_type) {
+        return Err(Error::unsupported(format!(
+            "the payload is `{content_type:.64}`; only `{CONTENT_TYPE_JSON}` is read"
+        )));
+    }
+    M::decode(*version, &envelope.payload)
+}

@@ -1,0 +1,111 @@
+//! An idempotency key, and the reply that a store keeps under it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use mamey_core::context::Cause;
+use mamey_core::id::MessageId;
+use mamey_core::json::to_json;
+use mamey_core::message::ContextName;
+use mamey_core::store::{SavedReply, Store};
+use mamey_core::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Separates the tenant from the key. No key contains it, so tenants cannot read each other's
+/// replies.
+const SEPARATOR: char = '\u{1f}';
+
+/// The key that a caller gave to a command.
+pub(crate) struct IdempotencyKey<R> {
+    text: String,
+    codec: ReplyCodec<R>,
+}
+
+/// A key within its command and its tenant.
+pub(crate) struct ScopedKey<R> {
+    command: &'static str,
+    text: String,
+    codec: ReplyCodec<R>,
+}
+
+/// Only a command with a key needs a reply that can be serialized, so these functions are chosen
+/// where the key is given.
+struct ReplyCodec<R> {
+    write: fn(&R) -> Result<Bytes>,
+    read: fn(&[u8]) -> serde_json::Result<R>,
+}
+
+impl<R> IdempotencyKey<R> {
+    pub(crate) fn new(text: String) -> Result<Self>
+    where
+        R: Serialize + DeserializeOwned,
+    {
+        check(&text)?;
+        let codec = ReplyCodec { write: to_json::<R>, read: |body| serde_json::from_slice(body) };
+        Ok(Self { text, codec })
+    }
+
+    /// The key of one call. The call's message id follows from it, unless the cause has one, so
+    /// that an external system that deduplicates by this id recognizes a repeated call too.
+    pub(crate) fn scoped(
+        self,
+        command: &'static str,
+        context: &ContextName,
+        cause: &mut Cause,
+    ) -> ScopedKey<R> {
+        let text = match &cause.tenant {
+            Some(tenant) => format!("{tenant}{SEPARATOR}{}", self.text),
+            None => self.text,
+        };
+        let id = || MessageId::from_foreign(&format!("{context}/{command}"), &text);
+        cause.message_id = Some(cause.message_id.unwrap_or_else(id));
+        ScopedKey { command, text, codec: self.codec }
+    }
+}
+
+impl<R> ScopedKey<R> {
+    /// What was replied before under this key.
+    pub(super) async fn saved_reply(&self, store: &dyn Store) -> Result<Option<R>> {
+        let body = store.saved_reply(self.command, &self.text).await?;
+        let read = |body: Bytes| (self.codec.read)(&body).map_err(unreadable);
+        body.map(read).transpose()
+    }
+
+    /// The reply, for the unit of work that commits the command's effect.
+    pub(super) fn reply_to_save(&self, reply: &R) -> Result<SavedReply> {
+        let body = (self.codec.write)(reply).map_err(unwritable)?;
+        Ok(SavedReply { command: self.command, key: self.text.clone(), body })
+    }
+}
+
+fn check(key: &str) -> Result<()> {
+    let fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    if fits && !key.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes and no control characters; \
+         this one has {} bytes",
+        key.len()
+    )))
+}
+
+fn unwritable(cause: Error) -> Error {
+    Error::invalid(format!("the reply cannot be saved under its idempotency key: {cause}"))
+        .with_source(cause)
+}
+
+fn unreadable(cause: serde_json::Error) -> Error {
+    Error::invalid(format!("the reply saved under this idempotency key has another shape: {cause}"))
+        .with_source(cause)
+}
+
+impl<R> fmt::Debug for IdempotencyKey<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({})", self.text)
+    }
+}
