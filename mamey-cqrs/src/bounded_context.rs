@@ -1,4 +1,4 @@
-//! Declares a bounded context: what it handles, what it publishes, and what it keeps.
+//! Declares a bounded context: what it handles, publishes and stores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::runtime::registry::Registry;
 use crate::runtime::serving::{Served, Serves};
 use crate::runtime::{ContextRuntime, Resources};
 
-/// How long one run of a handler may take, unless the context says otherwise.
+/// How long one run of a handler may take, unless the context sets another timeout.
 pub const HANDLER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
-/// How many times a handler runs again after a conflict, unless the context says otherwise.
+/// How many times a handler runs again after a conflict, unless the context sets another number.
 pub const CONFLICT_RETRIES_DEFAULT: u32 = 5;
 
-/// The most times that a context may let a handler run again after a conflict.
+/// The largest number of runs after a conflict that a context may set.
 pub const CONFLICT_RETRIES_MAX: u32 = 1000;
 
 /// The declaration of a bounded context.
@@ -34,30 +34,69 @@ pub const CONFLICT_RETRIES_MAX: u32 = 1000;
 /// context is opened.
 ///
 /// ```
-/// # use mamey_core::{Command, Context, Message, Result};
-/// # use mamey_cqrs::BoundedContext;
-/// # #[derive(Clone)] struct Greet(String);
-/// # impl Message for Greet { const NAME: &'static str = "greet"; }
-/// # impl Command for Greet { type Reply = String; }
-/// async fn greet(command: Greet, cx: &Context) -> Result<String> {
-///     Ok(format!("{} is greeted by {}", command.0, cx.name()))
+/// use mamey::{Aggregate, BoundedContext, Command, Context, Event, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u32)]
+/// struct PlaceOrder { id: String, units: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "orders.placed", key = id)]
+/// struct OrderPlaced { id: String, units: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "payments.taken", key = order_id)]
+/// struct PaymentTaken { order_id: String }
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// #[aggregate(collection = "orders")]
+/// struct Order { #[aggregate(id)] id: String, units: u32, paid: bool }
+///
+/// async fn place_order(command: PlaceOrder, cx: &Context) -> Result<u32> {
+///     let PlaceOrder { id, units } = command;
+///     cx.publish(&OrderPlaced { id: id.clone(), units })?;
+///     cx.repository().add(&Order { id, units, paid: false })?;
+///     Ok(units)
 /// }
 ///
-/// let greetings = BoundedContext::new("greetings").command(greet);
-/// assert!(greetings.check().is_ok());
+/// async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
+///     let orders = cx.repository::<Order>();
+///     let mut order = orders.load(&event.order_id).await?;
+///     order.paid = true;
+///     orders.save(&order)
+/// }
+///
+/// fn orders() -> BoundedContext {
+///     BoundedContext::new("orders")
+///         .aggregate::<Order>()
+///         .command(place_order)
+///         .on(on_payment_taken)
+///         .publishes::<OrderPlaced>()
+/// }
+///
+/// assert!(orders().check().is_ok());
 /// ```
 ///
-/// A closure that returns an async block cannot borrow the context and does not compile; an async
-/// closure does, and so does a named function:
+/// A closure that returns an async block cannot borrow the context and does not compile. Use an
+/// async closure or a named function:
 ///
 /// ```compile_fail
-/// # use mamey_core::{Command, Context, Message, Result};
-/// # use mamey_cqrs::BoundedContext;
-/// # #[derive(Clone)] struct Greet(String);
-/// # impl Message for Greet { const NAME: &'static str = "greet"; }
-/// # impl Command for Greet { type Reply = String; }
+/// # use mamey::{BoundedContext, Command, Context};
+/// # #[derive(Clone, Command)]
+/// # #[command(reply = String)]
+/// # struct Greet;
 /// BoundedContext::new("greetings")
-///     .command(|command: Greet, cx: &Context| async move { Ok(cx.name().to_string()) });
+///     .command(|_: Greet, cx: &Context| async move { Ok(cx.name().to_string()) });
+/// ```
+///
+/// ```
+/// # use mamey::{BoundedContext, Command, Context};
+/// # #[derive(Clone, Command)]
+/// # #[command(reply = String)]
+/// # struct Greet;
+/// BoundedContext::new("greetings")
+///     .command(async |_: Greet, cx: &Context| Ok(cx.name().to_string()));
 /// ```
 #[must_use = "a declaration does nothing until a service hosts it"]
 pub struct BoundedContext {
@@ -74,7 +113,7 @@ pub struct BoundedContext {
 }
 
 impl BoundedContext {
-    /// A context without content. The name is lowercase letters, digits and dashes.
+    /// An empty context. Its name consists of lowercase letters, digits and dashes.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -90,7 +129,7 @@ impl BoundedContext {
         }
     }
 
-    /// Keeps aggregates of this type.
+    /// Stores aggregates of this type.
     pub fn aggregate<A: Aggregate>(mut self) -> Self {
         let collection = A::COLLECTION;
         let same = |other: &&Collection| other.name == collection.name;
@@ -120,10 +159,27 @@ impl BoundedContext {
     }
 
     /// Answers a command or a query for other contexts too, which
-    /// [request](mamey_core::ReadContext::request) it: `.query(get_price).serves::<GetPrice>()`.
+    /// [request](mamey_core::ReadContext::request) it.
     ///
-    /// It goes the way of every call, layers included, which see the request's metadata. A command
-    /// whose caller gave up may have taken effect; with an idempotency key it is safe to repeat.
+    /// A request goes through the whole pipeline, as every call does. The layers see its metadata.
+    /// A command whose caller no longer waits may have taken effect; with an idempotency key it is
+    /// safe to repeat.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, Query, ReadContext, Result};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Query, Serialize, Deserialize)]
+    /// #[query(name = "catalog.get-price", reply = i64)]
+    /// struct GetPrice { sku: String }
+    ///
+    /// async fn get_price(_: GetPrice, _: &ReadContext) -> Result<i64> {
+    ///     Ok(420)
+    /// }
+    ///
+    /// let catalog = BoundedContext::new("catalog").query(get_price).serves::<GetPrice>();
+    /// # assert!(catalog.check().is_ok());
+    /// ```
     pub fn serves<R: Request>(mut self) -> Self
     where
         R::Kind: Serves<R>,
@@ -133,15 +189,32 @@ impl BoundedContext {
         self
     }
 
-    /// Handles an event of another context, or a message sent to this one, under the context's
-    /// retry policy.
+    /// Handles an event of another context, or a message sent to this one. The context's retry
+    /// policy applies.
     pub fn on<M: Message + DeserializeOwned, H: MessageHandler<M>>(mut self, handler: H) -> Self {
         self.declare::<M>(Direction::Handles);
         self.registry.add_message(handler, None);
         self
     }
 
-    /// As [`BoundedContext::on`], under a retry policy of its own.
+    /// As [`BoundedContext::on`], with a retry policy of its own.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, Context, Event, Result, RetryPolicy};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(name = "payments.taken", key = order_id)]
+    /// struct PaymentTaken { order_id: String }
+    ///
+    /// async fn on_payment_taken(_: PaymentTaken, _: &Context) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// // Its first failure makes the message a dead letter.
+    /// let orders = BoundedContext::new("orders").on_with(on_payment_taken, RetryPolicy::NEVER);
+    /// # assert!(orders.check().is_ok());
+    /// ```
     pub fn on_with<M: Message + DeserializeOwned, H: MessageHandler<M>>(
         mut self,
         handler: H,
@@ -158,27 +231,30 @@ impl BoundedContext {
         self
     }
 
-    /// How long one run of a handler may take; [`HANDLER_TIMEOUT_DEFAULT`] if not said. The commit
-    /// that follows does not count. A handler that never awaits cannot be stopped,
-    /// and while it holds its thread others may wait too: give long computing and blocking calls to
-    /// `tokio::task::spawn_blocking`.
+    /// How long one run of a handler may take; [`HANDLER_TIMEOUT_DEFAULT`] if not set. The commit
+    /// that follows does not count.
+    ///
+    /// A handler that never awaits cannot be cancelled, and others may have to wait while it blocks
+    /// its thread. Move long computations and blocking calls to `tokio::task::spawn_blocking`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if timeout.is_zero() {
-            self.problem("a timeout of zero lets no handler finish: give it time".to_owned());
+            self.problem("a timeout of zero lets no handler finish: set a longer one".to_owned());
         }
         self.timeout = timeout;
         self
     }
 
     /// How messages whose handlers fail are retried, for all handlers without a policy of their
-    /// own; [`RetryPolicy::default`] if not said.
+    /// own; [`RetryPolicy::default`] if not set.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How many times a command or message runs again, at once and with fresh reads, when its
-    /// commit is a conflict; [`CONFLICT_RETRIES_DEFAULT`] if not said.
+    /// How many times a command or a message runs again, with fresh reads, after a conflict with
+    /// another commit; [`CONFLICT_RETRIES_DEFAULT`] if not set.
+    ///
+    /// The first such run follows at once, the others after a random pause of up to 32 ms.
     pub fn conflict_retries(mut self, retries: u32) -> Self {
         if retries > CONFLICT_RETRIES_MAX {
             self.problem(format!(
@@ -190,7 +266,7 @@ impl BoundedContext {
         self
     }
 
-    /// Puts a layer around every call of this context, within the layers added before.
+    /// Puts a layer around every call of this context, inside the layers added before.
     pub fn layer(mut self, layer: impl Layer) -> Self {
         self.layers.push(Arc::new(layer));
         self
@@ -202,21 +278,28 @@ impl BoundedContext {
         &self.name
     }
 
-    /// All messages it takes and gives.
+    /// All messages that it handles, publishes and serves.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// Whether the declaration is free of mistakes.
+    /// Checks the declaration for mistakes.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, ErrorKind};
+    ///
+    /// let error = BoundedContext::new("Orders & Co").check().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    /// ```
     ///
     /// # Errors
-    /// `Misconfigured`, naming every mistake and its mend.
+    /// `Misconfigured`, naming every mistake and how to fix it.
     pub fn check(&self) -> Result<()> {
         self.checked_name().map(|_| ())
     }
 
-    /// What it needs of a database.
+    /// The collections that it stores, for the database to open it.
     ///
     /// # Errors
     /// As [`BoundedContext::check`].
@@ -224,7 +307,7 @@ impl BoundedContext {
         Ok(Schema { context: self.checked_name()?, collections: self.collections.clone() })
     }
 
-    /// What it sends and receives, its input spread over `partitions`.
+    /// What it sends and receives, with its input spread over `partitions`.
     ///
     /// # Errors
     /// As [`BoundedContext::check`].

@@ -1,7 +1,7 @@
-//! What the span of a call says, in the words of the OpenTelemetry conventions.
+//! The fields of a call's span, by the OpenTelemetry conventions.
 //!
-//! A program of its own: whether a span is wanted at all is decided once for a process, and a test
-//! beside these that has no subscriber could decide against it.
+//! It is a program of its own: whether a span is enabled is decided once per process, and a test
+//! without a subscriber could disable it for these.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
 

@@ -1,12 +1,32 @@
-//! Checks a message with garde, and says everything that is wrong with it at once.
+//! Checks a message with garde, and reports everything that is wrong with it at once.
 
 use garde::Validate;
 use mamey_core::{Error, Result};
 
-/// The most findings one error lists, so that a hostile message cannot make it grow without end.
+/// The most findings that one error lists: a hostile message must not make it grow without bound.
 const FINDINGS_MAX: usize = 64;
 
-/// Checks a message by its garde rules; called for messages that are derived with `validate`.
+/// Checks a message by its garde rules. Messages that are derived with `validate` call it before
+/// their handler runs.
+///
+/// ```
+/// use garde::Validate;
+/// use mamey::{Command, ErrorKind, validation};
+///
+/// #[derive(Clone, Command, Validate)]
+/// #[command(validate)]
+/// struct Register {
+///     #[garde(length(min = 3))]
+///     name: String,
+///     #[garde(range(min = 18))]
+///     age: u8,
+/// }
+///
+/// let error = validation::check(&Register { name: "A".into(), age: 3 }).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Invalid);
+/// assert!(error.message().contains("name: length is lower than 3"));
+/// assert!(error.message().contains("age: lower than 18"));
+/// ```
 ///
 /// # Errors
 /// `Invalid`, naming each field that is wrong and why.
@@ -65,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_order_passes() {
+    fn a_valid_message_passes() {
         let order = PlaceOrder { customer: "ada".to_owned(), lines: vec![Line { units: 1 }] };
         assert!(check(&order).is_ok());
     }
 
     #[test]
-    fn a_hostile_message_cannot_make_the_error_grow_without_end() {
+    fn a_hostile_message_cannot_make_the_error_grow_without_bound() {
         let lines = (0..FINDINGS_MAX + 7).map(|_| Line { units: 0 }).collect();
         let order = PlaceOrder { customer: "ada".to_owned(), lines };
         let text = check(&order).unwrap_err().to_string();

@@ -85,13 +85,16 @@ impl<'r, C: Command> CommandRequest<'r, C> {
     /// no control characters; otherwise the answer is `Invalid`.
     ///
     /// ```
-    /// use mamey::{BoundedContext, Command, Context, MessageId, Result, Service};
+    /// use mamey::{BoundedContext, Command, Context, Id, Result, Service};
+    ///
+    /// #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// struct ChargeId(mamey::Uuid);
     ///
     /// #[derive(Clone, Command)]
-    /// #[command(reply = MessageId)]
+    /// #[command(reply = ChargeId)]
     /// struct Charge;
     ///
-    /// async fn charge(_: Charge, cx: &Context) -> Result<MessageId> {
+    /// async fn charge(_: Charge, cx: &Context) -> Result<ChargeId> {
     ///     Ok(cx.new_id())
     /// }
     ///

@@ -1,4 +1,4 @@
-//! A context for calling one handler function by itself.
+//! A context for calling one handler function directly.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,21 +12,41 @@ use mamey_core::{Aggregate, Context, Event, Result};
 use super::world::{World, or_panic};
 use crate::bounded_context::BoundedContext;
 
-/// A [`Context`] for calling one handler function by itself: no pipeline, and no commit unless
-/// asked for. A query handler takes it too.
+/// A [`Context`] for calling one handler function directly: without the pipeline, and without a
+/// commit unless the test asks for it. It serves as the context of a query handler too.
 ///
 /// ```
-/// # use mamey_core::{Command, Context, Message, Result, store::Database};
-/// # use mamey_cqrs::{BoundedContext, testing::TestContext};
-/// # struct Greet(&'static str);
-/// # async fn greet(command: Greet, _: &Context) -> Result<String> { Ok(command.0.to_owned()) }
-/// # fn greetings() -> BoundedContext { BoundedContext::new("greetings") }
-/// async fn a_greeting_is_returned(database: &dyn Database) -> Result<()> {
-///     let cx = TestContext::new(greetings(), database).await;
-///     assert_eq!(greet(Greet("hello"), &cx).await?, "hello");
-///     assert!(cx.sent().is_empty());
-///     Ok(())
+/// use mamey::testing::test_context;
+/// use mamey::{Aggregate, BoundedContext, Command, Context, Event, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Command)]
+/// struct Ship { id: String }
+///
+/// #[derive(Debug, PartialEq, Event, Serialize, Deserialize)]
+/// #[event(name = "orders.shipped", key = id)]
+/// struct Shipped { id: String }
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// #[aggregate(collection = "orders")]
+/// struct Order { #[aggregate(id)] id: String, shipped: bool }
+///
+/// async fn ship(command: Ship, cx: &Context) -> Result<()> {
+///     let orders = cx.repository::<Order>();
+///     let mut order = orders.load(&command.id).await?;
+///     order.shipped = true;
+///     orders.save(&order)?;
+///     cx.publish(&Shipped { id: command.id })
 /// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let orders = BoundedContext::new("orders").aggregate::<Order>().publishes::<Shipped>();
+/// let cx = test_context(orders).await;
+/// cx.given(&Order { id: "o1".into(), shipped: false }).await;
+/// ship(Ship { id: "o1".into() }, &cx).await?;
+/// assert_eq!(cx.published::<Shipped>(), [Shipped { id: "o1".into() }]);
+/// cx.commit().await?;
+/// # Ok(()) }
 /// ```
 pub struct TestContext {
     world: World,
@@ -61,7 +81,7 @@ impl TestContext {
         &self.world.clock
     }
 
-    /// The messages that the handler has sent so far, in order.
+    /// The messages that the handler has sent or published so far, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<Envelope> {
         self.context.unit().outbox.clone()
@@ -70,7 +90,7 @@ impl TestContext {
     /// The events of one type that the handler has published so far, in order.
     ///
     /// # Panics
-    /// When one of them cannot be read again.
+    /// When one of them cannot be decoded.
     #[must_use]
     pub fn published<E: Event>(&self) -> Vec<E> {
         let sent = self.sent();
@@ -80,10 +100,10 @@ impl TestContext {
             .collect()
     }
 
-    /// Commits what the handler did.
+    /// Commits what the handler has buffered.
     ///
     /// # Errors
-    /// What the store says.
+    /// The error of the store.
     pub async fn commit(self) -> Result<CommitOutcome> {
         let unit = self.context.take_unit()?;
         self.world.runtime.store().commit(unit).await

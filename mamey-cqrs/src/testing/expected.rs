@@ -7,7 +7,28 @@ use mamey_core::{Message, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A message that a test expects: any message that can be written as JSON.
+/// A message that a test expects: any message that can be written as JSON. It is implemented for
+/// all of them, so that a list of expectations may mix their types.
+///
+/// ```
+/// use mamey::testing::ExpectedMessage;
+/// use mamey::{Event, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "orders.placed", key = id)]
+/// struct Placed { id: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "stock.taken", key = sku)]
+/// struct Taken { sku: String }
+///
+/// # fn main() -> Result<()> {
+/// let expected: [&dyn ExpectedMessage; 2] = [&Placed { id: 1 }, &Taken { sku: "tea".into() }];
+/// assert_eq!(expected[0].name(), "orders.placed");
+/// assert_eq!(expected[1].payload()?["sku"], "tea");
+/// # Ok(()) }
+/// ```
 pub trait ExpectedMessage {
     /// The message's name.
     fn name(&self) -> &'static str;

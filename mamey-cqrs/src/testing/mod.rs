@@ -1,8 +1,9 @@
 //! Given, when, then over one bounded context, repeatable down to ids and times.
 //!
-//! [`Scenario`] drives a whole context through its real pipeline on any database; the in-memory
-//! one needs nothing. [`TestContext`] is a [`Context`](mamey_core::Context) for calling one handler
-//! function by itself. In both, the clock stands still until it is moved, and ids count up from 1.
+//! [`Scenario`] runs a whole context through its real pipeline on any database; the in-memory
+//! one needs no server. [`TestContext`] is a [`Context`](mamey_core::Context) for calling one
+//! handler function directly. In both, the clock stands still until it is moved, and ids count up
+//! from 1.
 //!
 //! Everything here panics when an expectation does not hold, as assertions do.
 

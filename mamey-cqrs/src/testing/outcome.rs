@@ -1,4 +1,4 @@
-//! What came of a command, a query or a message, and the expectations on it.
+//! The outcome of a command, a query or a message, and what a test may expect of it.
 
 use std::fmt;
 use std::panic::Location;
@@ -11,8 +11,44 @@ use mamey_core::{Aggregate, Error, ErrorKind, ReadContext, Result};
 use super::expected::{Comparable, ExpectedMessage, Listed};
 use super::world::{World, or_panic};
 
-/// What came of it. Each expectation panics when it does not hold, and otherwise returns the
-/// outcome for the next.
+/// The outcome of a call. Each expectation panics when it does not hold, and otherwise returns the
+/// outcome for the next one.
+///
+/// ```
+/// use mamey::testing::scenario;
+/// use mamey::{BoundedContext, Command, Context, ErrorKind, Event, Rejection, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u32)]
+/// struct Ring { times: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "bell.rung", key = times)]
+/// struct Rung { times: u32 }
+///
+/// #[derive(Debug, thiserror::Error, Rejection)]
+/// #[error("ring at least once")]
+/// #[rejection(code = "bell.silent")]
+/// struct Silent;
+///
+/// async fn ring(command: Ring, cx: &Context) -> Result<u32> {
+///     if command.times == 0 {
+///         return Err(Silent.into());
+///     }
+///     cx.publish(&Rung { times: command.times })?;
+///     Ok(command.times)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let bell = BoundedContext::new("bell").command(ring).publishes::<Rung>();
+/// let mut scenario = scenario(bell).await;
+/// let outcome = scenario.when(Ring { times: 3 }).await;
+/// outcome.then_reply(3).then_publishes(&[&Rung { times: 3 }]);
+/// let outcome = scenario.when(Ring { times: 0 }).await;
+/// outcome.then_rejected("bell.silent").then_fails(ErrorKind::Rejected);
+/// # }
+/// ```
 #[must_use = "an outcome proves nothing until something is expected of it"]
 pub struct Outcome<R> {
     when: String,
@@ -33,10 +69,10 @@ impl<R> Outcome<R> {
         self
     }
 
-    /// It succeeded, and the reply stands up to a look at it.
+    /// It succeeded, and the reply passes the assertions of `check`.
     #[track_caller]
-    pub fn then_replies(&self, look: impl FnOnce(&R)) -> &Self {
-        look(self.reply("a reply"));
+    pub fn then_replies(&self, check: impl FnOnce(&R)) -> &Self {
+        check(self.reply("a reply"));
         self
     }
 
@@ -67,7 +103,7 @@ impl<R> Outcome<R> {
         self.compare_sent(&target, expected)
     }
 
-    /// It sent no message to anyone.
+    /// It sent no message.
     #[track_caller]
     pub fn then_publishes_nothing(&self) -> &Self {
         let sent = self.sent(|_| true);
@@ -98,17 +134,52 @@ impl<R> Outcome<R> {
         self.then_publishes_nothing()
     }
 
-    /// The aggregate with this id is stored, and stands up to a look at it.
+    /// The aggregate with this id is stored, and passes the assertions of `check`.
+    ///
+    /// ```
+    /// use mamey::testing::scenario;
+    /// use mamey::{Aggregate, BoundedContext, Command, Context, Result};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Command)]
+    /// struct Open { id: String }
+    ///
+    /// #[derive(Clone, Command)]
+    /// struct Close { id: String }
+    ///
+    /// #[derive(Aggregate, Serialize, Deserialize)]
+    /// #[aggregate(collection = "accounts")]
+    /// struct Account { #[aggregate(id)] id: String, cents: i64 }
+    ///
+    /// async fn open(command: Open, cx: &Context) -> Result<()> {
+    ///     cx.repository().add(&Account { id: command.id, cents: 0 })
+    /// }
+    ///
+    /// async fn close(command: Close, cx: &Context) -> Result<()> {
+    ///     let accounts = cx.repository::<Account>();
+    ///     let account = accounts.load(&command.id).await?;
+    ///     accounts.remove(&account)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let bank = BoundedContext::new("bank").aggregate::<Account>().command(open).command(close);
+    /// let (mut scenario, id) = (scenario(bank).await, "a1".to_owned());
+    /// let opened = scenario.when(Open { id: id.clone() }).await;
+    /// opened.then_stored::<Account>(&id, |account| assert_eq!(account.cents, 0)).await;
+    /// let closed = scenario.when(Close { id: id.clone() }).await;
+    /// closed.then_absent::<Account>(&id).await;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn then_stored<A: Aggregate>(
         &self,
         id: &A::Id,
-        look: impl FnOnce(&A),
+        check: impl FnOnce(&A),
     ) -> impl Future<Output = &Self> {
         let at = Location::caller();
         async move {
             match self.stored::<A>(id).await {
-                Some(aggregate) => look(&aggregate),
+                Some(aggregate) => check(&aggregate),
                 None => self.differs_at(
                     at,
                     &format_args!("{}/{} to be stored", A::COLLECTION.name, id.to_value()),
@@ -144,7 +215,7 @@ impl<R> Outcome<R> {
     /// The reply or the error.
     ///
     /// # Errors
-    /// What the call said.
+    /// The error of the call.
     pub fn into_result(self) -> Result<R> {
         self.result
     }

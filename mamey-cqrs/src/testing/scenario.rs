@@ -1,4 +1,4 @@
-//! Scenarios: a bounded context with a past, and one thing that happens to it.
+//! Scenarios: what a bounded context has been through, and one call that a test makes of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,25 +16,34 @@ use super::world::{World, or_panic};
 use crate::bounded_context::BoundedContext;
 use crate::pipeline::layer::InvocationKind;
 
-/// A bounded context with a past, on a database of its own.
+/// A bounded context on a database of its own, with what happened before the test.
 ///
 /// ```
-/// # use std::sync::Arc;
-/// # use mamey_core::{Command, Context, Message, Result, store::Database};
-/// # use mamey_cqrs::{BoundedContext, testing::Scenario};
-/// # #[derive(Clone)] struct Greet(&'static str);
-/// # impl Message for Greet { const NAME: &'static str = "greet"; }
-/// # impl Command for Greet { type Reply = String; }
-/// # async fn greet(command: Greet, _: &Context) -> Result<String> { Ok(command.0.to_owned()) }
-/// # fn greetings() -> BoundedContext { BoundedContext::new("greetings").command(greet) }
-/// async fn a_greeting_is_returned(database: Arc<dyn Database>) {
-///     Scenario::new(greetings(), database)
-///         .await
-///         .when(Greet("hello"))
-///         .await
-///         .then_reply("hello".to_owned())
-///         .then_publishes_nothing();
+/// use mamey::testing::scenario;
+/// use mamey::{Aggregate, BoundedContext, Command, Context, ErrorKind, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Command)]
+/// struct Cancel { id: String }
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// #[aggregate(collection = "orders")]
+/// struct Order { #[aggregate(id)] id: String }
+///
+/// async fn cancel(command: Cancel, cx: &Context) -> Result<()> {
+///     let orders = cx.repository::<Order>();
+///     let order = orders.load(&command.id).await?;
+///     orders.remove(&order)
 /// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let orders = BoundedContext::new("orders").aggregate::<Order>().command(cancel);
+/// let mut scenario = scenario(orders).await.given(&Order { id: "o1".into() });
+/// let cancelled = scenario.when(Cancel { id: "o1".into() }).await;
+/// cancelled.then_succeeds().then_publishes_nothing();
+/// let again = scenario.when(Cancel { id: "o1".into() }).await;
+/// again.then_fails(ErrorKind::NotFound);
+/// # }
 /// ```
 pub struct Scenario {
     world: World,
@@ -42,14 +51,29 @@ pub struct Scenario {
     tenant: Option<Arc<str>>,
 }
 
-/// One thing that happened before. It is made up at once and happens when the scenario begins.
+/// One thing that happened before. It is prepared at once, and happens before the first call.
 enum Past {
     Committed(Box<UnitOfWork>),
     Handled(Box<Envelope>),
 }
 
 impl Scenario {
-    /// A context without a past. Give each scenario a database of its own: ids start again at 1.
+    /// A context to which nothing has happened. Give each scenario a database of its own: ids start
+    /// at 1 again.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use mamey::BoundedContext;
+    /// use mamey::persistence::MemoryDatabase;
+    /// use mamey::testing::{START, Scenario};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let database = Arc::new(MemoryDatabase::default());
+    /// let scenario = Scenario::new(BoundedContext::new("orders"), database).await;
+    /// assert_eq!(mamey::clock::Clock::now(scenario.clock()), START);
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// When the declaration has mistakes or the database cannot be opened.
@@ -60,7 +84,7 @@ impl Scenario {
         Self { world, past: Vec::new(), tenant: None }
     }
 
-    /// An aggregate that is there already.
+    /// An aggregate that is stored already.
     ///
     /// # Panics
     /// When it cannot be stored.
@@ -88,7 +112,7 @@ impl Scenario {
         self
     }
 
-    /// The tenant of everything that happens from here on.
+    /// The tenant of everything that follows.
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = Some(tenant.into());
@@ -104,7 +128,7 @@ impl Scenario {
     /// Sends a command.
     ///
     /// # Panics
-    /// When the past cannot happen, or the store fails.
+    /// When a given aggregate or message fails, or the store fails.
     pub async fn when<C: Command>(&mut self, command: C) -> Outcome<C::Reply> {
         let before = self.begin().await;
         let request = self.world.runtime.send(command).cause(self.cause());
@@ -113,6 +137,25 @@ impl Scenario {
     }
 
     /// Asks a query.
+    ///
+    /// ```
+    /// use mamey::testing::scenario;
+    /// use mamey::{BoundedContext, Query, ReadContext, Result};
+    ///
+    /// #[derive(Query)]
+    /// #[query(reply = String)]
+    /// struct Greeting;
+    ///
+    /// async fn greeting(_: Greeting, cx: &ReadContext) -> Result<String> {
+    ///     Ok(format!("hello, {}", cx.tenant().unwrap_or("nobody")))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let hall = BoundedContext::new("hall").query(greeting);
+    /// let mut scenario = scenario(hall).await.tenant("acme");
+    /// scenario.when_query(Greeting).await.then_reply("hello, acme".to_owned());
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// As [`Scenario::when`].
@@ -123,7 +166,31 @@ impl Scenario {
         self.outcome(InvocationKind::Query, Q::NAME, result, before).await
     }
 
-    /// Brings a message of another context.
+    /// Delivers a message of another context.
+    ///
+    /// ```
+    /// use mamey::testing::scenario;
+    /// use mamey::{BoundedContext, Context, Event, Message, Result};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(name = "orders.placed", key = id)]
+    /// struct OrderPlaced { id: String }
+    ///
+    /// #[derive(Message, Serialize, Deserialize)]
+    /// #[message(name = "billing.bill")]
+    /// struct Bill { order_id: String }
+    ///
+    /// async fn on_order_placed(event: OrderPlaced, cx: &Context) -> Result<()> {
+    ///     cx.send("billing", &Bill { order_id: event.id })
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let mut scenario = scenario(BoundedContext::new("sales").on(on_order_placed)).await;
+    /// let outcome = scenario.when_message(&OrderPlaced { id: "o1".into() }).await;
+    /// outcome.then_sends("billing", &[&Bill { order_id: "o1".into() }]);
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// As [`Scenario::when`], and when the message cannot be written as JSON.
@@ -134,7 +201,7 @@ impl Scenario {
         self.outcome(InvocationKind::Message, M::NAME, result, before).await
     }
 
-    /// Lets the past happen, and says how far the outbox reaches after it.
+    /// Lets everything given happen. Returns the last sequence in the outbox after it.
     async fn begin(&mut self) -> u64 {
         for past in std::mem::take(&mut self.past) {
             let (what, happened) = match past {
@@ -142,7 +209,7 @@ impl Scenario {
                 Past::Handled(envelope) => ("message", self.handle(&envelope).await),
             };
             if let Err(error) = happened {
-                panic!("the given {what} cannot be: {error:?}");
+                panic!("the given {what} fails: {error:?}");
             }
         }
         let records = or_panic(self.world.outbox().await);

@@ -14,15 +14,15 @@ use serde::Serialize;
 use crate::bounded_context::BoundedContext;
 use crate::runtime::{ContextRuntime, Resources};
 
-/// The time at which every scenario begins: 2026-01-01T00:00:00Z.
+/// The time at which every scenario starts: 2026-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
-/// The sender of the messages that a scenario makes up.
+/// The sender of the messages that a scenario delivers.
 const SENDER: &str = "outside";
 
 const RECORDS_PER_READ: u32 = 500;
 
-/// Long enough for a person who steps through a test with a debugger.
+/// Long enough for stepping through a test with a debugger.
 const LEASE: Duration = Duration::from_hours(24);
 
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl World {
         Ok(Envelope { metadata, payload })
     }
 
-    /// What waits in the outbox, in commit order.
+    /// The records in the outbox, in commit order.
     pub(super) async fn outbox(&self) -> Result<Vec<OutboxRecord>> {
         let store = self.runtime.store();
         let request = LeaseRequest {
@@ -96,13 +96,13 @@ impl World {
                 limit: RECORDS_PER_READ,
             };
             let records = store.read_outbox(read).await?;
-            let whole = records.len() == RECORDS_PER_READ as usize;
+            let is_last = records.len() < RECORDS_PER_READ as usize;
             found.extend(records);
-            if !whole {
+            if is_last {
                 break;
             }
         }
-        // The next look is another holder's, which must find the partition free.
+        // The next read has another holder, which must find the partition free.
         store.retire(request.role, request.holder).await?;
         Ok(found)
     }

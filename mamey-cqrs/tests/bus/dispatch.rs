@@ -79,7 +79,7 @@ async fn async_closures_may_borrow_the_context() {
 }
 
 #[tokio::test]
-async fn what_nobody_handles_is_refused_with_the_mend() {
+async fn what_nothing_handles_is_refused_with_the_fix() {
     let runtime = open(BoundedContext::new("hall"));
     let error = runtime.send(Greet("hello")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -130,7 +130,7 @@ async fn impossible_idempotency_keys_are_refused() {
         let error = runtime.send(Greet("hello")).idempotency_key(bad).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
-    // A key that can be looked up is: the store answers.
+    // A valid key is looked up in the store, which is not available.
     let error = runtime.send(Greet("hello")).idempotency_key("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
@@ -144,7 +144,7 @@ fn requests_can_be_sent_from_any_task() {
 }
 
 #[tokio::test]
-async fn a_closed_context_finishes_what_runs_and_takes_nothing_new() {
+async fn a_closed_context_finishes_what_runs_and_accepts_nothing_new() {
     let runtime = open(BoundedContext::new("hall").command(greet).query(how_many));
     let mut running = IntoFuture::into_future(runtime.send(Greet("hello")));
     assert!((&mut running).now_or_never().is_none(), "it waits at its first await");

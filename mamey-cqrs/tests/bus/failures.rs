@@ -47,7 +47,7 @@ async fn work(command: Work, cx: &Context) -> Result<()> {
         Work::PanicBeforeAwait => panic!("broke"),
         Work::Hang => std::future::pending().await,
         Work::Busy => loop {
-            // Uses up the task's budget again and again: the timer has to fire all the same.
+            // Uses up the task's budget again and again: the timer must fire nevertheless.
             tokio::task::coop::consume_budget().await;
         },
         Work::Send => cx.send("elsewhere", &Done),
@@ -84,14 +84,14 @@ async fn a_panic_becomes_an_error_that_names_handler_and_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_hangs_is_given_up() {
+async fn a_handler_that_hangs_is_cancelled() {
     let error = fail(Work::Hang).await;
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TimedOut, Retry::Later));
     assert!(error.message().contains("within 20ms"), "{error}");
 }
 
 #[tokio::test]
-async fn a_handler_that_never_rests_is_given_up_at_its_next_await() {
+async fn a_handler_that_never_yields_is_cancelled_at_its_next_await() {
     assert_eq!(fail(Work::Busy).await.kind(), ErrorKind::TimedOut);
 }
 
@@ -104,7 +104,7 @@ async fn validation_comes_before_the_handler() {
 
 #[tokio::test]
 async fn what_was_buffered_is_committed() {
-    // There is no store, so the commit shows by its failure; a handler without effect needs none.
+    // There is no store, so the commit fails; a handler without effect would not need one.
     let error = fail(Work::Send).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
@@ -120,7 +120,7 @@ impl Command for Compete {
     type Reply = u32;
 }
 
-/// Loses to a rival a number of times.
+/// Loses to another commit a number of times.
 #[derive(Default)]
 struct Competing {
     losses: u32,
@@ -133,7 +133,7 @@ impl CommandHandler<Compete> for Competing {
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
         self.ids.lock().unwrap().push(cx.message_id());
         if run < self.losses {
-            // What a lost run has buffered is thrown away with its context.
+            // What a run that lost has buffered is dropped with its context.
             cx.send("elsewhere", &Done)?;
             return Err(Error::conflict("somebody was faster"));
         }
@@ -175,7 +175,7 @@ impl Command for Register {
     type Reply = ();
 }
 
-/// Finds its name taken, each time.
+/// Finds its name taken each time.
 struct Registering(Arc<AtomicU32>);
 
 impl CommandHandler<Register> for Registering {
@@ -186,7 +186,7 @@ impl CommandHandler<Register> for Registering {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_looked_at_once_more_and_then_reported() {
+async fn a_taken_name_is_tried_once_more_and_then_reported() {
     let runs = Arc::default();
     let handler = Registering(Arc::clone(&runs));
     let runtime = open(BoundedContext::new("site").command(handler));

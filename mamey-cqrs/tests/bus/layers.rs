@@ -71,7 +71,7 @@ async fn layers_run_in_the_order_of_registration_and_the_reply_comes_through() {
 }
 
 #[tokio::test]
-async fn validation_happens_within_the_layers() {
+async fn validation_happens_inside_the_layers() {
     let log = Log::default();
     let layer = Noting("layer", Arc::clone(&log));
     let context = BoundedContext::new("hall").command(ping).layer(layer);
@@ -109,7 +109,7 @@ impl Layer for Swallow {
 }
 
 #[tokio::test]
-async fn a_layer_that_swallows_a_call_is_told_so() {
+async fn a_layer_that_swallows_a_call_is_an_error() {
     let runtime = open(BoundedContext::new("hall").command(echo).layer(Swallow));
     let error = runtime.send(Echo("hello")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
@@ -121,7 +121,7 @@ struct Explode;
 #[async_trait]
 impl Layer for Explode {
     async fn call(&self, _: &Invocation<'_>, _: Next<'_>) -> Result<()> {
-        panic!("a layer's own mistake")
+        panic!("a layer's own bug")
     }
 }
 
@@ -129,5 +129,5 @@ impl Layer for Explode {
 async fn a_panic_of_a_layer_is_an_error_too() {
     let runtime = open(BoundedContext::new("hall").command(echo).layer(Explode));
     let error = runtime.send(Echo("hello")).await.unwrap_err();
-    assert!(error.to_string().contains("a layer's own mistake"), "{error}");
+    assert!(error.to_string().contains("a layer's own bug"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Dispatch, the pipeline's order and its guards, with handlers that need no store.
+//! Dispatch, the pipeline's order and its failures, with handlers that need no store.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, their helpers too")]
 

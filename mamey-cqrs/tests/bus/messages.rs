@@ -1,4 +1,4 @@
-//! Messages of a consumer: found by name, decoded, upcast, and never committed without a store.
+//! Messages of a consumer are looked up by name, decoded, upcast, and committed with their receipt.
 
 use std::sync::{Arc, Mutex};
 
@@ -35,7 +35,7 @@ impl Message for Paid {
     }
 }
 
-/// Notes what it gets, and how often.
+/// Records what it receives.
 struct Noting(Arc<Mutex<Vec<Paid>>>);
 
 impl MessageHandler<Paid> for Noting {
@@ -68,7 +68,7 @@ async fn a_message_is_decoded_or_upcast_and_its_receipt_must_commit() {
     let (runtime, notes) = ledger();
     assert_eq!(runtime.handles(), ["payments.paid"]);
     for (version, payload) in [(2, r#"{"cents":5,"currency":"CHF"}"#), (1, r#"{"cents":5}"#)] {
-        // Without a store nothing is handled, however content the handler is.
+        // Without a store nothing is handled, even though the handler succeeds.
         let error = handle(&runtime, "payments.paid", version, payload).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
@@ -77,7 +77,7 @@ async fn a_message_is_decoded_or_upcast_and_its_receipt_must_commit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_never_reaches_the_handler() {
+async fn what_cannot_be_decoded_never_reaches_the_handler() {
     let (runtime, notes) = ledger();
     let kind = async |name, version, payload| {
         handle(&runtime, name, version, payload).await.unwrap_err().kind()

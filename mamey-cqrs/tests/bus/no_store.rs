@@ -1,4 +1,4 @@
-//! A store that is always out of reach: what never commits never notices.
+//! A store that is never available: a call that commits nothing does not need it.
 
 use std::sync::Arc;
 
@@ -24,40 +24,40 @@ pub(crate) fn open(context: BoundedContext) -> Arc<ContextRuntime> {
     context.open(Resources::new(Arc::new(NoStore))).unwrap()
 }
 
-fn away<T>() -> Result<T> {
+fn unavailable<T>() -> Result<T> {
     Err(Error::unavailable("there is no store"))
 }
 
 #[async_trait]
 impl DocumentStore for NoStore {
     async fn load(&self, _: &'static Collection, _: &[Value]) -> Result<Vec<Option<Document>>> {
-        away()
+        unavailable()
     }
 
     async fn find(&self, _: &Find) -> Result<Vec<Document>> {
-        away()
+        unavailable()
     }
 
     async fn count(&self, _: &'static Collection, _: &Filter) -> Result<u64> {
-        away()
+        unavailable()
     }
 }
 
 #[async_trait]
 impl CommitStore for NoStore {
     async fn commit(&self, _: UnitOfWork) -> Result<CommitOutcome> {
-        away()
+        unavailable()
     }
 }
 
 #[async_trait]
 impl OutboxStore for NoStore {
     async fn read_outbox(&self, _: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
-        away()
+        unavailable()
     }
 
     async fn delete_published(&self, _: &[(Lease, u64)]) -> Result<u64> {
-        away()
+        unavailable()
     }
 
     async fn outbox_changed(&self) {
@@ -65,26 +65,26 @@ impl OutboxStore for NoStore {
     }
 
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
-        away()
+        unavailable()
     }
 }
 
 #[async_trait]
 impl InboxStore for NoStore {
     async fn was_received(&self, _: MessageId) -> Result<bool> {
-        away()
+        unavailable()
     }
 
     async fn received_count(&self) -> Result<u64> {
-        away()
+        unavailable()
     }
 
     async fn saved_reply(&self, _: &str, _: &str) -> Result<Option<Bytes>> {
-        away()
+        unavailable()
     }
 
     async fn expire_inbox(&self, _: Timestamp) -> Result<u64> {
-        away()
+        unavailable()
     }
 }
 
@@ -96,53 +96,53 @@ impl ParkingStore for NoStore {
         _: Timestamp,
         _: u32,
     ) -> Result<Vec<ParkedMessage>> {
-        away()
+        unavailable()
     }
 
     async fn next_due(&self, _: &[Partition]) -> Result<Option<Timestamp>> {
-        away()
+        unavailable()
     }
 
     async fn parked_count(&self) -> Result<u64> {
-        away()
+        unavailable()
     }
 }
 
 #[async_trait]
 impl DeadLetterStore for NoStore {
     async fn dead_letters(&self, _: Option<MessageId>, _: u32) -> Result<Vec<DeadLetter>> {
-        away()
+        unavailable()
     }
 
     async fn dead_letter(&self, _: MessageId) -> Result<Option<DeadLetter>> {
-        away()
+        unavailable()
     }
 
     async fn replay_dead_letter(&self, _: MessageId) -> Result<bool> {
-        away()
+        unavailable()
     }
 
     async fn discard_dead_letter(&self, _: MessageId) -> Result<bool> {
-        away()
+        unavailable()
     }
 
     async fn dead_letter_count(&self) -> Result<u64> {
-        away()
+        unavailable()
     }
 }
 
 #[async_trait]
 impl LeaseStore for NoStore {
     async fn hold_leases(&self, _: LeaseRequest) -> Result<Holdings> {
-        away()
+        unavailable()
     }
 
     async fn release_leases(&self, _: &[Lease]) -> Result<()> {
-        away()
+        unavailable()
     }
 
     async fn retire(&self, _: LeaseRole, _: InstanceId) -> Result<()> {
-        away()
+        unavailable()
     }
 }
 
@@ -153,14 +153,14 @@ impl Store for NoStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        away()
+        unavailable()
     }
 }
 
-/// A message as a consumer brings it.
+/// A message as a consumer delivers it.
 pub(crate) fn envelope(name: &'static str, version: u32, payload: &'static str) -> Envelope {
     use mamey_core::message::Metadata;
     let id = MessageId::from_foreign("tests", payload);
-    let metadata = Metadata { version, ..Metadata::new(id, name, "abroad") };
+    let metadata = Metadata { version, ..Metadata::new(id, name, "elsewhere") };
     Envelope { metadata, payload: payload.into() }
 }

@@ -1,4 +1,4 @@
-//! Mistakes in a declaration are found before anything runs, all of them at once.
+//! Mistakes in a declaration are reported before anything runs, all of them at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn orders() -> BoundedContext {
 }
 
 #[test]
-fn a_declaration_says_what_stores_and_transports_need() {
+fn a_declaration_lists_what_stores_and_transports_need() {
     let context = orders();
     assert_eq!(context.name(), "orders");
     assert_eq!(context.schema().unwrap().collections, [Order::COLLECTION]);
@@ -99,7 +99,7 @@ fn a_declaration_says_what_stores_and_transports_need() {
 }
 
 #[test]
-fn every_mistake_is_named_with_its_mend() {
+fn every_mistake_is_named_with_its_fix() {
     let context = orders()
         .aggregate::<Order>()
         .command(place_order)
@@ -127,7 +127,7 @@ fn every_mistake_is_named_with_its_mend() {
 }
 
 #[test]
-fn a_name_that_no_backend_could_take_is_refused() {
+fn a_name_that_no_backend_accepts_is_refused() {
     let error = BoundedContext::new("Orders & Co").check().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
     assert!(error.to_string().contains("`Orders & Co` cannot name a context"), "{error}");
