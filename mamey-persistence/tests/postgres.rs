@@ -1,4 +1,4 @@
-//! What the store on PostgreSQL says when something is wrong, and what it does with schemas.
+//! The errors of the store on PostgreSQL, and how it opens schemas.
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -42,7 +42,7 @@ fn put(id: i64, expected: Expected, data: &'static str) -> UnitOfWork {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_absent_database_are_a_persons_to_mend() {
+async fn a_wrong_password_and_an_absent_database_are_for_a_person_to_fix() {
     let database = require!(postgres::database().await);
     let (before, host) = database.url().rsplit_once('@').unwrap();
     let (user, _) = before.rsplit_once(':').unwrap();
@@ -63,7 +63,7 @@ async fn an_unknown_host_is_out_of_reach_and_no_secret_is_printed() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_added_finds_the_documents_that_are_there() {
+async fn an_index_that_is_added_finds_earlier_documents() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await.unwrap();
     let before = open(&database, &PLAIN).await.unwrap();

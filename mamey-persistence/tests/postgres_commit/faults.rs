@@ -1,4 +1,4 @@
-//! What becomes of units whose call meets a lost connection or another transaction.
+//! Units whose call meets a lost connection or another transaction.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::support::{
     PATIENCE, Plug, commit, connect, handles, message, note, note_of, open, soon, writes,
 };
 
-/// More than a new connection says or hears until its first answers are through, and less than the
-/// calls that these tests cut.
+/// More than a new connection sends or receives until its first answers, and less than the calls that
+/// these tests cut.
 const CUT_BYTES: u64 = 6000;
 
 fn replying(mut unit: UnitOfWork, key: &str) -> UnitOfWork {
@@ -43,8 +43,8 @@ async fn a_call_that_is_cut_on_its_way_keeps_nothing_and_may_come_again() {
     assert_eq!(again, CommitOutcome::Duplicate);
 }
 
-/// The answer of a batch is cut, after the server has committed. Each unit is asked for alone: those
-/// with a mark took effect, of the others nobody knows.
+/// The answer to a batch is cut after the server has committed. Each unit is looked up alone: those
+/// with a mark took effect; of the others it is unknown.
 #[tokio::test]
 async fn an_answer_that_is_cut_is_found_by_the_marks_of_its_units() {
     let test = require!(postgres::database().await);

@@ -1,4 +1,4 @@
-//! Random units of work that meet on few documents, messages, lanes, replies and unique values.
+//! Random units of work that share few documents, messages, lanes, replies and unique values.
 
 use mamey_core::Error;
 use mamey_core::clock::Timestamp;
@@ -18,7 +18,7 @@ pub(crate) const DOCUMENTS: i64 = 4;
 pub(crate) const MESSAGES: u128 = 8;
 pub(crate) const REPLIES: u8 = 3;
 
-/// One of them, as plain numbers.
+/// A unit of work as plain numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     writes: Vec<Written>,
@@ -83,18 +83,18 @@ pub(crate) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     vec(plan, 8..32)
 }
 
-/// A message, whose lane goes with its number.
+/// A message, whose lane depends on its number.
 pub(crate) fn incoming(number: u128) -> Envelope {
     let lanes = [Some("a"), Some("b"), Some("c"), None];
     message(5000 + number, lanes[usize::try_from(number).unwrap() % lanes.len()])
 }
 
 impl Plan {
-    /// The unit; its own message, which bears the number, tells it from all others.
+    /// The unit. It sends a message with its number, which identifies it.
     pub(crate) fn unit(&self, number: u128) -> UnitOfWork {
         let mut unit = UnitOfWork::default();
         for written in &self.writes {
-            // Two of one document may contradict each other, then the first stands.
+            // Two writes of one document may contradict each other; then the first is kept.
             let _contradicts = unit.write(written.write());
         }
         for (is_person, id, version) in &self.guards {
@@ -147,8 +147,8 @@ impl Received {
     }
 }
 
-/// What is there before: half of the documents, with unique values, and a parked message with and
-/// one without a lane.
+/// Prepares a store: half of the documents, with unique values, and two parked messages, one with a
+/// lane and one without.
 pub(crate) async fn begin(store: &dyn Store) {
     let documents = (0..DOCUMENTS / 2)
         .flat_map(|id| [person(id, Expected::Absent, Some(id)), note(id, Expected::Absent)]);
@@ -160,7 +160,7 @@ pub(crate) async fn begin(store: &dyn Store) {
     }
 }
 
-/// What a commit said, without numbers that differ from store to store.
+/// The result of a commit, without numbers that differ between stores.
 pub(crate) fn said(outcome: &mamey_core::Result<CommitOutcome>) -> String {
     match outcome {
         Ok(CommitOutcome::Committed(_)) => "committed".to_owned(),

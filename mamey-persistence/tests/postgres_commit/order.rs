@@ -1,4 +1,4 @@
-//! Units that other transactions hold up, so that order by key and by lane holds between instances.
+//! Units wait for other transactions, so that the order by key and by lane holds between instances.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn parks(number: u128) -> UnitOfWork {
     unit
 }
 
-/// A transaction that has taken a unit in and is not over.
+/// An open transaction that a unit has joined.
 async fn held(url: &str, store: &dyn Store, unit: UnitOfWork) -> Session {
     let mut own = Session::of(url).await;
     own.run("BEGIN").await;
@@ -40,9 +40,9 @@ fn committing(store: &Arc<dyn Store>, unit: UnitOfWork) -> JoinHandle<CommitOutc
     tokio::spawn(async move { store.commit(unit).await.unwrap() })
 }
 
-/// One message goes by the function for a lone unit, two by the function for many.
+/// One message is sent by the function for a lone unit, two by the function for a batch.
 #[tokio::test]
-async fn who_sends_under_a_key_waits_for_who_sent_before() {
+async fn a_message_of_a_key_waits_for_the_one_sent_before() {
     for count in [1, 2] {
         let test = require!(postgres::database().await);
         let store = open(&connect(test.url()).await, "shop").await;
@@ -58,9 +58,9 @@ async fn who_sends_under_a_key_waits_for_who_sent_before() {
     }
 }
 
-/// The successor comes alone, or together with what its handler sends.
+/// The successor's unit is a lone unit or a batch, by how many messages it sends.
 #[tokio::test]
-async fn who_handles_a_message_waits_for_who_parks_its_lane() {
+async fn handling_a_message_waits_for_the_unit_that_parks_its_lane() {
     for sent in [1, 2] {
         let test = require!(postgres::database().await);
         let store = open(&connect(test.url()).await, "shop").await;

@@ -1,4 +1,4 @@
-//! A shop on a database of the test's own, the units that go through it, and who gets in their way.
+//! A shop on a database of the test's own, its units of work, and a transaction that blocks them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,18 +84,18 @@ pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
     assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
 }
 
-/// What a future gives, which has to come.
+/// The output of a future, which must be ready in time.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }
 
-/// Keeps all calls of a context under way, so that units which come meanwhile share the next.
+/// Keeps all calls of a context under way, so that units which arrive meanwhile share the next.
 pub(crate) struct Plug {
     outsider: Session,
     plugs: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// More than there are calls under way at a time; each needs a note of its own.
+/// As many as there are calls under way at a time; each needs a note of its own.
 const PLUGS: [i64; 2] = [900, 901];
 
 impl Plug {

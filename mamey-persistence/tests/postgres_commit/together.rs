@@ -1,4 +1,4 @@
-//! Units that commit together against the same units one by one.
+//! Compares units that commit together with the same units one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,9 +22,9 @@ use super::support::{NOTES, PEOPLE, Plug, connect, open, schema, soon};
 
 const CASES: u32 = 24;
 
-/// What the store makes of random units that wait for one call is what a store without any
-/// coalescing makes of them, one after the other: the committed ones in the order in which they
-/// came into a transaction, and each refused one somewhere between them.
+/// Random units that wait for one call have the same results as in a store without any coalescing,
+/// one after the other: the committed ones in the order of their transactions, and each refused one
+/// at some moment between them.
 #[test]
 fn random_units_together_equal_units_one_by_one() {
     let runtime = Runtime::new().unwrap();
@@ -44,7 +44,7 @@ fn random_units_together_equal_units_one_by_one() {
         panic!("{reason}\n{plans:#?}");
     }
     let Tally { committed, in_company, refused } = tally.into_inner().unwrap();
-    // Otherwise it has shown nothing.
+    // Otherwise the test has shown nothing.
     assert!(in_company * 4 > committed && refused * 4 > committed);
 }
 
@@ -122,7 +122,7 @@ async fn replay(plans: &[Plan], order: &[usize]) -> Arc<dyn Store> {
     store
 }
 
-/// Everything that can be asked of a store.
+/// Everything that can be read from a store.
 #[derive(Debug, PartialEq)]
 struct Seen {
     documents: Vec<Option<(u64, String)>>,
@@ -159,7 +159,7 @@ async fn seen(store: &dyn Store) -> Seen {
     Seen { documents, received, replies, parked, dead, sent }
 }
 
-/// The heads, and how many wait in all.
+/// The heads of the lanes, and how many messages are parked in all.
 async fn parked(store: &dyn Store) -> BTreeSet<(Uuid, u32)> {
     let all = [Partition::new(0, 1).unwrap()];
     let due = store.due_parked(&all, Timestamp::from_micros(i64::MAX), 100).await.unwrap();

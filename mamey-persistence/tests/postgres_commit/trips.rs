@@ -1,4 +1,4 @@
-//! How often a unit of work goes to the server and back, and who shares a trip.
+//! How many round trips a unit of work takes, and which units share one.
 
 use futures_util::future::join_all;
 use mamey_core::criteria::Value;
@@ -46,7 +46,7 @@ async fn units_that_are_ready_together_share_a_call() {
     let before = database.stats();
     let unit = |id| {
         let mut unit = writes([note(id, Expected::Absent)]);
-        // All of one key, which batches keep in order.
+        // All of one key: a batch keeps their order.
         unit.enqueue(message(u128::try_from(id).unwrap(), Some("key"))).unwrap();
         unit
     };
@@ -70,7 +70,7 @@ async fn units_that_are_ready_together_share_a_call() {
     assert_eq!(outsider.one::<i64>(in_order).await, UNITS - 1);
 }
 
-/// Locks that bear names are apart for each context, though the database has one space for them.
+/// Advisory locks are distinct for each context, although a database has one space of numbers for them.
 #[tokio::test]
 async fn contexts_of_one_database_do_not_wait_for_each_other() {
     let test = require!(postgres::database().await);

@@ -1,4 +1,4 @@
-//! Connections that break, or that there are too few of, under load.
+//! Connections that break, or are too few, under load.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ async fn cut_before_within_or_after_a_commit_each_unit_takes_effect_once() {
     let store = open(&database, "bank").await;
     let load = Workload::new(600, 40);
     let cuts = async {
-        // Before a statement, in the middle of one, and with its answer on the way.
+        // Before a statement, in the middle of one, and while its answer is sent.
         for direction in [Direction::ToServer, Direction::ToClient] {
             for bytes in [0, 1, 60, 300, 1500, 9000] {
                 proxy.set(Mode::CutAfter { direction, bytes }).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_unit_that_a_deadlock_ended_runs_again() {
         assert!(matches!(store.commit(unit).await.unwrap(), CommitOutcome::Committed(_)));
     }
     let mut outside = Session::of(test.url()).await;
-    // The other side finds the deadlock, and is the one to be ended.
+    // So that the store's side finds the deadlock and is ended.
     outside.run("BEGIN; SET LOCAL deadlock_timeout = '1min'").await;
     outside.run("SELECT 1 FROM bank.accounts WHERE id = 2 FOR UPDATE").await;
     let mut both = UnitOfWork::default();

@@ -1,5 +1,5 @@
-//! What the store on PostgreSQL says and keeps when something around it fails: one test a fault, on
-//! the real server.
+//! What the store on PostgreSQL reports and keeps when something around it fails: one test for each
+//! fault, on the real server.
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

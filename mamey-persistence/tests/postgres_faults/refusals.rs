@@ -1,4 +1,4 @@
-//! What is wrong with a unit or a setting is said by name, and nothing of it is kept.
+//! What is wrong with a unit or a setting is named, and nothing of the unit is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn a_pgbouncer_that_the_url_does_not_name_is_recognized() {
     assert!(error.to_string().contains("`pgbouncer=true`"), "{error}");
 }
 
-/// Leases go by the database's time, and the inbox knows an id whatever day it claims.
+/// Leases use the database's clock, and the inbox knows an id whatever day it holds.
 #[tokio::test]
 async fn instances_whose_clocks_are_hours_off_share_one_database() {
     let test = require!(postgres::database().await);

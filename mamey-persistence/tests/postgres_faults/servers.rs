@@ -1,4 +1,4 @@
-//! A server that restarts, crashes, falls silent or runs out of disk, each test with one of its own.
+//! A server that restarts, crashes, stops responding or runs out of disk; each test has its own.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::support::{PATIENCE, connect, open, with};
 use super::workload::Workload;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_restarts_and_crashes_under_load_costs_no_unit_and_doubles_none() {
+async fn no_unit_is_lost_or_doubled_by_a_server_that_restarts_and_crashes_under_load() {
     let mut server = require!(OwnPostgres::start().await);
     let database = connect(&server.url()).await.unwrap();
     let store = open(&database, "bank").await;
@@ -27,7 +27,7 @@ async fn a_server_that_restarts_and_crashes_under_load_costs_no_unit_and_doubles
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_falls_silent_is_given_up_and_heard_again() {
+async fn a_server_that_stops_responding_times_out_and_is_used_again() {
     let server = require!(OwnPostgres::start().await);
     let limits = "statement_timeout_ms=1000&connect_timeout_ms=2000&acquire_timeout_ms=2000";
     let database = connect(&with(&server.url(), limits)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A connection is as secure as its URL asks for, or there is none.
+//! A connection is as secure as its URL demands, or is refused.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::support::{connect, open, sends, with};
 
-/// An authority in a file, as an administrator hands it out, and a certificate by it.
+/// An authority in a file, as an administrator provides it, which issues certificates.
 struct Authority {
     path: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -47,14 +47,14 @@ async fn refused(url: &str) -> Error {
     let error = connect(url).await.unwrap_err();
     let text = format!("{error:?}");
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{text}");
-    assert_eq!(error.retry(), Retry::Later, "a person can mend it: {text}");
+    assert_eq!(error.retry(), Retry::Later, "a person can fix it: {text}");
     assert!(text.contains("no secure connection"), "{text}");
     assert!(!text.contains("mamey-loopback"), "{text}");
     error
 }
 
 #[tokio::test]
-async fn a_server_is_who_its_certificate_says_or_is_not_talked_to() {
+async fn a_server_is_the_one_its_certificate_names_or_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let ours = Authority::new(folder.path(), "ours.pem");
     let other = Authority::new(folder.path(), "other.pem");
@@ -66,7 +66,7 @@ async fn a_server_is_who_its_certificate_says_or_is_not_talked_to() {
     let store = open(&database, "bank").await;
     store.commit(sends(1)).await.unwrap();
 
-    // The listener's and the teller's connections too: nothing goes in plain text.
+    // The connections of the listener and the notifier too: nothing is sent in plain text.
     let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&by_address).await.unwrap();
     let plain: Vec<(bool, i64)> = sqlx::query_as(
         "SELECT ssl, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \

@@ -1,5 +1,5 @@
-//! An instance hears at once of the messages that another has committed, and sweeps when it may
-//! have missed some.
+//! An instance is notified at once of the messages that another has committed, and looks for all when
+//! it may have missed some.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use tokio::time::timeout;
 
 use super::support::{PATIENCE, connect, open, sends, with};
 
-/// Long enough for news that is on its way, on a busy machine.
+/// Long enough for a notification to arrive on a busy machine.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Within this a commit is heard of abroad.
-const HEARD_WITHIN: Duration = Duration::from_millis(200);
+/// Within this time other instances are notified of a commit.
+const NOTIFIED_WITHIN: Duration = Duration::from_millis(200);
 
-/// Waits until no hint comes any more.
-async fn hush(store: &dyn Store) {
-    let hush = async { while timeout(QUIET, store.outbox_changed()).await.is_ok() {} };
-    timeout(PATIENCE, hush).await.unwrap();
+/// Waits until no further hint comes.
+async fn quiet(store: &dyn Store) {
+    let quiet = async { while timeout(QUIET, store.outbox_changed()).await.is_ok() {} };
+    timeout(PATIENCE, quiet).await.unwrap();
 }
 
-/// How long after a commit in one store another hears of it.
-async fn heard_after(here: &dyn Store, there: &dyn Store) -> Duration {
+/// How long after a commit in one store another is notified of it.
+async fn notified_after(here: &dyn Store, there: &dyn Store) -> Duration {
     here.commit(sends(1)).await.unwrap();
     let committed = Instant::now();
     timeout(PATIENCE, there.outbox_changed()).await.unwrap();
@@ -30,36 +30,36 @@ async fn heard_after(here: &dyn Store, there: &dyn Store) -> Duration {
 }
 
 #[tokio::test]
-async fn a_commit_is_heard_of_in_another_instance_and_by_its_own_context_only() {
+async fn a_commit_notifies_other_instances_and_its_own_context_only() {
     let test = require!(postgres::database().await);
     let (one, two) = (connect(test.url()).await.unwrap(), connect(test.url()).await.unwrap());
     let (here, there) = (open(&one, "bank").await, open(&two, "bank").await);
     let other = open(&two, "tills").await;
-    hush(&*there).await;
-    hush(&*other).await;
-    let mut heard = Vec::new();
+    quiet(&*there).await;
+    quiet(&*other).await;
+    let mut delays = Vec::new();
     for _ in 0..11 {
-        heard.push(heard_after(&*here, &*there).await);
+        delays.push(notified_after(&*here, &*there).await);
     }
-    heard.sort();
-    // A machine that others load may hold one of them up, not half of them.
-    assert!(heard[5] < HEARD_WITHIN, "{heard:?}");
-    assert!(timeout(QUIET, other.outbox_changed()).await.is_err(), "it is not its context");
+    delays.sort();
+    // A busy machine may delay some of them, not half of them.
+    assert!(delays[5] < NOTIFIED_WITHIN, "{delays:?}");
+    assert!(timeout(QUIET, other.outbox_changed()).await.is_err(), "it is another context");
 }
 
 #[tokio::test]
-async fn what_an_instance_tells_it_does_not_hear_itself() {
+async fn an_instance_ignores_its_own_notifications() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await.unwrap();
     let store = open(&database, "bank").await;
-    hush(&*store).await;
+    quiet(&*store).await;
     store.commit(sends(1)).await.unwrap();
     timeout(PATIENCE, store.outbox_changed()).await.unwrap();
     assert!(timeout(QUIET, store.outbox_changed()).await.is_err());
 }
 
 #[tokio::test]
-async fn a_burst_of_commits_is_told_in_few_notifications() {
+async fn a_burst_of_commits_takes_few_notifications() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await.unwrap();
     let store = open(&database, "bank").await;
@@ -70,17 +70,20 @@ async fn a_burst_of_commits_is_told_in_few_notifications() {
         store.commit(sends(1)).await.unwrap();
     }
     let took = began.elapsed();
-    let mut told = 0;
-    while let Ok(news) = timeout(QUIET, outside.recv()).await {
-        assert_eq!(news.unwrap().payload(), "bank");
-        told += 1;
+    let mut notifications = 0;
+    while let Ok(sent) = timeout(QUIET, outside.recv()).await {
+        assert_eq!(sent.unwrap().payload(), "bank");
+        notifications += 1;
     }
-    // One for each pause of 20 ms, and those at both ends.
-    assert!(told >= 1 && told <= 3 + took.as_millis() / 20, "{told} in {took:?}");
+    // One for each pause of 20 ms, one at each end, and one to spare.
+    assert!(
+        notifications >= 1 && notifications <= 3 + took.as_millis() / 20,
+        "{notifications} in {took:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_listener_that_lost_its_connection_sweeps_and_hears_again() {
+async fn a_listener_that_lost_its_connection_wakes_all_and_listens_again() {
     let test = require!(postgres::database().await);
     let proxy = FaultProxy::start(test.url()).await.unwrap();
     let (one, two) = (
@@ -90,15 +93,15 @@ async fn a_listener_that_lost_its_connection_sweeps_and_hears_again() {
     let (here, there) = (open(&one, "bank").await, open(&two, "bank").await);
     let direction = Direction::ToClient;
     for fault in [Mode::Reset, Mode::CutAfter { direction, bytes: 1 }] {
-        hush(&*there).await;
+        quiet(&*there).await;
         proxy.set(fault).await.unwrap();
-        // While it is cut off, and so unheard.
+        // While the listener is cut off, so that it misses the notification.
         here.commit(sends(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.set(Mode::Forward).await.unwrap();
         timeout(PATIENCE, there.outbox_changed()).await.unwrap();
-        hush(&*there).await;
-        heard_after(&*here, &*there).await;
+        quiet(&*there).await;
+        notified_after(&*here, &*there).await;
     }
 }
 

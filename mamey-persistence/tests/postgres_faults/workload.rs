@@ -1,4 +1,4 @@
-//! Many units of work at once, each tried until it took effect, and the proof that it did so once.
+//! Many units of work at once, each tried until it took effect, and the check that each did so once.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::support::{ACCOUNTS, handles, message};
 /// How long a unit may be tried.
 const TRIED_MAX: Duration = Duration::from_secs(90);
 
-/// The pause after a failure that may pass.
+/// The pause after a transient failure.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Messages about accounts; each adds one to its account's balance and sends one message.
@@ -29,7 +29,7 @@ impl Workload {
         Arc::new(Self { messages, failures: Mutex::default() })
     }
 
-    /// Handles all messages, so many at a time, as consumers do.
+    /// Handles all messages, in this many tasks at a time, as consumers do.
     pub(crate) async fn run(self: &Arc<Self>, store: &Arc<dyn Store>, tasks: usize) {
         let mut running = tokio::task::JoinSet::new();
         for task in 0..tasks {
@@ -51,7 +51,7 @@ impl Workload {
             let Err(failure) = attempt(store, account, message).await else { return };
             assert!(began.elapsed() < TRIED_MAX, "{failure:?}");
             match failure.kind() {
-                // Another unit of the account was faster, also in making it.
+                // Another unit of the account was faster, or created it first.
                 ErrorKind::Conflict | ErrorKind::AlreadyExists => continue,
                 _ => assert_ne!(failure.retry(), Retry::Never, "{failure:?}"),
             }
@@ -60,12 +60,12 @@ impl Workload {
         }
     }
 
-    /// What was seen so far, conflicts left out.
+    /// How many failures there were so far, without conflicts.
     pub(crate) fn failure_count(&self) -> usize {
         self.failures.lock().unwrap().len()
     }
 
-    /// That there were failures, each of them of this kind.
+    /// Asserts that there were failures, each of one of these kinds.
     pub(crate) fn assert_failures(&self, kinds: &[ErrorKind], text: &str) {
         let failures = self.failures.lock().unwrap();
         assert!(!failures.is_empty(), "the fault was not felt");
@@ -76,7 +76,7 @@ impl Workload {
         }
     }
 
-    /// That each message took effect exactly once.
+    /// Asserts that each message took effect exactly once.
     pub(crate) async fn assert_applied_once(&self, store: &dyn Store) {
         let units = self.messages.len() as u64;
         let everything = Filter::Compare {

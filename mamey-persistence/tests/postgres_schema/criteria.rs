@@ -1,4 +1,4 @@
-//! Every operator on indexed fields, pages and orders are answered by an index.
+//! Every operator on an indexed field, every page and every order uses an index.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ static ITEMS: Collection = Collection {
         index("ratio", ValueType::Float, false),
         index("owner", ValueType::Uuid, false),
         index("at", ValueType::Time, false),
-        // Nine of ten have the same value, so what differs is rare.
+        // Nearly all have the same value, so the others are rare.
         index("common", ValueType::Int, false),
     ],
 };
 
 const ITEMS_MAX: i64 = 40_000;
 
-/// As the store would write them, only faster.
-const LAY: &str = "\
+/// Inserts what the store would write, only faster.
+const INSERT: &str = "\
 INSERT INTO mamey.items
     (id, version, layout, data, f_number, f_label, f_ratio, f_owner, f_at, f_common)
 SELECT n, 1, 0, '{}', n, 'label-' || lpad((n / 4)::text, 6, '0'), n / 8.0,
@@ -53,7 +53,7 @@ fn by(field: &'static str, descending: bool) -> Vec<SortKey> {
     }
 }
 
-/// "After this document" in ascending order, as criteria write it.
+/// "After this document" in ascending order, as a page of criteria has it.
 fn after(field: &'static str, value: Value, id: i64) -> Filter {
     Filter::Any(vec![
         Filter::All(vec![compare(field, Comparison::Greater, value.clone())]),
@@ -68,7 +68,7 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-/// What is asked, and the column whose index answers.
+/// The filters and orders, and the column whose index each must use.
 fn questions() -> Vec<(Filter, Vec<SortKey>, &'static str)> {
     use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     let owner = Value::Uuid(Uuid::from_u128(77));
@@ -109,7 +109,7 @@ async fn statement(admin: &mut Admin) -> String {
     admin.one(last).await
 }
 
-/// The plan before and after it was run.
+/// The plan, and the plan with the numbers of a run.
 async fn explain(admin: &mut Admin, sql: &str, values: &[String]) -> (Vec<String>, String) {
     let values = match values {
         [] => String::new(),
@@ -182,7 +182,7 @@ async fn operators_pages_and_orders_use_the_index() {
     let database = PostgresDatabase::connect(test.url(), options).await.unwrap();
     let store: Arc<dyn Store> = open(&database, &[&ITEMS]).await.unwrap();
     let mut admin = Admin::of(test.url()).await;
-    admin.run(&LAY.replace("$max", &ITEMS_MAX.to_string())).await;
+    admin.run(&INSERT.replace("$max", &ITEMS_MAX.to_string())).await;
     for (filter, order, column) in questions() {
         let find = Find { collection: &ITEMS, filter: filter.clone(), order, limit: 20 };
         let found = store.find(&find).await.unwrap().len();

@@ -1,4 +1,4 @@
-//! The inbox by days: made ahead, dropped when old, and without a hole in between.
+//! The days of the inbox: created ahead, dropped when old, and without a gap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +68,7 @@ async fn days_are_made_ahead_and_dropped_when_they_are_past_the_window() {
         clock.advance(DAY);
     }
     assert_eq!(admin.one::<i64>("SELECT count(*) FROM mamey._inbox_default").await, 0);
-    // Of ten days the last three whole ones are within the window, and the day that is cut by it.
+    // Of ten days the last three are fully within the window, and one more partly.
     let known = [false, false, false, false, false, false, true, true, true, true];
     for (id, known) in sent.iter().zip(known) {
         assert_eq!(store.was_received(*id).await.unwrap(), known, "{id}");
@@ -130,7 +130,7 @@ async fn a_day_whose_ids_came_before_its_table_stays_in_the_default_table() {
     let test = require!(postgres::database().await);
     let (clock, ids) = at_start();
     let store = open(&connect_at(test.url(), &clock).await, &[]).await.unwrap();
-    // Nobody kept house for ten days.
+    // No retention job ran for ten days.
     clock.advance(10 * DAY);
     let id = ids.message_id();
     assert!(takes_effect(&*store, id).await);
@@ -144,9 +144,9 @@ async fn a_day_whose_ids_came_before_its_table_stays_in_the_default_table() {
     assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 1);
 }
 
-/// A long transaction keeps a day: writers wait for a try, not for the transaction.
+/// While a long transaction keeps a day from being dropped, writers wait for one try, not for it.
 #[tokio::test]
-async fn a_day_in_use_is_dropped_later_and_holds_nobody_up() {
+async fn a_day_in_use_is_dropped_later_and_blocks_no_writer() {
     let test = require!(postgres::database().await);
     let (clock, ids) = at_start();
     let store = open(&connect_at(test.url(), &clock).await, &[]).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_day_in_use_is_dropped_later_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_and_housekeepers_pass_many_days_and_nothing_takes_effect_twice() {
+async fn writers_and_retention_jobs_run_for_many_days_and_nothing_takes_effect_twice() {
     let test = require!(postgres::database().await);
     let (clock, _) = at_start();
     let one = open(&connect_at(test.url(), &clock).await, &[]).await.unwrap();
@@ -217,7 +217,7 @@ async fn write(store: Arc<dyn Store>, clock: Arc<ManualClock>, done: Arc<AtomicB
         recent.push_back((id, sent));
         if let Some((id, sent)) = recent.front().copied().filter(|_| recent.len() > 20) {
             recent.pop_front();
-            // Whatever is within the window by a whole day must be known.
+            // Whatever is within the window by at least a day must be known.
             if sent > clock.now().minus(DAY) {
                 let again = takes_effect(&*store, id).await;
                 assert!(!again || sent <= clock.now().minus(DAY), "{id} took effect twice");

@@ -1,4 +1,4 @@
-//! Indexes come and go while builds of before and after write.
+//! Indexes are added and removed while earlier and later builds write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,7 +54,7 @@ fn document(of: &'static Collection, id: i64, expected: Expected, label: u64) ->
     put(of, id, expected, data, of.indexes.iter().map(value).collect())
 }
 
-/// Adds documents and changes them, until it is told to stop.
+/// Adds documents and changes them, until it is stopped.
 async fn write(
     store: Arc<dyn Store>,
     of: &'static Collection,
@@ -66,7 +66,7 @@ async fn write(
     while !done.load(Ordering::SeqCst) {
         let label = id.unsigned_abs() % LABELS;
         store.commit(unit(document(of, id, Expected::Absent, label))).await.unwrap();
-        // One of those that the backfill meets, whose label moves.
+        // Changes the label of a document that the backfill visits.
         let old = id % 2000;
         let found = store.load(of, &[Value::Int(old)]).await.unwrap().pop().unwrap();
         if let Some(found) = found {
@@ -91,7 +91,7 @@ async fn fill(store: &dyn Store, of: &'static Collection, documents: i64) {
     }
 }
 
-/// That the index answers as a look into every document would.
+/// Asserts that the index finds what a scan of all documents finds.
 async fn assert_index_is_true(store: &dyn Store, of: &'static Collection, admin: &mut Admin) {
     let mut all = 0;
     for label in 0..LABELS {
@@ -108,7 +108,7 @@ async fn assert_index_is_true(store: &dyn Store, of: &'static Collection, admin:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn builds_of_before_and_after_write_while_an_index_is_added() {
+async fn earlier_and_later_builds_write_while_an_index_is_added() {
     let test = require!(postgres::database().await);
     let (old, new) = (connect(test.url()).await, connect(test.url()).await);
     let before = open(&old, &[&PLAIN]).await.unwrap();
@@ -125,7 +125,7 @@ async fn builds_of_before_and_after_write_while_an_index_is_added() {
     let after = open(&new, &[&LABELLED]).await.unwrap();
     let during = written.load(Ordering::SeqCst) - begun;
     let mut admin = Admin::of(test.url()).await;
-    // The earlier build is started again beside the later one, and undoes nothing.
+    // The earlier build is started again beside the later one, and reverts nothing.
     let again = open(&connect(test.url()).await, &[&PLAIN]).await.unwrap();
     writers.push(start(&after, &LABELLED, 300_000));
     writers.push(start(&again, &PLAIN, 400_000));
@@ -146,7 +146,7 @@ async fn builds_of_before_and_after_write_while_an_index_is_added() {
 }
 
 #[tokio::test]
-async fn a_build_of_before_meets_the_unique_field_of_the_later_one_by_name() {
+async fn the_unique_field_of_a_later_build_refuses_an_earlier_one_by_name() {
     let test = require!(postgres::database().await);
     let before = open(&connect(test.url()).await, &[&LABELLED]).await.unwrap();
     fill(&*before, &LABELLED, 10).await;
@@ -168,7 +168,7 @@ async fn a_build_of_before_meets_the_unique_field_of_the_later_one_by_name() {
 }
 
 #[tokio::test]
-async fn values_that_are_there_twice_cannot_become_unique_and_nothing_stays_behind() {
+async fn duplicate_values_cannot_become_unique_and_leave_nothing_behind() {
     let test = require!(postgres::database().await);
     let before = open(&connect(test.url()).await, &[&LABELLED]).await.unwrap();
     for id in [1, 2] {
@@ -190,7 +190,7 @@ async fn values_that_are_there_twice_cannot_become_unique_and_nothing_stays_behi
     before.commit(unit(write)).await.unwrap();
     admin.run("UPDATE mamey.orders SET data = '{\"label\":\"a\",\"number\":8}' WHERE id = 2").await;
     admin.run("UPDATE mamey.orders SET data = '{\"label\":\"a\",\"number\":9}' WHERE id = 7").await;
-    // Nobody but a person changes documents so; the column is filled anew.
+    // Only a person changes documents like this; the column is filled again.
     admin.run("UPDATE mamey._indexes SET state = 'stale' WHERE field = 'number'").await;
     open(&later, &[&NUMBERED]).await.unwrap();
 }
@@ -244,7 +244,7 @@ async fn a_field_that_is_written_as_another_type_is_refused_with_its_document() 
 }
 
 #[tokio::test]
-async fn an_index_that_goes_is_kept_up_for_those_who_still_ask_and_comes_back_whole() {
+async fn a_removed_index_keeps_its_column_for_earlier_builds_and_comes_back_complete() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await;
     let labelled = open(&database, &[&LABELLED]).await.unwrap();
@@ -257,7 +257,7 @@ async fn an_index_that_goes_is_kept_up_for_those_who_still_ask_and_comes_back_wh
         plain.commit(unit(document(&PLAIN, id, Expected::Absent, 3))).await.unwrap();
     }
     assert_index_is_true(&*labelled, &LABELLED, &mut admin).await;
-    // After a week nobody asks any more, and the values grow old.
+    // After a week the column is no longer filled.
     admin.run("UPDATE mamey._indexes SET retired_at = now() - interval '8 days'").await;
     let plain = open(&database, &[&PLAIN]).await.unwrap();
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'mamey.orders'::regclass";
@@ -275,7 +275,7 @@ async fn an_index_that_goes_is_kept_up_for_those_who_still_ask_and_comes_back_wh
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_index_that_was_cut_off_is_built_anew() {
+async fn an_index_whose_build_was_interrupted_is_built_again() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await;
     let store = open(&database, &[&LABELLED]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the store on PostgreSQL keeps in its schema, and how that changes while others write.
+//! What the store on PostgreSQL keeps in its schema, and how the schema changes while others write.
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

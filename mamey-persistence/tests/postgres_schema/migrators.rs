@@ -1,5 +1,5 @@
-//! Instances that migrate together, newer builds beside older ones, starts that are cut off, and
-//! roles that may not migrate.
+//! Instances that migrate together, newer builds beside older ones, interrupted starts, and roles that
+//! may not migrate.
 
 use std::time::Duration;
 
@@ -64,22 +64,22 @@ async fn instances_that_start_together_add_one_index_together() {
     }
 }
 
-/// A concurrent index waits for every transaction that was at work at the wrong moment, so a start
-/// that waited for it within one might wait for ever.
+/// A concurrent index waits for every transaction that was active at the wrong moment, so a start that
+/// waited for the index within a transaction might wait forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_an_index_of_another_instance_holds_no_transaction() {
+async fn waiting_for_an_index_of_another_instance_holds_no_transaction() {
     let test = require!(postgres::database().await);
     let before = connect(test.url()).await;
     let store = open(&before, &[&PLAIN]).await.unwrap();
     let write = put(&PLAIN, 1, Expected::Absent, r#"{"label":"a"}"#.to_owned(), Vec::new());
     store.commit(unit(write)).await.unwrap();
     before.close().await;
-    // The index waits for this one too, and nothing else does.
+    // The index waits for this transaction too.
     let mut reader = Admin::of(test.url()).await;
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
     let starts = [connect(test.url()).await, connect(test.url()).await]
         .map(|database| tokio::spawn(async move { open(&database, &[&LABELLED]).await.map(drop) }));
-    // The one has a connection, a lock and a worker, which waits; the other a connection and a lock.
+    // One has a connection, a lock and a worker, which waits; the other has a connection and a lock.
     let mut admin = Admin::of(test.url()).await;
     let sessions = "SELECT count(*) FROM pg_stat_activity \
                     WHERE datname = current_database() AND application_name = 'mamey'";
@@ -96,7 +96,7 @@ async fn who_waits_for_an_index_of_another_instance_holds_no_transaction() {
     for start in starts {
         start.await.unwrap().unwrap();
     }
-    // Now and then the other is seen in the middle of a try.
+    // Sometimes the other is seen in the middle of a try.
     assert!(seen.iter().filter(|count| **count == 1).count() > seen.len() / 2, "{seen:?}");
 }
 
@@ -121,9 +121,9 @@ async fn a_newer_schema_is_refused_only_when_it_says_so() {
     assert!(error.to_string().contains("newer"), "{error}");
 }
 
-/// The connection is cut ever later, until a start comes through; each next one goes on from there.
+/// The connection is cut later each time, until a start succeeds; each start continues the one before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_is_cut_off_anywhere_is_taken_up_by_the_next() {
+async fn a_start_that_is_interrupted_anywhere_is_continued_by_the_next() {
     let (whole, test) =
         (require!(postgres::database().await), require!(postgres::database().await));
     for url in [whole.url(), test.url()] {
@@ -148,14 +148,14 @@ async fn a_start_that_is_cut_off_anywhere_is_taken_up_by_the_next() {
         }
         cuts += 1;
     }
-    assert!(cuts > 10, "only {cuts} starts were cut off");
+    assert!(cuts > 10, "only {cuts} starts were interrupted");
     assert_eq!(shape(test.url()).await, shape(whole.url()).await);
     let store = open(&connect(test.url()).await, &[&LABELLED]).await.unwrap();
     assert_eq!(store.count(&LABELLED, &label_is("label-1")).await.unwrap(), 400);
 }
 
 #[tokio::test]
-async fn a_role_without_rights_is_told_what_to_do_and_then_needs_none_to_change_anything() {
+async fn a_role_without_rights_gets_the_sql_and_then_needs_no_right_to_change_the_schema() {
     let test = require!(postgres::database().await);
     let role = test.name().replace("mamey_test", "mamey_test_role");
     let mut admin = Admin::of(test.url()).await;
@@ -187,7 +187,7 @@ async fn use_without_rights(owner: String, url: String, role: String) {
     store.commit(unit(write)).await.unwrap();
     let error = open(&database, &[&LABELLED]).await.err().unwrap();
     assert!(error.to_string().contains("migration_sql"), "{error}");
-    // As psql does it: each statement that is not within the transaction stands alone.
+    // As psql runs it: each statement outside of the transaction is sent alone.
     let sql = database.migration_sql(&schema_of(&[&LABELLED])).await.unwrap();
     let (at_once, after) = sql.split_once("\nCOMMIT;\n").unwrap();
     admin.run(&format!("{at_once}\nCOMMIT;")).await;
