@@ -10,12 +10,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod assignment;
 mod common;
 mod connect;
 mod consumer;
 mod guard;
-mod leasing;
+mod leases;
 mod limits;
 mod memory;
 mod quiet;

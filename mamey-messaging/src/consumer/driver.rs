@@ -18,11 +18,10 @@ use super::Consumer;
 use super::intake::{Arrival, Intake, Source};
 use super::lanes::{LaneId, Lanes};
 use super::options::ConsumerOptions;
-use super::parking::Parking;
+use super::retries::Parking;
 use super::worker::{Fate, Worker};
-use crate::assignment::{Assignment, Changes};
 use crate::guard::guarded;
-use crate::leasing::{Held, Leasing};
+use crate::leases::{Assignment, Changes, Held, Leasing};
 use crate::quiet::Quiet;
 use crate::stats::ConsumerStats;
 

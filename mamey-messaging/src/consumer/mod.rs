@@ -3,9 +3,9 @@
 mod driver;
 mod intake;
 mod lanes;
+mod next_step;
 mod options;
-mod parking;
-mod verdict;
+mod retries;
 mod worker;
 
 use std::fmt;

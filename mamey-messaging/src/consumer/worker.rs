@@ -17,7 +17,7 @@ use mamey_core::transport::{Delivery, Settlement};
 use mamey_core::{Backoff, Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::verdict::{Verdict, is_permanent, may_be_an_outage, verdict};
+use super::next_step::{Verdict, is_permanent, may_be_an_outage, verdict};
 use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 

@@ -18,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::RelayOptions;
 use super::window::{LaneId, Limits, ReadPlan, Start, Window};
-use crate::assignment::Assignment;
 use crate::guard::guarded;
-use crate::leasing::{Held, Leasing};
+use crate::leases::{Assignment, Held, Leasing};
 use crate::quiet::Quiet;
 use crate::stats::RelayStats;
 

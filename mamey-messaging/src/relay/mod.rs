@@ -7,7 +7,7 @@ mod position;
 mod window;
 
 #[cfg(test)]
-mod model;
+mod model_test;
 
 use std::sync::Arc;
 

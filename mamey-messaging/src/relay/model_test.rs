@@ -1,5 +1,7 @@
-//! Proves the window's laws against a model of an outbox: commits that become visible late,
-//! publishes that fail, deletions that cross reads, and partitions that come and go.
+//! Test: proves the window's laws against a model of an outbox.
+//!
+//! In the model commits become visible late, publishes fail, deletions overlap with reads, and
+//! partitions are lost and gained.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;

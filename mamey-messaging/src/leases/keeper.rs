@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::held::{Held, Tenure};
 use crate::guard::guarded;
 use crate::quiet::Quiet;
 
@@ -18,41 +19,12 @@ const RENEWALS_PER_DURATION: u32 = 3;
 /// How many leases may wait to be given back: more than there are partitions.
 const RELEASES_MAX: usize = 128;
 
-/// A lease and the time it has been held without a gap.
-///
-/// A partition that is given back and taken again may come with the same lease; its tenure differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tenure {
-    pub(crate) lease: Lease,
-    pub(crate) number: u64,
-}
-
-/// What is held right now.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    pub(crate) leases: Vec<Tenure>,
-    /// How many of them are to be given back when their work is finished.
-    pub(crate) surplus: usize,
-    /// No work may begin from then on, unless the leases were renewed before.
-    pub(crate) valid_until: Instant,
-}
-
 /// A task that renews leases until it is retired or dropped.
 pub(crate) struct Leasing {
     held: watch::Receiver<Held>,
     releases: mpsc::Sender<Lease>,
     retire: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-}
-
-impl Held {
-    fn nothing() -> Self {
-        Self { leases: Vec::new(), surplus: 0, valid_until: Instant::now() }
-    }
-
-    pub(crate) fn is_valid(&self) -> bool {
-        Instant::now() < self.valid_until
-    }
 }
 
 impl Leasing {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mamey_core::message::Partition;
 use mamey_core::store::Lease;
 
-use crate::leasing::Tenure;
+use super::held::Tenure;
 
 /// The partitions of one instance. Plain data: the driver feeds it what the store answered.
 #[derive(Debug, Default)]
