@@ -54,7 +54,7 @@ pub(crate) async fn ours(store: &Arc<dyn Store>, records: u64) -> Done<f64> {
     let (stats, stop) = (relay.stats(), CancellationToken::new());
     let begin = Instant::now();
     let running = tokio::spawn(relay.run(stop.clone()));
-    while stats.snapshot().confirmed < records {
+    while stats.snapshot().deleted < records {
         sleep(Duration::from_millis(2)).await;
     }
     let taken = begin.elapsed();

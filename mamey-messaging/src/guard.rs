@@ -1,4 +1,4 @@
-//! Turns the panic of a backend into an error, so that no task ends without an outcome.
+//! Turns the panic of a backend into an error, so that each call ends with a result.
 
 use std::panic::AssertUnwindSafe;
 

@@ -6,7 +6,7 @@
 //! | [`MemoryTransport`] | carries messages between the contexts of one process |
 //! | `RabbitTransport` | carries messages between processes over RabbitMQ (feature `rabbitmq`) |
 //! | [`Relay`] | moves committed outbox records to a transport |
-//! | [`Consumer`] | receives a context's messages and sees each through |
+//! | [`Consumer`] | receives a context's messages and processes each |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -17,7 +17,6 @@ mod guard;
 mod leases;
 mod limits;
 mod memory;
-mod quiet;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod relay;
@@ -25,6 +24,7 @@ mod stats;
 
 pub use connect::{check_url, connect};
 pub use consumer::{Consumer, ConsumerOptions};
+pub use limits::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
 pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
 };

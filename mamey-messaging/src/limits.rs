@@ -1,21 +1,21 @@
-//! Limits that relay and consumer share, and their checks.
+//! The settings that a relay, a consumer and a service share: names, defaults and checks.
 
 use std::time::Duration;
 
 use mamey_core::message::Partition;
 use mamey_core::{Error, Result};
 
-/// Over how many partitions the keys are spread.
-pub(crate) const PARTITIONS: u16 = 8;
+/// Default of `partitions`: over how many partitions the keys of a context are spread.
+pub const PARTITIONS_DEFAULT: u16 = 8;
 
-/// How long leases hold.
-pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Default of `lease`: how long an instance that no longer renews its leases keeps them.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(15);
 
-/// How often to look for work that no hint announced.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Default of `poll`: how often to look for work that no hint announced.
+pub const POLL_DEFAULT: Duration = Duration::from_secs(1);
 
-/// How long to await running work when shutting down.
-pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Default of `drain`: how long running work may take at a shutdown before it is cut off.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(25);
 
 pub(crate) fn partitions(partitions: u16) -> Result<()> {
     Partition::all(partitions).map(drop)

@@ -1,4 +1,4 @@
-//! Counts what relays and consumers did, cheaply enough to be always on.
+//! Counts what relays and consumers do, cheaply enough to be always on: all counters live here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,23 +21,34 @@ impl Counter {
     }
 }
 
-/// What a relay did since it was made. Clones count the same.
+/// What a relay has done since it was made. Clones count the same.
+///
+/// ```
+/// use mamey::messaging::RelayStats;
+///
+/// fn print(stats: &RelayStats) {
+///     let now = stats.snapshot();
+///     println!("{} published, {} failed", now.published, now.failed);
+/// }
+/// # print(&RelayStats::default());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RelayStats(pub(crate) Arc<RelayCounters>);
 
-/// What a relay did, at one moment.
+/// The counts of a relay at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RelaySnapshot {
-    /// Messages that were confirmed and routed to at least one subscriber.
+    /// Messages that the transport confirmed, whether they had a subscriber or not.
     pub published: u64,
-    /// Messages for any subscriber that had none, and so count as done.
+    /// Those of the published that were for any subscriber and had none.
     pub no_subscriber: u64,
-    /// Failed tries to publish; each is tried again.
+    /// Publishes that failed; each is tried again.
     pub failed: u64,
-    /// Those among the failed that had no route.
+    /// Those of the failed that had no route.
     pub unroutable: u64,
-    /// Records deleted from the outbox.
-    pub confirmed: u64,
+    /// Records of published messages that were deleted from the outbox.
+    pub deleted: u64,
     /// Calls to the store that failed; each is tried again.
     pub store_failures: u64,
 }
@@ -48,7 +59,7 @@ pub(crate) struct RelayCounters {
     pub(crate) no_subscriber: Counter,
     pub(crate) failed: Counter,
     pub(crate) unroutable: Counter,
-    pub(crate) confirmed: Counter,
+    pub(crate) deleted: Counter,
     pub(crate) store_failures: Counter,
 }
 
@@ -62,39 +73,50 @@ impl RelayStats {
             no_subscriber: counters.no_subscriber.get(),
             failed: counters.failed.get(),
             unroutable: counters.unroutable.get(),
-            confirmed: counters.confirmed.get(),
+            deleted: counters.deleted.get(),
             store_failures: counters.store_failures.get(),
         }
     }
 }
 
-/// What a consumer did since it was made. Clones count the same.
+/// What a consumer has done since it was made. Clones count the same.
+///
+/// ```
+/// use mamey::messaging::ConsumerStats;
+///
+/// fn print(stats: &ConsumerStats) {
+///     let now = stats.snapshot();
+///     println!("{} handled, {} parked", now.handled, now.parked);
+/// }
+/// # print(&ConsumerStats::default());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConsumerStats(pub(crate) Arc<ConsumerCounters>);
 
-/// What a consumer did, at one moment.
+/// The counts of a consumer at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsumerSnapshot {
     /// Messages whose effect was committed.
     pub handled: u64,
-    /// Messages that had taken effect, or were kept, before: acknowledged without effect.
+    /// Messages that were already handled or parked: acknowledged without effect.
     pub duplicates_absorbed: u64,
     /// Messages that were parked after a failure, counted with each failure.
     pub parked: u64,
     /// Messages that were parked because an earlier one of their lane was.
     pub parked_behind: u64,
-    /// Runs of messages out of parking.
+    /// Handler calls for messages that were parked.
     pub retried: u64,
-    /// Runs again at once after a failure.
+    /// Handler calls at once after a failure.
     pub run_again: u64,
     /// Messages that became dead letters in the store.
     pub dead_lettered: u64,
-    /// Runs that met a version conflict.
+    /// Handler calls that ended in a version conflict.
     pub conflicts: u64,
     /// Messages that were rejected to the transport because the store could not keep them.
     pub rejected: u64,
-    /// Messages that were given back to the transport to be delivered again.
-    pub released: u64,
+    /// Messages that were returned to the transport to be delivered again, or left in parking.
+    pub returned: u64,
     /// Subscriptions that failed; each is tried again.
     pub subscription_failures: u64,
     /// Calls to the store that failed; each is tried again.
@@ -112,7 +134,7 @@ pub(crate) struct ConsumerCounters {
     pub(crate) dead_lettered: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) rejected: Counter,
-    pub(crate) released: Counter,
+    pub(crate) returned: Counter,
     pub(crate) subscription_failures: Counter,
     pub(crate) store_failures: Counter,
 }
@@ -132,7 +154,7 @@ impl ConsumerStats {
             dead_lettered: counters.dead_lettered.get(),
             conflicts: counters.conflicts.get(),
             rejected: counters.rejected.get(),
-            released: counters.released.get(),
+            returned: counters.returned.get(),
             subscription_failures: counters.subscription_failures.get(),
             store_failures: counters.store_failures.get(),
         }

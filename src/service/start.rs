@@ -152,26 +152,22 @@ impl Workplace<'_> {
     }
 
     fn relay(&self, store: &Arc<dyn Store>) -> Relay {
-        let options = RelayOptions {
-            instance: self.instance,
-            partitions: self.settings.partitions,
-            lease_duration: self.settings.lease,
-            poll_interval: self.settings.poll,
-            drain_max: self.drain_share(),
-            ..RelayOptions::default()
-        };
+        let options = RelayOptions::default()
+            .with_instance(self.instance)
+            .with_partitions(self.settings.partitions)
+            .with_lease(self.settings.lease)
+            .with_poll(self.settings.poll)
+            .with_drain(self.drain_share());
         Relay::new(Arc::clone(store), self.backends.transport.publisher(), options)
     }
 
     fn consumer(&self, runtime: &Arc<ContextRuntime>) -> Consumer {
-        let options = ConsumerOptions {
-            instance: self.instance,
-            partitions: self.settings.partitions,
-            lease_duration: self.settings.lease,
-            poll_interval: self.settings.poll,
-            drain_max: self.drain_share(),
-            ..ConsumerOptions::default()
-        };
+        let options = ConsumerOptions::default()
+            .with_instance(self.instance)
+            .with_partitions(self.settings.partitions)
+            .with_lease(self.settings.lease)
+            .with_poll(self.settings.poll)
+            .with_drain(self.drain_share());
         let (store, transport) =
             (Arc::clone(runtime.store()), Arc::clone(&self.backends.transport));
         Consumer::new(runtime.clone(), store, transport, Arc::clone(&self.backends.clock), options)

@@ -70,14 +70,12 @@ impl Broken {
 
 /// One partition and one message at a time, so that the limit is met exactly.
 fn one_at_a_time() -> ConsumerOptions {
-    ConsumerOptions {
-        partitions: 1,
-        prefetch: 1,
-        lanes_max: 1,
-        parked_messages_max: PARKED_MAX,
-        poll_interval: Duration::from_millis(10),
-        ..ConsumerOptions::default()
-    }
+    ConsumerOptions::default()
+        .with_partitions(1)
+        .with_prefetch(1)
+        .with_lanes_max(1)
+        .with_parked_messages_max(PARKED_MAX)
+        .with_poll(Duration::from_millis(10))
 }
 
 async fn apply(transport: &MemoryTransport, context: &ContextName) {

@@ -1,166 +1,117 @@
 //! Drives a consumer: leases, intakes, lanes and retries, and an orderly end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::clock::Clock;
-use mamey_core::message::{ContextName, Lane, Partition};
+use mamey_core::message::{ContextName, Partition};
 use mamey_core::store::{ParkedMessage, Store};
-use mamey_core::transport::{Delivery, Subscription, Transport};
-use mamey_core::{Error, Result};
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use mamey_core::{Error, LogThrottle, Result};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Consumer;
-use super::intake::{Arrival, Intake, Source};
+use super::busy::Busy;
+use super::intake::Taken;
+use super::intakes::Intakes;
 use super::lanes::{LaneId, Lanes};
 use super::options::ConsumerOptions;
-use super::retries::Parking;
-use super::worker::{Fate, Worker};
-use crate::guard::guarded;
-use crate::leases::{Assignment, Changes, Held, Leasing};
-use crate::quiet::Quiet;
+use super::parked_lanes::ParkedLanes;
+use super::parts::Parts;
+use super::retries::Retries;
+use super::tasks::{Delivered, Done, Look, Retried, Tasks};
+use super::worker::Worker;
+use crate::leases::{Assignment, Changes, Held, LeaseKeeper};
 use crate::stats::ConsumerStats;
 
-/// How many messages may be between the intakes and the lanes.
-const ARRIVALS_MAX: usize = 64;
-
-/// The pause before a partition is taken from again after one of its messages was released.
-const RELEASE_PAUSE: Duration = Duration::from_millis(500);
+/// The pause before a partition is taken from again after one of its messages was returned.
+const RETURN_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     context: ContextName,
     store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
-    clock: Arc<dyn Clock>,
-    worker: Arc<Worker>,
     options: ConsumerOptions,
     stats: ConsumerStats,
-    /// What is published in this process reaches nobody else, while other processes share the store:
-    /// then every partition is taken, and the leases share out the retries alone.
+    /// What is published in this process reaches no other process, while others share the store:
+    /// then this instance takes every partition, and leases only divide the retries.
     takes_all: bool,
     assignment: Assignment,
-    intakes: HashMap<Partition, Intake>,
-    intake_number: u64,
-    arrivals: mpsc::Sender<Arrival>,
-    arrived: mpsc::Receiver<Arrival>,
-    lanes: Lanes<Arrival>,
-    parking: Parking,
-    /// So many are parked that nothing is taken.
+    intakes: Intakes,
+    lanes: Lanes<Taken>,
+    tasks: Tasks,
+    busy: Busy,
+    retries: Retries,
+    parked_lanes: ParkedLanes,
+    /// So many messages are parked that none is taken.
     parking_is_full: bool,
     next_count: Instant,
-    tasks: JoinSet<Done>,
-    /// How many messages of a partition are being seen through.
-    busy: HashMap<Partition, usize>,
-    quiet_look: Quiet,
-}
-
-/// The outcome of a task.
-enum Done {
-    Delivered(Box<Delivered>),
-    Retried(Box<ParkedMessage>, Partition, Fate),
-    Looked(Result<Look>),
-}
-
-/// What became of a delivery.
-struct Delivered {
-    id: LaneId,
-    lane: Option<Lane>,
-    intake: u64,
-    partition: Partition,
-    fate: Fate,
-    released: Option<Delivery>,
-}
-
-/// What a look into parking found.
-struct Look {
-    due: Vec<ParkedMessage>,
-    next_due_in: Option<Duration>,
-    /// Counted once in a while, because counting costs.
-    parked: Option<u64>,
+    throttle: LogThrottle,
 }
 
 impl Driver {
-    pub(super) fn new(consumer: Consumer, stop: CancellationToken) -> Self {
-        let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
-        let (options, stats) = (consumer.options, consumer.stats);
-        let context = consumer.inbound.context().clone();
-        let (store, clock) = (consumer.store, consumer.clock);
-        let stays_here = !consumer.transport.capabilities().remote;
-        let worker = Worker::new(
-            consumer.inbound,
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            stats.clone(),
-            stop,
-        );
+    pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
+        let Parts { inbound, store, transport, clock, options, stats } = parts;
+        let context = inbound.context().clone();
+        let stays_here = !transport.capabilities().remote;
+        let worker =
+            Worker::new(inbound, Arc::clone(&store), Arc::clone(&clock), stats.clone(), stop);
+        let now = Instant::now();
         Self {
-            context,
             takes_all: stays_here && store.capabilities().shared,
-            store,
-            transport: consumer.transport,
-            clock,
-            worker: Arc::new(worker),
-            stats,
             assignment: Assignment::default(),
-            intakes: HashMap::new(),
-            intake_number: 0,
-            arrivals,
-            arrived,
+            intakes: Intakes::new(context.clone(), transport, options.prefetch, stats.clone()),
             lanes: Lanes::new(options.lanes_max),
-            parking: Parking::new(options.retries_max, options.poll_interval, Instant::now()),
+            tasks: Tasks::new(worker, Arc::clone(&store), clock),
+            busy: Busy::default(),
+            retries: Retries::new(options.retries_max, options.poll, now),
+            parked_lanes: ParkedLanes::default(),
             parking_is_full: false,
-            next_count: Instant::now(),
-            tasks: JoinSet::new(),
-            busy: HashMap::new(),
-            quiet_look: Quiet::default(),
+            next_count: now,
+            throttle: LogThrottle::default(),
+            context,
+            store,
             options,
+            stats,
         }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
-        let leasing = Leasing::start(Arc::clone(&self.store), self.options.lease_request());
-        let mut held = leasing.held();
+        let keeper = LeaseKeeper::start(Arc::clone(&self.store), self.options.lease_request());
+        let mut held = keeper.held();
         if self.takes_all {
             for partition in Partition::all(self.options.partitions)? {
-                self.start_intake(partition, Duration::ZERO);
+                self.intakes.start(partition, Duration::ZERO);
             }
         }
         while !shutdown.is_cancelled() {
             self.begin_work(&held);
-            self.give_back_drained(&leasing);
+            self.release_drained(&keeper);
             let wake_at = self.wake_at(&held);
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 Ok(()) = held.changed() => self.take_over(&mut held),
-                Some(arrival) = self.arrived.recv() => self.accept(arrival),
-                Some(done) = self.tasks.join_next() => self.settle(done),
+                Some(taken) = self.intakes.next() => self.accept(taken),
+                Some(done) = self.tasks.next() => self.end_task(done),
                 () = sleep_until(wake_at) => {}
             }
         }
         let drained = self.drain().await;
-        leasing.retire().await;
+        keeper.retire().await;
         drained
     }
 
-    /// Begins what may begin now. Nothing begins under leases whose time is over.
+    /// Begins what may begin now. Nothing begins under leases that have expired.
     fn begin_work(&mut self, held: &watch::Receiver<Held>) {
         let valid = held.borrow().is_valid();
         let may_deliver = valid || self.takes_all;
-        for (partition, intake) in &self.intakes {
-            let takes = may_deliver && self.takes_from(*partition);
-            intake.set_taking(takes && !self.parking_is_full);
-        }
+        let takes = may_deliver && !self.parking_is_full;
+        self.intakes.set_taking(|partition| takes && self.takes_from(partition));
         if may_deliver {
-            while let Some((id, arrival)) = self.lanes.start() {
-                self.begin_delivery(id, arrival);
+            while let Some((id, taken)) = self.lanes.start() {
+                self.begin_delivery(id, taken);
             }
         }
         let now = Instant::now();
-        if valid && self.parking.look_at().is_some_and(|at| at <= now) {
+        if valid && self.retries.look_at().is_some_and(|at| at <= now) {
             self.begin_look(now);
         }
     }
@@ -169,22 +120,17 @@ impl Driver {
         self.takes_all || self.assignment.active(partition).is_some()
     }
 
-    fn begin_delivery(&mut self, id: LaneId, arrival: Arrival) {
-        let Arrival { intake, partition, delivery } = arrival;
+    fn begin_delivery(&mut self, id: LaneId, taken: Taken) {
         if !self.takes_all {
-            *self.busy.entry(partition).or_default() += 1;
+            self.busy.begin(taken.partition);
         }
-        let lane = delivery.envelope().lane();
+        let lane = taken.delivery.envelope().lane();
         let lane_is_parked = mamey_core::inject_fault!(
             "parked-key-unchecked",
             false,
-            lane.as_ref().is_some_and(|lane| self.parking.is_parked(lane))
+            lane.as_ref().is_some_and(|lane| self.parked_lanes.contains(lane))
         );
-        let worker = Arc::clone(&self.worker);
-        self.tasks.spawn(async move {
-            let (fate, released) = worker.deliver(delivery, lane_is_parked).await;
-            Done::Delivered(Box::new(Delivered { id, lane, intake, partition, fate, released }))
-        });
+        self.tasks.deliver(id, lane, taken, lane_is_parked);
     }
 
     fn begin_look(&mut self, now: Instant) {
@@ -192,17 +138,12 @@ impl Driver {
         if leases.is_empty() {
             return;
         }
-        let partitions: Vec<_> = leases.into_iter().map(|lease| lease.partition).collect();
-        let limit = u32::try_from(self.parking.begin_look(now)).unwrap_or(u32::MAX);
         let count = now >= self.next_count;
         if count {
-            self.next_count = now + self.options.poll_interval;
+            self.next_count = now + self.options.poll;
         }
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        self.tasks.spawn(async move {
-            let look = look(store.as_ref(), clock.as_ref(), &partitions, limit, count);
-            Done::Looked(guarded(look).await)
-        });
+        let partitions = leases.into_iter().map(|lease| lease.partition).collect();
+        self.tasks.look(partitions, self.retries.begin_look(now), count);
     }
 
     fn begin_retry(&mut self, message: ParkedMessage) {
@@ -210,20 +151,16 @@ impl Driver {
         let Ok(partition) = Partition::of_slot(slot, self.options.partitions) else {
             return;
         };
-        *self.busy.entry(partition).or_default() += 1;
-        let worker = Arc::clone(&self.worker);
-        self.tasks.spawn(async move {
-            let fate = worker.retry(&message).await;
-            Done::Retried(Box::new(message), partition, fate)
-        });
+        self.busy.begin(partition);
+        self.tasks.retry(message, partition);
     }
 
-    /// Takes in a message, unless its intake has ended: then the transport delivers it again.
-    fn accept(&mut self, arrival: Arrival) {
-        let intake = self.intakes.get(&arrival.partition);
-        let current = intake.is_some_and(|intake| intake.number == arrival.intake);
-        if current && self.takes_from(arrival.partition) {
-            self.lanes.push(arrival.delivery.envelope().lane(), arrival);
+    /// Puts a message into its lane, unless its intake has ended: then the transport delivers it
+    /// again.
+    fn accept(&mut self, taken: Taken) {
+        let current = self.intakes.is_running(taken.partition, taken.intake);
+        if current && self.takes_from(taken.partition) {
+            self.lanes.push(taken.delivery.envelope().lane(), taken);
         }
     }
 
@@ -233,115 +170,95 @@ impl Driver {
         if !self.takes_all {
             self.follow(&changes);
         }
-        if changes != Default::default() {
+        if changes != Changes::default() {
             tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
         }
     }
 
     fn follow(&mut self, changes: &Changes) {
         for lease in &changes.lost {
-            self.stop_intake(lease.partition);
+            self.stop_taking(lease.partition);
         }
         for lease in &changes.draining {
-            self.drop_waiting(lease.partition);
+            self.drop_waiting(|taken| taken.partition == lease.partition);
         }
         for lease in &changes.gained {
-            self.start_intake(lease.partition, Duration::ZERO);
+            self.intakes.start(lease.partition, Duration::ZERO);
         }
     }
 
-    fn start_intake(&mut self, partition: Partition, pause: Duration) {
-        self.intake_number += 1;
-        let source = Source {
-            transport: Arc::clone(&self.transport),
-            subscription: Subscription {
-                context: self.context.clone(),
-                partition,
-                prefetch: self.options.prefetch,
-            },
-            arrivals: self.arrivals.clone(),
-            stats: self.stats.clone(),
-        };
-        let intake = Intake::start(source, self.intake_number, pause);
-        self.intakes.insert(partition, intake);
+    /// Ends the subscription first: what waits is then returned in its order, all at once.
+    fn stop_taking(&mut self, partition: Partition) {
+        self.intakes.stop(partition);
+        self.drop_waiting(|taken| taken.partition == partition);
     }
 
-    /// Ends the subscription first: what waits then goes back in its order, all at once.
-    fn stop_intake(&mut self, partition: Partition) {
-        self.intakes.remove(&partition);
-        self.drop_waiting(partition);
+    /// Drops waiting messages, which returns them.
+    fn drop_waiting(&mut self, unwanted: impl Fn(&Taken) -> bool) {
+        let dropped = self.lanes.take_out(unwanted);
+        self.stats.0.returned.add(dropped.len() as u64);
     }
 
-    fn drop_waiting(&mut self, partition: Partition) {
-        let dropped = self.lanes.take_out(|arrival| arrival.partition == partition);
-        self.stats.0.released.add(dropped.len() as u64);
-    }
-
-    fn give_back_drained(&mut self, leasing: &Leasing) {
+    fn release_drained(&mut self, keeper: &LeaseKeeper) {
         let busy = &self.busy;
-        for lease in self.assignment.take_drained(|partition| busy.contains_key(&partition)) {
+        for lease in self.assignment.take_drained(|partition| busy.contains(partition)) {
             if !self.takes_all {
-                self.stop_intake(lease.partition);
+                self.stop_taking(lease.partition);
             }
-            leasing.release(lease);
+            keeper.release(lease);
         }
     }
 
-    fn settle(&mut self, done: Result<Done, JoinError>) {
+    fn end_task(&mut self, done: Done) {
         match done {
-            Ok(Done::Delivered(delivered)) => self.settle_delivered(*delivered),
-            Ok(Done::Retried(message, partition, fate)) => {
-                self.unbusy(partition);
-                let id = message.envelope.metadata.id;
-                self.parking.finished(Instant::now(), id, &fate);
-                if matches!(fate, Fate::Handled | Fate::Duplicate | Fate::DeadLettered)
-                    && let Some(lane) = message.envelope.lane()
-                {
-                    self.parking.forget_lane(&lane);
-                }
-            }
-            Ok(Done::Looked(Ok(look))) => self.settle_look(look),
-            Ok(Done::Looked(Err(error))) => {
-                self.parking.look_failed();
-                self.stats.0.store_failures.increment();
-                if let Some(held_back) = self.quiet_look.report() {
-                    let context = &self.context;
-                    tracing::error!(%context, %error, held_back, "parking could not be read");
-                }
-            }
-            // Panics are caught in the tasks and nothing aborts them, so there is none of these.
-            Err(cause) => {
-                tracing::error!(%cause, "a task of the consumer ended without an outcome");
-            }
+            Done::Delivered(delivered) => self.end_delivery(*delivered),
+            Done::Retried(retried) => self.end_retry(&retried),
+            Done::Looked(Ok(look)) => self.end_look(look),
+            Done::Looked(Err(error)) => self.look_failed(&error),
         }
     }
 
-    fn settle_delivered(&mut self, delivered: Delivered) {
-        let Delivered { id, lane, intake, partition, fate, released } = delivered;
+    fn end_delivery(&mut self, delivered: Delivered) {
+        let Delivered { id, lane, intake, partition, outcome, returned } = delivered;
         if !self.takes_all {
-            self.unbusy(partition);
+            self.busy.end(partition);
         }
-        self.parking.learn(Instant::now(), lane, &fate);
-        let current = self.intakes.get(&partition).map(|intake| intake.number);
-        if released.is_some() && current == Some(intake) {
-            // Giving back one message while later ones of its lane wait here would change their
-            // order: the whole partition goes back, and is taken from anew.
-            self.stop_intake(partition);
+        self.retries.delivered(Instant::now(), &outcome);
+        self.parked_lanes.delivered(lane, &outcome);
+        if returned.is_some() && self.intakes.is_running(partition, intake) {
+            // Returning one message while later ones of its lane wait here would change their
+            // order: the whole partition is returned, and taken from again.
+            self.stop_taking(partition);
             if self.takes_from(partition) {
-                self.start_intake(partition, RELEASE_PAUSE);
+                self.intakes.start(partition, RETURN_PAUSE);
             }
         }
-        drop(released);
+        drop(returned);
         self.lanes.finish(id);
     }
 
-    fn settle_look(&mut self, look: Look) {
+    fn end_retry(&mut self, retried: &Retried) {
+        let Retried { message, partition, outcome } = retried;
+        self.busy.end(*partition);
+        self.retries.finished(Instant::now(), message.envelope.metadata.id, outcome);
+        self.parked_lanes.retried(message.envelope.lane().as_ref(), outcome);
+    }
+
+    fn end_look(&mut self, look: Look) {
         if let Some(parked) = look.parked {
             self.set_full(parked);
         }
-        let picked = self.parking.end_look(Instant::now(), look.due, look.next_due_in);
-        for message in picked {
+        for message in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
             self.begin_retry(message);
+        }
+    }
+
+    fn look_failed(&mut self, error: &Error) {
+        self.retries.look_failed();
+        self.stats.0.store_failures.increment();
+        if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
+            let context = &self.context;
+            tracing::error!(%context, %error, suppressed, "parked messages could not be read");
         }
     }
 
@@ -362,48 +279,34 @@ impl Driver {
         }
     }
 
-    fn unbusy(&mut self, partition: Partition) {
-        if let Some(count) = self.busy.get_mut(&partition) {
-            *count -= 1;
-            if *count == 0 {
-                self.busy.remove(&partition);
-            }
-        }
-    }
-
     /// When there is something to do even if nothing happens.
     fn wake_at(&self, held: &watch::Receiver<Held>) -> Instant {
         let (now, valid_until) = (Instant::now(), held.borrow().valid_until);
-        let idle = now + self.options.poll_interval;
+        let idle = now + self.options.poll;
         if valid_until <= now || self.assignment.all_active().is_empty() {
             return idle;
         }
-        let looks = self.parking.look_at().into_iter();
+        let looks = self.retries.look_at().into_iter();
         looks.chain([valid_until]).fold(idle, Instant::min)
     }
 
-    /// Gives back what waits and awaits what runs, within the time for it.
+    /// Returns what waits, and awaits what runs for at most the drain time.
     async fn drain(&mut self) -> Result<()> {
-        for intake in self.intakes.values() {
-            intake.set_taking(false);
-        }
-        // Nothing is subscribed to anew from here on.
+        self.intakes.set_taking(|_| false);
+        // No intake is started from here on.
         self.assignment = Assignment::default();
         self.takes_all = false;
-        let waiting = self.lanes.take_out(|_| true);
-        self.stats.0.released.add(waiting.len() as u64);
-        drop(waiting);
-        let end = Instant::now() + self.options.drain_max;
-        while let Ok(Some(done)) = tokio::time::timeout_at(end, self.tasks.join_next()).await {
-            if let Ok(Done::Looked(_)) = done {
-                continue;
+        self.drop_waiting(|_| true);
+        let end = Instant::now() + self.options.drain;
+        while let Ok(Some(done)) = tokio::time::timeout_at(end, self.tasks.next()).await {
+            if !matches!(done, Done::Looked(_)) {
+                self.end_task(done);
             }
-            self.settle(done);
         }
         let running = self.tasks.len();
-        // Cut off in the middle, a handler has either committed or not; the inbox knows.
+        // A handler that is cut off has either committed or not; the inbox absorbs the redelivery.
         self.tasks.shutdown().await;
-        self.intakes.clear();
+        self.intakes.stop_all();
         if running == 0 {
             return Ok(());
         }
@@ -414,21 +317,4 @@ impl Driver {
         );
         Err(Error::timed_out(format!("{running} handlers were cut off by the shutdown")))
     }
-}
-
-async fn look(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    partitions: &[Partition],
-    limit: u32,
-    count: bool,
-) -> Result<Look> {
-    let now = clock.now();
-    let due = store.due_parked(partitions, now, limit).await?;
-    let next_due = store.next_due(partitions).await?;
-    let parked = match count {
-        true => Some(store.parked_count().await?),
-        false => None,
-    };
-    Ok(Look { due, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
 }

@@ -13,17 +13,17 @@ use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
 /// The pauses before subscribing again.
-const RESUBSCRIBE: Backoff =
-    Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10), jitter: 0.5 };
+const RESUBSCRIBE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
-/// A message, and which intake it came through.
-pub(super) struct Arrival {
+/// A delivery, and the intake that took it.
+pub(super) struct Taken {
     pub(super) intake: u64,
     pub(super) partition: Partition,
     pub(super) delivery: Delivery,
 }
 
-/// A task that takes messages of one partition. Dropped, it ends, and what is unsettled goes back.
+/// A task that takes messages of one partition. When it is dropped, the task ends, and what is
+/// unsettled is returned.
 pub(super) struct Intake {
     pub(super) number: u64,
     taking: watch::Sender<bool>,
@@ -34,7 +34,7 @@ pub(super) struct Intake {
 pub(super) struct Source {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) subscription: Subscription,
-    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) taken: mpsc::Sender<Taken>,
     pub(super) stats: ConsumerStats,
 }
 
@@ -49,7 +49,7 @@ impl Intake {
         Self { number, taking, task }
     }
 
-    /// Takes or holds still. Holding still keeps the subscription, so that what runs can be
+    /// Takes messages or pauses. A pause keeps the subscription, so that what runs can be
     /// acknowledged.
     pub(super) fn set_taking(&self, taking: bool) {
         self.taking.send_if_modified(|now| std::mem::replace(now, taking) != taking);
@@ -68,8 +68,8 @@ impl Source {
         loop {
             let before = failures;
             let ended = self.subscribe_and_take(number, &mut gate, &mut failures).await;
-            // Told to end, in one of two ways, of which either may be seen first.
-            if self.arrivals.is_closed() || gate.has_changed().is_err() {
+            // The consumer or this intake has ended; either may show first.
+            if self.taken.is_closed() || gate.has_changed().is_err() {
                 return;
             }
             let error = match ended {
@@ -85,7 +85,7 @@ impl Source {
         }
     }
 
-    /// Takes until the subscription ends. `failures` starts anew with the first message.
+    /// Takes until the subscription ends. The first message sets `failures` back to 0.
     async fn subscribe_and_take(
         &self,
         number: u64,
@@ -96,9 +96,8 @@ impl Source {
         let mut subscriber = guarded(self.transport.subscribe(&self.subscription)).await?;
         while let Some(delivery) = next(subscriber.as_mut(), gate).await? {
             *failures = 0;
-            let arrival =
-                Arrival { intake: number, partition: self.subscription.partition, delivery };
-            if self.arrivals.send(arrival).await.is_err() {
+            let taken = Taken { intake: number, partition: self.subscription.partition, delivery };
+            if self.taken.send(taken).await.is_err() {
                 break;
             }
         }
@@ -117,7 +116,7 @@ async fn next(
         }
         tokio::select! {
             next = guarded(subscriber.next()) => return next,
-            // Dropping `next` loses nothing: a message is either returned or still to come.
+            // Dropping `next` loses nothing: a message was either received or is still to come.
             _ = gate.wait_for(|taking| !*taking) => {}
         }
     }

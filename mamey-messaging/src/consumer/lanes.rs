@@ -1,19 +1,19 @@
-//! Puts received messages into lanes: one at a time within a lane, many lanes side by side.
+//! Puts received messages into lanes: one at a time within a lane, many lanes in parallel.
 //!
-//! Plain data without tasks, so that its laws can be tested by themselves.
+//! Plain data without tasks, so that a model can test its laws.
 
 use std::collections::{HashMap, VecDeque};
 
 use mamey_core::message::Lane;
 
-/// What runs one message at a time: a lane, or a message without one.
+/// Names a lane, or a message without a key, which has a lane of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LaneId {
     Lane(Lane),
-    Alone(u64),
+    Keyless(u64),
 }
 
-/// Messages that wait for their turn. How many there are is bounded by the transport's prefetch.
+/// Messages that wait for their turn. The transport's prefetch bounds how many.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     queues: HashMap<LaneId, Queue<T>>,
@@ -21,7 +21,7 @@ pub(super) struct Lanes<T> {
     ready: VecDeque<LaneId>,
     running: usize,
     running_max: usize,
-    alone: u64,
+    keyless: u64,
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct Queue<T> {
 
 impl<T> Lanes<T> {
     pub(super) fn new(running_max: usize) -> Self {
-        Self { queues: HashMap::new(), ready: VecDeque::new(), running: 0, running_max, alone: 0 }
+        Self { queues: HashMap::new(), ready: VecDeque::new(), running: 0, running_max, keyless: 0 }
     }
 
     /// Adds a message at the end of its lane.
@@ -40,8 +40,8 @@ impl<T> Lanes<T> {
         let id = match lane {
             Some(lane) => LaneId::Lane(lane),
             None => {
-                self.alone += 1;
-                LaneId::Alone(self.alone)
+                self.keyless += 1;
+                LaneId::Keyless(self.keyless)
             }
         };
         let queue = self
@@ -71,7 +71,7 @@ impl<T> Lanes<T> {
         None
     }
 
-    /// The lane's message is settled: the next may run.
+    /// The lane's message has been processed: the next may run.
     pub(super) fn finish(&mut self, id: LaneId) {
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
@@ -87,7 +87,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes out the waiting messages that `unwanted` names, in no particular order.
+    /// Takes out the waiting messages that `unwanted` selects, in no particular order.
     pub(super) fn take_out(&mut self, unwanted: impl Fn(&T) -> bool) -> Vec<T> {
         let mut out = VecDeque::new();
         self.queues.retain(|_, queue| {
@@ -97,7 +97,7 @@ impl<T> Lanes<T> {
             }
             queue.running || !queue.waiting.is_empty()
         });
-        // A lane that is gone must not stay among the ready ones: it may come and go without end.
+        // A removed lane must not stay among the ready ones, or they would grow without a limit.
         let queues = &self.queues;
         self.ready.retain(|id| queues.contains_key(id));
         out.into()
@@ -105,118 +105,18 @@ impl<T> Lanes<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mamey_core::message::Key;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push(Option<u8>),
-        Start,
-        Finish(prop::sample::Index),
-        TakeOut(u8),
+impl<T> Lanes<T> {
+    /// How many lanes are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            3 => prop::option::weighted(0.8, 0..4_u8).prop_map(Step::Push),
-            3 => Just(Step::Start),
-            2 => any::<prop::sample::Index>().prop_map(Step::Finish),
-            1 => (0..4_u8).prop_map(Step::TakeOut),
-        ];
-        prop::collection::vec(step, 0..200)
+    /// How many lanes hold messages of which none runs.
+    pub(super) fn idle(&self) -> usize {
+        self.queues.values().filter(|queue| !queue.running).count()
     }
 
-    type Message = (Option<u8>, u32);
-
-    /// The lanes beside what they must hold.
-    struct Model {
-        lanes: Lanes<Message>,
-        waiting: Vec<Message>,
-        running: Vec<(LaneId, Message)>,
-        pushed: u32,
-    }
-
-    impl Model {
-        fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-            match step {
-                Step::Push(key) => self.push(*key),
-                Step::Start => {
-                    self.start()?;
-                }
-                Step::Finish(index) if !self.running.is_empty() => {
-                    let (id, _) = self.running.remove(index.index(self.running.len()));
-                    self.lanes.finish(id);
-                }
-                Step::Finish(_) => {}
-                Step::TakeOut(key) => {
-                    let unwanted = |(of, _): &Message| *of == Some(*key);
-                    let mut out = self.lanes.take_out(unwanted);
-                    out.sort_unstable();
-                    let gone: Vec<_> = self.waiting.extract_if(.., |it| unwanted(it)).collect();
-                    prop_assert_eq!(out, gone);
-                }
-            }
-            self.check_ready()
-        }
-
-        fn push(&mut self, key: Option<u8>) {
-            let lane = key.map(|key| Lane::new("orders", &Key::new(key)));
-            let message = (key, self.pushed);
-            self.lanes.push(lane, message);
-            self.waiting.push(message);
-            self.pushed += 1;
-        }
-
-        /// Messages wait in the order they came, so the first of its key is the one to run.
-        fn start(&mut self) -> Result<bool, TestCaseError> {
-            let runs = |key: Option<u8>| {
-                key.is_some() && self.running.iter().any(|(_, (other, _))| *other == key)
-            };
-            let Some((id, message)) = self.lanes.start() else {
-                let full = self.running.len() == self.lanes.running_max;
-                prop_assert!(full || self.waiting.iter().all(|(key, _)| runs(*key)));
-                return Ok(false);
-            };
-            prop_assert!(!runs(message.0), "{:?} runs beside its lane", message);
-            let same_lane =
-                |it: &Message| *it == message || it.0 == message.0 && message.0.is_some();
-            let first = self.waiting.iter().position(same_lane);
-            prop_assert_eq!(first.map(|place| self.waiting.remove(place)), Some(message));
-            self.running.push((id, message));
-            prop_assert!(self.running.len() <= self.lanes.running_max);
-            Ok(true)
-        }
-
-        /// Each lane that can go on is ready once, and no other is.
-        fn check_ready(&self) -> Result<(), TestCaseError> {
-            let idle = self.lanes.queues.values().filter(|queue| !queue.running).count();
-            prop_assert_eq!(self.lanes.ready.len(), idle);
-            Ok(())
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_lane_runs_in_order_one_at_a_time_and_nothing_is_lost_or_stuck(
-            steps in steps(), running_max in 1..4_usize,
-        ) {
-            let lanes = Lanes::new(running_max);
-            let mut model = Model { lanes, waiting: Vec::new(), running: Vec::new(), pushed: 0 };
-            for step in steps {
-                model.step(&step)?;
-            }
-            loop {
-                for (id, _) in std::mem::take(&mut model.running) {
-                    model.lanes.finish(id);
-                }
-                if !model.start()? {
-                    break;
-                }
-            }
-            prop_assert!(model.waiting.is_empty());
-            prop_assert!(model.lanes.queues.is_empty() && model.lanes.ready.is_empty());
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.ready.is_empty()
     }
 }

@@ -1,12 +1,23 @@
-//! Receives a context's messages and sees each through: handled, parked, or set aside.
+//! Receives a context's messages and processes each: handled, parked, or kept as a dead letter.
 
+mod busy;
 mod driver;
 mod intake;
+mod intakes;
 mod lanes;
 mod next_step;
 mod options;
+mod outcome;
+mod parked_lanes;
+mod parts;
+mod record;
 mod retries;
+mod store_outage;
+mod tasks;
 mod worker;
+
+#[cfg(test)]
+mod lanes_test;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,26 +31,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stats::ConsumerStats;
 use driver::Driver;
+use parts::Parts;
 
 pub use options::ConsumerOptions;
 
 /// The consumer of one bounded context.
 ///
-/// Of each lane one message is handled at a time, in order; different lanes run side by side. A
+/// Of each lane one message is handled at a time, in order; different lanes run in parallel. A
 /// delivery is acknowledged only after the commit of its effect. A message whose handler fails is
 /// run again at once, then parked in the context's store together with its lane's successors and
-/// retried from there, and at last kept there as a dead letter: no other lane waits for it.
-pub struct Consumer {
-    inbound: Arc<dyn Inbound>,
-    store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
-    clock: Arc<dyn Clock>,
-    options: ConsumerOptions,
-    stats: ConsumerStats,
-}
+/// retried from there, and finally kept there as a dead letter. No other lane waits for it.
+///
+/// A [`Service`](https://docs.rs/mamey/latest/mamey/struct.Service.html) runs one for each context
+/// it hosts. To run one by itself:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mamey::clock::SystemClock;
+/// use mamey::inbound::Inbound;
+/// use mamey::messaging::{Consumer, ConsumerOptions, MemoryTransport};
+/// use mamey::store::Store;
+/// use tokio_util::sync::CancellationToken;
+///
+/// async fn consume(
+///     inbound: Arc<dyn Inbound>,
+///     store: Arc<dyn Store>,
+///     transport: MemoryTransport,
+///     shutdown: CancellationToken,
+/// ) -> mamey::Result<()> {
+///     let options = ConsumerOptions::default().with_lanes_max(128);
+///     let (transport, clock) = (Arc::new(transport), Arc::new(SystemClock));
+///     let consumer = Consumer::new(inbound, store, transport, clock, options);
+///     let stats = consumer.stats();
+///     consumer.run(shutdown).await?;
+///     println!("{} messages were handled", stats.snapshot().handled);
+///     Ok(())
+/// }
+/// ```
+pub struct Consumer(Parts);
 
 impl Consumer {
-    /// A consumer that hands what `transport` brings for the context to `inbound`.
+    /// A consumer that hands the messages that `transport` delivers for the context to `inbound`.
     ///
     /// The context's topology must be applied to the transport, with the same number of partitions.
     #[must_use]
@@ -50,38 +83,39 @@ impl Consumer {
         clock: Arc<dyn Clock>,
         options: ConsumerOptions,
     ) -> Self {
-        Self { inbound, store, transport, clock, options, stats: ConsumerStats::default() }
+        let stats = ConsumerStats::default();
+        Self(Parts { inbound, store, transport, clock, options, stats })
     }
 
-    /// The counts of this consumer, to be kept and asked while it runs.
+    /// The counts of this consumer, to keep and read while it runs.
     #[must_use]
     pub fn stats(&self) -> ConsumerStats {
-        self.stats.clone()
+        self.0.stats.clone()
     }
 
-    /// Consumes until `shutdown` is cancelled: then takes nothing more, awaits the handlers that
-    /// run for at most [`ConsumerOptions::drain_max`], gives everything else back to the
-    /// transport, gives its leases back and returns.
+    /// Consumes until `shutdown` is cancelled. Then it takes nothing more, awaits the handlers that
+    /// run for at most [`ConsumerOptions::drain`], returns everything else to the transport,
+    /// releases its leases and returns.
     ///
     /// # Errors
-    /// `Misconfigured` for options that cannot work; `TimedOut` when handlers had to be cut off at
-    /// the end, which loses nothing. Failures of the store or the transport are
-    /// retried, logged and counted, and end nothing.
+    /// `Misconfigured` for options that cannot work; `TimedOut` if handlers had to be cut off at
+    /// the end, which loses nothing. Failures of the store or the transport are retried, logged and
+    /// counted, and do not end the consumer.
     ///
     /// # Cancellation
     /// Dropping the future stops at once: what was not acknowledged is delivered again, and the
     /// inbox absorbs what was committed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        self.options.check()?;
-        Driver::new(self, shutdown.clone()).run(shutdown).await
+        self.0.options.check()?;
+        Driver::new(self.0, shutdown.clone()).run(shutdown).await
     }
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("context", self.inbound.context())
-            .field("options", &self.options)
+            .field("context", self.0.inbound.context())
+            .field("options", &self.0.options)
             .finish_non_exhaustive()
     }
 }

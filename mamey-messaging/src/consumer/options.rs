@@ -6,18 +6,31 @@ use mamey_core::Result;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 
-use crate::limits;
+use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
 
 /// The limits and intervals of a [`Consumer`](crate::Consumer).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mamey::messaging::ConsumerOptions;
+///
+/// let options = ConsumerOptions::default()
+///     .with_partitions(16)
+///     .with_lanes_max(128)
+///     .with_drain(Duration::from_secs(5));
+/// assert_eq!(options.lanes_max, 128);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConsumerOptions {
-    /// The running instance, the same for all parts of one process.
+    /// The running instance, the same for all parts of one process. Default: a new one.
     pub instance: InstanceId,
     /// Over how many partitions the keys are spread: the same for all instances, and as in the
-    /// context's topology. Default: 8.
+    /// context's topology. Default: [`PARTITIONS_DEFAULT`].
     pub partitions: u16,
-    /// How long leases hold; they are renewed at a third of it. Default: 15 s.
-    pub lease_duration: Duration,
+    /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
+    pub lease: Duration,
     /// How many messages of one partition may be in memory. Default: 64.
     pub prefetch: u16,
     /// How many messages, each of another lane, are handled at a time. Default: 64.
@@ -27,33 +40,87 @@ pub struct ConsumerOptions {
     /// How many messages may be parked; beyond it nothing is taken from the transport until there
     /// are fewer. Default: 100 000.
     pub parked_messages_max: u64,
-    /// How often to look for parked messages that are due. Default: 1 s.
-    pub poll_interval: Duration,
-    /// How long to await running handlers when shutting down. Default: 10 s.
-    pub drain_max: Duration,
+    /// How often to look for parked messages that are due. Default: [`POLL_DEFAULT`].
+    pub poll: Duration,
+    /// How long to await running handlers when shutting down. Default: [`DRAIN_DEFAULT`].
+    pub drain: Duration,
 }
 
 impl Default for ConsumerOptions {
     fn default() -> Self {
         Self {
             instance: InstanceId(UuidV7Source::default().next_uuid()),
-            partitions: limits::PARTITIONS,
-            lease_duration: limits::LEASE_DURATION,
+            partitions: PARTITIONS_DEFAULT,
+            lease: LEASE_DEFAULT,
             prefetch: 64,
             lanes_max: 64,
             retries_max: 16,
             parked_messages_max: 100_000,
-            poll_interval: limits::POLL_INTERVAL,
-            drain_max: limits::DRAIN_MAX,
+            poll: POLL_DEFAULT,
+            drain: DRAIN_DEFAULT,
         }
     }
 }
 
 impl ConsumerOptions {
+    /// Sets [`instance`](Self::instance).
+    #[must_use]
+    pub fn with_instance(self, instance: InstanceId) -> Self {
+        Self { instance, ..self }
+    }
+
+    /// Sets [`partitions`](Self::partitions).
+    #[must_use]
+    pub fn with_partitions(self, partitions: u16) -> Self {
+        Self { partitions, ..self }
+    }
+
+    /// Sets [`lease`](Self::lease).
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Sets [`prefetch`](Self::prefetch).
+    #[must_use]
+    pub fn with_prefetch(self, prefetch: u16) -> Self {
+        Self { prefetch, ..self }
+    }
+
+    /// Sets [`lanes_max`](Self::lanes_max).
+    #[must_use]
+    pub fn with_lanes_max(self, lanes_max: usize) -> Self {
+        Self { lanes_max, ..self }
+    }
+
+    /// Sets [`retries_max`](Self::retries_max).
+    #[must_use]
+    pub fn with_retries_max(self, retries_max: usize) -> Self {
+        Self { retries_max, ..self }
+    }
+
+    /// Sets [`parked_messages_max`](Self::parked_messages_max).
+    #[must_use]
+    pub fn with_parked_messages_max(self, parked_messages_max: u64) -> Self {
+        Self { parked_messages_max, ..self }
+    }
+
+    /// Sets [`poll`](Self::poll).
+    #[must_use]
+    pub fn with_poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// Sets [`drain`](Self::drain).
+    #[must_use]
+    pub fn with_drain(self, drain: Duration) -> Self {
+        Self { drain, ..self }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         limits::partitions(self.partitions)?;
-        limits::duration("lease_duration", self.lease_duration)?;
-        limits::duration("poll_interval", self.poll_interval)?;
+        limits::duration("lease", self.lease)?;
+        limits::duration("poll", self.poll)?;
         limits::count("prefetch", usize::from(self.prefetch))?;
         limits::count("lanes_max", self.lanes_max)?;
         limits::count("retries_max", self.retries_max)
@@ -64,7 +131,7 @@ impl ConsumerOptions {
             role: LeaseRole::Consumer,
             holder: self.instance,
             partitions: self.partitions,
-            duration: self.lease_duration,
+            duration: self.lease,
         }
     }
 }

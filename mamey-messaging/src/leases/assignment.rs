@@ -1,4 +1,4 @@
-//! Which partitions an instance works on, and which of them it is about to give back.
+//! Which partitions an instance works on, and which of them it is about to release.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use mamey_core::store::Lease;
 
 use super::held::Tenure;
 
-/// The partitions of one instance. Plain data: the driver feeds it what the store answered.
+/// The partitions of one instance. Plain data: the driver passes it what the store answered.
 #[derive(Debug, Default)]
 pub(crate) struct Assignment {
     leases: BTreeMap<Partition, Assigned>,
@@ -23,10 +23,10 @@ struct Assigned {
 enum Stage {
     /// New work may begin.
     Active,
-    /// Its work is being finished, then it is given back.
+    /// Its work is being finished, then it is released.
     Draining,
-    /// It is being given back. Until that shows, it still counts as held, but nothing may begin.
-    Returned,
+    /// It is being released. A renewal may still show it as held, but nothing may begin.
+    Released,
 }
 
 /// What a renewal changed.
@@ -41,7 +41,7 @@ pub(crate) struct Changes {
 }
 
 impl Assignment {
-    /// Takes over what is held now.
+    /// Applies what is held now.
     pub(crate) fn update(&mut self, held: &[Tenure], surplus: usize) -> Changes {
         let mut changes = Changes::default();
         self.leases.retain(|_, assigned| {
@@ -63,8 +63,8 @@ impl Assignment {
 
     /// Marks the last partitions, so that each renewal with the same surplus marks the same ones.
     fn drain(&mut self, surplus: usize) -> Vec<Lease> {
-        let going = |assigned: &&Assigned| assigned.stage != Stage::Active;
-        let more = surplus.saturating_sub(self.leases.values().filter(going).count());
+        let leaving = |assigned: &&Assigned| assigned.stage != Stage::Active;
+        let more = surplus.saturating_sub(self.leases.values().filter(leaving).count());
         let active = |assigned: &&mut Assigned| assigned.stage == Stage::Active;
         let mark = |assigned: &mut Assigned| {
             assigned.stage = Stage::Draining;
@@ -92,7 +92,7 @@ impl Assignment {
         let mut drained = Vec::new();
         for (partition, assigned) in &mut self.leases {
             if assigned.stage == Stage::Draining && !busy(*partition) {
-                assigned.stage = Stage::Returned;
+                assigned.stage = Stage::Released;
                 drained.push(assigned.tenure.lease);
             }
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_surplus_is_drained_once_and_given_back_when_it_is_idle() {
+    fn a_surplus_is_drained_once_and_released_when_it_is_idle() {
         let mut assignment = Assignment::default();
         let all: Vec<_> = (0..4).map(|number| held(number, 1)).collect();
         assert_eq!(assignment.update(&all, 2).draining, [lease(3, 1), lease(2, 1)]);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_on_a_returned_partition_until_it_was_given_back_and_taken_again() {
+    fn nothing_begins_on_a_released_partition_until_it_is_taken_again() {
         let mut assignment = Assignment::default();
         let mut tenure = held(0, 1);
         assignment.update(&[tenure], 1);
@@ -170,7 +170,7 @@ mod tests {
     fn tenures(held: &[Option<u8>]) -> Vec<Tenure> {
         let tenure = |(number, tenure): (u16, &Option<u8>)| {
             let tenure = u64::from((*tenure)?);
-            // The second tenure comes with the first one's epoch: given back and taken again.
+            // The second tenure comes with the first one's epoch: released and taken again.
             Some(Tenure { lease: lease(number, tenure.max(1)), number: tenure })
         };
         (0..).zip(held).filter_map(tenure).collect()
@@ -181,13 +181,13 @@ mod tests {
         leases
     }
 
-    /// What is held, and which of it was told to go.
+    /// What is held, and which of it is to be released.
     #[derive(Default)]
     struct Model {
         assignment: Assignment,
         held: Vec<Tenure>,
         draining: Vec<Lease>,
-        returned: Vec<Lease>,
+        released: Vec<Lease>,
     }
 
     impl Model {
@@ -199,14 +199,14 @@ mod tests {
             let lost = missing(&held, &self.held);
             prop_assert_eq!(sorted(changes.gained), missing(&self.held, &held));
             self.draining.retain(|lease| !lost.contains(lease));
-            self.returned.retain(|lease| !lost.contains(lease));
+            self.released.retain(|lease| !lost.contains(lease));
             prop_assert_eq!(sorted(changes.lost), lost);
             self.held = held;
             for lease in changes.draining {
-                prop_assert!(!self.going().contains(&lease), "{:?} was told twice", lease);
+                prop_assert!(!self.leaving().contains(&lease), "{:?} was drained twice", lease);
                 self.draining.push(lease);
             }
-            prop_assert!(self.going().len() >= surplus.min(self.held.len()));
+            prop_assert!(self.leaving().len() >= surplus.min(self.held.len()));
             Ok(())
         }
 
@@ -215,17 +215,17 @@ mod tests {
             let drained = sorted(self.assignment.take_drained(is_busy));
             let due = self.draining.extract_if(.., |lease| !is_busy(lease.partition)).collect();
             prop_assert_eq!(&drained, &sorted(due));
-            self.returned.extend(drained);
+            self.released.extend(drained);
             Ok(())
         }
 
-        fn going(&self) -> Vec<Lease> {
-            [self.draining.as_slice(), &self.returned].concat()
+        fn leaving(&self) -> Vec<Lease> {
+            [self.draining.as_slice(), &self.released].concat()
         }
 
         fn check(&self) -> Result<(), TestCaseError> {
-            let going = self.going();
-            let stays = |lease: &Lease| !going.contains(lease);
+            let leaving = self.leaving();
+            let stays = |lease: &Lease| !leaving.contains(lease);
             let active: Vec<Lease> =
                 self.held.iter().map(|tenure| tenure.lease).filter(stays).collect();
             prop_assert_eq!(&self.assignment.all_active(), &active);
@@ -239,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn work_begins_only_on_what_is_held_and_not_going(steps in steps()) {
+        fn work_begins_only_on_what_is_held_and_stays(steps in steps()) {
             let mut model = Model::default();
             for step in steps {
                 match step {

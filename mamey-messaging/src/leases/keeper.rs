@@ -1,85 +1,85 @@
-//! Keeps the leases of a relay or a consumer alive, and counts how long they may be worked under.
+//! Renews the leases of a relay or a consumer, and says until when work may begin under them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::store::{Lease, LeaseRequest, Store};
-use mamey_core::{Error, Result};
+use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::held::{Held, Tenure};
 use crate::guard::guarded;
-use crate::quiet::Quiet;
 
-/// Leases are renewed when a third of their time is over, so two renewals may fail.
+/// Leases are renewed after a third of their duration, so two renewals may fail.
 const RENEWALS_PER_DURATION: u32 = 3;
 
-/// How many leases may wait to be given back: more than there are partitions.
+/// How many leases may wait to be released: more than there are partitions.
 const RELEASES_MAX: usize = 128;
 
 /// A task that renews leases until it is retired or dropped.
-pub(crate) struct Leasing {
+pub(crate) struct LeaseKeeper {
     held: watch::Receiver<Held>,
     releases: mpsc::Sender<Lease>,
     retire: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-impl Leasing {
+impl LeaseKeeper {
     pub(crate) fn start(store: Arc<dyn Store>, request: LeaseRequest) -> Self {
         let (held, receiver) = watch::channel(Held::nothing());
         let (releases, released) = mpsc::channel(RELEASES_MAX);
         let (retire, retired) = oneshot::channel();
-        let keeper = Keeper { store, request, held, released, tenures: 0, quiet: Quiet::default() };
+        let task =
+            Task { store, request, held, released, tenures: 0, throttle: LogThrottle::default() };
         Self {
             held: receiver,
             releases,
             retire: Some(retire),
-            task: tokio::spawn(keeper.run(retired)),
+            task: tokio::spawn(task.run(retired)),
         }
     }
 
-    /// What is held, and a way to await its changes.
+    /// What is held; changes can be awaited.
     pub(crate) fn held(&self) -> watch::Receiver<Held> {
         self.held.clone()
     }
 
-    /// Gives a lease back. Its work must be finished.
+    /// Releases a lease. Its work must be finished.
     pub(crate) fn release(&self, lease: Lease) {
-        // When nothing takes it, the task has ended: the lease expires by itself.
+        // If nothing takes it, the task has ended, and the lease expires.
         let _ = self.releases.try_send(lease);
     }
 
-    /// Gives everything back and leaves the list of the living. All work must be finished.
+    /// Releases everything, and no longer counts as alive. All work must be finished.
     pub(crate) async fn retire(mut self) {
         if let Some(retire) = self.retire.take() {
             let _ = retire.send(());
         }
         if let Err(cause) = (&mut self.task).await {
-            tracing::error!(%cause, "the task that keeps leases failed; they expire by themselves");
+            tracing::error!(%cause, "the task that renews leases failed; the leases expire");
         }
     }
 }
 
-impl Drop for Leasing {
+impl Drop for LeaseKeeper {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// All calls about leases come from here, one at a time: a release can never cross a renewal.
-struct Keeper {
+/// Makes all calls about leases, one at a time, so that a release never overlaps with a renewal.
+struct Task {
     store: Arc<dyn Store>,
     request: LeaseRequest,
     held: watch::Sender<Held>,
     released: mpsc::Receiver<Lease>,
     tenures: u64,
-    quiet: Quiet,
+    throttle: LogThrottle,
 }
 
-impl Keeper {
+impl Task {
     async fn run(mut self, mut retired: oneshot::Receiver<()>) {
         loop {
             let renew_at = self.hold().await;
@@ -97,9 +97,9 @@ impl Keeper {
         self.request.duration / RENEWALS_PER_DURATION
     }
 
-    /// Renews, and says when to do so again.
+    /// Renews the leases, and returns when to do so again.
     async fn hold(&mut self) -> Instant {
-        // Counted from before the call: the database's clock starts at some later moment.
+        // Counted from before the call, because the database starts counting later.
         let asked = Instant::now();
         let store = Arc::clone(&self.store);
         match self.in_time(store.hold_leases(self.request)).await {
@@ -138,7 +138,7 @@ impl Keeper {
         });
         let store = Arc::clone(&self.store);
         if let Err(error) = self.in_time(store.release_leases(&[lease])).await {
-            self.report(&error, "a lease could not be given back; it expires by itself");
+            self.report(&error, "a lease could not be released; it expires");
         }
     }
 
@@ -146,11 +146,11 @@ impl Keeper {
         let store = Arc::clone(&self.store);
         let retired = store.retire(self.request.role, self.request.holder);
         if let Err(error) = self.in_time(retired).await {
-            self.report(&error, "leases could not be given back; they expire by themselves");
+            self.report(&error, "leases could not be released; they expire");
         }
     }
 
-    /// A call that hangs must not keep the next renewal from being tried.
+    /// Limits a call: one that hangs must not delay the next renewal.
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.renewal_interval();
         timeout(limit, guarded(call)).await.unwrap_or_else(|_| {
@@ -160,8 +160,8 @@ impl Keeper {
 
     fn report(&mut self, error: &Error, what: &'static str) {
         let role = self.request.role.as_str();
-        if let Some(held_back) = self.quiet.report() {
-            tracing::error!(role, %error, held_back, "{what}");
+        if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
+            tracing::error!(role, %error, suppressed, "{what}");
         }
     }
 }

@@ -6,4 +6,4 @@ mod keeper;
 
 pub(crate) use assignment::{Assignment, Changes};
 pub(crate) use held::Held;
-pub(crate) use keeper::Leasing;
+pub(crate) use keeper::LeaseKeeper;

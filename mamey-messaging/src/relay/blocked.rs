@@ -6,18 +6,18 @@ use mamey_core::message::{Key, Partition};
 use mamey_core::store::{Lease, OutboxRecord};
 use tokio::time::Instant;
 
-use super::window::LaneId;
+use super::lane::LaneId;
 
-/// Keys that wait, each with the one message that failed. Its successors stay in the outbox.
+/// Lanes that wait, each with the one record that failed. Its successors stay in the outbox.
 #[derive(Debug, Default)]
 pub(super) struct Blocked(HashMap<LaneId, Failed>);
 
-/// A message that could not be published.
+/// A record that could not be published.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) lease: Lease,
     pub(super) record: OutboxRecord,
-    /// Where its successors begin.
+    /// Its successors come after this sequence.
     pub(super) cut_after: u64,
     pub(super) failures: u32,
     pub(super) due: Instant,
@@ -36,7 +36,8 @@ impl Blocked {
         self.0.len()
     }
 
-    /// The keys that need not be read from after `after` on: their turn comes again from there.
+    /// The keys that a read from `after` on leaves out. It is read from there when their pause is
+    /// over.
     pub(super) fn skip(&mut self, after: u64) -> Vec<Key> {
         for failed in self.0.values_mut() {
             failed.cut_after = failed.cut_after.min(after);
@@ -44,18 +45,18 @@ impl Blocked {
         self.0.keys().filter_map(LaneId::key).cloned().collect()
     }
 
-    /// The messages without a key that wait, which no key to skip covers.
-    pub(super) fn alone(&self) -> impl Iterator<Item = u64> {
-        let alone = self.0.iter().filter(|(lane, _)| lane.key().is_none());
-        alone.map(|(_, failed)| failed.record.sequence)
+    /// The records without a key, which no skipped key covers.
+    pub(super) fn keyless(&self) -> impl Iterator<Item = u64> {
+        let keyless = self.0.iter().filter(|(lane, _)| lane.key().is_none());
+        keyless.map(|(_, failed)| failed.record.sequence)
     }
 
-    /// Takes out the messages whose wait is over.
+    /// Takes out the records whose pause is over.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<(LaneId, Failed)> {
         self.0.extract_if(|_, failed| failed.due <= now).collect()
     }
 
-    /// When the next wait is over.
+    /// When the next pause is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.values().map(|failed| failed.due).min()
     }

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::time::Instant;
 
-use super::window::{Limits, ReadPlan, Start, Window};
+use super::lanes::Start;
+use super::reads::ReadPlan;
+use super::window::{Limits, Window};
 
 const PARTITIONS: u16 = 2;
 
@@ -31,12 +33,12 @@ enum Step {
         fails: bool,
     },
     Start,
-    Settle {
+    EndPublish {
         which: Index,
         fails: bool,
     },
-    BeginConfirm,
-    EndConfirm {
+    BeginDeletion,
+    EndDeletion {
         fails: bool,
     },
     Unblock,
@@ -56,9 +58,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop::bool::weighted(0.1).prop_map(|fails| Step::EndRead { fails }),
         6 => Just(Step::Start),
         6 => (index(), prop::bool::weighted(0.3))
-            .prop_map(|(which, fails)| Step::Settle { which, fails }),
-        3 => Just(Step::BeginConfirm),
-        3 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndConfirm { fails }),
+            .prop_map(|(which, fails)| Step::EndPublish { which, fails }),
+        3 => Just(Step::BeginDeletion),
+        3 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndDeletion { fails }),
         2 => Just(Step::Unblock),
         1 => Just(Step::Sweep),
         1 => Just(Step::Tick),
@@ -113,16 +115,16 @@ impl Model {
             Step::BeginRead => self.begin_read(),
             Step::EndRead { fails } => self.end_read(fails),
             Step::Start => self.start(),
-            Step::Settle { which, fails } => self.settle(|len| which.index(len), fails),
-            Step::BeginConfirm => self.begin_confirm(),
-            Step::EndConfirm { fails } => self.end_confirm(fails),
+            Step::EndPublish { which, fails } => self.end_publish(|len| which.index(len), fails),
+            Step::BeginDeletion => self.begin_deletion(),
+            Step::EndDeletion { fails } => self.end_deletion(fails),
             Step::Unblock => self.unblock(),
             Step::Sweep => self.sweep(),
             Step::Tick => self.window.tick(),
             Step::Lose(number) => self.lose(number),
             Step::Gain(number) => self.gain(number),
         }
-        // Messages that are tried again come on top.
+        // Records that are tried again come on top.
         let held_max = self.limits.held_max + self.limits.blocked_max;
         assert!(self.window.held() <= held_max, "too much is held");
         assert!(self.in_flight.len() <= self.limits.in_flight_max);
@@ -192,8 +194,8 @@ impl Model {
         assert!(self.in_flight.iter().all(|it| it.record.sequence != sequence));
         if let Some(key) = start.lane.key() {
             let same = |it: &Start| it.lane.key() == Some(key);
-            assert!(!self.in_flight.iter().any(same), "two of a key are on their way");
-            // What is published again after its lease moved may come late: it is a duplicate.
+            assert!(!self.in_flight.iter().any(same), "two of a key are in flight");
+            // A record published again after its lease moved may come late: it is a duplicate.
             let last = self.last_of_key.get(key).copied();
             let again = self.published.contains_key(&sequence);
             assert!(again || last.is_none_or(|last| last <= sequence), "{sequence} after {last:?}");
@@ -207,7 +209,7 @@ impl Model {
         self.in_flight.push(start);
     }
 
-    fn settle(&mut self, which: impl Fn(usize) -> usize, fails: bool) {
+    fn end_publish(&mut self, which: impl Fn(usize) -> usize, fails: bool) {
         if self.in_flight.is_empty() {
             return;
         }
@@ -219,25 +221,25 @@ impl Model {
             self.window.failed(start, due, held);
         } else {
             self.published.insert(sequence, lease.epoch);
-            self.window.published(start.lane, lease, sequence);
+            self.window.confirmed(start.lane, lease, sequence);
         }
     }
 
-    fn begin_confirm(&mut self) {
+    fn begin_deletion(&mut self) {
         if let Some(records) =
-            self.window.plan_confirm(3, |it| self.leased.get(&it.number()).copied())
+            self.window.plan_deletion(3, |it| self.leased.get(&it.number()).copied())
         {
             assert!(self.deleting.is_none(), "two deletions at a time");
             self.deleting = Some(records);
         }
     }
 
-    fn end_confirm(&mut self, fails: bool) {
+    fn end_deletion(&mut self, fails: bool) {
         let Some(records) = self.deleting.take() else {
             return;
         };
         if fails {
-            return self.window.confirm_failed();
+            return self.window.deletion_failed();
         }
         let mut count = 0;
         for (lease, sequence) in records {
@@ -246,7 +248,7 @@ impl Model {
                 count += u64::from(self.visible.remove(&sequence).is_some());
             }
         }
-        self.window.confirmed(count);
+        self.window.deleted(count);
     }
 
     fn unblock(&mut self) {
@@ -300,10 +302,10 @@ impl Model {
             self.begin_read();
             self.end_read(false);
             self.start();
-            self.settle(|_| 0, false);
-            self.begin_confirm();
-            self.end_confirm(false);
-            if self.visible.is_empty() && self.window.is_settled() {
+            self.end_publish(|_| 0, false);
+            self.begin_deletion();
+            self.end_deletion(false);
+            if self.visible.is_empty() && self.window.is_drained() {
                 break;
             }
         }

@@ -6,58 +6,133 @@ use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 use mamey_core::{Backoff, Result};
 
-use crate::limits;
+use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
 
 /// The limits and intervals of a [`Relay`](crate::Relay).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mamey::messaging::RelayOptions;
+///
+/// let options = RelayOptions::default()
+///     .with_partitions(16)
+///     .with_in_flight_max(512)
+///     .with_drain(Duration::from_secs(5));
+/// assert_eq!(options.in_flight_max, 512);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RelayOptions {
-    /// The running instance, the same for all parts of one process.
+    /// The running instance, the same for all parts of one process. Default: a new one.
     pub instance: InstanceId,
-    /// Over how many partitions the keys are spread: the same for all instances. Default: 8.
+    /// Over how many partitions the keys are spread: the same for all instances. Default:
+    /// [`PARTITIONS_DEFAULT`].
     pub partitions: u16,
-    /// How long leases hold; they are renewed at a third of it. Default: 15 s.
-    pub lease_duration: Duration,
-    /// How many messages may be on their way at a time. Default: 256.
+    /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
+    pub lease: Duration,
+    /// How many messages may be in flight at a time. Default: 256.
     pub in_flight_max: usize,
-    /// How many records may be in memory, whatever the backlog. Default: 1024.
+    /// How many records may be in memory, however many wait in the outbox. Default: 1024.
     pub held_records_max: usize,
     /// How many keys may wait for a message that cannot be published, each with that message in
-    /// memory; beyond it nothing more is read until some get through. Default: 1024.
+    /// memory; beyond it nothing more is read until some are published. Default: 1024.
     pub blocked_keys_max: usize,
-    /// How often to look for records that no hint announced. Default: 1 s.
-    pub poll_interval: Duration,
-    /// How often to look again from the beginning, for commits that became visible late. A commit
-    /// that takes longer to show loses its order. Default: 30 s.
-    pub sweep_interval: Duration,
-    /// The pauses before a message that could not be published is tried again.
+    /// How often to look for records that no hint announced. Default: [`POLL_DEFAULT`].
+    pub poll: Duration,
+    /// How often to read the outbox from the beginning, for commits that became visible late. A
+    /// commit that stays invisible for longer loses its order. Default: 30 s.
+    pub sweep: Duration,
+    /// The pauses before a message that could not be published is tried again. Default: from 200 ms
+    /// to 30 s.
     pub backoff: Backoff,
-    /// How long to await what is on its way when shutting down. Default: 10 s.
-    pub drain_max: Duration,
+    /// How long to await what is in flight when shutting down. Default: [`DRAIN_DEFAULT`].
+    pub drain: Duration,
 }
 
 impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             instance: InstanceId(UuidV7Source::default().next_uuid()),
-            partitions: limits::PARTITIONS,
-            lease_duration: limits::LEASE_DURATION,
+            partitions: PARTITIONS_DEFAULT,
+            lease: LEASE_DEFAULT,
             in_flight_max: 256,
             held_records_max: 1024,
             blocked_keys_max: 1024,
-            poll_interval: limits::POLL_INTERVAL,
-            sweep_interval: Duration::from_secs(30),
+            poll: POLL_DEFAULT,
+            sweep: Duration::from_secs(30),
             backoff: Backoff { max: Duration::from_secs(30), ..Backoff::DEFAULT },
-            drain_max: limits::DRAIN_MAX,
+            drain: DRAIN_DEFAULT,
         }
     }
 }
 
 impl RelayOptions {
+    /// Sets [`instance`](Self::instance).
+    #[must_use]
+    pub fn with_instance(self, instance: InstanceId) -> Self {
+        Self { instance, ..self }
+    }
+
+    /// Sets [`partitions`](Self::partitions).
+    #[must_use]
+    pub fn with_partitions(self, partitions: u16) -> Self {
+        Self { partitions, ..self }
+    }
+
+    /// Sets [`lease`](Self::lease).
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Sets [`in_flight_max`](Self::in_flight_max).
+    #[must_use]
+    pub fn with_in_flight_max(self, in_flight_max: usize) -> Self {
+        Self { in_flight_max, ..self }
+    }
+
+    /// Sets [`held_records_max`](Self::held_records_max).
+    #[must_use]
+    pub fn with_held_records_max(self, held_records_max: usize) -> Self {
+        Self { held_records_max, ..self }
+    }
+
+    /// Sets [`blocked_keys_max`](Self::blocked_keys_max).
+    #[must_use]
+    pub fn with_blocked_keys_max(self, blocked_keys_max: usize) -> Self {
+        Self { blocked_keys_max, ..self }
+    }
+
+    /// Sets [`poll`](Self::poll).
+    #[must_use]
+    pub fn with_poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// Sets [`sweep`](Self::sweep).
+    #[must_use]
+    pub fn with_sweep(self, sweep: Duration) -> Self {
+        Self { sweep, ..self }
+    }
+
+    /// Sets [`backoff`](Self::backoff).
+    #[must_use]
+    pub fn with_backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// Sets [`drain`](Self::drain).
+    #[must_use]
+    pub fn with_drain(self, drain: Duration) -> Self {
+        Self { drain, ..self }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         limits::partitions(self.partitions)?;
-        limits::duration("lease_duration", self.lease_duration)?;
-        limits::duration("poll_interval", self.poll_interval)?;
-        limits::duration("sweep_interval", self.sweep_interval)?;
+        limits::duration("lease", self.lease)?;
+        limits::duration("poll", self.poll)?;
+        limits::duration("sweep", self.sweep)?;
         limits::count("in_flight_max", self.in_flight_max)?;
         limits::count("held_records_max", self.held_records_max)?;
         limits::count("blocked_keys_max", self.blocked_keys_max)
@@ -68,7 +143,7 @@ impl RelayOptions {
             role: LeaseRole::Relay,
             holder: self.instance,
             partitions: self.partitions,
-            duration: self.lease_duration,
+            duration: self.lease,
         }
     }
 }

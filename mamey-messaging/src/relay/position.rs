@@ -3,23 +3,23 @@
 /// Where in the outbox the next read begins.
 ///
 /// A commit may become visible after one with a larger sequence, so a read never begins right
-/// behind the last record: a successor of its key could come first, and order would be lost. It
-/// begins at a floor that stays one to two sweeps behind. What lies between is known and passed
-/// over, and what was confirmed is deleted, so little is read twice.
+/// behind the last record: a successor could be published before it, and order would be lost. A
+/// read begins at a floor that stays one to two sweeps behind. Records in between that are in
+/// memory are left out, and confirmed ones are deleted, so little is read twice.
 #[derive(Debug, Default)]
 pub(super) struct Position {
     /// Everything up to here was read at least one sweep ago.
     floor: u64,
     /// The next floor.
     mark: u64,
-    /// Everything up to here was read, but for late commits.
+    /// Everything up to here was read, except for late commits.
     scanned: u64,
-    /// Where to begin instead, because records behind it were passed over on purpose.
+    /// Where to begin instead, because records after it were left out on purpose.
     resume: Option<u64>,
 }
 
 impl Position {
-    /// Where the next read begins. What lies before is then taken as read, until said otherwise.
+    /// Where the next read begins. What comes before counts as read from then on.
     pub(super) fn begin(&mut self) -> u64 {
         let resume = self.resume.take().unwrap_or(self.floor);
         resume.min(self.floor)
@@ -49,7 +49,7 @@ impl Position {
         self.resume.is_some()
     }
 
-    /// Lifts the floor by one step, and has everything read once more.
+    /// Raises the floor by one step, and has everything read once more.
     pub(super) fn sweep(&mut self) {
         self.floor = self.mark;
         self.mark = self.scanned;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_below_the_floor_goes_on_where_it_ended() {
+    fn a_page_below_the_floor_continues_where_it_ended() {
         let mut position = Position { floor: 100, ..Position::default() };
         position.again_from(5);
         assert_eq!(position.begin(), 4);

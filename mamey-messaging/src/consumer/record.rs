@@ -1,0 +1,131 @@
+//! Records in the store that a message is parked, parked behind its lane, or a dead letter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::clock::Clock;
+use mamey_core::message::Envelope;
+use mamey_core::store::{
+    CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
+};
+use mamey_core::{Error, Result};
+
+use super::outcome::ConsumeOutcome;
+use super::store_outage::{StoreOutage, is_permanent};
+use crate::guard::guarded;
+
+/// The message that is being processed.
+#[derive(Clone, Copy)]
+pub(super) struct Current<'a> {
+    pub(super) envelope: &'a Envelope,
+    pub(super) origin: Origin,
+}
+
+/// Commits what becomes of messages whose handlers have committed nothing.
+pub(super) struct Recorder {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    outage: StoreOutage,
+}
+
+impl Recorder {
+    pub(super) const fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        outage: StoreOutage,
+    ) -> Self {
+        Self { store, clock, outage }
+    }
+
+    /// Parks a message whose handler failed.
+    pub(super) async fn park(
+        &self,
+        current: Current<'_>,
+        error: &Error,
+        attempts: u32,
+        delay: Duration,
+    ) -> ConsumeOutcome {
+        let metadata = &current.envelope.metadata;
+        tracing::warn!(
+            message = %metadata.name, id = %metadata.id, attempts, %error, ?delay,
+            "a handler failed; its message is parked"
+        );
+        mamey_core::failpoint!("while-parking");
+        let due = self.clock.now().plus(delay);
+        let outcome = Outcome::Park { due, attempts, failure: Failure::from(error) };
+        self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
+    }
+
+    /// Parks a message whose lane is parked.
+    pub(super) async fn park_behind(&self, current: Current<'_>) -> ConsumeOutcome {
+        if current.origin == Origin::Parked {
+            // It is parked in its order already.
+            return ConsumeOutcome::Returned;
+        }
+        self.record(current, self.behind(), ConsumeOutcome::ParkedBehind).await
+    }
+
+    fn behind(&self) -> Outcome {
+        Outcome::Park { due: self.clock.now(), attempts: 0, failure: Failure::waiting() }
+    }
+
+    /// Keeps a message as a dead letter.
+    pub(super) async fn dead_letter(
+        &self,
+        current: Current<'_>,
+        error: &Error,
+        attempts: u32,
+        reason: DeadLetterReason,
+    ) -> ConsumeOutcome {
+        let metadata = &current.envelope.metadata;
+        tracing::error!(
+            message = %metadata.name, id = %metadata.id, attempts, %error, reason = reason.as_str(),
+            "a message becomes a dead letter"
+        );
+        let outcome = Outcome::DeadLetter { reason, attempts, failure: Failure::from(error) };
+        self.record(current, outcome, ConsumeOutcome::DeadLettered).await
+    }
+
+    /// Commits an outcome, and tries again for as long as the store may still take it.
+    async fn record(
+        &self,
+        current: Current<'_>,
+        mut outcome: Outcome,
+        mut consumed: ConsumeOutcome,
+    ) -> ConsumeOutcome {
+        let mut failures = 0;
+        loop {
+            let error = match self.commit(current, &outcome).await {
+                Ok(CommitOutcome::Committed(_)) => return consumed,
+                Ok(CommitOutcome::Duplicate) => return ConsumeOutcome::Duplicate,
+                Ok(CommitOutcome::LaneParked) if consumed == ConsumeOutcome::ParkedBehind => {
+                    return ConsumeOutcome::Returned;
+                }
+                // The store never refuses to park for this reason: this was a dead letter, and it
+                // waits for its turn now.
+                Ok(CommitOutcome::LaneParked) => {
+                    (outcome, consumed) = (self.behind(), ConsumeOutcome::ParkedBehind);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if is_permanent(&error, failures) {
+                return ConsumeOutcome::Rejected(error.to_string());
+            }
+            if self.outage.wait(&error, failures).await.is_err() {
+                return ConsumeOutcome::Returned;
+            }
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    async fn commit(&self, current: Current<'_>, outcome: &Outcome) -> Result<CommitOutcome> {
+        let receipt = Receipt {
+            envelope: current.envelope.clone(),
+            origin: current.origin,
+            outcome: outcome.clone(),
+        };
+        let unit = UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() };
+        guarded(self.store.commit(unit)).await
+    }
+}

@@ -1,0 +1,136 @@
+//! The tasks of a consumer: deliveries, retries, and looks for parked messages that are due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::Result;
+use mamey_core::clock::Clock;
+use mamey_core::message::{Lane, Partition};
+use mamey_core::store::{ParkedMessage, Store};
+use mamey_core::transport::Delivery;
+use tokio::task::JoinSet;
+
+use super::intake::Taken;
+use super::lanes::LaneId;
+use super::outcome::ConsumeOutcome;
+use super::worker::Worker;
+use crate::guard::guarded;
+
+pub(super) struct Tasks {
+    worker: Arc<Worker>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    running: JoinSet<Done>,
+}
+
+/// How a task ended.
+pub(super) enum Done {
+    Delivered(Box<Delivered>),
+    Retried(Box<Retried>),
+    Looked(Result<Look>),
+}
+
+/// A delivery that was processed.
+pub(super) struct Delivered {
+    pub(super) id: LaneId,
+    pub(super) lane: Option<Lane>,
+    pub(super) intake: u64,
+    pub(super) partition: Partition,
+    pub(super) outcome: ConsumeOutcome,
+    /// The delivery, if it is to be returned to the transport.
+    pub(super) returned: Option<Delivery>,
+}
+
+/// A parked message that was retried.
+pub(super) struct Retried {
+    pub(super) message: ParkedMessage,
+    pub(super) partition: Partition,
+    pub(super) outcome: ConsumeOutcome,
+}
+
+/// What a look for parked messages found.
+pub(super) struct Look {
+    pub(super) due: Vec<ParkedMessage>,
+    pub(super) next_due_in: Option<Duration>,
+    /// How many messages are parked, if they were counted: that costs, so not every look does it.
+    pub(super) parked: Option<u64>,
+}
+
+impl Tasks {
+    pub(super) fn new(worker: Worker, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { worker: Arc::new(worker), store, clock, running: JoinSet::new() }
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        id: LaneId,
+        lane: Option<Lane>,
+        taken: Taken,
+        lane_is_parked: bool,
+    ) {
+        let Taken { intake, partition, delivery } = taken;
+        let worker = Arc::clone(&self.worker);
+        self.running.spawn(async move {
+            let (outcome, returned) = worker.deliver(delivery, lane_is_parked).await;
+            let delivered = Delivered { id, lane, intake, partition, outcome, returned };
+            Done::Delivered(Box::new(delivered))
+        });
+    }
+
+    pub(super) fn retry(&mut self, message: ParkedMessage, partition: Partition) {
+        let worker = Arc::clone(&self.worker);
+        self.running.spawn(async move {
+            let outcome = worker.retry(&message).await;
+            Done::Retried(Box::new(Retried { message, partition, outcome }))
+        });
+    }
+
+    /// Looks for up to `limit` due messages, and counts all parked ones if `count` says so.
+    pub(super) fn look(&mut self, partitions: Vec<Partition>, limit: usize, count: bool) {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        self.running.spawn(async move {
+            let look = look(store.as_ref(), clock.as_ref(), &partitions, limit, count);
+            Done::Looked(guarded(look).await)
+        });
+    }
+
+    /// The next task that ends; `None` while none runs.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        loop {
+            match self.running.join_next().await? {
+                Ok(done) => return Some(done),
+                // Panics are caught within the tasks and nothing aborts them.
+                Err(cause) => {
+                    tracing::error!(%cause, "a task of the consumer ended without a result");
+                }
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Cuts off what runs.
+    pub(super) async fn shutdown(&mut self) {
+        self.running.shutdown().await;
+    }
+}
+
+async fn look(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    partitions: &[Partition],
+    limit: u32,
+    count: bool,
+) -> Result<Look> {
+    let now = clock.now();
+    let due = store.due_parked(partitions, now, limit).await?;
+    let next_due = store.next_due(partitions).await?;
+    let parked = match count {
+        true => Some(store.parked_count().await?),
+        false => None,
+    };
+    Ok(Look { due, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
+}

@@ -1,0 +1,74 @@
+//! One lane of the window: the records of one key that are in memory, one of them in flight.
+
+use std::collections::BTreeMap;
+
+use mamey_core::message::{Key, Partition};
+use mamey_core::store::{Lease, OutboxRecord};
+
+/// Names a lane: a key, or a record without a key, which has a lane of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum LaneId {
+    Key(Key),
+    Keyless(u64),
+}
+
+/// The records of one lane that are in memory.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) partition: Partition,
+    /// The records that wait for their turn, by sequence.
+    pub(super) waiting: BTreeMap<u64, (Lease, OutboxRecord)>,
+    /// The record that is being published.
+    pub(super) in_flight: Option<u64>,
+    /// The tick at which that publish began.
+    pub(super) begun: u64,
+    /// How often the first record has failed.
+    pub(super) failures: u32,
+    /// The outbox holds more records of this key after this one, which are not in memory.
+    pub(super) cut_after: Option<u64>,
+}
+
+impl LaneId {
+    pub(super) fn of(record: &OutboxRecord) -> Self {
+        match &record.envelope.metadata.key {
+            Some(key) => Self::Key(key.clone()),
+            None => Self::Keyless(record.sequence),
+        }
+    }
+
+    pub(super) const fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Keyless(_) => None,
+        }
+    }
+}
+
+impl Lane {
+    pub(super) const fn new(partition: Partition) -> Self {
+        Self {
+            partition,
+            waiting: BTreeMap::new(),
+            in_flight: None,
+            begun: 0,
+            failures: 0,
+            cut_after: None,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// The last record in memory.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.waiting.keys().next_back().copied().or(self.in_flight)
+    }
+
+    /// Where to read on if the waiting records are dropped from memory. Usually that is behind the
+    /// record in flight; an earlier one may wait if the partition was lost and gained again.
+    pub(super) fn cut(&self) -> Option<u64> {
+        let first = *self.waiting.keys().next()?;
+        Some(first.saturating_sub(1))
+    }
+}

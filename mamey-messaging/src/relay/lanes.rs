@@ -1,0 +1,181 @@
+//! The lanes of the window: which records are in memory, and which of them is published next.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use mamey_core::message::{Key, Partition};
+use mamey_core::store::{Lease, OutboxRecord};
+
+use super::blocked::Failed;
+use super::lane::{Lane, LaneId};
+
+/// The records in memory, by lane. Of each lane one record at most is in flight.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: HashMap<LaneId, Lane>,
+    /// Lanes whose next record may be published.
+    ready: VecDeque<LaneId>,
+    waiting: usize,
+    in_flight: usize,
+    /// How many lanes try a record again that has failed before.
+    retrying: usize,
+}
+
+/// A record to publish.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) lane: LaneId,
+    pub(super) lease: Lease,
+    pub(super) record: OutboxRecord,
+}
+
+impl Lanes {
+    /// How many records wait or are in flight.
+    pub(super) const fn held(&self) -> usize {
+        self.waiting + self.in_flight
+    }
+
+    pub(super) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) const fn retrying(&self) -> usize {
+        self.retrying
+    }
+
+    /// Whether a record of the partition is in flight.
+    pub(super) fn has_in_flight(&self, partition: Partition) -> bool {
+        self.lanes.values().any(|lane| lane.partition == partition && lane.in_flight.is_some())
+    }
+
+    /// How often the record in flight has failed before.
+    pub(super) fn failures(&self, id: &LaneId) -> u32 {
+        self.lanes.get(id).map_or(0, |lane| lane.failures)
+    }
+
+    /// Whether the record comes after the point where its lane was cut.
+    pub(super) fn is_cut_off(&self, id: &LaneId, sequence: u64) -> bool {
+        let cut_after = self.lanes.get(id).and_then(|lane| lane.cut_after);
+        cut_after.is_some_and(|cut| sequence > cut)
+    }
+
+    /// The keys that a read from `after` on leaves out, because their lanes are cut.
+    pub(super) fn skip(&mut self, after: u64) -> Vec<Key> {
+        let mut skip = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            if let (Some(key), Some(cut)) = (id.key(), &mut lane.cut_after) {
+                // What this read leaves out is read when the lane has drained.
+                *cut = after.min(*cut);
+                skip.push(key.clone());
+            }
+        }
+        skip
+    }
+
+    /// The sequences of all records that wait or are in flight.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> {
+        let lanes = self.lanes.values();
+        lanes.flat_map(|lane| lane.in_flight.iter().chain(lane.waiting.keys())).copied()
+    }
+
+    /// Adds a record that was read; a lane that holds `lane_max` waiting records is cut instead.
+    pub(super) fn hold(&mut self, id: LaneId, lease: Lease, record: OutboxRecord, lane_max: usize) {
+        let lane = self.lanes.entry(id.clone()).or_insert_with(|| Lane::new(lease.partition));
+        let last = lane.last();
+        let is_last = last.is_none_or(|last| record.sequence > last);
+        if is_last && lane.waiting.len() >= lane_max {
+            lane.cut_after = last;
+            return;
+        }
+        if lane.is_idle() {
+            self.ready.push_back(id);
+        }
+        lane.waiting.insert(record.sequence, (lease, record));
+        self.waiting += 1;
+    }
+
+    /// Adds a record that failed before and is to be tried again.
+    pub(super) fn retry(&mut self, id: LaneId, failed: Failed) {
+        let sequence = failed.record.sequence;
+        let lane = Lane {
+            waiting: BTreeMap::from([(sequence, (failed.lease, failed.record))]),
+            failures: failed.failures,
+            cut_after: Some(failed.cut_after),
+            ..Lane::new(failed.lease.partition)
+        };
+        self.waiting += 1;
+        self.retrying += 1;
+        self.ready.push_back(id.clone());
+        self.lanes.insert(id, lane);
+    }
+
+    /// The next record to publish.
+    pub(super) fn start(&mut self, in_flight_max: usize, tick: u64) -> Option<Start> {
+        while self.in_flight < in_flight_max {
+            let id = self.ready.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&id) else {
+                continue;
+            };
+            // A lane whose partition was dropped and gained again may be queued twice.
+            if lane.in_flight.is_some() {
+                continue;
+            }
+            let Some((sequence, (lease, record))) = lane.waiting.pop_first() else {
+                continue;
+            };
+            lane.in_flight = Some(sequence);
+            lane.begun = tick;
+            self.waiting -= 1;
+            self.in_flight += 1;
+            return Some(Start { lane: id, lease, record });
+        }
+        None
+    }
+
+    /// The record in flight is confirmed. If its lane has drained and was cut, returns the lane and
+    /// where to read on.
+    pub(super) fn confirmed(&mut self, id: LaneId) -> Option<(LaneId, u64)> {
+        self.in_flight -= 1;
+        let lane = self.lanes.get_mut(&id)?;
+        lane.in_flight = None;
+        self.retrying -= usize::from(std::mem::take(&mut lane.failures) > 0);
+        if !lane.waiting.is_empty() {
+            self.ready.push_back(id);
+            return None;
+        }
+        let cut = self.lanes.remove(&id)?.cut_after?;
+        Some((id, cut))
+    }
+
+    /// The record in flight has failed. Drops its lane from memory and returns it.
+    pub(super) fn failed(&mut self, id: &LaneId) -> Option<Lane> {
+        self.in_flight -= 1;
+        let lane = self.lanes.remove(id)?;
+        self.waiting -= lane.waiting.len();
+        self.retrying -= usize::from(lane.failures > 0);
+        Some(lane)
+    }
+
+    /// Drops the waiting records of a partition.
+    pub(super) fn drop_partition(&mut self, partition: Partition) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.partition == partition) {
+            self.waiting -= lane.waiting.len();
+            lane.waiting.clear();
+            lane.cut_after = None;
+        }
+        for (_, lane) in self.lanes.extract_if(|_, lane| lane.is_idle()) {
+            self.retrying -= usize::from(lane.failures > 0);
+        }
+    }
+
+    /// Drops the records that wait behind a publish of an earlier tick than the last one.
+    pub(super) fn cut_slow(&mut self, tick: u64) {
+        for lane in self.lanes.values_mut() {
+            let is_slow = lane.in_flight.is_some() && lane.begun + 1 < tick;
+            if is_slow && let Some(cut) = lane.cut() {
+                self.waiting -= lane.waiting.len();
+                lane.waiting.clear();
+                lane.cut_after = Some(cut);
+            }
+        }
+    }
+}

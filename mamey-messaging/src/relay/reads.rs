@@ -1,0 +1,102 @@
+//! Which part of the outbox is read next, and what happened while a read was under way.
+
+use std::collections::HashSet;
+
+use mamey_core::message::{Key, Partition};
+
+use super::lane::LaneId;
+use super::position::Position;
+
+/// One read of the outbox at a time.
+///
+/// A read sees the outbox at one moment, so what it returns may have gaps for partitions that are
+/// gained, and for lanes that drain, while it is under way. Both are read again.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    under_way: bool,
+    position: Position,
+    gained_meanwhile: HashSet<Partition>,
+    drained_meanwhile: HashSet<LaneId>,
+}
+
+/// What to ask the store for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReadPlan {
+    pub(super) after: u64,
+    pub(super) skip: Vec<Key>,
+    pub(super) held: Vec<u64>,
+    pub(super) limit: usize,
+}
+
+impl Reads {
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// Whether records below the floor are to be read again.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.position.is_behind()
+    }
+
+    /// Begins a read and returns where.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.under_way = true;
+        self.position.begin()
+    }
+
+    /// The read returned records up to `last`, with more behind it or not.
+    pub(super) fn read_to(&mut self, last: u64, more: bool) {
+        self.position.read_to(last, more);
+    }
+
+    pub(super) fn end(&mut self) {
+        self.under_way = false;
+        self.gained_meanwhile.clear();
+        self.drained_meanwhile.clear();
+    }
+
+    /// Ends a read that failed: its records are still to be read.
+    pub(super) fn failed(&mut self, plan: &ReadPlan) {
+        self.end();
+        self.position.again_after(plan.after);
+    }
+
+    /// A partition was gained: its records may be anywhere in the outbox.
+    pub(super) fn gained(&mut self, partition: Partition) {
+        self.position.again_after(0);
+        if self.under_way {
+            self.gained_meanwhile.insert(partition);
+        }
+    }
+
+    /// A lane that was cut has drained: its records after `cut` are to be read now.
+    pub(super) fn drained(&mut self, lane: LaneId, cut: u64) {
+        self.position.again_after(cut);
+        if self.under_way {
+            self.drained_meanwhile.insert(lane);
+        }
+    }
+
+    pub(super) fn was_gained_meanwhile(&self, partition: Partition) -> bool {
+        self.gained_meanwhile.contains(&partition)
+    }
+
+    pub(super) fn was_drained_meanwhile(&self, lane: &LaneId) -> bool {
+        self.drained_meanwhile.contains(lane)
+    }
+
+    /// The record is to be read again.
+    pub(super) fn again_from(&mut self, sequence: u64) {
+        self.position.again_from(sequence);
+    }
+
+    /// Everything is to be read again.
+    pub(super) fn again(&mut self) {
+        self.position.again_after(0);
+    }
+
+    /// Has everything read once more, for commits that became visible late.
+    pub(super) fn sweep(&mut self) {
+        self.position.sweep();
+    }
+}

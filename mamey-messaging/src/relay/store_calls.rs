@@ -1,0 +1,132 @@
+//! Reads and deletes outbox records beside the relay's task, with pauses between the calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mamey_core::store::{Lease, OutboxRead, OutboxRecord, Store};
+use mamey_core::{Error, LogThrottle, Result};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::reads::ReadPlan;
+use crate::guard::guarded;
+use crate::stats::RelayStats;
+
+/// The pause after a deletion, so that the next one takes more records at once. Nobody waits for
+/// them to be deleted.
+const DELETION_PAUSE: Duration = Duration::from_millis(10);
+
+/// This many confirmed records are deleted without that pause.
+const DELETED_AT_ONCE: usize = 128;
+
+/// The pause after a failed call.
+const FAILURE_PAUSE: Duration = Duration::from_millis(200);
+
+/// The calls that are under way.
+pub(super) struct StoreCalls {
+    store: Arc<dyn Store>,
+    stats: RelayStats,
+    under_way: JoinSet<Done>,
+    read_not_before: Instant,
+    delete_not_before: Instant,
+    deletion_pause_ends: Instant,
+    throttle: LogThrottle,
+}
+
+/// How a call ended.
+pub(super) enum Done {
+    Read(ReadPlan, Result<Vec<OutboxRecord>>),
+    Deleted(Result<u64>),
+}
+
+impl StoreCalls {
+    pub(super) fn new(store: Arc<dyn Store>, stats: RelayStats) -> Self {
+        let now = Instant::now();
+        Self {
+            store,
+            stats,
+            under_way: JoinSet::new(),
+            read_not_before: now,
+            delete_not_before: now,
+            deletion_pause_ends: now,
+            throttle: LogThrottle::default(),
+        }
+    }
+
+    pub(super) fn may_read(&self) -> bool {
+        Instant::now() >= self.read_not_before
+    }
+
+    pub(super) fn read(&mut self, leases: Vec<Lease>, plan: ReadPlan) {
+        let store = Arc::clone(&self.store);
+        self.under_way.spawn(async move {
+            let read = OutboxRead {
+                leases: &leases,
+                after: plan.after,
+                skip: &plan.skip,
+                held: &plan.held,
+                limit: u32::try_from(plan.limit).unwrap_or(u32::MAX),
+            };
+            let records = guarded(store.read_outbox(read)).await;
+            Done::Read(plan, records)
+        });
+    }
+
+    /// Whether to delete now, while `confirmed` records wait for it.
+    pub(super) fn may_delete(&self, confirmed: usize) -> bool {
+        let now = Instant::now();
+        let pauses = confirmed < DELETED_AT_ONCE && now < self.deletion_pause_ends;
+        now >= self.delete_not_before && !pauses
+    }
+
+    pub(super) fn delete(&mut self, records: Vec<(Lease, u64)>) {
+        let store = Arc::clone(&self.store);
+        self.under_way
+            .spawn(async move { Done::Deleted(guarded(store.delete_published(&records)).await) });
+    }
+
+    /// The next call that ends; `None` while none is under way.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        loop {
+            match self.under_way.join_next().await? {
+                Ok(done) => return Some(done),
+                // Panics are caught within the calls and nothing aborts them.
+                Err(cause) => tracing::error!(%cause, "a call of the relay ended without a result"),
+            }
+        }
+    }
+
+    pub(super) fn read_failed(&mut self, error: &Error) {
+        self.report_failure(error);
+        self.read_not_before = Instant::now() + FAILURE_PAUSE;
+    }
+
+    pub(super) fn deleted(&mut self, count: u64) {
+        self.stats.0.deleted.add(count);
+        self.deletion_pause_ends = Instant::now() + DELETION_PAUSE;
+    }
+
+    pub(super) fn deletion_failed(&mut self, error: &Error) {
+        self.report_failure(error);
+        self.delete_not_before = Instant::now() + FAILURE_PAUSE;
+    }
+
+    /// The ends of the pauses that are not over yet.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Instant> {
+        let now = Instant::now();
+        let pauses = [self.read_not_before, self.delete_not_before, self.deletion_pause_ends];
+        pauses.into_iter().filter(move |end| *end > now)
+    }
+
+    /// Cuts off what is under way.
+    pub(super) async fn shutdown(&mut self) {
+        self.under_way.shutdown().await;
+    }
+
+    fn report_failure(&mut self, error: &Error) {
+        self.stats.0.store_failures.increment();
+        if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
+            tracing::error!(%error, suppressed, "the relay's store failed; it is tried again");
+        }
+    }
+}
