@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use mamey::id::{IdSource, UuidV7Source};
 use mamey::message::{ContextName, Envelope, Metadata, Partition};
-use mamey::messaging::RabbitTransport;
+use mamey::messaging::{RabbitOptions, RabbitTransport};
 use mamey::transport::{Publisher, Settlement, Subscription, Topology, Transport};
 
 use by_lapin::ByLapin;
@@ -81,7 +81,7 @@ async fn against_lapin(report: &mut Report) -> Outcome<()> {
 
 impl Rivals {
     async fn connect(url: &str) -> Outcome<Self> {
-        let ours = RabbitTransport::connect(url).await?;
+        let ours = RabbitTransport::connect(url, RabbitOptions::default()).await?;
         let topology = Topology {
             context: ContextName::new(CONTEXT)?,
             handles: vec![NAME],

@@ -1,89 +1,173 @@
-//! Picks the transport that a URL names.
+//! Picks the transport that a URL names, from one table of backends.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mamey_core::transport::Transport;
 use mamey_core::{Error, Result, redact_url};
 
-use crate::memory::MemoryTransport;
+/// A kind of transport: how its URLs begin, and what is done with them.
+///
+/// A row stays in the table when its feature is off, so that its URL is refused by an error that
+/// names the feature.
+struct Backend {
+    /// What stands before the colon of its URLs.
+    schemes: &'static [&'static str],
+    /// The Cargo feature that builds it; `None` when it is always built.
+    feature: Option<&'static str>,
+    /// One of its URLs, for error texts.
+    example: &'static str,
+    /// Reads a URL without touching a server; `None` when the feature is off.
+    check: Option<fn(&str) -> Result<()>>,
+    /// Connects; `None` when the feature is off.
+    connect: Option<fn(&str) -> Pending<'_, Arc<dyn Transport>>>,
+}
 
-/// Connects to the transport that `url` names.
+type Pending<'u, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'u>>;
+
+/// A function of a backend; `None` when its feature is off.
+macro_rules! built {
+    ($feature:literal, $function:expr) => {{
+        #[cfg(feature = $feature)]
+        {
+            Some($function)
+        }
+        #[cfg(not(feature = $feature))]
+        {
+            None
+        }
+    }};
+}
+
+/// Every transport that there is. A new one is a folder, a `mod` line, a Cargo feature and a row
+/// here.
+const BACKENDS: &[Backend] = &[
+    Backend {
+        schemes: &["memory"],
+        feature: None,
+        example: "memory:",
+        check: Some(crate::memory::check),
+        connect: Some(|url| Box::pin(std::future::ready(crate::memory::connect(url)))),
+    },
+    Backend {
+        schemes: &["amqp", "amqps"],
+        feature: Some("rabbitmq"),
+        example: "amqp://user:password@host/vhost",
+        check: built!("rabbitmq", crate::rabbitmq::check),
+        connect: built!("rabbitmq", |url| Box::pin(crate::rabbitmq::connect(url))),
+    },
+];
+
+/// Connects to the transport that a URL names.
 ///
 /// | URL | Transport |
 /// |---|---|
-/// | `memory:` | [`MemoryTransport`], a new one with each call |
+/// | `memory:` | [`MemoryTransport`](crate::MemoryTransport), a new one for each call |
 /// | `amqp://…`, `amqps://…` | `RabbitTransport` (feature `rabbitmq`); several URLs with commas |
 ///
-/// # Errors
-/// `Misconfigured` for a URL that names no transport of this build, and as connecting to it.
-pub async fn connect(url: &str) -> Result<Arc<dyn Transport>> {
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-    match scheme {
-        Some("memory") => memory(url),
-        Some(scheme @ ("amqp" | "amqps")) => rabbitmq(scheme, url).await,
-        _ => Err(unknown(url)),
-    }
-}
-
-/// Whether [`connect`] understands a URL: what shows without touching a server.
+/// ```
+/// use mamey::messaging::connect;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mamey::Result<()> {
+/// let transport = connect("memory:").await?;
+/// assert_eq!(transport.capabilities().name, "memory");
+///
+/// let refused = connect("kafka://app:s3cret@broker").await.err().expect("it is not known");
+/// assert!(!refused.to_string().contains("s3cret"));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// `Misconfigured`, as [`connect`] would say it.
+/// `Misconfigured` for a URL that names no transport of this build, and as connecting to the
+/// transport.
+pub async fn connect(url: &str) -> Result<Arc<dyn Transport>> {
+    let backend = backend_of(url)?;
+    let connect = backend.connect.ok_or_else(|| backend.not_built())?;
+    connect(url).await
+}
+
+/// Whether [`connect`] understands a URL, as far as can be told without touching a server.
+///
+/// # Errors
+/// `Misconfigured`, as [`connect`] gives it.
 pub fn check_url(url: &str) -> Result<()> {
-    match url.split_once(':') {
-        Some(("memory", _)) => check_memory(url),
-        Some((scheme @ ("amqp" | "amqps"), _)) => check_rabbitmq(scheme, url),
-        _ => Err(unknown(url)),
+    let backend = backend_of(url)?;
+    let check = backend.check.ok_or_else(|| backend.not_built())?;
+    check(url)
+}
+
+/// The schemes of all backends, each with the Cargo feature that builds it, if it needs one.
+#[doc(hidden)]
+pub fn schemes() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    BACKENDS
+        .iter()
+        .flat_map(|backend| backend.schemes.iter().map(|scheme| (*scheme, backend.feature)))
+}
+
+impl Backend {
+    fn not_built(&self) -> Error {
+        let (example, feature) = (self.example, self.feature.unwrap_or_default());
+        Error::misconfigured(format!(
+            "this build has no transport for `{example}`: turn on the feature `{feature}`, or use \
+             one that it has: {}",
+            built()
+        ))
     }
 }
 
-fn memory(url: &str) -> Result<Arc<dyn Transport>> {
-    check_memory(url)?;
-    Ok(Arc::new(MemoryTransport::new()))
+fn backend_of(url: &str) -> Result<&'static Backend> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    let has = |backend: &&Backend| scheme.is_some_and(|scheme| backend.schemes.contains(&scheme));
+    BACKENDS.iter().find(has).ok_or_else(|| {
+        Error::misconfigured(format!(
+            "`{}` names no transport: this build has {}",
+            redact_url(url),
+            built()
+        ))
+    })
 }
 
-fn check_memory(url: &str) -> Result<()> {
-    match url {
-        "memory:" | "memory://" => Ok(()),
-        _ => Err(Error::misconfigured(format!(
-            "`{}` is no transport: `memory:` takes nothing after the colon",
-            redact_url(url)
-        ))),
+/// The URLs that this build accepts.
+fn built() -> String {
+    let built = BACKENDS.iter().filter(|backend| backend.check.is_some());
+    let examples: Vec<_> = built.map(|backend| format!("`{}`", backend.example)).collect();
+    examples.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_that_was_left_out_names_its_feature() {
+        let left_out = Backend {
+            schemes: &["amqp"],
+            feature: Some("rabbitmq"),
+            example: "amqp://host",
+            check: None,
+            connect: None,
+        };
+        let error = left_out.not_built();
+        assert_eq!(error.kind(), mamey_core::ErrorKind::Misconfigured);
+        assert!(error.to_string().contains("feature `rabbitmq`"), "{error}");
     }
-}
 
-#[cfg(feature = "rabbitmq")]
-async fn rabbitmq(_scheme: &str, url: &str) -> Result<Arc<dyn Transport>> {
-    Ok(Arc::new(crate::rabbitmq::RabbitTransport::connect(url).await?))
-}
+    #[test]
+    fn a_scheme_belongs_to_one_backend() {
+        let mut seen = std::collections::HashSet::new();
+        for (scheme, _) in schemes() {
+            assert!(seen.insert(scheme), "{scheme}");
+        }
+    }
 
-#[cfg(feature = "rabbitmq")]
-fn check_rabbitmq(_scheme: &str, url: &str) -> Result<()> {
-    crate::rabbitmq::RabbitOptions::new(url).map(drop)
-}
-
-#[cfg(not(feature = "rabbitmq"))]
-async fn rabbitmq(scheme: &str, _url: &str) -> Result<Arc<dyn Transport>> {
-    Err(not_built(scheme))
-}
-
-#[cfg(not(feature = "rabbitmq"))]
-fn check_rabbitmq(scheme: &str, _url: &str) -> Result<()> {
-    Err(not_built(scheme))
-}
-
-#[cfg(not(feature = "rabbitmq"))]
-fn not_built(scheme: &str) -> Error {
-    Error::misconfigured(format!(
-        "transport `{scheme}:` is not in this build: turn on the feature `rabbitmq`, or use \
-         `memory:`"
-    ))
-}
-
-fn unknown(url: &str) -> Error {
-    let known = match cfg!(feature = "rabbitmq") {
-        true => "`memory:`, `amqp://…`, `amqps://…`",
-        false => "`memory:`; with the feature `rabbitmq` also `amqp://…`",
-    };
-    Error::misconfigured(format!("`{}` names no transport; known here: {known}", redact_url(url)))
+    #[test]
+    fn a_row_is_built_as_a_whole_or_not_at_all() {
+        for backend in BACKENDS {
+            assert_eq!(backend.check.is_some(), backend.connect.is_some(), "{}", backend.example);
+            assert!(backend.check.is_some() || backend.feature.is_some(), "{}", backend.example);
+        }
+    }
 }

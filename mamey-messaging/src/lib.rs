@@ -22,6 +22,8 @@ mod rabbitmq;
 mod relay;
 mod stats;
 
+#[doc(hidden)]
+pub use connect::schemes;
 pub use connect::{check_url, connect};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use limits::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
@@ -29,6 +31,6 @@ pub use memory::{
     MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage,
 };
 #[cfg(feature = "rabbitmq")]
-pub use rabbitmq::{RabbitForm, RabbitOptions, RabbitPlan, RabbitPredefined, RabbitTransport};
+pub use rabbitmq::{RabbitEncoding, RabbitOptions, RabbitPlan, RabbitPredefined, RabbitTransport};
 pub use relay::{Relay, RelayOptions};
 pub use stats::{ConsumerSnapshot, ConsumerStats, RelaySnapshot, RelayStats};

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use mamey::messaging::{RabbitForm, RabbitOptions, RabbitTransport};
+use mamey::messaging::{RabbitEncoding, RabbitOptions, RabbitTransport};
 use mamey::{MessageId, RunningService, Service, Timestamp};
 use mamey_test_support::{rabbitmq, require};
 use orders::{InvoiceOf, PlaceOrder};
@@ -63,19 +63,18 @@ impl Drop for Billing {
     }
 }
 
-async fn service(url: &str, form: RabbitForm) -> RunningService {
-    let mut options = RabbitOptions::new(url).unwrap();
-    options.form = form;
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+async fn service(url: &str, encoding: RabbitEncoding) -> RunningService {
+    let options = RabbitOptions::default().with_encoding(encoding);
+    let transport = RabbitTransport::connect(url, options).await.unwrap();
     let service = Service::in_memory().transport(transport).host(orders::context());
     service.start().await.unwrap()
 }
 
 /// One order goes out, and its invoice comes back.
-async fn trade(form: RabbitForm, form_name: &str, check: fn(&Value, &Value)) {
+async fn trade(encoding: RabbitEncoding, form_name: &str, check: fn(&Value, &Value)) {
     let python = require!(python::interpreter());
     let vhost = require!(rabbitmq::vhost().await);
-    let service = service(vhost.url(), form).await;
+    let service = service(vhost.url(), encoding).await;
     let mut billing = Billing::start(&python, vhost.url(), form_name);
     service.send(PlaceOrder { order_id: ORDER.to_owned() }).await.unwrap();
 
@@ -123,7 +122,7 @@ async fn cloudevents_in_binary_mode() {
         assert_eq!(properties["content_type"], "application/json");
         is_the_event(read, properties);
     };
-    trade(RabbitForm::CloudEventsBinary, "binary", check).await;
+    trade(RabbitEncoding::CloudEventsBinary, "binary", check).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +132,7 @@ async fn cloudevents_in_structured_mode() {
         assert!(content_type.starts_with("application/cloudevents+json"), "{content_type}");
         is_the_event(read, properties);
     };
-    trade(RabbitForm::CloudEventsJson, "structured", check).await;
+    trade(RabbitEncoding::CloudEventsJson, "structured", check).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,5 +145,5 @@ async fn the_plain_form() {
         assert_eq!(read["headers"]["partitionkey"], ORDER);
         assert_eq!(read["headers"]["id"], properties["message_id"]);
     };
-    trade(RabbitForm::Plain, "plain", check).await;
+    trade(RabbitEncoding::Plain, "plain", check).await;
 }

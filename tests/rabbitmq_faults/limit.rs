@@ -44,9 +44,8 @@ async fn on_poisoned(_: Poisoned, _: &Context) -> Result<()> {
 }
 
 async fn start(store: &str, broker: &str) -> (RunningService, RabbitTransport) {
-    let mut options = RabbitOptions::new(broker).unwrap();
-    options.delivery_limit = LIMIT;
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    let options = RabbitOptions::default().with_delivery_limit(LIMIT);
+    let transport = RabbitTransport::connect(broker, options).await.unwrap();
     let sender = BoundedContext::new("limit-sender").command(poison).publishes::<Poisoned>();
     let receiver = BoundedContext::new("limit-receiver").on(on_poisoned);
     let settings = Settings {

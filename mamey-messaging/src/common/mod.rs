@@ -1,3 +1,4 @@
 //! What the transports share.
 
+pub(crate) mod respond;
 pub(crate) mod waiting;

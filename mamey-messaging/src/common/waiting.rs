@@ -1,17 +1,14 @@
-//! What transports share of request and reply: who waits for which reply, and safe answering.
+//! The requests of a transport that wait for their replies.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use mamey_core::clock::{Clock, SystemClock};
-use mamey_core::id::{MessageId, new_uuid};
-use mamey_core::message::{ContextName, Envelope, Metadata};
-use mamey_core::transport::{REQUESTS_WAITING_MAX, RequestTotals, Responder};
-use mamey_core::{Error, ErrorKind, Result};
+use mamey_core::id::MessageId;
+use mamey_core::message::{Envelope, Metadata};
+use mamey_core::transport::{REQUESTS_WAITING_MAX, RequestTotals};
+use mamey_core::{Error, Result};
 use tokio::sync::oneshot;
 
 use crate::stats::Counter;
@@ -25,7 +22,7 @@ pub(crate) struct Waiting {
     late_replies: Counter,
 }
 
-/// One request that waits. Dropped, it waits no more, and its reply counts as late.
+/// One request that waits. Once it is dropped, its reply counts as late.
 pub(crate) struct WaitingRequest {
     waiting: Arc<Waiting>,
     id: MessageId,
@@ -33,7 +30,7 @@ pub(crate) struct WaitingRequest {
 }
 
 impl Waiting {
-    /// Begins to wait for the reply to a request.
+    /// Starts to wait for the reply to a request.
     ///
     /// # Errors
     /// `Unavailable` when too many wait already.
@@ -42,7 +39,7 @@ impl Waiting {
         let mut requests = self.requests();
         if requests.len() >= REQUESTS_WAITING_MAX {
             return Err(Error::unavailable(format!(
-                "{REQUESTS_WAITING_MAX} requests of this process wait for their replies already; \
+                "{REQUESTS_WAITING_MAX} requests of this process already wait for their replies; \
                  ask again later"
             )));
         }
@@ -50,32 +47,32 @@ impl Waiting {
             Entry::Vacant(free) => free.insert(tell),
             Entry::Occupied(_) => {
                 return Err(Error::invalid(format!(
-                    "a request with the id {id} waits already; give each an id of its own"
+                    "a request with the id {id} already waits; give each request its own id"
                 )));
             }
         };
         Ok(WaitingRequest { waiting: Arc::clone(self), id, reply })
     }
 
-    /// Gives a request its outcome; one for which nobody waits is counted and dropped.
+    /// Gives a request its reply or error; a reply for which nobody waits is counted and dropped.
     pub(crate) fn finish(&self, request: MessageId, outcome: Result<Envelope>) {
         let waiter = self.requests().remove(&request);
         let is_reply = outcome.is_ok();
         let taken = waiter.is_some_and(|waiter| waiter.send(outcome).is_ok());
         if is_reply && !taken {
-            self.came_late(request);
+            self.arrived_late(request);
         }
     }
 
-    fn came_late(&self, request: MessageId) {
+    fn arrived_late(&self, request: MessageId) {
         self.late_replies.increment();
-        tracing::debug!(%request, "a reply came late and was dropped");
+        tracing::debug!(%request, "a reply arrived late and was dropped");
     }
 
     /// Ends every request that waits.
     pub(crate) fn fail_all(&self, error: impl Fn() -> Error) {
         for (_, waiter) in std::mem::take(&mut *self.requests()) {
-            // Whoever waits no more has its own error.
+            // A request that no longer waits has its own error.
             let _ = waiter.send(Err(error()));
         }
     }
@@ -95,17 +92,19 @@ impl Waiting {
 }
 
 impl WaitingRequest {
-    /// The reply, if it comes in time.
+    /// The reply, if it arrives in time.
     ///
     /// # Errors
-    /// `TimedOut`, or why no reply can come.
+    /// `TimedOut`, or why there can be no reply.
     pub(crate) async fn within(mut self, timeout: Duration, of: &Metadata) -> Result<Envelope> {
         match tokio::time::timeout(timeout, &mut self.reply).await {
             Ok(Ok(outcome)) => {
                 self.waiting.replied.add(u64::from(outcome.is_ok()));
                 outcome
             }
-            Ok(Err(_)) => Err(Error::unavailable("the transport was closed before a reply came")),
+            Ok(Err(_)) => {
+                Err(Error::unavailable("the transport was closed before the reply arrived"))
+            }
             Err(_) => {
                 self.waiting.timed_out.increment();
                 Err(too_late(timeout, of))
@@ -119,49 +118,28 @@ impl Drop for WaitingRequest {
         if self.waiting.requests().remove(&self.id).is_some() {
             return;
         }
-        // Its outcome is known; it may have come just when the time was over.
+        // The reply is known; it may have arrived just after the timeout.
         self.reply.close();
         if let Ok(Ok(_reply)) = self.reply.try_recv() {
-            self.waiting.came_late(self.id);
+            self.waiting.arrived_late(self.id);
         }
     }
 }
 
 fn too_late(timeout: Duration, of: &Metadata) -> Error {
     Error::timed_out(format!(
-        "context `{}` did not answer within {timeout:?}; it may have handled the request all the \
-         same, so repeat a command with the same idempotency key; if it is just slow, raise \
-         `.timeout(…)` of the request",
+        "context `{}` did not answer within {timeout:?}; it may have handled the request \
+         nevertheless, so repeat a command with the same idempotency key; if it is just slow, \
+         raise `.timeout(…)` of the request",
         of.target
     ))
 }
 
-/// Answers a request; a panic of the responder becomes an error reply.
-pub(crate) async fn respond(
-    responder: &dyn Responder,
-    context: &ContextName,
-    request: Envelope,
-) -> Envelope {
-    let metadata = request.metadata.clone();
-    let answer = AssertUnwindSafe(async { responder.respond(request).await });
-    match answer.catch_unwind().await {
-        Ok(reply) => reply,
-        Err(_) => {
-            let error = Error::new(ErrorKind::Other, "the responder panicked");
-            error_reply(&metadata, context, error)
-        }
-    }
-}
-
-/// The reply that a transport makes itself, where the context cannot.
-pub(crate) fn error_reply(request: &Metadata, from: &ContextName, error: Error) -> Envelope {
-    let request = Envelope { metadata: request.clone(), payload: bytes::Bytes::new() };
-    let id = MessageId::from_uuid(new_uuid());
-    request.reply(from, id, SystemClock.now(), Err(error))
-}
-
 #[cfg(test)]
 mod tests {
+    use mamey_core::ErrorKind;
+    use mamey_core::id::new_uuid;
+
     use super::*;
 
     fn metadata() -> Metadata {

@@ -1,10 +1,10 @@
-//! Keeps the messages that no store could keep, within bounds.
+//! Keeps the messages that a context could neither handle nor store, within limits.
 
 use std::collections::VecDeque;
 
 use mamey_core::message::{ContextName, Envelope};
 
-/// How many rejected messages are kept; the oldest go first.
+/// How many rejected messages are kept; the oldest are dropped first.
 pub const REJECTED_MESSAGES_MAX: usize = 1000;
 
 /// How many bytes of payload the rejected messages may hold together: 64 MiB.
@@ -12,6 +12,7 @@ pub const REJECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A message that a context could neither handle nor keep in its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RejectedMessage {
     /// The context that rejected it.
     pub context: ContextName,
@@ -22,12 +23,12 @@ pub struct RejectedMessage {
 }
 
 #[derive(Default)]
-pub(super) struct Rejected {
+pub(super) struct DeadLetters {
     messages: VecDeque<RejectedMessage>,
     bytes: usize,
 }
 
-impl Rejected {
+impl DeadLetters {
     pub(super) fn push(&mut self, message: RejectedMessage) {
         self.bytes += message.envelope.payload.len();
         self.messages.push_back(message);

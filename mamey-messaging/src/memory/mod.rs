@@ -2,23 +2,26 @@
 
 mod broker;
 mod dead_letters;
+mod error;
 mod publisher;
 mod queue;
 mod requests;
 mod subscriber;
+mod topology;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mamey_core::Result;
 use mamey_core::capabilities::TransportCapabilities;
 use mamey_core::message::{BODY_BYTES_MAX, ContextName};
 use mamey_core::transport::{
     Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
 };
+use mamey_core::{Error, Result, redact_url};
 
-use broker::Shared;
+use broker::Broker;
 use publisher::MemoryPublisher;
 use requests::Requests;
 use subscriber::MemorySubscriber;
@@ -28,14 +31,24 @@ pub use queue::QUEUE_MESSAGES_MAX;
 
 /// Carries messages between the contexts of one process.
 ///
-/// It keeps nothing beyond the process. So that nothing is lost all the same, publishing resolves
-/// only when every subscribing context has acknowledged or rejected the message: until then it
-/// stays in its sender's outbox.
+/// It keeps nothing beyond the process. So that nothing is lost nevertheless, a publish resolves
+/// only when every subscribing context has acknowledged or rejected the message: until then the
+/// message stays in its sender's outbox.
+///
+/// ```
+/// use mamey::messaging::MemoryTransport;
+/// use mamey::transport::Transport;
+///
+/// let transport = MemoryTransport::new();
+/// assert!(!transport.capabilities().durable);
+/// // What no store could keep is found here, by tests and by people.
+/// assert!(transport.dead_letters().is_empty());
+/// ```
 ///
 /// All clones are the same transport.
 #[derive(Clone, Default)]
 pub struct MemoryTransport {
-    shared: Arc<Shared>,
+    broker: Arc<Broker>,
     requests: Arc<Requests>,
 }
 
@@ -50,7 +63,7 @@ impl MemoryTransport {
     /// first; see [`REJECTED_MESSAGES_MAX`] and [`REJECTED_BYTES_MAX`].
     #[must_use]
     pub fn dead_letters(&self) -> Vec<RejectedMessage> {
-        self.shared.lock().rejected()
+        self.broker.lock().dead_letters()
     }
 }
 
@@ -72,15 +85,15 @@ impl Transport for MemoryTransport {
     }
 
     async fn apply(&self, topology: &Topology) -> Result<()> {
-        self.shared.lock().apply(topology)
+        self.broker.lock().apply(topology)
     }
 
     fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(MemoryPublisher::new(Arc::clone(&self.shared)))
+        Arc::new(MemoryPublisher::new(Arc::clone(&self.broker)))
     }
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
-        let subscriber = MemorySubscriber::open(Arc::clone(&self.shared), subscription)?;
+        let subscriber = MemorySubscriber::open(Arc::clone(&self.broker), subscription)?;
         Ok(Box::new(subscriber))
     }
 
@@ -97,11 +110,11 @@ impl Transport for MemoryTransport {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.shared.lock().ensure_open()
+        self.broker.lock().ensure_open()
     }
 
     async fn close(&self) {
-        self.shared.lock().close();
+        self.broker.lock().close();
         self.requests.close();
     }
 }
@@ -109,5 +122,28 @@ impl Transport for MemoryTransport {
 impl fmt::Debug for MemoryTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MemoryTransport")
+    }
+}
+
+/// Makes a new transport.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn connect(url: &str) -> Result<Arc<dyn Transport>> {
+    check(url)?;
+    Ok(Arc::new(MemoryTransport::new()))
+}
+
+/// Reads a URL.
+///
+/// # Errors
+/// `Misconfigured` for anything but `memory:` and `memory://`.
+pub(crate) fn check(url: &str) -> Result<()> {
+    match url {
+        "memory:" | "memory://" => Ok(()),
+        _ => Err(Error::misconfigured(format!(
+            "`{}` is not a transport: `memory:` takes nothing after the colon",
+            redact_url(url)
+        ))),
     }
 }

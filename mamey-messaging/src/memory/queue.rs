@@ -1,4 +1,5 @@
-//! One partition of a context's input: what waits, what is unsettled, and who receives it.
+//! One partition of a context's input: the messages that wait, those that are unsettled, and the
+//! subscription that receives them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 /// How many messages one partition holds, unsettled ones included; then publishers wait.
 pub const QUEUE_MESSAGES_MAX: usize = 1024;
 
-/// A message in the queue. Its order is its sequence, which it keeps when it is released.
+/// A message in the queue. Its order is its sequence, which it keeps when it is returned.
 pub(super) struct Entry {
     pub(super) envelope: Envelope,
     pub(super) redelivered: bool,
@@ -57,7 +58,7 @@ impl Entry {
 
     /// Tells the publisher that this context is done with the message.
     pub(super) fn finish(self) -> Envelope {
-        // The publisher may have stopped waiting; then its outbox publishes again.
+        // The publisher may have stopped waiting; then its outbox publishes the message again.
         let _ = self.settled.send(());
         self.envelope
     }
@@ -87,7 +88,7 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Lets a new subscriber take over; what the old one left goes back to its place.
+    /// Lets a new subscriber take over; what the old one left unsettled goes back to its place.
     pub(super) fn subscribe(&mut self, subscription: SubscriptionId) {
         self.requeue();
         self.subscription = Some(subscription);
@@ -126,8 +127,8 @@ impl Queue {
 
     /// Settles a delivery and gives back the entry that has left the queue.
     ///
-    /// A subscriber that was replaced may still acknowledge: what it committed is committed. Its
-    /// other settlements are void, because the message is its successor's now.
+    /// A replaced subscriber may still acknowledge: what it committed is committed. Its other
+    /// settlements have no effect, because the message now belongs to its successor.
     pub(super) fn settle(
         &mut self,
         sequence: u64,
@@ -154,7 +155,7 @@ impl Queue {
         unsettled.or_else(|| self.waiting.remove(&sequence))
     }
 
-    /// Drops everything: publishers that wait are told by their dropped channel.
+    /// Drops everything; publishers that wait see their channel closed.
     pub(super) fn close(&mut self) {
         self.places.close();
         self.subscription = None;

@@ -1,4 +1,4 @@
-//! Brings requests straight to the contexts of this process, each in a task of its own.
+//! Hands requests directly to the contexts of this process, each in a task of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,12 @@ use mamey_core::transport::{REQUESTS_SERVED_MAX, RequestTotals, Requester, Respo
 use mamey_core::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::broker::closed;
-use super::publisher::check_size;
-use crate::common::waiting::{Waiting, respond};
+use super::error::{closed, unserved};
+use super::wire;
+use crate::common::respond::respond;
+use crate::common::waiting::Waiting;
 
-/// Who serves what in this process, and which requests wait.
+/// The contexts of this process that serve requests, and the requests that wait.
 #[derive(Default)]
 pub(super) struct Requests {
     waiting: Arc<Waiting>,
@@ -101,8 +102,7 @@ impl Requests {
 impl Requester for Requests {
     async fn request(&self, request: &Envelope, timeout: Duration) -> Result<Envelope> {
         let metadata = &request.metadata;
-        check_size(request)?;
-        metadata.check()?;
+        wire::check(request)?;
         let waiting = self.waiting.begin(metadata.id)?;
         let (server, place) = self.route(metadata)?;
         let (table, request) = (Arc::clone(&self.waiting), request.clone());
@@ -125,7 +125,7 @@ impl Requester for Requests {
 impl Serving for MemoryServing {
     async fn stop(&self) {
         self.requests.remove(&self.server);
-        // Having every place means that nobody else has one.
+        // Once it holds every place, no request runs any more.
         let places = u32::try_from(REQUESTS_SERVED_MAX).unwrap_or(u32::MAX);
         let _all = self.server.places.acquire_many(places).await;
     }
@@ -144,12 +144,4 @@ impl Drop for MemoryServing {
     fn drop(&mut self) {
         self.requests.remove(&self.server);
     }
-}
-
-fn unserved(name: &str, context: &ContextName) -> Error {
-    Error::unroutable(format!(
-        "`{name:.64}` has no route: no context `{context}` serves requests in this process; host \
-         it here with `.serves::<…>()`, mend the target, or use a transport that reaches other \
-         processes"
-    ))
 }

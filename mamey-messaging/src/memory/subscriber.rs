@@ -8,11 +8,12 @@ use mamey_core::Result;
 use mamey_core::transport::{Delivery, Settle, Settlement, Subscriber, Subscription};
 use tokio::sync::Notify;
 
-use super::broker::{Address, Shared};
+use super::broker::Broker;
 use super::queue::{Next, SubscriptionId};
+use super::topology::Address;
 
 pub(super) struct MemorySubscriber {
-    shared: Arc<Shared>,
+    broker: Arc<Broker>,
     address: Arc<Address>,
     id: SubscriptionId,
     prefetch: usize,
@@ -20,19 +21,19 @@ pub(super) struct MemorySubscriber {
 }
 
 struct MemorySettle {
-    shared: Arc<Shared>,
+    broker: Arc<Broker>,
     address: Arc<Address>,
     id: SubscriptionId,
     sequence: u64,
 }
 
 impl MemorySubscriber {
-    pub(super) fn open(shared: Arc<Shared>, subscription: &Subscription) -> Result<Self> {
-        let (id, changed) = shared.lock().subscribe(subscription)?;
+    pub(super) fn open(broker: Arc<Broker>, subscription: &Subscription) -> Result<Self> {
         let address =
             Address { context: subscription.context.clone(), partition: subscription.partition };
+        let (id, changed) = broker.lock().subscribe(&address)?;
         Ok(Self {
-            shared,
+            broker,
             address: Arc::new(address),
             id,
             // A prefetch of 0 would never receive anything.
@@ -43,7 +44,7 @@ impl MemorySubscriber {
 
     fn settle_of(&self, sequence: u64) -> Box<dyn Settle> {
         Box::new(MemorySettle {
-            shared: Arc::clone(&self.shared),
+            broker: Arc::clone(&self.broker),
             address: Arc::clone(&self.address),
             id: self.id,
             sequence,
@@ -55,10 +56,10 @@ impl MemorySubscriber {
 impl Subscriber for MemorySubscriber {
     async fn next(&mut self) -> Result<Option<Delivery>> {
         loop {
-            // Listening begins before looking, so a message that comes in between wakes us.
+            // Listens before it looks, so that a message that arrives in between wakes it.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            let next = self.shared.lock().next(&self.address, self.id, self.prefetch);
+            let next = self.broker.lock().next(&self.address, self.id, self.prefetch);
             match next {
                 None | Some(Next::Replaced) => return Ok(None),
                 Some(Next::Message { sequence, envelope, redelivered }) => {
@@ -73,13 +74,13 @@ impl Subscriber for MemorySubscriber {
 
 impl Drop for MemorySubscriber {
     fn drop(&mut self) {
-        self.shared.lock().unsubscribe(&self.address, self.id);
+        self.broker.lock().unsubscribe(&self.address, self.id);
     }
 }
 
 impl Settle for MemorySettle {
     fn settle(self: Box<Self>, settlement: Settlement) {
-        let mut state = self.shared.lock();
+        let mut state = self.broker.lock();
         state.settle(&self.address, self.sequence, self.id, settlement);
     }
 }

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
-use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, Consumer, Event};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -16,21 +14,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{call, closed, failed, refused, within};
-use super::log_filter::be_discreet;
-use super::options::{RabbitOptions, RabbitUrl};
+use super::log_filter;
+use super::options::RabbitOptions;
+use super::urls::{BrokerUrl, Urls};
 
-/// The pauses after a connection could not be made; whoever asks meanwhile gets the same error.
+/// The pauses after a failed attempt to connect; calls in between get its error.
 pub(super) const RECONNECT: Backoff =
-    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long closing in order may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that is made when it is asked for, and again after it was lost.
+/// A connection that is made when it is needed, and again after it was lost.
 ///
-/// There is no task that reconnects: whoever needs the connection makes it, one at a time, and its
-/// own way of trying again is what brings it back.
+/// No task reconnects: the caller that needs the connection makes it, one at a time, and callers
+/// have their own ways of trying again.
 pub(super) struct Link {
+    urls: Arc<Urls>,
     options: Arc<RabbitOptions>,
     purpose: &'static str,
     state: Mutex<State>,
@@ -43,8 +43,8 @@ struct State {
     made: u64,
     failures: u32,
     failed: Option<(Instant, String)>,
-    /// Which of the URLs is next.
-    url: usize,
+    /// The number of the next try, which picks the URL.
+    tries: usize,
 }
 
 /// A connection that was made.
@@ -52,18 +52,19 @@ pub(super) struct Live {
     connection: Connection,
     /// Counts the connections of its link, from 1.
     pub(super) number: u64,
-    /// Why the broker takes nothing from publishers, while it does not.
+    /// Why the broker blocks publishers, while it does.
     blocked: watch::Receiver<Option<String>>,
     watcher: JoinHandle<()>,
 }
 
 impl Link {
     pub(super) fn new(
+        urls: Arc<Urls>,
         options: Arc<RabbitOptions>,
         purpose: &'static str,
         closed: CancellationToken,
     ) -> Self {
-        Self { options, purpose, state: Mutex::default(), closed }
+        Self { urls, options, purpose, state: Mutex::default(), closed }
     }
 
     /// The connection, made if there is none.
@@ -99,30 +100,29 @@ impl Link {
 
     /// Tries each URL once, beginning with the one that worked last.
     async fn connect(&self, state: &mut State) -> Result<Arc<Live>> {
-        let urls = self.options.urls();
         let mut last = Error::misconfigured("no URL of RabbitMQ is given");
-        for _ in urls {
-            let Some(url) = urls.get(state.url % urls.len()) else {
+        for _ in 0..self.urls.len() {
+            let Some(url) = self.urls.for_try(state.tries) else {
                 break;
             };
             let number = state.made + 1;
             match self.connect_to(url, number).await {
                 Ok(live) => {
                     state.made = number;
-                    tracing::debug!(purpose = self.purpose, server = url.place, "connected");
+                    tracing::debug!(purpose = self.purpose, server = url.server, "connected");
                     return Ok(Arc::new(live));
                 }
                 Err(error) => {
-                    tracing::warn!(purpose = self.purpose, %error, "no connection to RabbitMQ");
+                    tracing::warn!(purpose = self.purpose, %error, "connecting to RabbitMQ failed");
                     last = error;
-                    state.url += 1;
+                    state.tries = state.tries.wrapping_add(1);
                 }
             }
         }
         Err(last)
     }
 
-    async fn connect_to(&self, url: &RabbitUrl, number: u64) -> Result<Live> {
+    async fn connect_to(&self, url: &BrokerUrl, number: u64) -> Result<Live> {
         let options = &self.options;
         let mut uri = url.uri.clone();
         let heartbeat = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
@@ -131,19 +131,19 @@ impl Link {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let tls =
             OwnedTLSConfig { identity: None, cert_chain: options.trusted_certificates.clone() };
-        let doing = format!("connecting to RabbitMQ at {}", url.place);
+        let doing = format!("connecting to RabbitMQ at {}", url.server);
         let connect = async {
             let runtime = lapin::runtime::default_runtime().map_err(|it| failed(&doing, it))?;
             let open = async move |uri: AMQPUri, runtime| {
                 // The driver calls this on the thread that will read the connection.
-                be_discreet();
+                log_filter::install();
                 Ok(uri.connect_with_config_async(tls.as_ref(), &runtime).await?)
             };
             let connected = Connection::connector(uri, runtime, open, properties).await;
-            connected.map_err(|cause| refused(&url.place, cause))
+            connected.map_err(|cause| refused(&url.server, cause))
         };
         let connection = within(options.connect_timeout, &doing, connect).await?;
-        Ok(Live::watch(connection, number, url.place.clone()))
+        Ok(Live::watch(connection, number, url.server.clone()))
     }
 
     /// Closes the connection; it is not made again.
@@ -151,7 +151,7 @@ impl Link {
         let live = self.state.lock().await.live.take();
         if let Some(live) = live {
             let close = live.connection.close(200, "OK".into());
-            // Lost or silent, it is of no use either way.
+            // It may be lost or silent; it is dropped either way.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
         }
     }
@@ -169,7 +169,7 @@ impl Live {
                         tell.send_replace(Some(why));
                     }
                     Event::ConnectionUnblocked => {
-                        tracing::info!(server, "the broker lets publishers go on");
+                        tracing::info!(server, "the broker no longer blocks publishers");
                         tell.send_replace(None);
                     }
                     _ => {}
@@ -187,7 +187,7 @@ impl Live {
         call(limit, "opening a channel", self.connection.create_channel()).await
     }
 
-    /// Waits while the broker takes nothing from publishers.
+    /// Waits while the broker blocks publishers.
     pub(super) async fn unblocked(&self) {
         if self.blocked.borrow().is_none() {
             return;
@@ -197,7 +197,7 @@ impl Live {
         let _ = blocked.wait_for(Option::is_none).await;
     }
 
-    /// Why the broker takes nothing from publishers, while it does not.
+    /// Why the broker blocks publishers, while it does.
     pub(super) fn why_blocked(&self) -> Option<String> {
         self.blocked.borrow().clone()
     }
@@ -207,22 +207,4 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.watcher.abort();
     }
-}
-
-/// Begins to receive from a queue, with so many messages unacknowledged at the most.
-pub(super) async fn consume(
-    channel: &Channel,
-    queue: ShortString,
-    prefetch: u16,
-) -> lapin::Result<Consumer> {
-    // A prefetch of 0 would mean no bound.
-    channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
-    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-    channel.basic_consume(queue, "".into(), options, none).await
-}
-
-/// Closes a channel in order: what it left unacknowledged goes back to its queue in its place.
-pub(super) async fn close_channel(channel: &Channel) {
-    // Lost or silent, it goes with its connection.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "OK".into())).await;
 }

@@ -1,4 +1,4 @@
-//! Keeps payloads out of the logs: the driver prints each message that the broker returns.
+//! Keeps payloads out of the driver's logs: it would print each message that the broker returns.
 
 use std::cell::RefCell;
 
@@ -8,47 +8,47 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
-/// The module of the driver that prints returned messages with their payloads, as warnings. What a
-/// return means is told by whoever published.
+/// The module of the driver that prints returned messages with their payloads, as warnings. The
+/// publisher reports what a return means.
 const PRINTS_PAYLOADS: &str = "lapin::returned_messages";
 
 thread_local! {
-    /// Kept until the thread ends.
-    static IN_FORCE: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+    /// The filter of this thread, kept until the thread ends.
+    static INSTALLED: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }
 
-/// Passes on everything but what prints payloads.
-struct Discreet {
-    others: Dispatch,
+/// Passes on everything except what prints payloads.
+struct LogFilter {
+    inner: Dispatch,
     max_level: LevelFilter,
 }
 
-/// Makes the logs of this thread discreet, for as long as it lives. To be called on the thread of
-/// the driver that reads a connection; no other knows what comes.
-pub(super) fn be_discreet() {
-    let others = dispatcher::get_default(Clone::clone);
-    if others.is::<Discreet>() {
+/// Filters the logs of this thread until it ends. Called on the driver's thread that reads a
+/// connection: only that thread prints what arrives.
+pub(super) fn install() {
+    let inner = dispatcher::get_default(Clone::clone);
+    if inner.is::<LogFilter>() {
         return;
     }
-    let discreet = Discreet { others, max_level: LevelFilter::current() };
-    let guard = dispatcher::set_default(&Dispatch::new(discreet));
-    IN_FORCE.with_borrow_mut(|in_force| *in_force = Some(guard));
+    let filter = LogFilter { inner, max_level: LevelFilter::current() };
+    let guard = dispatcher::set_default(&Dispatch::new(filter));
+    INSTALLED.with_borrow_mut(|installed| *installed = Some(guard));
 }
 
 fn prints_payloads(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with(PRINTS_PAYLOADS)
 }
 
-impl Subscriber for Discreet {
+impl Subscriber for LogFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match prints_payloads(metadata) {
             true => Interest::never(),
-            false => self.others.register_callsite(metadata),
+            false => self.inner.register_callsite(metadata),
         }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !prints_payloads(metadata) && self.others.enabled(metadata)
+        !prints_payloads(metadata) && self.inner.enabled(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -56,34 +56,34 @@ impl Subscriber for Discreet {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        self.others.new_span(span)
+        self.inner.new_span(span)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        self.others.record(span, values);
+        self.inner.record(span, values);
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
-        self.others.record_follows_from(span, follows);
+        self.inner.record_follows_from(span, follows);
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.others.event(event);
+        self.inner.event(event);
     }
 
     fn enter(&self, span: &Id) {
-        self.others.enter(span);
+        self.inner.enter(span);
     }
 
     fn exit(&self, span: &Id) {
-        self.others.exit(span);
+        self.inner.exit(span);
     }
 
     fn clone_span(&self, id: &Id) -> Id {
-        self.others.clone_span(id)
+        self.inner.clone_span(id)
     }
 
     fn try_close(&self, id: Id) -> bool {
-        self.others.try_close(id)
+        self.inner.try_close(id)
     }
 }

@@ -1,23 +1,19 @@
-//! Publishes with confirms: `Ok` means stored for every subscriber.
+//! Publishes messages: `Ok` means that the broker has confirmed.
 
-use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation};
 use mamey_core::message::{Envelope, Metadata, Target};
 use mamey_core::transport::{Publisher, Routed};
 use mamey_core::{Error, Result, ResultExt};
 use tokio::sync::Semaphore;
 
+use super::channel::{self, Outgoing};
 use super::connection::{Link, Live};
-use super::error::{failed, is_missing, short, within};
+use super::error::{failed, is_missing, short};
 use super::options::RabbitOptions;
 use super::wire::Wire;
 
@@ -25,10 +21,10 @@ const PUBLISHING: &str = "publishing to RabbitMQ";
 
 /// Publishes over one connection.
 ///
-/// Events for any subscriber share a channel, where confirms are pipelined. The driver hands a
-/// returned message to whichever confirm comes next, so there it only tells that some event had no
-/// subscriber. A message that must be routed therefore has a channel of its own until it is
-/// confirmed: the answer is about it and no other.
+/// Events for any subscriber share a channel, on which confirms are pipelined. The driver hands a
+/// returned message to the next confirm, whichever that is, so on this channel a return only says
+/// that some event had no subscriber. A message that must be routed therefore has a channel of its
+/// own until it is confirmed: the answer is certainly about it.
 pub(super) struct RabbitPublisher {
     options: Arc<RabbitOptions>,
     link: Arc<Link>,
@@ -42,22 +38,14 @@ pub(super) struct RabbitPublisher {
 /// A channel on which many publishes are unconfirmed at a time.
 struct SharedChannel {
     channel: Channel,
-    /// See [`publish_in_turn`].
+    /// See [`channel::publish_in_turn`].
     turn: Mutex<()>,
-    /// A publish on it failed, or stopped waiting: the next one opens another.
+    /// A publish on it failed or was given up: the next one opens another channel.
     retired: AtomicBool,
 }
 
 /// Retires the channel unless the confirm came.
 struct Unconfirmed<'a>(Option<&'a SharedChannel>);
-
-/// A message as it goes out.
-pub(super) struct Outgoing {
-    pub(super) exchange: ShortString,
-    pub(super) routing_key: ShortString,
-    pub(super) properties: BasicProperties,
-    pub(super) body: Bytes,
-}
 
 impl RabbitPublisher {
     pub(super) fn new(options: Arc<RabbitOptions>, link: Arc<Link>, wire: Arc<Wire>) -> Self {
@@ -84,14 +72,14 @@ impl RabbitPublisher {
         let live = self.live().await?;
         let channel = match self.idle_channel(live.number) {
             Some(channel) => channel,
-            None => self.open(&live).await?,
+            None => channel::with_confirms(&live, self.options.call_timeout).await?,
         };
         let confirmed = async {
-            let publish = publish(&channel, outgoing, true).await?;
+            let publish = channel::publish(&channel, outgoing, true).await?;
             publish.await
         };
         let confirmation = confirmed.await.map_err(lost)?;
-        // Only now: one that failed, or that nobody waited for, has something under way.
+        // Only now: a channel whose publish failed or was given up may still carry an answer.
         self.keep_idle(live.number, channel);
         returned(confirmation)
     }
@@ -101,8 +89,9 @@ impl RabbitPublisher {
         let live = self.live().await?;
         let shared = self.shared_channel(&live).await?;
         let mut unconfirmed = Unconfirmed(Some(&shared));
-        let confirmed =
-            async { publish_in_turn(&shared.channel, &shared.turn, outgoing, true).await?.await };
+        let confirmed = async {
+            channel::publish_in_turn(&shared.channel, &shared.turn, outgoing, true).await?.await
+        };
         let confirmation = confirmed.await.map_err(lost)?;
         unconfirmed.0 = None;
         Ok(returned(confirmation)?.map_or(Routed::Delivered, |_| Routed::NoSubscriber))
@@ -122,24 +111,12 @@ impl RabbitPublisher {
         if let Some(channel) = shared.as_ref().filter(usable) {
             return Ok(Arc::clone(channel));
         }
-        let channel = self.open(live).await?;
+        let channel = channel::with_confirms(live, self.options.call_timeout).await?;
         let opened =
             SharedChannel { channel, turn: Mutex::default(), retired: AtomicBool::new(false) };
         let opened = Arc::new(opened);
         *shared = Some(Arc::clone(&opened));
         Ok(opened)
-    }
-
-    /// Opens a channel with confirms.
-    async fn open(&self, live: &Live) -> Result<Channel> {
-        let limit = self.options.call_timeout;
-        let channel = live.open_channel(limit).await?;
-        let prepare = async {
-            let selected = channel.confirm_select(ConfirmSelectOptions::default()).await;
-            selected.map_err(|cause| failed("asking for confirms", cause))
-        };
-        within(limit, "opening a channel to publish", prepare).await?;
-        Ok(channel)
     }
 
     fn idle_channel(&self, connection: u64) -> Option<Channel> {
@@ -164,7 +141,7 @@ impl RabbitPublisher {
         }
     }
 
-    /// Why a publish took too long: the broker may have told.
+    /// Why a publish took too long: the broker may have said why.
     async fn too_slow(&self) -> Error {
         let limit = self.options.publish_timeout;
         let blocked = match self.link.get().await {
@@ -173,7 +150,7 @@ impl RabbitPublisher {
         };
         match blocked {
             Some(why) => Error::unavailable(format!(
-                "{PUBLISHING}: the broker takes no messages ({why}), for longer than {limit:?}"
+                "{PUBLISHING}: the broker has blocked publishers for longer than {limit:?} ({why})"
             )),
             None => Error::unavailable(format!("{PUBLISHING}: no confirm within {limit:?}")),
         }
@@ -186,9 +163,9 @@ impl Publisher for RabbitPublisher {
         let metadata = &envelope.metadata;
         metadata.check()?;
         let (properties, body) = self.wire.write(envelope)?;
-        let routing_key = short(&self.options.routing_key(metadata))
+        let routing_key = short(&self.options.layout.routing_key(metadata))
             .with_context(|| "the routing key, which holds the message's name")?;
-        let exchange = short(self.options.target_exchange())?;
+        let exchange = short(self.options.layout.exchange())?;
         let outgoing = Outgoing { exchange, routing_key, properties, body };
         let publish = self.publish_routed(&outgoing, metadata);
         match tokio::time::timeout(self.options.publish_timeout, publish).await {
@@ -196,44 +173,6 @@ impl Publisher for RabbitPublisher {
             Err(_) => Err(self.too_slow().await),
         }
     }
-}
-
-/// Publishes on a channel that others publish on too.
-///
-/// The driver counts a publish and then queues it: in between, another would swap the two numbers
-/// that tell which confirm is whose, so each has its turn.
-pub(super) async fn publish_in_turn(
-    channel: &Channel,
-    turn: &Mutex<()>,
-    outgoing: &Outgoing,
-    mandatory: bool,
-) -> lapin::Result<PublisherConfirm> {
-    let mut publishing = pin!(publish(channel, outgoing, mandatory));
-    let first = std::future::poll_fn(|cx| {
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        Poll::Ready(Pin::as_mut(&mut publishing).poll(cx))
-    });
-    match first.await {
-        Poll::Ready(published) => published,
-        Poll::Pending => publishing.await,
-    }
-}
-
-async fn publish(
-    channel: &Channel,
-    outgoing: &Outgoing,
-    mandatory: bool,
-) -> lapin::Result<PublisherConfirm> {
-    let options = BasicPublishOptions { mandatory, immediate: false };
-    channel
-        .basic_publish(
-            outgoing.exchange.clone(),
-            outgoing.routing_key.clone(),
-            options,
-            &outgoing.body,
-            outgoing.properties.clone(),
-        )
-        .await
 }
 
 fn returned(confirmation: Confirmation) -> Result<Option<BasicReturnMessage>> {
@@ -248,8 +187,8 @@ fn returned(confirmation: Confirmation) -> Result<Option<BasicReturnMessage>> {
     }
 }
 
-/// The exchange is not declared from here: made again without the bindings of all contexts, it would
-/// drop their events without a word.
+/// A missing exchange is not declared from here: without the bindings of all contexts it would drop
+/// their events silently.
 fn lost(cause: lapin::Error) -> Error {
     match is_missing(&cause) {
         true => Error::unavailable(format!(
@@ -266,7 +205,7 @@ fn unroutable(metadata: &Metadata) -> Error {
     Error::unroutable(match &metadata.target {
         Target::Service(target) => format!(
             "`{name}` for context `{target}` has no route: no queue on the broker takes it; start \
-             `{target}` once with a handler for it, or mend the target"
+             `{target}` once with a handler for it, or fix the target"
         ),
         Target::Any => format!(
             "`{name}` must be routed, but no context on the broker handles it: start one that \

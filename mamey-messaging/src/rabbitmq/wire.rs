@@ -13,7 +13,18 @@ use mamey_core::message::{
 };
 use mamey_core::{Error, Result, Retry};
 
-use super::options::RabbitForm;
+/// How messages are written for RabbitMQ. All encodings are read, whichever is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RabbitEncoding {
+    /// CloudEvents in binary mode: attributes in headers, the payload as the body.
+    #[default]
+    CloudEventsBinary,
+    /// CloudEvents in structured mode: one JSON body.
+    CloudEventsJson,
+    /// The plain form `{sender, target, type, payload}`.
+    Plain,
+}
 
 /// Before each CloudEvents attribute in a header.
 const PREFIX: &str = "cloudEvents_";
@@ -42,18 +53,18 @@ const DELIVERIES: &str = "x-delivery-count";
 
 /// The codecs of all forms.
 pub(super) struct Wire {
-    form: RabbitForm,
+    encoding: RabbitEncoding,
     binary: CloudEventsBinary,
     json: CloudEventsJson,
     plain: Plain,
 }
 
 impl Wire {
-    pub(super) fn new(form: RabbitForm, body_bytes_max: usize) -> Self {
+    pub(super) fn new(encoding: RabbitEncoding, body_bytes_max: usize) -> Self {
         let mut plain = Plain::default();
         plain.body_bytes_max = body_bytes_max;
         Self {
-            form,
+            encoding,
             binary: CloudEventsBinary { body_bytes_max },
             json: CloudEventsJson { body_bytes_max },
             plain,
@@ -66,8 +77,8 @@ impl Wire {
     /// As the codec; `LimitExceeded` for a media type that fits no AMQP property.
     pub(super) fn write(&self, envelope: &Envelope) -> Result<(BasicProperties, Bytes)> {
         let mut headers = FieldTable::default();
-        let wire = match self.form {
-            RabbitForm::CloudEventsBinary => {
+        let wire = match self.encoding {
+            RabbitEncoding::CloudEventsBinary => {
                 let mut wire = self.binary.encode(envelope)?;
                 if headers_bytes(&wire) > HEADERS_BYTES_MAX {
                     self.json.encode(envelope)?
@@ -76,8 +87,8 @@ impl Wire {
                     wire
                 }
             }
-            RabbitForm::CloudEventsJson => self.json.encode(envelope)?,
-            RabbitForm::Plain => {
+            RabbitEncoding::CloudEventsJson => self.json.encode(envelope)?,
+            RabbitEncoding::Plain => {
                 let mut wire = self.plain.encode(envelope)?;
                 check_headers(&envelope.metadata, headers_bytes(&wire))?;
                 put_all(&mut headers, "", &mut wire)?;
@@ -120,7 +131,7 @@ impl Wire {
 }
 
 /// How often the broker has delivered a message in vain.
-pub(super) fn deliveries(properties: &BasicProperties) -> u32 {
+pub(super) fn failed_deliveries(properties: &BasicProperties) -> u32 {
     let headers = properties.headers().as_ref();
     let count = match headers.and_then(|headers| headers.inner().get(DELIVERIES)) {
         Some(AMQPValue::LongLongInt(count)) => u32::try_from(*count).ok(),
@@ -276,8 +287,8 @@ mod tests {
 
     use super::*;
 
-    const FORMS: [RabbitForm; 3] =
-        [RabbitForm::CloudEventsBinary, RabbitForm::CloudEventsJson, RabbitForm::Plain];
+    const FORMS: [RabbitEncoding; 3] =
+        [RabbitEncoding::CloudEventsBinary, RabbitEncoding::CloudEventsJson, RabbitEncoding::Plain];
 
     fn sample() -> Envelope {
         let ids = UuidV7Source::default();
@@ -291,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_form_is_read_whichever_is_written() {
-        let reader = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        let reader = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
         for form in FORMS {
             let sent = sample();
             let (properties, body) = Wire::new(form, BODY_BYTES_MAX).write(&sent).unwrap();
@@ -312,11 +323,11 @@ mod tests {
         for number in 0..32 {
             sent.metadata.headers.insert(&format!("h{number}"), "x".repeat(4096)).unwrap();
         }
-        let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        let wire = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
         let (properties, body) = wire.write(&sent).unwrap();
         assert!(properties.headers().as_ref().unwrap().inner().len() <= 2);
         assert_eq!(wire.read(&properties, &body).unwrap(), sent);
-        let error = Wire::new(RabbitForm::Plain, BODY_BYTES_MAX).write(&sent).unwrap_err();
+        let error = Wire::new(RabbitEncoding::Plain, BODY_BYTES_MAX).write(&sent).unwrap_err();
         assert!(error.to_string().contains("put them into the payload"), "{error}");
     }
 
@@ -332,7 +343,7 @@ mod tests {
             }
             headers.insert(format!("{PREFIX}time").into(), time);
             let properties = BasicProperties::default().with_headers(headers);
-            let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+            let wire = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
             wire.read(&properties, &Bytes::new()).map(|it| it.metadata.time.as_millis())
         };
         let text = AMQPValue::LongString("2023-11-14T22:13:20.123Z".into());
@@ -344,7 +355,7 @@ mod tests {
 
     #[test]
     fn foreign_messages_are_read_and_bad_ones_refused_by_name() {
-        let wire = Wire::new(RabbitForm::default(), BODY_BYTES_MAX);
+        let wire = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
         let body = Bytes::from_static(br#"{"sender":"shop","type":"shop.sold","payload":{}}"#);
         let properties = BasicProperties::default().with_message_id("A-1".into());
         let one = wire.read(&properties, &body).unwrap();

@@ -13,6 +13,8 @@ use mamey_messaging::RabbitTransport;
 use mamey_test_support::or_skip;
 use mamey_test_support::rabbitmq::{self, Vhost};
 
+use crate::world::connect;
+
 /// A transport that keeps its virtual host until it is dropped.
 struct InVhost {
     transport: RabbitTransport,
@@ -21,7 +23,7 @@ struct InVhost {
 
 async fn in_vhost() -> Option<Arc<dyn Transport>> {
     let vhost = or_skip(rabbitmq::vhost().await)?;
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let transport = connect(vhost.url()).await;
     Some(Arc::new(InVhost { transport, _vhost: Mutex::new(vhost) }))
 }
 

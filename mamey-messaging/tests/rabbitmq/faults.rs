@@ -106,9 +106,9 @@ async fn cut_again_and_again(proxy: &FaultProxy) {
 async fn connections_cut_at_random_bytes_lose_nothing_and_keep_order() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
-    let mut options = RabbitOptions::new(&proxy.url_for(vhost.url()).unwrap()).unwrap();
-    options.publish_timeout = Duration::from_secs(5);
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    let options = RabbitOptions::default().with_publish_timeout(Duration::from_secs(5));
+    let url = proxy.url_for(vhost.url()).unwrap();
+    let transport = RabbitTransport::connect(&url, options).await.unwrap();
     transport.apply(&topology(PARTITIONS)).await.unwrap();
     let (stop, handled) = (AtomicBool::new(false), Handled::default());
 
@@ -156,11 +156,12 @@ async fn connections_cut_at_random_bytes_lose_nothing_and_keep_order() {
 async fn a_silent_connection_is_noticed_and_made_again() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
-    let mut options = RabbitOptions::new(&proxy.url_for(vhost.url()).unwrap()).unwrap();
-    options.heartbeat = Duration::from_secs(1);
-    options.publish_timeout = Duration::from_millis(300);
-    options.connect_timeout = Duration::from_secs(1);
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    let options = RabbitOptions::default()
+        .with_heartbeat(Duration::from_secs(1))
+        .with_publish_timeout(Duration::from_millis(300))
+        .with_connect_timeout(Duration::from_secs(1));
+    let url = proxy.url_for(vhost.url()).unwrap();
+    let transport = RabbitTransport::connect(&url, options).await.unwrap();
     transport.apply(&topology(1)).await.unwrap();
     let mut payments = subscribe_to_all(&transport).await;
     let before = event("order-1", "{}");

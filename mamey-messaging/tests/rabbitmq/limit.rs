@@ -7,17 +7,16 @@ use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::logs::Logs;
-use crate::world::{Foreign, context, event, next, persist, subscribe_to_all, topology};
+use crate::world::{Foreign, connect, context, event, next, persist, subscribe_to_all, topology};
 
 const LIMIT: u16 = 3;
 
 /// How often a message is near the limit, at half of it: not the first two times.
 const NEAR: [bool; 4] = [false, false, true, true];
 
-async fn connect(url: &str) -> RabbitTransport {
-    let mut options = RabbitOptions::new(url).unwrap();
-    options.delivery_limit = LIMIT;
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+async fn with_limit(url: &str) -> RabbitTransport {
+    let options = RabbitOptions::default().with_delivery_limit(LIMIT);
+    let transport = RabbitTransport::connect(url, options).await.unwrap();
     transport.apply(&topology(1)).await.unwrap();
     transport
 }
@@ -27,11 +26,11 @@ async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_rep
     let vhost = require!(rabbitmq::vhost().await);
     let logs = Logs::begin();
     let sent = event("order-1", r#"{"a":1}"#);
-    let publisher = connect(vhost.url()).await;
+    let publisher = with_limit(vhost.url()).await;
     publisher.publisher().publish(&sent).await.unwrap();
     for near in NEAR {
         // Each time by an instance that ends without an answer.
-        let transport = connect(vhost.url()).await;
+        let transport = with_limit(vhost.url()).await;
         let delivery = next(&mut subscribe_to_all(&transport).await).await;
         assert_eq!((delivery.envelope(), delivery.is_near_its_limit()), (&sent, near));
         transport.close().await;
@@ -44,7 +43,7 @@ async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_rep
     assert_eq!(persist(given_up).await, 1);
 
     // Whoever starts now hears of it at once; those that run look every half minute.
-    let transport = connect(vhost.url()).await;
+    let transport = with_limit(vhost.url()).await;
     logs.until_contain("dead letters wait on the broker").await;
     let foreign = Foreign::connect(vhost.url()).await;
     let dead = foreign.take("payments.dead").await;
@@ -59,8 +58,8 @@ async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_rep
 #[tokio::test]
 async fn queues_with_another_limit_are_refused_by_name() {
     let vhost = require!(rabbitmq::vhost().await);
-    connect(vhost.url()).await.close().await;
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    with_limit(vhost.url()).await.close().await;
+    let transport = connect(vhost.url()).await;
     let error = transport.apply(&topology(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
     for word in ["payments.0", "x-delivery-limit", "100", &LIMIT.to_string()] {

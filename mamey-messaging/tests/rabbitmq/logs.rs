@@ -7,12 +7,11 @@ use std::time::Duration;
 use mamey_core::ErrorKind;
 use mamey_core::message::Target;
 use mamey_core::transport::{Routed, Transport};
-use mamey_messaging::RabbitTransport;
 use mamey_test_support::{FaultProxy, Mode, rabbitmq, require};
 use tokio::time::{Instant, sleep};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::world::{SOON, context, event, persist, topology};
+use crate::world::{SOON, connect, context, event, persist, topology};
 
 /// What all threads of this process have logged. The driver has threads of its own, so nothing less
 /// will do.
@@ -73,7 +72,7 @@ async fn messages_that_the_broker_returns_are_not_printed() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
     let url = proxy.url_for(vhost.url()).unwrap();
-    let transport = RabbitTransport::connect(&url).await.unwrap();
+    let transport = connect(&url).await;
     transport.apply(&topology(1)).await.unwrap();
     // Both ways of publishing get it back.
     let mut nobody_handles = event("order-1", SECRET);

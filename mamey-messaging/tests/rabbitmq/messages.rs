@@ -1,4 +1,4 @@
-//! What travels: forms, sizes, and what cannot be read or kept.
+//! What is sent: encodings, sizes, and what cannot be read or kept.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use mamey_core::transport::{Routed, Settlement, Transport};
 use mamey_core::{Error, ErrorKind, Retry};
-use mamey_messaging::{RabbitForm, RabbitOptions, RabbitTransport, connect};
+use mamey_messaging::{RabbitEncoding, RabbitOptions, RabbitTransport, connect};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::world::{
@@ -85,18 +85,19 @@ async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
 }
 
 #[tokio::test]
-async fn every_form_reaches_every_reader() {
+async fn every_encoding_reaches_every_reader() {
     let vhost = require!(rabbitmq::vhost().await);
     let reader = applied(vhost.url()).await;
     let mut payments = subscribe_to_all(&reader).await;
-    for form in [RabbitForm::CloudEventsBinary, RabbitForm::CloudEventsJson, RabbitForm::Plain] {
-        let mut options = RabbitOptions::new(vhost.url()).unwrap();
-        options.form = form;
-        let writer = RabbitTransport::connect_with(options).await.unwrap();
+    for encoding in
+        [RabbitEncoding::CloudEventsBinary, RabbitEncoding::CloudEventsJson, RabbitEncoding::Plain]
+    {
+        let options = RabbitOptions::default().with_encoding(encoding);
+        let writer = RabbitTransport::connect(vhost.url(), options).await.unwrap();
         let sent = event("order-1", r#"{"a":1}"#);
         writer.publisher().publish(&sent).await.unwrap();
         let delivery = next(&mut payments).await;
-        assert_eq!(delivery.envelope(), &sent, "{form:?}");
+        assert_eq!(delivery.envelope(), &sent, "{encoding:?}");
         delivery.settle(Settlement::Ack);
     }
 }
@@ -143,6 +144,6 @@ async fn a_broker_that_refuses_is_told_apart_from_one_that_is_away() {
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
     let error = refused("amqp://127.0.0.1:1".to_owned()).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    // The second of two is asked when the first does not answer.
+    // The second of two is tried when the first does not answer.
     assert!(connect(&format!("amqp://127.0.0.1:1,{}", vhost.url())).await.is_ok());
 }

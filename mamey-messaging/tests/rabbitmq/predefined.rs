@@ -24,12 +24,11 @@ async fn make(channel: &Channel, kind: ExchangeKind, key: &str, arguments: Field
     bound.await.unwrap();
 }
 
-fn options(url: &str, routing_key: &str) -> RabbitOptions {
+async fn connect(url: &str, routing_key: &str) -> RabbitTransport {
     let predefined = RabbitPredefined::new("shop", routing_key);
     let predefined = predefined.context("payments", ["shop.payments"], "shop.failed").unwrap();
-    let mut options = RabbitOptions::new(url).unwrap();
-    options.predefined = Some(predefined.ordered());
-    options
+    let options = RabbitOptions::default().with_predefined(predefined.ordered());
+    RabbitTransport::connect(url, options).await.unwrap()
 }
 
 #[tokio::test]
@@ -47,8 +46,7 @@ async fn exchanges_of_every_type_are_used_as_they_are() {
             arguments.insert("cloudEvents_type".into(), AMQPValue::LongString(PLACED.into()));
         }
         make(&foreign.channel, kind.clone(), binding, arguments).await;
-        let transport =
-            RabbitTransport::connect_with(options(vhost.url(), template)).await.unwrap();
+        let transport = connect(vhost.url(), template).await;
         assert!(transport.capabilities().ordered);
         transport.apply(&topology(1)).await.unwrap();
         let mut payments = subscribe_to_all(&transport).await;
@@ -72,7 +70,7 @@ async fn exchanges_of_every_type_are_used_as_they_are() {
 async fn what_is_not_there_is_named_and_nothing_is_declared() {
     let vhost = require!(rabbitmq::vhost().await);
     let foreign = Foreign::connect(vhost.url()).await;
-    let transport = RabbitTransport::connect_with(options(vhost.url(), "")).await.unwrap();
+    let transport = connect(vhost.url(), "").await;
     let plan = transport.plan(&topology(1)).unwrap().to_string();
     assert_eq!(plan, "find exchange shop\nfind queue shop.payments\nfind queue shop.failed\n");
     let error = transport.apply(&topology(1)).await.unwrap_err();
@@ -89,7 +87,7 @@ async fn rejected_messages_go_to_the_queue_that_was_told() {
     let vhost = require!(rabbitmq::vhost().await);
     let foreign = Foreign::connect(vhost.url()).await;
     make(&foreign.channel, ExchangeKind::Fanout, "", FieldTable::default()).await;
-    let transport = RabbitTransport::connect_with(options(vhost.url(), "")).await.unwrap();
+    let transport = connect(vhost.url(), "").await;
     transport.apply(&topology(1)).await.unwrap();
     let mut payments = subscribe_to_all(&transport).await;
     transport.publisher().publish(&event("order-1", "{}")).await.unwrap();

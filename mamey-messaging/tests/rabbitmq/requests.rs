@@ -15,12 +15,11 @@ use mamey_core::ErrorKind;
 use mamey_core::id::{IdSource, MessageId, UuidV7Source};
 use mamey_core::message::{Envelope, Metadata, Target};
 use mamey_core::transport::{REQUESTS_SERVED_MAX, Requester, Responder, Transport};
-use mamey_messaging::RabbitTransport;
 use mamey_test_support::{Direction, FaultProxy, Mode, rabbitmq, require};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::world::{Foreign, SOON, context};
+use crate::world::{Foreign, SOON, connect, context};
 
 /// Answers with the request's payload when it is let go, and counts how often each came.
 struct Echo {
@@ -85,10 +84,10 @@ async fn ask_again(requester: &dyn Requester) {
 async fn a_lost_connection_fails_what_waits_and_the_next_request_makes_another() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
-    let server = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let server = connect(vhost.url()).await;
     let echo = Echo::new(false);
     let _serving = server.serve(&context("payments"), echo.clone()).await.unwrap();
-    let caller = RabbitTransport::connect(&proxy.url_for(vhost.url()).unwrap()).await.unwrap();
+    let caller = connect(&proxy.url_for(vhost.url()).unwrap()).await;
     let requester = caller.requester();
     let waits = request("1");
     let (ended, ()) = tokio::join!(requester.request(&waits, SOON), async {
@@ -107,9 +106,8 @@ async fn a_request_is_handled_once_wherever_connections_are_cut() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
     let url = proxy.url_for(vhost.url()).unwrap();
-    let (server, caller) =
-        (RabbitTransport::connect(&url).await.unwrap(), RabbitTransport::connect(&url).await);
-    let (echo, caller) = (Echo::new(true), caller.unwrap());
+    let (server, caller) = (connect(&url).await, connect(&url).await);
+    let echo = Echo::new(true);
     let _serving = server.serve(&context("payments"), echo.clone()).await.unwrap();
     let requester = caller.requester();
     let ask = async || {
@@ -145,7 +143,7 @@ async fn a_request_is_handled_once_wherever_connections_are_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_context_that_is_full_says_so_at_once() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let transport = connect(vhost.url()).await;
     let echo = Echo::new(false);
     let _serving = transport.serve(&context("payments"), echo.clone()).await.unwrap();
     let requester = transport.requester();
@@ -178,7 +176,7 @@ async fn a_context_that_is_full_says_so_at_once() {
 #[tokio::test]
 async fn a_request_that_waited_longer_than_its_timeout_is_never_handled() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let transport = connect(vhost.url()).await;
     let echo = Echo::new(false);
     let _serving = transport.serve(&context("payments"), echo.clone()).await.unwrap();
     let requester = transport.requester();
@@ -200,7 +198,7 @@ async fn a_request_that_waited_longer_than_its_timeout_is_never_handled() {
 #[tokio::test]
 async fn a_stranger_is_answered_and_what_cannot_be_read_is_refused_at_once() {
     let vhost = require!(rabbitmq::vhost().await);
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let transport = connect(vhost.url()).await;
     let _serving = transport.serve(&context("payments"), Echo::new(true)).await.unwrap();
     let client = Foreign::connect(vhost.url()).await;
     let channel = &client.channel;

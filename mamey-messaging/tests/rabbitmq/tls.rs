@@ -1,4 +1,4 @@
-//! A connection over TLS is to whom its certificate says, or there is none.
+//! A connection over TLS is made only to a server whose certificate is trusted.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -85,9 +85,9 @@ impl Drop for TlsBroker {
 }
 
 async fn connect(url: &str, trusted: Option<&Authority>) -> Result<RabbitTransport, Error> {
-    let mut options = RabbitOptions::new(url).unwrap();
+    let mut options = RabbitOptions::default();
     options.trusted_certificates = trusted.map(|authority| authority.pem.clone());
-    RabbitTransport::connect_with(options).await
+    RabbitTransport::connect(url, options).await
 }
 
 async fn refused(url: &str, trusted: Option<&Authority>, why: &str) {

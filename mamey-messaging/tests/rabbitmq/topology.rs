@@ -10,15 +10,15 @@ use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::world::{
-    Foreign, applied, ends, event, next, persist, subscribe, subscribe_to_all, topology,
+    Foreign, applied, connect, ends, event, next, persist, subscribe, subscribe_to_all, topology,
 };
 
 #[tokio::test]
 async fn another_number_of_partitions_is_refused_by_name() {
     let vhost = require!(rabbitmq::vhost().await);
-    let one = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let one = connect(vhost.url()).await;
     one.apply(&topology(4)).await.unwrap();
-    let other = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let other = connect(vhost.url()).await;
     for partitions in [2, 8] {
         let error = other.apply(&topology(partitions)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
@@ -38,7 +38,7 @@ async fn what_differs_on_the_broker_is_named_with_both_values() {
     let foreign = Foreign::connect(vhost.url()).await;
     let (options, none) = (QueueDeclareOptions::durable(), FieldTable::default());
     foreign.channel.queue_declare("payments.0".into(), options, none.clone()).await.unwrap();
-    let transport = RabbitTransport::connect(vhost.url()).await.unwrap();
+    let transport = connect(vhost.url()).await;
     let error = transport.apply(&topology(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
     for word in
@@ -50,9 +50,8 @@ async fn what_differs_on_the_broker_is_named_with_both_values() {
     let declared =
         foreign.channel.exchange_declare("other".into(), ExchangeKind::Direct, options, none);
     declared.await.unwrap();
-    let mut options = RabbitOptions::new(vhost.url()).unwrap();
-    options.exchange = "other".to_owned();
-    let transport = RabbitTransport::connect_with(options).await.unwrap();
+    let options = RabbitOptions::default().with_exchange("other");
+    let transport = RabbitTransport::connect(vhost.url(), options).await.unwrap();
     let error = transport.apply(&topology(1)).await.unwrap_err();
     for word in ["exchange `other`", "`type`", "'topic'", "'direct'"] {
         assert!(error.to_string().contains(word), "{error}");

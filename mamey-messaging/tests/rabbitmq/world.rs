@@ -10,7 +10,7 @@ use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::message::{ContextName, Envelope, Metadata, Partition, Target};
 use mamey_core::transport::{Delivery, Subscriber, Subscription, Topology, Transport};
 use mamey_core::{Error, Result};
-use mamey_messaging::RabbitTransport;
+use mamey_messaging::{RabbitOptions, RabbitTransport};
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const PLACED: &str = "orders.order-placed";
@@ -25,9 +25,14 @@ pub(crate) fn topology(partitions: u16) -> Topology {
     Topology { context: context("payments"), handles: vec![PLACED], publishes: vec![], partitions }
 }
 
-/// A transport on which `payments` is there, with one partition.
+/// A transport with the default options.
+pub(crate) async fn connect(url: &str) -> RabbitTransport {
+    RabbitTransport::connect(url, RabbitOptions::default()).await.unwrap()
+}
+
+/// A transport to which `payments` was applied, with one partition.
 pub(crate) async fn applied(url: &str) -> RabbitTransport {
-    let transport = RabbitTransport::connect(url).await.unwrap();
+    let transport = connect(url).await;
     transport.apply(&topology(1)).await.unwrap();
     transport
 }

@@ -1,23 +1,24 @@
-//! Sets a message aside on the broker, bytes intact, with the reason beside it.
+//! Keeps on the broker what a context could not: bytes intact, with the reason in a header.
 
 pub(super) mod watch;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use mamey_core::message::ContextName;
 use mamey_core::{Backoff, Error, Result};
 
-use super::Broker;
+use super::broker::Broker;
+use super::channel::Outgoing;
 use super::error::short;
-use super::publisher::Outgoing;
-use super::subscriber::settle::Original;
 use super::wire::PERSISTENT;
 
-/// Why the message was set aside.
+/// Why the message is a dead letter.
 const REASON: &str = "x-mamey-reason";
 
-/// The queue it came from.
+/// The queue from which it was received.
 const QUEUE: &str = "x-mamey-queue";
 
 /// The exchange and the routing key it was published with.
@@ -30,8 +31,17 @@ const REASON_CHARS_MAX: usize = 1024;
 /// How much of the headers it had is kept, in bytes.
 const HEADERS_BYTES_MAX: usize = 96 * 1024;
 
-/// The pauses after a try that failed. Meanwhile the message stays unacknowledged in its queue.
+/// The pauses after a failed try. Meanwhile the message stays unacknowledged in its queue.
 const TRY_AGAIN: Backoff = Backoff::DEFAULT;
+
+/// A message as it was on the broker, to be kept unchanged.
+#[derive(Debug)]
+pub(super) struct Original {
+    pub(super) properties: BasicProperties,
+    pub(super) body: Bytes,
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+}
 
 /// The dead letters of one context.
 pub(super) struct DeadLetters {
@@ -44,16 +54,16 @@ impl DeadLetters {
         Self { broker, context }
     }
 
-    /// Publishes the message to the dead letters, again and again until the broker has confirmed.
+    /// Publishes the message to the dead letters, and tries again until the broker has confirmed.
     pub(super) async fn keep(&self, queue: &str, original: &Original, reason: &str) {
-        let dead_letters = self.broker.options.dead_letters(&self.context);
+        let dead_letters = self.broker.options.layout.dead_letters(&self.context);
         let outgoing = dead_letters
             .and_then(|dead| short(&dead))
             .map(|dead| outgoing(dead, queue, original, reason));
         for failures in 0_u32.. {
             let published = match &outgoing {
                 Ok(outgoing) => self.publish(outgoing).await,
-                // Not from here: the context was applied, which looks for the queue.
+                // Cannot happen: the context was applied, which has looked for the queue.
                 Err(error) => Err(Error::misconfigured(error.to_string())),
             };
             let Err(error) = published else {
@@ -69,11 +79,11 @@ impl DeadLetters {
         match self.broker.publisher.publish_alone(outgoing).await? {
             None => Ok(()),
             Some(_) => {
-                // It was deleted: it is declared again with all the context needs.
+                // The queue was deleted: it is declared again with all that the context needs.
                 self.broker.forget_declared(&self.context);
                 self.broker.ensure_declared(&self.context).await?;
                 let queue = &outgoing.routing_key;
-                Err(Error::unroutable(format!("queue `{queue}` was not there")))
+                Err(Error::unroutable(format!("queue `{queue}` does not exist")))
             }
         }
     }
@@ -103,8 +113,8 @@ fn outgoing(dead_letters: ShortString, queue: &str, original: &Original, reason:
     }
 }
 
-/// The headers it had, as far as there is room beside ours: more than fits one frame would cost
-/// the connection.
+/// The headers it had, as far as there is room beside ours: headers that do not fit into one frame
+/// would cost the connection.
 fn kept_headers(original: &Original) -> FieldTable {
     let (mut kept, mut bytes) = (FieldTable::default(), 0);
     for (name, value) in original.properties.headers().iter().flat_map(FieldTable::inner) {
@@ -116,7 +126,7 @@ fn kept_headers(original: &Original) -> FieldTable {
     kept
 }
 
-/// About how much a value takes, rather too much than too little.
+/// About how much a value takes, rather over- than underestimated.
 fn value_bytes(value: &AMQPValue) -> usize {
     match value {
         AMQPValue::LongString(text) => text.len() + 8,

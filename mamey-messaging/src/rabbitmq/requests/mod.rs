@@ -2,3 +2,5 @@
 
 pub(super) mod requester;
 pub(super) mod serving;
+
+mod reply_channel;

@@ -1,36 +1,28 @@
-//! Asks other contexts by direct reply-to: one channel sends requests and receives their replies.
+//! Asks other contexts, and sends the replies of this process's contexts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::StreamExt;
-use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Consumer};
-use mamey_core::id::MessageId;
-use mamey_core::message::{ContextName, Envelope, Target};
+use lapin::Confirmation;
+use lapin::types::ShortString;
+use mamey_core::message::{Envelope, Target};
 use mamey_core::transport::{REQUESTS_WAITING_MAX, RequestTotals, Requester};
 use mamey_core::{Error, Result};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::reply_channel::{REPLY_TO, ReplyChannel, connection_lost};
 use crate::common::waiting::Waiting;
+use crate::rabbitmq::channel::Outgoing;
 use crate::rabbitmq::connection::Link;
-use crate::rabbitmq::error::{call, closed, failed, within};
+use crate::rabbitmq::error::{closed, within};
 use crate::rabbitmq::options::RabbitOptions;
-use crate::rabbitmq::publisher::{Outgoing, publish_in_turn};
+use crate::rabbitmq::topology::requests_queue;
 use crate::rabbitmq::wire::Wire;
 
-/// The broker's own name for "the channel that asked".
-const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
-/// A request is gone with the broker: its caller waits no longer than seconds.
+/// Requests do not survive the broker's restart: their callers wait for seconds only.
 const TRANSIENT: u8 = 1;
 
 /// Asks other contexts, and sends the replies to those that ask contexts of this process.
@@ -39,32 +31,14 @@ pub(crate) struct RabbitRequests {
     link: Arc<Link>,
     wire: Arc<Wire>,
     waiting: Arc<Waiting>,
-    /// Bounds the requests whose confirm is still to come, also of callers that gave up.
+    /// Bounds the requests that are not confirmed yet, those of callers that gave up included.
     places: Arc<Semaphore>,
-    door: tokio::sync::Mutex<Option<Arc<Door>>>,
+    channel: Mutex<Option<Arc<ReplyChannel>>>,
     closed: CancellationToken,
 }
 
 /// Asks other contexts.
 pub(crate) struct RabbitRequester(pub(crate) Arc<RabbitRequests>);
-
-/// A channel that sends requests and receives their replies.
-struct Door {
-    channel: Channel,
-    turn: Mutex<()>,
-    lost: Arc<AtomicBool>,
-    receiving: JoinHandle<()>,
-}
-
-/// The queue through which a context is asked.
-pub(crate) fn queue(context: &ContextName) -> String {
-    format!("{context}.requests")
-}
-
-/// The request that a message belongs to.
-pub(crate) fn request_id(properties: &BasicProperties) -> Option<MessageId> {
-    properties.correlation_id().as_ref()?.as_str().parse().ok()
-}
 
 impl RabbitRequests {
     pub(crate) fn new(
@@ -79,12 +53,12 @@ impl RabbitRequests {
             wire,
             waiting: Arc::default(),
             places: Arc::new(Semaphore::new(REQUESTS_WAITING_MAX)),
-            door: tokio::sync::Mutex::default(),
+            channel: Mutex::default(),
             closed,
         }
     }
 
-    /// Sends a reply to the channel that asked. One that is gone has no use for it.
+    /// Sends a reply to the channel that asked; if that no longer exists, the broker drops it.
     pub(crate) async fn reply(
         &self,
         to: ShortString,
@@ -98,91 +72,39 @@ impl RabbitRequests {
         }
         let exchange = ShortString::default();
         let outgoing = Outgoing { exchange, routing_key: to, properties, body };
-        let door = self.door().await?;
-        let sent = async { self.send(&door, &outgoing, false).await.map(drop) };
+        let channel = self.channel().await?;
+        let sent = async { channel.send(&outgoing, false).await.map(drop) };
         within(self.options.call_timeout, "replying over RabbitMQ", sent).await
     }
 
     /// Ends every request that waits.
     pub(crate) async fn close(&self) {
-        if let Some(door) = self.door.lock().await.take() {
-            door.receiving.abort();
+        if let Some(channel) = self.channel.lock().await.take() {
+            channel.stop();
         }
         self.waiting.fail_all(closed);
     }
 
-    async fn door(&self) -> Result<Arc<Door>> {
-        let mut place = self.door.lock().await;
+    /// The channel, opened if there is none.
+    async fn channel(&self) -> Result<Arc<ReplyChannel>> {
+        let mut current = self.channel.lock().await;
         if self.closed.is_cancelled() {
             return Err(closed());
         }
-        if let Some(door) = place.as_ref().filter(|door| door.is_open()) {
-            return Ok(Arc::clone(door));
+        if let Some(channel) = current.as_ref().filter(|channel| channel.is_open()) {
+            return Ok(Arc::clone(channel));
         }
-        if let Some(lost) = place.take() {
-            // What came over the old channel fails before anything waits for the new one.
-            lost.receiving.abort();
-            self.waiting.fail_all(lost_connection);
+        if let Some(lost) = current.take() {
+            // The requests of the old channel fail before any request waits on the new one.
+            lost.stop();
+            self.waiting.fail_all(connection_lost);
         }
-        let door = Arc::new(self.open().await?);
-        *place = Some(Arc::clone(&door));
-        Ok(door)
-    }
-
-    async fn open(&self) -> Result<Door> {
-        let limit = self.options.call_timeout;
         let live = self.link.get().await?;
-        if let Some(why) = live.why_blocked() {
-            return Err(Error::unavailable(format!("RabbitMQ takes no messages now ({why})")));
-        }
-        let channel = live.open_channel(limit).await?;
-        let consume = async {
-            channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-            channel.basic_consume(REPLY_TO.into(), "".into(), options, FieldTable::default()).await
-        };
-        let consumer = call(limit, "asking for replies", consume).await?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let (waiting, wire) = (Arc::clone(&self.waiting), Arc::clone(&self.wire));
-        let receive = receive(consumer, waiting, wire, Arc::clone(&lost));
-        Ok(Door { channel, turn: Mutex::default(), lost, receiving: tokio::spawn(receive) })
-    }
-
-    /// Sends, and awaits what the broker says about it.
-    async fn send(
-        &self,
-        door: &Door,
-        outgoing: &Outgoing,
-        mandatory: bool,
-    ) -> Result<Confirmation> {
-        let sent =
-            async { publish_in_turn(&door.channel, &door.turn, outgoing, mandatory).await?.await };
-        let confirmation = sent.await.map_err(|cause| {
-            door.lost.store(true, Ordering::Release);
-            failed("sending a request over RabbitMQ", cause)
-        })?;
-        // The driver hands a returned message to whichever confirm comes next, so it tells itself
-        // whose it is.
-        if let Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) =
-            &confirmation
-        {
-            self.returned(returned);
-        }
-        Ok(confirmation)
-    }
-
-    fn returned(&self, returned: &BasicReturnMessage) {
-        let Some(id) = request_id(&returned.delivery.properties) else {
-            return;
-        };
-        let name = returned.delivery.properties.kind().as_ref().map_or("", ShortString::as_str);
-        let queue = returned.delivery.routing_key.as_str();
-        let context = queue.strip_suffix(".requests").unwrap_or(queue);
-        let error = Error::unroutable(format!(
-            "`{name}` has no route: no context `{context}` serves requests on the broker; start it \
-             with `.serves::<…>()`, or mend the target"
-        ));
-        self.waiting.finish(id, Err(error));
+        let (limit, waiting) = (self.options.call_timeout, Arc::clone(&self.waiting));
+        let opened = ReplyChannel::open(&live, limit, waiting, Arc::clone(&self.wire)).await?;
+        let opened = Arc::new(opened);
+        *current = Some(Arc::clone(&opened));
+        Ok(opened)
     }
 
     fn outgoing(&self, request: &Envelope, timeout: Duration) -> Result<Outgoing> {
@@ -195,7 +117,7 @@ impl RabbitRequests {
             .with_correlation_id(request.metadata.id.to_string().into())
             .with_reply_to(REPLY_TO.into())
             .with_expiration(timeout.as_millis().max(1).to_string().into());
-        let routing_key = queue(context).into();
+        let routing_key = requests_queue(context).into();
         Ok(Outgoing { exchange: ShortString::default(), routing_key, properties, body })
     }
 }
@@ -208,19 +130,18 @@ impl Requester for RabbitRequester {
         let outgoing = requests.outgoing(request, timeout)?;
         let place = Arc::clone(&requests.places).try_acquire_owned().map_err(|_| {
             Error::unavailable(format!(
-                "{REQUESTS_WAITING_MAX} requests of this process are on their way already; ask \
+                "{REQUESTS_WAITING_MAX} requests of this process are being sent already; ask \
                  again later"
             ))
         })?;
-        let door = within(timeout, "sending a request", requests.door()).await?;
+        let channel = within(timeout, "sending a request", requests.channel()).await?;
         let id = metadata.id;
         let waiting = requests.waiting.begin(id)?;
         let requests = Arc::clone(requests);
-        // In a task of its own: a caller that gives up must not take the answer about another
-        // request with it.
+        // In a task of its own: the confirm may carry another request's return, which must arrive
+        // even if this caller gives up.
         tokio::spawn(async move {
-            let sent = requests.send(&door, &outgoing, true).await;
-            match sent {
+            match channel.send(&outgoing, true).await {
                 Ok(Confirmation::Ack(_)) => {}
                 Ok(_) => requests.waiting.finish(id, Err(full(&outgoing))),
                 Err(error) => requests.waiting.finish(id, Err(error)),
@@ -233,44 +154,6 @@ impl Requester for RabbitRequester {
     fn totals(&self) -> RequestTotals {
         self.0.waiting.totals()
     }
-}
-
-impl Door {
-    fn is_open(&self) -> bool {
-        !self.lost.load(Ordering::Acquire) && self.channel.status().connected()
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.receiving.abort();
-    }
-}
-
-/// Brings replies to those who wait for them, until the channel is lost.
-async fn receive(
-    mut consumer: Consumer,
-    waiting: Arc<Waiting>,
-    wire: Arc<Wire>,
-    lost: Arc<AtomicBool>,
-) {
-    while let Some(Ok(delivery)) = consumer.next().await {
-        match request_id(&delivery.properties) {
-            Some(id) => {
-                waiting.finish(id, wire.read(&delivery.properties, &Bytes::from(delivery.data)));
-            }
-            None => tracing::warn!("a reply names no request in its correlation id; dropped"),
-        }
-    }
-    lost.store(true, Ordering::Release);
-    waiting.fail_all(lost_connection);
-}
-
-fn lost_connection() -> Error {
-    Error::unavailable(
-        "the connection to RabbitMQ was lost while the reply was awaited; the request may have \
-         been handled all the same",
-    )
 }
 
 fn full(outgoing: &Outgoing) -> Error {

@@ -19,21 +19,22 @@ use mamey_core::{Error, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::requester::{queue, request_id};
-use crate::common::waiting::{error_reply, respond};
-use crate::rabbitmq::Broker;
-use crate::rabbitmq::connection::{RECONNECT, close_channel, consume};
-use crate::rabbitmq::error::{failed, not_declared, within};
-use crate::rabbitmq::subscriber::settle::cancelled;
+use super::reply_channel::request_id;
+use crate::common::respond::{error_reply, respond};
+use crate::rabbitmq::broker::Broker;
+use crate::rabbitmq::channel;
+use crate::rabbitmq::connection::RECONNECT;
+use crate::rabbitmq::error::{cancelled, failed, within};
+use crate::rabbitmq::topology::{not_declared, requests_queue};
 
-/// How long the queue outlives its last server: a restart loses no request that waits shorter.
+/// How long the queue outlives its last server: requests survive a restart that is quicker.
 const QUEUE_EXPIRES: Duration = Duration::from_mins(1);
 
-/// Requests are being served.
+/// The requests to one context are being served.
 pub(crate) struct RabbitServing {
     stop: CancellationToken,
     ended: CancellationToken,
-    /// Dropped, it takes nothing new.
+    /// Dropped, it stops taking requests.
     _stop: DropGuard,
 }
 
@@ -45,9 +46,9 @@ struct Server {
     places: Arc<Semaphore>,
 }
 
-/// The way back to who asked.
-struct Way<'d> {
-    to: &'d ShortString,
+/// Where the reply to a request goes.
+struct ReplyTo<'d> {
+    queue: &'d ShortString,
     correlation_id: Option<ShortString>,
 }
 
@@ -65,7 +66,7 @@ impl RabbitServing {
     ) -> Result<Self> {
         let (stop, ended) = (broker.closed.child_token(), CancellationToken::new());
         let places = Arc::new(Semaphore::new(REQUESTS_SERVED_MAX));
-        let queue = queue(&context);
+        let queue = requests_queue(&context);
         let server = Arc::new(Server { broker, context, responder, queue, places });
         let first = server.receive().await?;
         tokio::spawn(server.run(first, stop.clone(), ended.clone()));
@@ -84,7 +85,7 @@ impl Serving for RabbitServing {
 impl Server {
     async fn receive(&self) -> Result<Receiving> {
         let limit = self.broker.options.call_timeout;
-        let channel = self.broker.link.get().await?.open_channel(limit).await?;
+        let channel = self.broker.consuming.get().await?.open_channel(limit).await?;
         let queue = &self.queue;
         let doing = format!("serving queue `{queue}`");
         let receive = async {
@@ -92,7 +93,7 @@ impl Server {
             let declared = channel.queue_declare(queue.as_str().into(), options, arguments());
             declared.await.map_err(|cause| not_declared(&format!("queue `{queue}`"), cause))?;
             let served_max = u16::try_from(REQUESTS_SERVED_MAX).unwrap_or(u16::MAX);
-            let consumer = consume(&channel, queue.as_str().into(), served_max).await;
+            let consumer = channel::consume(&channel, queue.as_str().into(), served_max).await;
             consumer.map_err(|cause| failed(&doing, cause))
         };
         let consumer = within(limit, &doing, receive).await?;
@@ -124,7 +125,7 @@ impl Server {
             }
             receiving = None;
             let (queue, pause) = (&self.queue, RECONNECT.delay(failures, fastrand::f64()));
-            tracing::warn!(queue, %lost, ?pause, "requests are not served for now");
+            tracing::warn!(queue, %lost, ?pause, "requests are not served at the moment");
             failures = failures.saturating_add(1);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -135,18 +136,17 @@ impl Server {
         ended.cancel();
     }
 
-    /// Takes requests until it is told to stop, or says why it cannot go on.
+    /// Takes requests until it is stopped or the channel fails; returns why.
     async fn take(self: &Arc<Self>, from: &mut Receiving, stop: &CancellationToken) -> Error {
         loop {
             let next = async {
-                // Before the request, so that at most as many run as there are places, whatever
-                // an earlier channel left running.
+                // A place before the request: requests of an earlier channel may still be running.
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 (place, from.consumer.next().await)
             };
             let taken = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Error::cancelled("told to stop"),
+                () = stop.cancelled() => return Error::cancelled("stopped"),
                 taken = next => taken,
             };
             match taken {
@@ -160,20 +160,16 @@ impl Server {
         }
     }
 
-    /// Takes nothing new, and waits for what runs. The queue goes with its last server, so that
-    /// further requests are refused instead of waiting for nobody.
+    /// Stops taking requests and waits for those that run. The last server deletes the queue, so
+    /// that further requests are refused at once.
     async fn finish(self: &Arc<Self>, mut receiving: Option<Receiving>) {
         let limit = self.broker.options.call_timeout;
         if let Some(Receiving { channel, consumer }) = &mut receiving {
-            let leave = async {
-                let tag = consumer.tag();
-                let options = BasicCancelOptions::default();
-                channel.basic_cancel(tag, options).await
-            };
-            // A channel that is lost has left already.
-            let _ = tokio::time::timeout(limit, leave).await;
+            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            // A channel that is lost consumes nothing any more.
+            let _ = tokio::time::timeout(limit, cancel).await;
             self.delete_unused().await;
-            // What had come before is answered too.
+            // Requests that were delivered before are answered too.
             while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
                 let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { break };
                 tokio::spawn(Arc::clone(self).handle(delivery, place));
@@ -182,67 +178,72 @@ impl Server {
         let all = u32::try_from(REQUESTS_SERVED_MAX).unwrap_or(u32::MAX);
         let _all = self.places.acquire_many(all).await;
         if let Some(Receiving { channel, .. }) = &receiving {
-            close_channel(channel).await;
+            channel::close(channel).await;
         }
     }
 
-    /// On a channel of its own: a queue that is used by others refuses, which closes the channel.
+    /// On a channel of its own: the broker refuses while others use the queue, and then closes the
+    /// channel.
     async fn delete_unused(&self) {
         let limit = self.broker.options.call_timeout;
-        let Ok(live) = self.broker.link.get().await else { return };
+        let Ok(live) = self.broker.consuming.get().await else { return };
         let Ok(channel) = live.open_channel(limit).await else { return };
         let options = QueueDeleteOptions { if_unused: true, ..QueueDeleteOptions::default() };
         let delete = channel.queue_delete(self.queue.as_str().into(), options);
         if let Ok(Ok(_)) = tokio::time::timeout(limit, delete).await {
-            close_channel(&channel).await;
+            channel::close(&channel).await;
         }
     }
 
     async fn handle(self: Arc<Self>, delivery: Delivery, place: OwnedSemaphorePermit) {
         let Delivery { properties, data, acker, redelivered, .. } = delivery;
         match properties.reply_to() {
-            Some(to) => {
-                let way = Way { to, correlation_id: properties.correlation_id().clone() };
+            Some(queue) => {
+                let reply_to =
+                    ReplyTo { queue, correlation_id: properties.correlation_id().clone() };
                 let (asked, unreadable) =
                     match self.broker.wire.read(&properties, &Bytes::from(data)) {
                         Ok(request) => (request, None),
                         Err(error) => (unreadable(&properties), Some(error)),
                     };
-                // A request is asked once: whoever had it before may have handled it.
+                // A request is asked once: the instance that had it before may have handled it.
                 let refused = unreadable.or_else(|| redelivered.then(seen_before));
-                self.answer(asked, refused, way).await;
+                self.answer(asked, refused, reply_to).await;
             }
-            None => tracing::warn!(queue = self.queue, "a request names no way back; dropped"),
+            None => tracing::warn!(
+                queue = self.queue,
+                "a request names no queue for its reply; dropped"
+            ),
         }
-        // On a channel that was lost it is delivered again, and refused there as seen before.
+        // If the channel was lost, the request is delivered again and then refused as redelivered.
         let _ = acker.ack(BasicAckOptions::default()).await;
         drop(place);
     }
 
-    async fn answer(&self, asked: Envelope, refused: Option<Error>, way: Way<'_>) {
+    async fn answer(&self, asked: Envelope, refused: Option<Error>, to: ReplyTo<'_>) {
         let (metadata, context) = (asked.metadata.clone(), &self.context);
         let reply = match refused {
             Some(error) => error_reply(&metadata, context, error),
             None => respond(&*self.responder, context, asked).await,
         };
-        let Err(error) = self.reply(&way, &reply).await else {
+        let Err(error) = self.reply(&to, &reply).await else {
             return;
         };
         tracing::warn!(queue = self.queue, %error, "a reply could not be sent");
         if error.retry() == Retry::Never {
-            // It fits no message of this broker: the reason does.
+            // The reply is too large for the broker; an error with the reason is not.
             let reason = error_reply(&metadata, context, error);
-            let _ = self.reply(&way, &reason).await;
+            let _ = self.reply(&to, &reason).await;
         }
     }
 
-    async fn reply(&self, way: &Way<'_>, reply: &Envelope) -> Result<()> {
-        let (to, correlation_id) = (way.to.clone(), way.correlation_id.clone());
-        self.broker.requests.reply(to, correlation_id, reply).await
+    async fn reply(&self, to: &ReplyTo<'_>, reply: &Envelope) -> Result<()> {
+        let (queue, correlation_id) = (to.queue.clone(), to.correlation_id.clone());
+        self.broker.requests.reply(queue, correlation_id, reply).await
     }
 }
 
-/// What stands for a request that cannot be read, so that its caller is told at once.
+/// A stand-in for a request that cannot be read, so that its caller gets an error at once.
 fn unreadable(properties: &BasicProperties) -> Envelope {
     let id = request_id(properties).unwrap_or_else(|| MessageId::from_uuid(new_uuid()));
     let name = properties.kind().as_ref().map_or("unknown", ShortString::as_str).to_owned();

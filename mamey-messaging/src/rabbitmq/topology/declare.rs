@@ -8,8 +8,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use mamey_core::Result;
 
+use super::drift::not_declared;
 use super::plan::{Argument, Destination, RabbitPlan, Step};
-use crate::rabbitmq::error::{not_declared, short};
+use crate::rabbitmq::error::short;
 
 impl RabbitPlan {
     /// Declares everything; what exists already stays as it is.

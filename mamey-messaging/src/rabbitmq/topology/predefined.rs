@@ -3,36 +3,39 @@
 use std::collections::BTreeMap;
 
 use mamey_core::message::{ContextName, Metadata, Partition, Target};
+use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
+use super::plan::{Destination, RabbitPlan, Step};
 use crate::rabbitmq::error::short;
 
-/// What a routing key can be made of.
+/// The placeholders of a routing key.
 const PLACEHOLDERS: [&str; 5] = ["{target}", "{name}", "{slot}", "{sender}", "{key}"];
 
 /// A broker whose exchanges, queues and bindings others have made: nothing is declared, only looked
 /// for.
 ///
-/// The exchange may be of any type. A direct or topic exchange sees the routing key; a headers
-/// exchange can be bound by the headers `cloudEvents_type`, `cloudEvents_source`,
-/// `cloudEvents_target` and the others that messages in CloudEvents' binary mode carry; a fanout
-/// exchange needs neither, and its contexts get what they do not handle, which becomes dead letters
-/// of theirs.
+/// The exchange may be of any type:
 ///
-/// What then holds: confirmed messages are stored wherever the bindings lead, and a message that
-/// must be routed fails when they lead nowhere. A target reaches its context alone only if the
-/// bindings say so. Order is not promised, until [`RabbitPredefined::ordered`] says it holds.
+/// - A direct or topic exchange sees the routing key.
+/// - A headers exchange can be bound by the headers `cloudEvents_type`, `cloudEvents_source`,
+///   `cloudEvents_target` and the others that messages in CloudEvents' binary mode carry.
+/// - A fanout exchange sends every message to every context. What a context does not handle becomes
+///   a dead letter of its own.
+///
+/// A confirmed message is stored wherever the bindings lead, and a message that must be routed
+/// fails when they lead nowhere. A targeted message reaches its context alone only if the bindings
+/// say so. Order is not promised until [`RabbitPredefined::ordered`] says that it holds.
 ///
 /// ```
-/// # fn main() -> mamey_core::Result<()> {
-/// use mamey_messaging::{RabbitOptions, RabbitPredefined};
+/// use mamey::messaging::{RabbitOptions, RabbitPredefined};
 ///
-/// let mut options = RabbitOptions::new("amqp://app@broker/shop")?;
-/// options.predefined = Some(
-///     RabbitPredefined::new("shop.events", "{name}")
-///         .context("payments", ["shop.payments"], "shop.payments.failed")?
-///         .ordered(),
-/// );
+/// # fn main() -> mamey::Result<()> {
+/// let predefined = RabbitPredefined::new("shop.events", "{name}")
+///     .context("payments", ["shop.payments"], "shop.payments.failed")?
+///     .ordered();
+/// let options = RabbitOptions::default().with_predefined(predefined);
+/// # drop(options);
 /// # Ok(())
 /// # }
 /// ```
@@ -51,8 +54,9 @@ struct Inputs {
 }
 
 impl RabbitPredefined {
-    /// Messages are published to `exchange` with a routing key in which `{target}` (`any` for
-    /// everyone), `{name}`, `{slot}`, `{sender}` and `{key}` (nothing without one) are replaced.
+    /// Messages are published to `exchange` with this routing key, in which `{target}` (`any` for a
+    /// message without one), `{name}`, `{slot}`, `{sender}` and `{key}` (empty without one) are
+    /// replaced.
     #[must_use]
     pub fn new(exchange: impl Into<String>, routing_key: impl Into<String>) -> Self {
         Self {
@@ -63,8 +67,8 @@ impl RabbitPredefined {
         }
     }
 
-    /// A context consumes these queues, one a partition: as many as it has partitions
-    /// (`MAMEY_PARTITIONS`). What it cannot keep goes to the queue `dead_letters`.
+    /// The queues that a context consumes, one for each of its partitions (`MAMEY_PARTITIONS`).
+    /// What the context cannot keep goes to the queue `dead_letters`.
     ///
     /// # Errors
     /// `Invalid` when `name` cannot name a context.
@@ -80,31 +84,30 @@ impl RabbitPredefined {
         Ok(self)
     }
 
-    /// Says that order by sender and key holds. It does when each queue hands its messages to one
-    /// consumer at a time (a single active consumer) and either there is one queue, or the bindings
-    /// lead slot `s` to the queue number `s % queues`.
+    /// Says that order by sender and key holds. It does if each queue has a single active consumer
+    /// and either there is one queue, or the bindings lead slot `s` to queue number `s % queues`.
     #[must_use]
     pub const fn ordered(mut self) -> Self {
         self.ordered = true;
         self
     }
 
-    pub(crate) const fn is_ordered(&self) -> bool {
+    pub(super) const fn is_ordered(&self) -> bool {
         self.ordered
     }
 
-    pub(crate) fn exchange(&self) -> &str {
+    pub(super) fn exchange(&self) -> &str {
         &self.exchange
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let mut rest = self.routing_key.clone();
         for placeholder in PLACEHOLDERS {
             rest = rest.replace(placeholder, "");
         }
         if rest.contains(['{', '}']) {
             return Err(Error::misconfigured(format!(
-                "routing key `{}` has a placeholder that nothing replaces; there are {}",
+                "routing key `{}` has an unknown placeholder; known are {}",
                 self.routing_key,
                 PLACEHOLDERS.join(", ")
             )));
@@ -116,15 +119,15 @@ impl RabbitPredefined {
             }
             if inputs.queues.is_empty() || inputs.dead_letters.is_empty() {
                 return Err(Error::misconfigured(format!(
-                    "context `{context}` needs a queue at least, and one for its dead letters"
+                    "context `{context}` needs at least one queue, and one for its dead letters"
                 )));
             }
         }
         Ok(())
     }
 
-    /// One pass, so that what looks like a placeholder in a key stays what it is.
-    pub(crate) fn routing_key(&self, metadata: &Metadata) -> String {
+    /// In one pass: what looks like a placeholder in a message's key is not replaced.
+    pub(super) fn routing_key(&self, metadata: &Metadata) -> String {
         let (mut key, mut rest) = (String::new(), self.routing_key.as_str());
         while let Some((before, after)) = rest.split_once('{') {
             key.push_str(before);
@@ -144,23 +147,48 @@ impl RabbitPredefined {
         key + rest
     }
 
-    /// The queues of a context and the one of its dead letters.
-    pub(crate) fn queues(&self, context: &ContextName) -> Result<(&[String], &str)> {
-        let inputs = self.contexts.get(context).ok_or_else(|| {
-            Error::misconfigured(format!(
-                "no queue of context `{context}` is told: add it to `RabbitPredefined::context`"
-            ))
-        })?;
-        Ok((&inputs.queues, &inputs.dead_letters))
+    /// Looks for what others have made.
+    pub(super) fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
+        let Inputs { queues, dead_letters } = self.inputs(&topology.context)?;
+        if queues.len() != usize::from(topology.partitions) {
+            return Err(Error::misconfigured(format!(
+                "context `{}` has {} partitions and {} queues: set `MAMEY_PARTITIONS` to the \
+                 number of its queues",
+                topology.context,
+                topology.partitions,
+                queues.len()
+            )));
+        }
+        let mut steps = Vec::new();
+        // The default exchange always exists, and the broker refuses to look for it.
+        if !self.exchange.is_empty() {
+            steps.push(Step::Find(Destination::Exchange(self.exchange.clone())));
+        }
+        let queues = queues.iter().chain([dead_letters]);
+        steps.extend(queues.map(|queue| Step::Find(Destination::Queue(queue.clone()))));
+        Ok(RabbitPlan(steps))
     }
 
-    pub(crate) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
-        let (queues, _) = self.queues(context)?;
+    pub(super) fn dead_letters(&self, context: &ContextName) -> Result<String> {
+        self.inputs(context).map(|inputs| inputs.dead_letters.clone())
+    }
+
+    pub(super) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
+        let Inputs { queues, .. } = self.inputs(context)?;
         let queue = queues.get(usize::from(partition.number())).cloned();
         queue.ok_or_else(|| {
             Error::misconfigured(format!(
                 "context `{context}` has {} queues, so there is none for partition {partition}",
                 queues.len()
+            ))
+        })
+    }
+
+    fn inputs(&self, context: &ContextName) -> Result<&Inputs> {
+        self.contexts.get(context).ok_or_else(|| {
+            Error::misconfigured(format!(
+                "context `{context}` has no queues here: name them with \
+                 `RabbitPredefined::context`"
             ))
         })
     }
@@ -200,6 +228,6 @@ mod tests {
         let long = RabbitPredefined::new("x".repeat(256), "").check().unwrap_err();
         assert!(long.to_string().contains("too long for RabbitMQ"), "{long}");
         let payments = ContextName::new("payments").unwrap();
-        assert!(RabbitPredefined::new("shop", "").queues(&payments).is_err());
+        assert!(RabbitPredefined::new("shop", "").dead_letters(&payments).is_err());
     }
 }

@@ -1,0 +1,41 @@
+//! The errors of the in-process transport.
+
+use mamey_core::Error;
+use mamey_core::message::{ContextName, Metadata, Target};
+
+/// The transport was closed.
+pub(super) fn closed() -> Error {
+    Error::unavailable("the in-process transport is closed")
+}
+
+/// A message for a context that does not handle it.
+pub(super) fn unhandled(name: &str, context: &ContextName) -> Error {
+    Error::unroutable(format!(
+        "`{name}` for context `{context}` has no route: `{context}` is hosted here but does not \
+         handle it; register a handler for it there, or fix the target"
+    ))
+}
+
+/// A message that must be routed, but has nowhere to go in this process.
+pub(super) fn unrouted(metadata: &Metadata) -> Error {
+    let name = &metadata.name;
+    Error::unroutable(match &metadata.target {
+        Target::Service(target) => format!(
+            "`{name}` for context `{target}` has no route: no such context is hosted in this \
+             process; host it here, fix the target, or use a transport that reaches other processes"
+        ),
+        Target::Any => format!(
+            "`{name}` must be routed, but no context of this process handles it: host one that \
+             does, or drop `must_route`"
+        ),
+    })
+}
+
+/// A request to a context that serves none here.
+pub(super) fn unserved(name: &str, context: &ContextName) -> Error {
+    Error::unroutable(format!(
+        "`{name:.64}` has no route: no context `{context}` serves requests in this process; host \
+         it here with `.serves::<…>()`, fix the target, or use a transport that reaches other \
+         processes"
+    ))
+}

@@ -1,0 +1,156 @@
+//! What publishers, subscribers and requests share: the connections, and the contexts that were
+//! applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mamey_core::message::ContextName;
+use mamey_core::transport::Topology;
+use mamey_core::{Error, Result, ResultExt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::channel;
+use super::connection::{Link, Live};
+use super::error::within;
+use super::options::RabbitOptions;
+use super::publisher::RabbitPublisher;
+use super::requests::requester::RabbitRequests;
+use super::urls::Urls;
+use super::wire::Wire;
+
+/// What publishers, subscribers and requests share.
+pub(super) struct Broker {
+    pub(super) urls: Arc<Urls>,
+    pub(super) options: Arc<RabbitOptions>,
+    /// Consumes and declares. Publishers have a connection of their own, because the broker blocks
+    /// those when it is short of memory.
+    pub(super) consuming: Arc<Link>,
+    pub(super) publishing: Arc<Link>,
+    pub(super) publisher: Arc<RabbitPublisher>,
+    pub(super) requests: Arc<RabbitRequests>,
+    pub(super) wire: Arc<Wire>,
+    contexts: Mutex<BTreeMap<ContextName, Applied>>,
+    /// Contexts whose dead letters are watched.
+    watched: Mutex<BTreeSet<ContextName>>,
+    pub(super) closed: CancellationToken,
+    /// The tasks of subscriptions, and those that watch dead letters.
+    pub(super) tasks: TaskTracker,
+}
+
+/// A context that was applied, and the connection on which it is known to exist.
+#[derive(Clone)]
+struct Applied {
+    topology: Topology,
+    on_connection: Option<u64>,
+}
+
+impl Broker {
+    /// Nothing is connected yet.
+    pub(super) fn new(urls: Urls, options: RabbitOptions) -> Self {
+        let (urls, options, closed) = (Arc::new(urls), Arc::new(options), CancellationToken::new());
+        let link = |purpose| {
+            let (urls, options) = (Arc::clone(&urls), Arc::clone(&options));
+            Arc::new(Link::new(urls, options, purpose, closed.clone()))
+        };
+        let (consuming, publishing) = (link("consuming"), link("publishing"));
+        let wire = Arc::new(Wire::new(options.encoding, options.message_bytes_max));
+        let publisher =
+            RabbitPublisher::new(Arc::clone(&options), Arc::clone(&publishing), Arc::clone(&wire));
+        let requests = RabbitRequests::new(
+            Arc::clone(&options),
+            Arc::clone(&publishing),
+            Arc::clone(&wire),
+            closed.clone(),
+        );
+        Self {
+            urls,
+            options,
+            consuming,
+            publishing,
+            publisher: Arc::new(publisher),
+            requests: Arc::new(requests),
+            wire,
+            contexts: Mutex::default(),
+            watched: Mutex::default(),
+            closed,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The number of partitions with which a context was applied.
+    ///
+    /// # Errors
+    /// `Misconfigured` when it was not applied.
+    pub(super) fn partitions(&self, context: &ContextName) -> Result<u16> {
+        self.applied(context).map(|applied| applied.topology.partitions)
+    }
+
+    /// Declares what a context needs, or looks for it where others have made it.
+    ///
+    /// # Errors
+    /// `Misconfigured` for what differs on the broker or is missing there, `Unavailable`.
+    pub(super) async fn apply(&self, topology: &Topology) -> Result<()> {
+        let live = self.consuming.get().await?;
+        self.declare(&live, topology).await
+    }
+
+    /// The connection, on which all that a context needs was declared.
+    pub(super) async fn ensure_declared(&self, context: &ContextName) -> Result<Arc<Live>> {
+        let live = self.consuming.get().await?;
+        let applied = self.applied(context)?;
+        if applied.on_connection != Some(live.number) {
+            self.declare(&live, &applied.topology).await?;
+        }
+        Ok(live)
+    }
+
+    /// Has the context declared again before its next use: something of it is missing.
+    pub(super) fn forget_declared(&self, context: &ContextName) {
+        if let Some(applied) = self.contexts().get_mut(context) {
+            applied.on_connection = None;
+        }
+    }
+
+    /// Whether nobody has watched the context's dead letters until now.
+    pub(super) fn begin_watching(&self, context: &ContextName) -> bool {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.insert(context.clone())
+    }
+
+    /// Waits for what runs, then closes the connections.
+    pub(super) async fn close(&self) {
+        self.closed.cancel();
+        self.tasks.close();
+        // They acknowledge what was committed and give back the rest.
+        self.tasks.wait().await;
+        self.requests.close().await;
+        self.consuming.close().await;
+        self.publishing.close().await;
+    }
+
+    async fn declare(&self, live: &Live, topology: &Topology) -> Result<()> {
+        let plan = self.options.layout.plan(topology, self.options.delivery_limit)?;
+        let limit = self.options.call_timeout;
+        let channel = live.open_channel(limit).await?;
+        let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
+        channel::close(&channel).await;
+        declared.with_context(|| format!("context `{}` on RabbitMQ", topology.context))?;
+        let applied = Applied { topology: topology.clone(), on_connection: Some(live.number) };
+        self.contexts().insert(topology.context.clone(), applied);
+        Ok(())
+    }
+
+    fn applied(&self, context: &ContextName) -> Result<Applied> {
+        self.contexts().get(context).cloned().ok_or_else(|| {
+            Error::misconfigured(format!(
+                "context `{context}` was not applied to RabbitMQ: apply its topology first"
+            ))
+        })
+    }
+
+    /// The lock is held for a few map operations, never across an await.
+    fn contexts(&self) -> MutexGuard<'_, BTreeMap<ContextName, Applied>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

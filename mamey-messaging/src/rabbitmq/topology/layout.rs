@@ -1,0 +1,96 @@
+//! The one place that tells our own exchanges and queues from those that others have made.
+
+use mamey_core::Result;
+use mamey_core::message::{ContextName, Metadata, Partition};
+use mamey_core::transport::Topology;
+
+use super::own::{self, OwnLayout};
+use super::plan::RabbitPlan;
+use super::predefined::RabbitPredefined;
+
+/// Whose exchanges and queues are used.
+#[derive(Clone, Debug)]
+pub(crate) enum Layout {
+    /// Ours: they are declared.
+    Own(OwnLayout),
+    /// Those that others have made: they are looked for.
+    Predefined(RabbitPredefined),
+}
+
+impl Layout {
+    /// Our own exchanges and queues, with this exchange in front.
+    pub(crate) fn own(exchange: impl Into<String>) -> Self {
+        Self::Own(OwnLayout { exchange: exchange.into() })
+    }
+
+    /// # Errors
+    /// `Misconfigured` for names that cannot be, saying which.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Own(own) => own.check(),
+            Self::Predefined(predefined) => predefined.check(),
+        }
+    }
+
+    /// The exchange that messages are published to.
+    pub(crate) fn exchange(&self) -> &str {
+        match self {
+            Self::Own(own) => &own.exchange,
+            Self::Predefined(predefined) => predefined.exchange(),
+        }
+    }
+
+    /// The routing key that a message is published with.
+    pub(crate) fn routing_key(&self, metadata: &Metadata) -> String {
+        match self {
+            Self::Own(_) => own::routing_key(metadata),
+            Self::Predefined(predefined) => predefined.routing_key(metadata),
+        }
+    }
+
+    /// The queue of a partition.
+    ///
+    /// # Errors
+    /// `Misconfigured` when nobody has named one.
+    pub(crate) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
+        match self {
+            Self::Own(_) => Ok(own::queue(context, partition)),
+            Self::Predefined(predefined) => predefined.queue(context, partition),
+        }
+    }
+
+    /// The queue of a context's dead letters.
+    ///
+    /// # Errors
+    /// `Misconfigured` when nobody has named one.
+    pub(crate) fn dead_letters(&self, context: &ContextName) -> Result<String> {
+        match self {
+            Self::Own(_) => Ok(own::dead_letters(context)),
+            Self::Predefined(predefined) => predefined.dead_letters(context),
+        }
+    }
+
+    /// What a context needs on the broker; partition queues of ours get this delivery limit.
+    ///
+    /// # Errors
+    /// `Misconfigured` for a number of partitions that cannot be.
+    pub(crate) fn plan(&self, topology: &Topology, delivery_limit: u16) -> Result<RabbitPlan> {
+        match self {
+            Self::Own(own) => own.plan(topology, delivery_limit),
+            Self::Predefined(predefined) => predefined.plan(topology),
+        }
+    }
+
+    /// Whether the messages of one key arrive in order.
+    pub(crate) const fn is_ordered(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Predefined(predefined) => predefined.is_ordered(),
+        }
+    }
+
+    /// Whether requests can be served: they need a queue that is declared for them.
+    pub(crate) const fn has_requests(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
