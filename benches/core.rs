@@ -163,7 +163,7 @@ fn declaration() -> BoundedContext {
 
 async fn open() -> Result<(Arc<Scope>, Arc<ContextRuntime>, RunningService)> {
     let bench = declaration();
-    let store = MemoryDatabase::default().open(&bench.schema()?).await?;
+    let store = MemoryDatabase::new().open(&bench.schema()?).await?;
     let scope = Arc::new(Scope {
         name: ContextName::new("bench")?,
         store: Arc::clone(&store),

@@ -37,7 +37,7 @@ pub use mamey_cqrs::testing::{ExpectedMessage, Outcome, START, Scenario, TestCon
 /// # Panics
 /// When the context cannot be opened, naming what to mend.
 pub async fn scenario(context: BoundedContext) -> Scenario {
-    Scenario::new(context, Arc::new(MemoryDatabase::default())).await
+    Scenario::new(context, Arc::new(MemoryDatabase::new())).await
 }
 
 /// A handler's context on a new store in memory, to call a handler as the function it is.
@@ -45,5 +45,5 @@ pub async fn scenario(context: BoundedContext) -> Scenario {
 /// # Panics
 /// When the context cannot be opened, naming what to mend.
 pub async fn test_context(context: BoundedContext) -> TestContext {
-    TestContext::new(context, &MemoryDatabase::default()).await
+    TestContext::new(context, &MemoryDatabase::new()).await
 }

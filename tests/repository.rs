@@ -153,7 +153,7 @@ macro_rules! on_each_store {
         mod memory {$(
             #[tokio::test]
             async fn $case() {
-                super::$case(&super::MemoryDatabase::default()).await;
+                super::$case(&super::MemoryDatabase::new()).await;
             }
         )*}
         mod sqlite {$(

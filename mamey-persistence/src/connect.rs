@@ -1,169 +1,228 @@
-//! Picks a store by URL, as a service's settings name it.
+//! Picks the store that a URL names, from one table of backends.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mamey_core::clock::Clock;
 use mamey_core::store::{Database, Schema};
 use mamey_core::{Error, Result, redact_url};
 
+/// A kind of store: how its URLs begin, and what is done with them.
+///
+/// A row stays in the table when its feature is off, so that its URL is refused by an error that
+/// names the feature.
+struct Backend {
+    /// What stands before the colon of its URLs.
+    schemes: &'static [&'static str],
+    /// The Cargo feature that builds it.
+    feature: &'static str,
+    /// One of its URLs, for error texts.
+    example: &'static str,
+    /// Reads a URL without touching a file or a server; `None` when the feature is off.
+    check: Option<fn(&str) -> Result<()>>,
+    /// Connects; `None` when the feature is off.
+    connect: Option<fn(&str, Arc<dyn Clock>) -> Pending<'_, Arc<dyn Database>>>,
+    /// Says what a database lacks; `None` as well for a store that always migrates itself.
+    migration_sql: Option<MigrationSql>,
+}
+
+type MigrationSql = for<'u> fn(&'u str, &'u [Schema]) -> Pending<'u, String>;
+
+type Pending<'u, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'u>>;
+
+/// A function of a backend; `None` when its feature is off.
+macro_rules! built {
+    ($feature:literal, $function:expr) => {{
+        #[cfg(feature = $feature)]
+        {
+            Some($function)
+        }
+        #[cfg(not(feature = $feature))]
+        {
+            None
+        }
+    }};
+}
+
+/// Every store that there is. A new one is a folder, a `mod` line, a Cargo feature and a row here.
+const BACKENDS: &[Backend] = &[
+    Backend {
+        schemes: &["memory"],
+        feature: "memory",
+        example: "memory:",
+        check: built!("memory", crate::memory::check),
+        connect: built!("memory", |url, clock| Box::pin(crate::memory::connect(url, clock))),
+        migration_sql: None,
+    },
+    Backend {
+        schemes: &["sqlite"],
+        feature: "sqlite",
+        example: "sqlite:path/to/file.db",
+        check: built!("sqlite", crate::sqlite::check),
+        connect: built!("sqlite", |url, clock| Box::pin(crate::sqlite::connect(url, clock))),
+        migration_sql: None,
+    },
+    Backend {
+        schemes: &["postgres", "postgresql"],
+        feature: "postgres",
+        example: "postgres://user:password@host/database",
+        check: built!("postgres", crate::postgres::check),
+        connect: built!("postgres", |url, clock| Box::pin(crate::postgres::connect(url, clock))),
+        migration_sql: built!("postgres", |url, schemas| {
+            Box::pin(crate::postgres::migration_sql(url, schemas))
+        }),
+    },
+];
+
 /// Connects to the database that a URL names: `memory:`, `sqlite:path/to/file.db` or
-/// `postgres://user:password@host/database`, which goes by its own clock.
+/// `postgres://user:password@host/database`. A database that several instances share uses its own
+/// clock instead of `clock`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mamey::clock::SystemClock;
+/// use mamey::persistence::connect;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mamey::Result<()> {
+/// let database = connect("memory:", Arc::new(SystemClock)).await?;
+/// assert_eq!(database.describe(), "memory:");
+///
+/// let refused = connect("mysql://app:s3cret@db/orders", Arc::new(SystemClock)).await;
+/// assert!(!refused.unwrap_err().to_string().contains("s3cret"));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// `Misconfigured` for a URL that this build has no store for, naming those it has; what the store
-/// says.
+/// `Misconfigured` for a URL that names no store of this build, and as connecting to the store.
 pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    match url.split_once(':') {
-        Some(("memory", rest)) => memory(rest, clock),
-        Some(("sqlite", _)) => sqlite(url, clock).await,
-        Some(("postgres" | "postgresql", _)) => postgres(url).await,
-        _ => Err(unknown(url)),
-    }
+    let backend = backend_of(url)?;
+    let connect = backend.connect.ok_or_else(|| backend.not_built())?;
+    connect(url, clock).await
+}
+
+/// Whether [`connect`] understands a URL, as far as can be told without touching a file or a server.
+///
+/// # Errors
+/// `Misconfigured`, as [`connect`] gives it.
+pub fn check_url(url: &str) -> Result<()> {
+    let backend = backend_of(url)?;
+    let check = backend.check.ok_or_else(|| backend.not_built())?;
+    check(url)
 }
 
 /// The SQL that the database of a URL lacks for these contexts, for an administrator to run where the
-/// service's own role may not; empty when nothing is missing. It changes nothing.
+/// service's own role may not change a schema; empty when nothing is missing. It changes nothing.
+///
+/// ```no_run
+/// use mamey::message::ContextName;
+/// use mamey::persistence::migration_sql;
+/// use mamey::store::Schema;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mamey::Result<()> {
+/// let orders = Schema { context: ContextName::new("orders")?, collections: Vec::new() };
+/// let sql = migration_sql("postgres://admin@db/shop", &[orders]).await?;
+/// std::fs::write("migration.sql", sql).expect("the folder can be written");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// `Misconfigured` for a store that has no such SQL, which is every one but PostgreSQL; what the store
-/// says.
+/// `Misconfigured` for a store that has no such SQL, which is every store but PostgreSQL; otherwise
+/// as connecting to the store.
 pub async fn migration_sql(url: &str, schemas: &[Schema]) -> Result<String> {
-    match url.split_once(':') {
-        Some(("postgres" | "postgresql", _)) => postgres_sql(url, schemas).await,
-        _ => Err(Error::misconfigured(format!(
+    let backend = backend_of(url)?;
+    if backend.check.is_none() {
+        return Err(backend.not_built());
+    }
+    let Some(migration_sql) = backend.migration_sql else {
+        return Err(Error::misconfigured(format!(
             "`{}` has no SQL to print: only PostgreSQL has roles that may not change a schema",
             redact_url(url)
-        ))),
+        )));
+    };
+    migration_sql(url, schemas).await
+}
+
+/// The schemes of all backends, each with the Cargo feature that builds it.
+#[doc(hidden)]
+pub fn schemes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    BACKENDS
+        .iter()
+        .flat_map(|backend| backend.schemes.iter().map(|scheme| (*scheme, backend.feature)))
+}
+
+impl Backend {
+    fn not_built(&self) -> Error {
+        let Self { feature, example, .. } = self;
+        Error::misconfigured(format!(
+            "this build has no store for `{example}`: turn on the Cargo feature `{feature}`; \
+             it has {}",
+            built()
+        ))
     }
 }
 
-#[cfg(feature = "postgres")]
-async fn postgres_sql(url: &str, schemas: &[Schema]) -> Result<String> {
-    let options = crate::PostgresOptions::default().with_listen(false);
-    let database = crate::PostgresDatabase::connect(url, options).await?;
-    let mut sql = String::new();
-    for schema in schemas {
-        sql.push_str(&database.migration_sql(schema).await?);
+fn backend_of(url: &str) -> Result<&'static Backend> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let known = BACKENDS.iter().find(|backend| backend.schemes.contains(&scheme));
+    known.ok_or_else(|| {
+        Error::misconfigured(format!(
+            "no store is known for `{}`: this build has {}",
+            redact_url(url),
+            built()
+        ))
+    })
+}
+
+/// The URLs that this build accepts.
+fn built() -> String {
+    let stores = BACKENDS.iter().filter(|backend| backend.check.is_some());
+    let examples: Vec<_> = stores.map(|backend| format!("`{}`", backend.example)).collect();
+    if examples.is_empty() {
+        let features: Vec<_> =
+            BACKENDS.iter().map(|backend| format!("`{}`", backend.feature)).collect();
+        return format!("none: turn on one of the Cargo features {}", features.join(", "));
     }
-    database.close().await;
-    Ok(sql)
+    examples.join(" and ")
 }
 
-#[cfg(not(feature = "postgres"))]
-#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn postgres_sql(_url: &str, _schemas: &[Schema]) -> Result<String> {
-    Err(not_built("postgres"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether [`connect`] understands a URL: what shows without touching a file or a server.
-///
-/// # Errors
-/// `Misconfigured`, as [`connect`] would say it.
-pub fn check_url(url: &str) -> Result<()> {
-    match url.split_once(':') {
-        Some(("memory", rest)) => check_memory(rest),
-        Some(("sqlite", _)) => check_sqlite(url),
-        Some(("postgres" | "postgresql", _)) => check_postgres(url),
-        _ => Err(unknown(url)),
+    #[test]
+    fn a_store_that_was_left_out_names_its_feature() {
+        let left_out = Backend {
+            schemes: &["sqlite"],
+            feature: "sqlite",
+            example: "sqlite:path/to/file.db",
+            check: None,
+            connect: None,
+            migration_sql: None,
+        };
+        let error = left_out.not_built();
+        assert_eq!(error.kind(), mamey_core::ErrorKind::Misconfigured);
+        assert!(error.to_string().contains("feature `sqlite`"), "{error}");
     }
-}
 
-#[cfg(feature = "memory")]
-fn check_memory(rest: &str) -> Result<()> {
-    if rest.is_empty() {
-        return Ok(());
+    #[test]
+    fn a_scheme_belongs_to_one_backend() {
+        let mut seen = std::collections::HashSet::new();
+        for (scheme, _) in schemes() {
+            assert!(seen.insert(scheme), "{scheme}");
+        }
     }
-    Err(Error::misconfigured("the store in memory has no name and no options: write `memory:`"))
-}
 
-#[cfg(not(feature = "memory"))]
-fn check_memory(_rest: &str) -> Result<()> {
-    Err(not_built("memory"))
-}
-
-#[cfg(feature = "sqlite")]
-fn check_sqlite(url: &str) -> Result<()> {
-    crate::sqlite::check_url(url)
-}
-
-#[cfg(not(feature = "sqlite"))]
-fn check_sqlite(_url: &str) -> Result<()> {
-    Err(not_built("sqlite"))
-}
-
-#[cfg(feature = "postgres")]
-fn check_postgres(url: &str) -> Result<()> {
-    crate::postgres::check_url(url)
-}
-
-#[cfg(not(feature = "postgres"))]
-fn check_postgres(_url: &str) -> Result<()> {
-    Err(not_built("postgres"))
-}
-
-#[cfg(feature = "memory")]
-fn memory(rest: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    check_memory(rest)?;
-    Ok(Arc::new(crate::MemoryDatabase::new(clock)))
-}
-
-#[cfg(not(feature = "memory"))]
-fn memory(_rest: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    Err(not_built("memory"))
-}
-
-#[cfg(feature = "sqlite")]
-async fn sqlite(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    let options = crate::SqliteOptions { clock, ..crate::SqliteOptions::default() };
-    let database = crate::SqliteDatabase::open(url, options).await?;
-    Ok(Arc::new(database))
-}
-
-#[cfg(not(feature = "sqlite"))]
-#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn sqlite(_url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    Err(not_built("sqlite"))
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn Database>> {
-    let options = crate::PostgresOptions::default();
-    Ok(Arc::new(crate::PostgresDatabase::connect(url, options).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-async fn postgres(_url: &str) -> Result<Arc<dyn Database>> {
-    Err(not_built("postgres"))
-}
-
-#[cfg(not(all(feature = "memory", feature = "postgres", feature = "sqlite")))]
-fn not_built(feature: &str) -> Error {
-    Error::misconfigured(format!(
-        "this build has no `{feature}:` store: add the cargo feature `{feature}`; it has {}",
-        known()
-    ))
-}
-
-fn unknown(url: &str) -> Error {
-    Error::misconfigured(format!(
-        "no store is known for `{}`: this build has {}",
-        redact_url(url),
-        known()
-    ))
-}
-
-/// The URLs this build takes.
-fn known() -> String {
-    let stores = [
-        (cfg!(feature = "memory"), "`memory:`"),
-        (cfg!(feature = "sqlite"), "`sqlite:path/to/file.db`"),
-        (cfg!(feature = "postgres"), "`postgres://user:password@host/database`"),
-    ];
-    let built = stores.iter().filter(|(built, _)| *built);
-    let names: Vec<_> = built.map(|(_, url)| *url).collect();
-    if names.is_empty() {
-        return "none: add the cargo feature `memory`, `sqlite` or `postgres`".to_owned();
+    #[test]
+    fn a_row_is_built_as_a_whole_or_not_at_all() {
+        for backend in BACKENDS {
+            assert_eq!(backend.check.is_some(), backend.connect.is_some(), "{}", backend.feature);
+            assert!(backend.check.is_some() || backend.migration_sql.is_none());
+        }
     }
-    names.join(" and ")
 }

@@ -24,9 +24,11 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[doc(hidden)]
+pub use connect::schemes;
 pub use connect::{check_url, connect, migration_sql};
 #[cfg(feature = "memory")]
-pub use memory::MemoryDatabase;
+pub use memory::{MemoryDatabase, MemoryOptions};
 #[cfg(feature = "postgres")]
 pub use postgres::{
     Enlisted, PostgresContext, PostgresDatabase, PostgresOptions, PostgresResultExt, PostgresStats,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use mamey_conformance::store::Harness;
 use mamey_core::clock::{ManualClock, Timestamp};
-use mamey_persistence::MemoryDatabase;
+use mamey_persistence::{MemoryDatabase, MemoryOptions};
 
 async fn harness() -> Harness {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
-    let database = MemoryDatabase::new(clock.clone());
+    let database = MemoryDatabase::with_options(MemoryOptions::default().with_clock(clock.clone()));
     Harness::new(Arc::new(database), clock, ())
 }
 

@@ -12,7 +12,7 @@ async fn harness() -> Harness {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let options = SqliteOptions { clock: clock.clone(), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().with_clock(clock.clone());
     let database = SqliteDatabase::open(path.to_str().unwrap(), options).await.unwrap();
     Harness::new(Arc::new(database), clock, folder)
 }

@@ -76,7 +76,10 @@ async fn a_second_process_on_the_same_file_is_refused_and_the_first_goes_on() {
 }
 
 async fn on_a_quota(file: &Path, file_bytes_max: Option<u64>) -> RunningService {
-    let options = SqliteOptions { file_bytes_max, ..SqliteOptions::default() };
+    let options = match file_bytes_max {
+        Some(bytes) => SqliteOptions::default().with_file_bytes_max(bytes),
+        None => SqliteOptions::default(),
+    };
     let database = SqliteDatabase::open(&file.display().to_string(), options).await.unwrap();
     let settings = Settings { poll: std::time::Duration::from_millis(50), ..Settings::default() };
     let service = Service::new(settings).store(database).transport_url("memory:");

@@ -55,7 +55,7 @@ pub async fn row(on: On, test: impl AsyncFnOnce(&mut World)) {
 impl World {
     async fn start(on: On) -> Self {
         let kept = match on {
-            On::Memory => Kept::Memory(MemoryDatabase::default()),
+            On::Memory => Kept::Memory(MemoryDatabase::new()),
             On::Sqlite => Kept::Sqlite(tempfile::tempdir().unwrap()),
         };
         let settings = Settings {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use mamey::capabilities::TransportCapabilities;
 use mamey::clock::{Clock, SystemClock};
 use mamey::messaging::MemoryTransport;
-use mamey::persistence::{MemoryDatabase, SqliteDatabase, SqliteOptions};
+use mamey::persistence::{MemoryDatabase, MemoryOptions, SqliteDatabase, SqliteOptions};
 use mamey::store::{Database, LeaseRole};
 use mamey::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
 use mamey::{BoundedContext, Result, RetryPolicy, RunningService, Service, Settings, Timestamp};
@@ -45,10 +45,13 @@ impl Fleet {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(StoppableClock::default());
         let database: Arc<dyn Database> = match on {
-            On::Memory => Arc::new(MemoryDatabase::new(clock.clone())),
+            On::Memory => {
+                let options = MemoryOptions::default().with_clock(clock.clone());
+                Arc::new(MemoryDatabase::with_options(options))
+            }
             On::Sqlite => {
                 let path = folder.path().join("fleet.db").display().to_string();
-                let options = SqliteOptions { clock: clock.clone(), ..SqliteOptions::default() };
+                let options = SqliteOptions::default().with_clock(clock.clone());
                 Arc::new(SqliteDatabase::open(&path, options).await.unwrap())
             }
         };

@@ -96,7 +96,7 @@ async fn publish(transport: &MemoryTransport, key: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_parked_messages_hold_up_what_is_new_until_there_are_fewer() {
     let (context, faults) = (ContextName::new("strained").unwrap(), Faults::default());
-    let (transport, database) = (MemoryTransport::new(), Arc::new(MemoryDatabase::default()));
+    let (transport, database) = (MemoryTransport::new(), Arc::new(MemoryDatabase::new()));
     let connection = Connection { database, faults: faults.clone() };
     let schema = Schema { context: context.clone(), collections: Vec::new() };
     let store = connection.open(&schema).await.unwrap();

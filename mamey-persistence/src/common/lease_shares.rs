@@ -56,7 +56,28 @@ pub(crate) fn share_out(
     Ok(Holdings { leases, surplus })
 }
 
-/// A slot must mean one partition to everyone, so two counts cannot live side by side.
+/// How many instances of a role are alive: the caller and `others`, given by their numbers of
+/// partitions.
+///
+/// # Errors
+/// `Misconfigured` when one of them divides the slots into another number of partitions: a slot
+/// must belong to the same partition for all instances.
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+pub(crate) fn count_alive(
+    request: &LeaseRequest,
+    others: impl IntoIterator<Item = u16>,
+) -> Result<usize> {
+    let mut alive = 1;
+    for partitions in others {
+        if partitions != request.partitions {
+            return Err(other_partition_count(request, partitions));
+        }
+        alive += 1;
+    }
+    Ok(alive)
+}
+
+/// The refusal of an instance that uses another number of partitions than one that is alive.
 pub(crate) fn other_partition_count(request: &LeaseRequest, other: u16) -> Error {
     let role = request.role.as_str();
     Error::misconfigured(format!(

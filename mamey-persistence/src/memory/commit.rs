@@ -9,8 +9,9 @@ use mamey_core::store::{
     UnitOfWork, Write,
 };
 
-use super::document::{Documents, Stored, unique_values};
-use super::{MemoryStore, State};
+use super::state::State;
+use super::state::documents::{Documents, Stored, unique_values};
+use super::store::MemoryStore;
 use crate::common::errors::{changed, id_taken, value_taken};
 
 #[async_trait]
@@ -35,7 +36,7 @@ impl State {
         Ok(CommitOutcome::Committed(CommitToken(self.commits)))
     }
 
-    /// Why the message or the idempotency key stands against the unit, if it does.
+    /// The outcome when the message or the idempotency key forbids the unit.
     fn refusal(&self, unit: &UnitOfWork) -> Option<CommitOutcome> {
         let receipt = unit.receipt.as_ref();
         let refused = receipt.and_then(|receipt| self.receipt_refusal(receipt));
@@ -93,7 +94,7 @@ impl State {
         }
     }
 
-    /// A value is free when its holder gives it up in the same unit.
+    /// A value is free if its holder is written by the same unit.
     fn check_unique(&self, writes: &[Write]) -> Result<()> {
         for (at, write) in writes.iter().enumerate() {
             let Change::Put { index, .. } = &write.change else {
@@ -130,7 +131,7 @@ impl State {
 
     fn apply(&mut self, unit: UnitOfWork, now: Timestamp) {
         if let Some(receipt) = unit.receipt {
-            self.settle(receipt, now);
+            self.record(receipt, now);
         }
         if let Some(reply) = unit.reply {
             self.inbox.save_reply(reply, now);
@@ -149,7 +150,8 @@ impl State {
         self.listeners.notify();
     }
 
-    fn settle(&mut self, receipt: Receipt, now: Timestamp) {
+    /// Records the outcome of the message that the unit handles.
+    fn record(&mut self, receipt: Receipt, now: Timestamp) {
         let Receipt { envelope, origin, outcome } = receipt;
         if origin == Origin::Delivery {
             self.inbox.receive(envelope.metadata.id, now);

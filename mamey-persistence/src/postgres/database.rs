@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mamey_core::clock::Clock;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Result, ResultExt, redact_url};
 use tokio::sync::Notify;
@@ -29,8 +30,25 @@ pub struct PostgresDatabase {
 }
 
 /// Checks that a URL can be read, without connecting.
-pub(crate) fn check_url(url: &str) -> Result<()> {
+pub(crate) fn check(url: &str) -> Result<()> {
     url::read(PostgresOptions::default(), url).map(drop)
+}
+
+/// Connects with the defaults. The time comes from the server, which all instances share.
+pub(crate) async fn connect(url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    Ok(Arc::new(PostgresDatabase::connect(url, PostgresOptions::default()).await?))
+}
+
+/// The SQL that the database of a URL lacks for some contexts.
+pub(crate) async fn migration_sql(url: &str, schemas: &[Schema]) -> Result<String> {
+    let options = PostgresOptions::default().with_listen(false);
+    let database = PostgresDatabase::connect(url, options).await?;
+    let mut sql = String::new();
+    for schema in schemas {
+        sql.push_str(&database.migration_sql(schema).await?);
+    }
+    database.close().await;
+    Ok(sql)
 }
 
 impl PostgresDatabase {

@@ -38,7 +38,7 @@ mod url;
 mod wakeup;
 
 pub use self::database::PostgresDatabase;
-pub(crate) use self::database::check_url;
+pub(crate) use self::database::{check, connect, migration_sql};
 pub use self::enlist::{Enlisted, enlist};
 pub use self::error::PostgresResultExt;
 pub use self::options::PostgresOptions;

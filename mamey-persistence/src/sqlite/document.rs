@@ -5,18 +5,16 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value, ValueType};
 use mamey_core::store::{Document, DocumentStore};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, Sqlite};
-use uuid::Uuid;
+use sqlx::{Row, Sqlite};
 
-use super::SqliteStore;
-use super::filter::{Condition, in_list, order_by, padded};
+use super::query::filter::{Condition, in_list, order_by, padded};
+use super::query::values::{bind_all, read_value};
+use super::store::SqliteStore;
 use crate::common::fields::check_id;
-use crate::sql::errors::not_json;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -93,24 +91,6 @@ impl SqliteStore {
     }
 }
 
-/// The value at a place of a row, which the table's type fixes.
-pub(super) fn read_value(row: &SqliteRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
-    Ok(match of {
-        ValueType::Bool => Value::Bool(row.try_get(at)?),
-        ValueType::Int => Value::Int(row.try_get(at)?),
-        ValueType::Float => Value::Float(row.try_get(at)?),
-        ValueType::Text => Value::Text(row.try_get(at)?),
-        ValueType::Uuid => Value::Uuid(read_uuid(row, at)?),
-        ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
-    })
-}
-
-/// A UUID, stored as its 16 bytes so that it sorts by them.
-pub(super) fn read_uuid(row: &SqliteRow, at: usize) -> Result<Uuid, sqlx::Error> {
-    let bytes: &[u8] = row.try_get(at)?;
-    Uuid::from_slice(bytes).map_err(|cause| sqlx::Error::Decode(cause.into()))
-}
-
 fn document(row: &SqliteRow, id: ValueType) -> Result<Document, sqlx::Error> {
     let version: i64 = row.try_get(1)?;
     let data: &[u8] = row.try_get(2)?;
@@ -119,22 +99,4 @@ fn document(row: &SqliteRow, id: ValueType) -> Result<Document, sqlx::Error> {
         version: version.unsigned_abs(),
         data: Bytes::copy_from_slice(data),
     })
-}
-
-fn bind_all(sql: String, values: &[Value]) -> Query<'static, Sqlite, SqliteArguments> {
-    let query = sqlx::query(AssertSqlSafe(sql));
-    values.iter().fold(query, |query, value| match value {
-        Value::Null => query.bind(None::<i64>),
-        Value::Bool(value) => query.bind(i64::from(*value)),
-        Value::Int(value) => query.bind(*value),
-        Value::Float(value) => query.bind(*value),
-        Value::Text(value) => query.bind(value.clone()),
-        Value::Uuid(value) => query.bind(value.as_bytes().to_vec()),
-        Value::Time(value) => query.bind(value.as_micros()),
-    })
-}
-
-/// What a document must be to be kept as text.
-pub(super) fn text_of(collection: &str, id: &Value, data: &Bytes) -> Result<String> {
-    String::from_utf8(data.to_vec()).map_err(|cause| not_json(collection, id, cause))
 }

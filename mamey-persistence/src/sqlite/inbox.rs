@@ -8,9 +8,11 @@ use mamey_core::id::MessageId;
 use mamey_core::store::{CommitOutcome, InboxStore, SavedReply};
 use sqlx::Row;
 
-use super::SqliteStore;
-use super::script::{Expect, Script, Transaction};
-use super::writer::{Stop, Work};
+use super::commit::script::{Expect, Script};
+use super::commit::transaction::Transaction;
+use super::commit::work::{Stop, Work};
+use super::query::values::id_bytes;
+use super::store::SqliteStore;
 
 const RECEIVE: &str = "\
 INSERT INTO mamey_inbox (context, id, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
@@ -47,8 +49,7 @@ const EXPIRED_PER_STEP_MAX: u32 = 5000;
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn was_received(&self, id: MessageId) -> Result<bool> {
-        let count =
-            sqlx::query(WAS_RECEIVED).bind(self.context()).bind(id.as_uuid().as_bytes().as_slice());
+        let count = sqlx::query(WAS_RECEIVED).bind(self.context()).bind(id_bytes(id));
         Ok(self.number(count).await? > 0)
     }
 
@@ -88,7 +89,7 @@ pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Ti
     script
         .statement(RECEIVE, Expect::Change(Ok(CommitOutcome::Duplicate)))
         .bind(context)
-        .bind(id.as_uuid().as_bytes().as_slice())
+        .bind(id_bytes(id))
         .bind(now.as_micros());
 }
 

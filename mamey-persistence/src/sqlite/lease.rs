@@ -9,10 +9,11 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use super::SqliteStore;
-use super::script::{Expect, Script, Transaction};
-use super::writer::{Stop, Work};
-use crate::common::lease_shares::{Share, Shares, other_partition_count, share_out};
+use super::commit::script::{Expect, Script};
+use super::commit::transaction::Transaction;
+use super::commit::work::{Stop, Work};
+use super::store::SqliteStore;
+use crate::common::lease_shares::{Share, Shares, count_alive, share_out};
 use crate::sql::rows::stored;
 
 const FORGET_EXPIRED: &str =
@@ -86,10 +87,10 @@ impl Work for Hold {
     type Output = Holdings;
 
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<Holdings, Stop<Holdings>> {
-        let living = self.join(transaction).await?;
+        let alive = self.join(transaction).await?;
         let before = self.shares(transaction.connection().await?).await?;
         let mut shares = before.clone();
-        let holdings = share_out(&mut shares, &self.request, living, self.now)?;
+        let holdings = share_out(&mut shares, &self.request, alive, self.now)?;
         let mut script = Script::default();
         for (number, share) in &shares {
             if before.get(number) != Some(share) {
@@ -102,7 +103,7 @@ impl Work for Hold {
 }
 
 impl Hold {
-    /// Counts the caller among the living of its role, and says how many they are.
+    /// Counts the caller as alive, and says how many instances of its role are.
     async fn join(&self, transaction: &mut Transaction<'_>) -> Result<usize, Stop<Holdings>> {
         let (role, holder) = (self.request.role.as_str(), bytes(self.request.holder));
         let mut script = Script::default();
@@ -121,11 +122,7 @@ impl Hold {
             .bind(holder)
             .fetch_all(transaction.connection().await?)
             .await?;
-        let differs = |partitions: &&u16| **partitions != self.request.partitions;
-        match others.iter().find(differs) {
-            Some(other) => Err(other_partition_count(&self.request, *other).into()),
-            None => Ok(others.len() + 1),
-        }
+        Ok(count_alive(&self.request, others)?)
     }
 
     async fn shares(&self, connection: &mut SqliteConnection) -> Result<Shares, Stop<Holdings>> {

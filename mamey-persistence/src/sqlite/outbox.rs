@@ -8,9 +8,10 @@ use mamey_core::Result;
 use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
-use super::SqliteStore;
-use super::script::{Expect, Script, Transaction};
-use super::writer::{Stop, Work};
+use super::commit::script::{Expect, Script};
+use super::commit::transaction::Transaction;
+use super::commit::work::{Stop, Work};
+use super::store::SqliteStore;
 use crate::sql::rows::{outbox_depth, outbox_record, stored, to_json};
 
 const ENQUEUE: &str = "\

@@ -1,53 +1,21 @@
-//! Keeps parked messages in the order of their lanes, and dead letters in the order of their end.
+//! Keeps parked messages in the order of their lanes, and dead letters in the order in which
+//! they were given up.
 
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::message::Partition;
-use mamey_core::store::{
-    CommitOutcome, DeadLetter, DeadLetterStore, Origin, Outcome, ParkedMessage, ParkingStore,
-    Receipt,
-};
+use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
-use super::SqliteStore;
-use super::inbox::receive;
+use super::commit::script::{Expect, Script};
+use super::commit::transaction::Transaction;
+use super::commit::work::{Stop, Work};
 use super::outbox::slot_mask;
-use super::script::{Expect, Script, Transaction};
-use super::writer::{Stop, Work};
-use crate::sql::rows::{dead_letter, parked_message, to_json};
-
-const LANE_IS_PARKED: &str = "SELECT 1 FROM mamey_parked WHERE context = ? AND lane = ? LIMIT 1";
-
-const NEXT_POSITION: &str = "\
-INSERT INTO mamey_counters (context, name, value) VALUES (?, 'position', 1)
-ON CONFLICT DO UPDATE SET value = value + 1";
-
-const PARK: &str = "\
-INSERT INTO mamey_parked
-  (position, context, id, lane, slot, due, since, attempts, failure, metadata, payload)
-SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?
-FROM mamey_counters WHERE context = ? AND name = 'position'";
-
-const GIVE_UP: &str = "\
-INSERT INTO mamey_dead_letters
-  (position, context, id, lane, slot, reason, attempts, first_failed, last_failed, failure,
-   metadata, payload)
-SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-FROM mamey_counters WHERE context = ? AND name = 'position'";
-
-const UNPARK: &str = "DELETE FROM mamey_parked WHERE context = ? AND id = ?";
-
-const PARK_AGAIN: &str =
-    "UPDATE mamey_parked SET due = ?, attempts = ?, failure = ? WHERE context = ? AND id = ?";
-
-const GIVE_UP_PARKED: &str = "\
-INSERT INTO mamey_dead_letters
-  (position, context, id, lane, slot, reason, attempts, first_failed, last_failed, failure,
-   metadata, payload)
-SELECT position, context, id, lane, slot, ?, ?, since, ?, ?, metadata, payload
-FROM mamey_parked WHERE context = ? AND id = ?";
+use super::query::values::id_bytes;
+use super::store::SqliteStore;
+use crate::sql::rows::{dead_letter, parked_message};
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\
@@ -125,7 +93,7 @@ impl DeadLetterStore for SqliteStore {
     async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
         let listed = sqlx::query(DEAD_LETTERS)
             .bind(self.context())
-            .bind(after.map(|id| id.as_uuid().as_bytes().to_vec()))
+            .bind(after.map(id_bytes))
             .bind(i64::from(limit));
         let rows = self.database.readers.fetch_all(listed).await;
         rows.and_then(|rows| rows.iter().map(dead_letter).collect())
@@ -133,7 +101,7 @@ impl DeadLetterStore for SqliteStore {
     }
 
     async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        let asked = sqlx::query(DEAD_LETTER).bind(self.context()).bind(bytes(id));
+        let asked = sqlx::query(DEAD_LETTER).bind(self.context()).bind(id_bytes(id));
         let row = self.database.readers.fetch_optional(asked).await;
         row.and_then(|row| row.as_ref().map(dead_letter).transpose())
             .map_err(|cause| self.database.error(cause))
@@ -176,107 +144,10 @@ impl Work for EndDeadLetter {
         let mut script = Script::default();
         if let Some(due) = self.replay_due {
             script.statement(REPLAY, Expect::Anything).bind(due.as_micros());
-            script.bind(self.context.as_str()).bind(bytes(self.id));
+            script.bind(self.context.as_str()).bind(id_bytes(self.id));
         }
         script.statement(DISCARD, Expect::Anything);
-        script.bind(self.context.as_str()).bind(bytes(self.id));
+        script.bind(self.context.as_str()).bind(id_bytes(self.id));
         Ok(script.run(transaction).await?.changes > 0)
     }
-}
-
-/// Records what becomes of the message that is being handled.
-pub(super) fn settle(
-    script: &mut Script,
-    context: &str,
-    receipt: &Receipt,
-    now: Timestamp,
-) -> Result<()> {
-    match receipt.origin {
-        Origin::Delivery => settle_delivery(script, context, receipt, now),
-        Origin::Parked => settle_parked(script, context, receipt, now),
-    }
-}
-
-fn settle_delivery(
-    script: &mut Script,
-    context: &str,
-    receipt: &Receipt,
-    now: Timestamp,
-) -> Result<()> {
-    receive(script, context, receipt.envelope.metadata.id, now);
-    let parks = mamey_core::inject_fault!(
-        "parked-key-unchecked",
-        true,
-        matches!(receipt.outcome, Outcome::Park { .. })
-    );
-    if let Some(lane) = receipt.envelope.lane()
-        && !parks
-    {
-        let blocked = Expect::NoRow(Ok(CommitOutcome::LaneParked));
-        script.statement(LANE_IS_PARKED, blocked).bind(context).bind(lane.as_str());
-    }
-    match &receipt.outcome {
-        Outcome::Handled => return Ok(()),
-        Outcome::Park { due, attempts, failure } => {
-            add_positioned(script, context, PARK, receipt);
-            script.bind(due.as_micros()).bind(now.as_micros());
-            script.bind(i64::from(*attempts)).bind(to_json(failure)?);
-        }
-        Outcome::DeadLetter { reason, attempts, failure } => {
-            add_positioned(script, context, GIVE_UP, receipt);
-            script.bind(reason.as_str()).bind(i64::from(*attempts));
-            script.bind(now.as_micros()).bind(now.as_micros());
-            script.bind(to_json(failure)?);
-        }
-    }
-    script
-        .bind(to_json(&receipt.envelope.metadata)?)
-        .bind(receipt.envelope.payload.as_ref())
-        .bind(context);
-    Ok(())
-}
-
-/// Draws the next position and begins the row that takes it.
-fn add_positioned(script: &mut Script, context: &str, sql: &str, receipt: &Receipt) {
-    let metadata = &receipt.envelope.metadata;
-    let lane = receipt.envelope.lane();
-    script.statement(NEXT_POSITION, Expect::Anything).bind(context);
-    script
-        .statement(sql, Expect::Anything)
-        .bind(bytes(metadata.id))
-        .bind(lane.as_ref().map(|lane| lane.as_str()))
-        .bind(i64::from(metadata.slot()));
-}
-
-fn settle_parked(
-    script: &mut Script,
-    context: &str,
-    receipt: &Receipt,
-    now: Timestamp,
-) -> Result<()> {
-    let id = bytes(receipt.envelope.metadata.id);
-    let still_parked = || Expect::Change(Ok(CommitOutcome::Duplicate));
-    match &receipt.outcome {
-        Outcome::Handled => {
-            script.statement(UNPARK, still_parked());
-        }
-        Outcome::Park { due, attempts, failure } => {
-            script.statement(PARK_AGAIN, still_parked());
-            script.bind(due.as_micros()).bind(i64::from(*attempts));
-            script.bind(to_json(failure)?);
-        }
-        Outcome::DeadLetter { reason, attempts, failure } => {
-            let (reason, attempts) = (reason.as_str(), i64::from(*attempts));
-            script.statement(GIVE_UP_PARKED, still_parked());
-            script.bind(reason).bind(attempts).bind(now.as_micros());
-            script.bind(to_json(failure)?).bind(context).bind(&id[..]);
-            script.statement(UNPARK, still_parked());
-        }
-    }
-    script.bind(context).bind(id);
-    Ok(())
-}
-
-fn bytes(id: MessageId) -> Vec<u8> {
-    id.as_uuid().as_bytes().to_vec()
 }

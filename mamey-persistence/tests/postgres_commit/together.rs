@@ -11,7 +11,7 @@ use mamey_core::message::Partition;
 use mamey_core::store::{
     CommitOutcome, Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, Store,
 };
-use mamey_persistence::{MemoryDatabase, PostgresDatabase};
+use mamey_persistence::{MemoryDatabase, MemoryOptions, PostgresDatabase};
 use mamey_test_support::{postgres, require};
 use proptest::test_runner::{Config, TestError, TestRunner};
 use tokio::runtime::Runtime;
@@ -113,7 +113,8 @@ fn unit(plans: &[Plan], number: usize) -> mamey_core::store::UnitOfWork {
 /// The memory store after these units, all of which it takes.
 async fn replay(plans: &[Plan], order: &[usize]) -> Arc<dyn Store> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
-    let store = MemoryDatabase::new(clock).open(&schema("alone")).await.unwrap();
+    let database = MemoryDatabase::with_options(MemoryOptions::default().with_clock(clock));
+    let store = database.open(&schema("alone")).await.unwrap();
     begin(&*store).await;
     for number in order {
         let outcome = store.commit(unit(plans, *number)).await;

@@ -143,7 +143,7 @@ async fn a_commit_that_nobody_waits_for_goes_on() {
 #[tokio::test]
 async fn a_full_disk_fails_the_commit_and_loses_nothing() {
     let folder = Folder::new();
-    let options = SqliteOptions { file_bytes_max: Some(512 * 1024), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().with_file_bytes_max(512 * 1024);
     let database = folder.try_open(options).await.unwrap();
     let store = notes(&database).await;
     let large = format!("{:?}", "x".repeat(100 * 1024));

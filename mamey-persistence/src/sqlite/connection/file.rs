@@ -1,4 +1,4 @@
-//! Finds, locks and checks the file, and says how connections to it are made.
+//! Finds, locks and checks the file.
 
 use std::fs::{File, TryLockError};
 use std::io::Read;
@@ -7,35 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::{Error, Result};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use super::SqliteOptions;
-use super::error::{not_a_database, store_error};
+use super::settings::common;
+use crate::sqlite::error::{not_a_database, store_error};
 
 /// How every SQLite file begins.
 const HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Marks our files in their header: "MAME".
-pub(super) const APPLICATION_ID: i32 = 0x4d41_4d45;
+pub(crate) const APPLICATION_ID: i32 = 0x4d41_4d45;
 
-/// How long to wait for a file that a process which is ending still locks.
+/// How long to wait for the lock of a process that is just ending.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// How long to pause between two tries to lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long SQLite waits for a lock that another program holds on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many prepared statements each connection keeps.
-const STATEMENTS_CACHED_MAX: usize = 256;
-
-/// SQLite's page size in bytes, for turning the limit of the file into pages.
-const PAGE_BYTES: u64 = 4096;
-
 /// The path in `sqlite:path`, `sqlite://path` or a bare path.
-pub(super) fn path_of(path_or_url: &str) -> Result<PathBuf> {
+pub(crate) fn path_of(path_or_url: &str) -> Result<PathBuf> {
     let url = path_or_url.strip_prefix("sqlite:");
     let path = url.map_or(path_or_url, |rest| rest.strip_prefix("//").unwrap_or(rest));
     if path.is_empty() || path.contains(":memory:") {
@@ -46,14 +36,15 @@ pub(super) fn path_of(path_or_url: &str) -> Result<PathBuf> {
     }
     if url.is_some() && path.contains('?') {
         return Err(Error::misconfigured(
-            "a `sqlite:` URL takes no options behind `?`: write the path alone",
+            "a `sqlite:` URL takes no options after `?`: write the path alone",
         ));
     }
     Ok(PathBuf::from(path))
 }
 
-/// Makes sure of the folder and that no other process uses the file, for as long as the lock lives.
-pub(super) async fn lock(path: &Path) -> Result<File> {
+/// Creates the folder if it is missing, and locks the file against other processes until the lock
+/// is dropped.
+pub(crate) async fn lock(path: &Path) -> Result<File> {
     let unwritable = |cause| {
         Error::misconfigured(format!(
             "{} cannot be created: check the path and the permissions of its folder",
@@ -89,7 +80,7 @@ fn in_use(path: &Path) -> Error {
 }
 
 /// Refuses a file that is not ours, before anything is written to it.
-pub(super) async fn check_owner(path: &Path) -> Result<()> {
+pub(crate) async fn check_owner(path: &Path) -> Result<()> {
     if path.is_dir() || is_something_else(path) {
         return Err(not_a_database(path));
     }
@@ -103,8 +94,8 @@ pub(super) async fn check_owner(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether a file begins as no SQLite file does. SQLite itself takes a file of a few bytes for an
-/// empty database and overwrites it. What cannot be read is left to SQLite to report.
+/// Whether a file lacks the header of an SQLite file. SQLite itself treats a file of a few bytes as
+/// an empty database and overwrites it. A file that cannot be read is left to SQLite to report.
 fn is_something_else(path: &Path) -> bool {
     let mut begin = Vec::new();
     let read =
@@ -122,63 +113,9 @@ async fn read_owner(path: &Path) -> Result<(i32, i64), sqlx::Error> {
     Ok((id, tables))
 }
 
-/// How the writer connects.
-pub(super) fn writing(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
-    let synchronous =
-        if options.synchronous_full { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
-    let connect = common(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous);
-    match options.file_bytes_max {
-        Some(bytes) => {
-            let pages = (bytes / PAGE_BYTES).max(1).to_string();
-            connect.pragma("page_size", PAGE_BYTES.to_string()).pragma("max_page_count", pages)
-        }
-        None => connect,
-    }
-}
-
-/// Opens the writing connection for the first time.
-pub(super) async fn connect(
-    path: &Path,
-    options: &SqliteConnectOptions,
-) -> Result<SqliteConnection> {
-    options.connect().await.map_err(|cause| store_error(path, Arc::new(cause)))
-}
-
-/// How those connect that read beside the writer.
-pub(super) fn reading(path: &Path) -> SqliteConnectOptions {
-    common(path).read_only(true)
-}
-
-fn common(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENTS_CACHED_MAX)
-        .disable_statement_logging()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_writer_waits_for_the_disk_unless_told_otherwise() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        for (synchronous_full, level) in [(true, 2), (false, 1)] {
-            let options = SqliteOptions { synchronous_full, ..SqliteOptions::default() };
-            let mut connection = connect(&path, &writing(&path, &options)).await.unwrap();
-            let synchronous: i64 =
-                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await.unwrap();
-            let journal: String =
-                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
-            assert_eq!((synchronous, journal.as_str()), (level, "wal"));
-        }
-        assert!(SqliteOptions::default().synchronous_full);
-    }
 
     #[test]
     fn urls_and_bare_paths_name_the_same_file() {

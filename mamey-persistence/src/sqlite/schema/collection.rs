@@ -10,13 +10,13 @@ use mamey_core::message::ContextName;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::backfill::backfill;
-use super::error::unique_violation;
-use super::script::Transaction;
-use super::table::Table;
-use super::writer::{Stop, Work};
 use crate::sql::errors::{not_unique, other_type};
 use crate::sql::names::type_name;
+use crate::sqlite::commit::transaction::Transaction;
+use crate::sqlite::commit::work::{Stop, Work};
+use crate::sqlite::error::unique_violation;
+use crate::sqlite::schema::backfill::backfill;
+use crate::sqlite::schema::table::Table;
 
 const KNOWN_COLLECTION: &str =
     "SELECT id_type FROM mamey_collections WHERE context = ? AND name = ?";
@@ -32,9 +32,9 @@ const RETIRE_INDEX: &str = "\
 UPDATE mamey_indexes SET is_live = 0 WHERE context = ? AND collection = ? AND field = ?";
 
 /// Brings all tables of one context to what it declares.
-pub(super) struct Prepare {
-    pub(super) context: ContextName,
-    pub(super) tables: Vec<Arc<Table>>,
+pub(crate) struct Prepare {
+    pub(crate) context: ContextName,
+    pub(crate) tables: Vec<Arc<Table>>,
 }
 
 /// An index as the file knows it.

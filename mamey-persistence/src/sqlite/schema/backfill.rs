@@ -8,17 +8,18 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::document::read_value;
-use super::script::{Expect, Script, Transaction};
-use super::table::{Table, column};
-use super::writer::Stop;
 use crate::sql::names::type_name;
+use crate::sqlite::commit::script::{Expect, Script};
+use crate::sqlite::commit::transaction::Transaction;
+use crate::sqlite::commit::work::Stop;
+use crate::sqlite::query::values::read_value;
+use crate::sqlite::schema::table::{Table, column};
 
 /// How many documents are read at once.
 const DOCUMENTS_PER_STEP: i64 = 500;
 
 /// Computes the values of `index` from the field of the same name in each document's JSON.
-pub(super) async fn backfill(
+pub(crate) async fn backfill(
     connection: &mut SqliteConnection,
     table: &Table,
     index: &Index,

@@ -7,27 +7,27 @@ use crate::sql::names::FIELD_PREFIX;
 
 /// The SQL for one collection, written once. All names in it were checked by `Declared`.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) collection: &'static Collection,
+pub(crate) struct Table {
+    pub(crate) collection: &'static Collection,
     /// The quoted name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Binds: id, version, data, indexed values.
-    pub(super) insert: String,
+    pub(crate) insert: String,
     /// Binds: version, data, indexed values, id, expected version.
-    pub(super) update: String,
+    pub(crate) update: String,
     /// Binds: id, expected version.
-    pub(super) delete: String,
+    pub(crate) delete: String,
     /// Binds: id.
-    pub(super) exists: String,
+    pub(crate) exists: String,
     /// Binds: id, expected version.
-    pub(super) is_at: String,
-    /// Gives up the unique values of a document that is about to be written. Binds: id, expected
+    pub(crate) is_at: String,
+    /// Clears the unique values of a document that is about to be written. Binds: id, expected
     /// version.
-    pub(super) give_up: Option<String>,
+    pub(crate) free_unique: Option<String>,
 }
 
 impl Table {
-    pub(super) fn new(context: &ContextName, collection: &'static Collection) -> Self {
+    pub(crate) fn new(context: &ContextName, collection: &'static Collection) -> Self {
         let name = table_name(context, collection.name);
         let columns: Vec<_> = collection.indexes.iter().map(|index| column(index.field)).collect();
         let listed = |prefix: &str| -> String {
@@ -47,17 +47,17 @@ impl Table {
             delete: format!("DELETE FROM {name} WHERE id = ? AND version = ?"),
             exists: format!("SELECT 1 FROM {name} WHERE id = ?"),
             is_at: format!("SELECT 1 FROM {name} WHERE id = ? AND version = ?"),
-            give_up: give_up(&name, collection),
+            free_unique: free_unique(&name, collection),
             name,
         }
     }
 
     /// Whether any of its fields is unique.
-    pub(super) fn has_unique(&self) -> bool {
-        self.give_up.is_some()
+    pub(crate) fn has_unique(&self) -> bool {
+        self.free_unique.is_some()
     }
 
-    pub(super) fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let id = sql_type(self.collection.id);
         let fields: String = self
             .collection
@@ -72,13 +72,13 @@ impl Table {
         )
     }
 
-    pub(super) fn add_column(&self, index: &Index) -> String {
+    pub(crate) fn add_column(&self, index: &Index) -> String {
         let (column, of) = (column(index.field), sql_type(index.value));
         format!("ALTER TABLE {} ADD COLUMN {column} {of}", self.name)
     }
 
     /// The id stands behind a field that is not unique, because it is the last key of every order.
-    pub(super) fn create_index(&self, index: &Index) -> String {
+    pub(crate) fn create_index(&self, index: &Index) -> String {
         let (name, column) = (self.index_name(index.field), column(index.field));
         if index.unique {
             format!("CREATE UNIQUE INDEX {name} ON {} ({column})", self.name)
@@ -87,7 +87,7 @@ impl Table {
         }
     }
 
-    pub(super) fn drop_index(&self, field: &str) -> String {
+    pub(crate) fn drop_index(&self, field: &str) -> String {
         format!("DROP INDEX IF EXISTS {}", self.index_name(field))
     }
 
@@ -97,7 +97,7 @@ impl Table {
 }
 
 /// The quoted column of a field.
-pub(super) fn column(field: &str) -> String {
+pub(crate) fn column(field: &str) -> String {
     if field == ID_FIELD {
         return ID_FIELD.to_owned();
     }
@@ -117,7 +117,7 @@ fn table_name(context: &ContextName, collection: &str) -> String {
     format!("\"{context}.{collection}\"")
 }
 
-fn give_up(table: &str, collection: &Collection) -> Option<String> {
+fn free_unique(table: &str, collection: &Collection) -> Option<String> {
     let unique: Vec<_> = collection
         .indexes
         .iter()

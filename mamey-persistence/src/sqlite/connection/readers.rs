@@ -10,24 +10,25 @@ use sqlx::{ConnectOptions, Connection, Sqlite};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{SqliteOptions, connection};
+use super::settings::reading;
 use crate::common::lock::lock;
+use crate::sqlite::options::SqliteOptions;
 
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lends connections to reads, a bounded number at once.
 ///
-/// The pool of sqlx asks each connection that comes back whether it still works, which costs a trip
-/// to its thread. One to a file breaks only with a read that fails, and such a one is not kept.
-pub(super) struct Readers {
+/// The pool of sqlx pings each connection that is returned, which costs a trip to its thread. A
+/// connection to a file breaks only when a read fails, and after a failed read it is not kept.
+pub(crate) struct Readers {
     options: SqliteConnectOptions,
     connections_max: u32,
     free: Semaphore,
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
-/// A connection that is lent out. Dropped in the middle of a read, it is closed.
+/// A connection that is lent out. If it is dropped during a read, it is closed.
 struct Lent<'r> {
     readers: &'r Readers,
     connection: SqliteConnection,
@@ -35,10 +36,10 @@ struct Lent<'r> {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path, options: &SqliteOptions) -> Self {
+    pub(crate) fn new(path: &Path, options: &SqliteOptions) -> Self {
         let connections_max = options.read_connections.max(1);
         Self {
-            options: connection::reading(path),
+            options: reading(path),
             connections_max,
             free: Semaphore::new(connections_max as usize),
             idle: Mutex::default(),
@@ -46,7 +47,7 @@ impl Readers {
     }
 
     /// All rows.
-    pub(super) async fn fetch_all(
+    pub(crate) async fn fetch_all(
         &self,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
@@ -57,7 +58,7 @@ impl Readers {
     }
 
     /// The first row, if any.
-    pub(super) async fn fetch_optional(
+    pub(crate) async fn fetch_optional(
         &self,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Option<SqliteRow>, sqlx::Error> {
@@ -68,16 +69,16 @@ impl Readers {
     }
 
     /// The first row.
-    pub(super) async fn fetch_one(
+    pub(crate) async fn fetch_one(
         &self,
         query: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<SqliteRow, sqlx::Error> {
         self.fetch_optional(query).await?.ok_or(sqlx::Error::RowNotFound)
     }
 
-    /// Lets the reads that run come to their end, closes all connections, and lends none any more.
-    pub(super) async fn close(&self) {
-        // Closed already when it fails.
+    /// Waits for the reads that run, closes all connections, and lends no more.
+    pub(crate) async fn close(&self) {
+        // It fails only when the readers are closed already.
         let _all = self.free.acquire_many(self.connections_max).await;
         self.free.close();
         let idle = std::mem::take(&mut *lock(&self.idle));
@@ -103,7 +104,8 @@ impl Readers {
 }
 
 impl Lent<'_> {
-    /// Keeps the connection for the next read. The permit goes last, so that who gets it finds one.
+    /// Keeps the connection for the next read. The permit is dropped last, so that the next read
+    /// finds the connection.
     fn give_back(self) {
         let Self { readers, connection, _permit } = self;
         lock(&readers.idle).push(connection);
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     fn one_reader(folder: &tempfile::TempDir) -> Readers {
-        let options = SqliteOptions { read_connections: 1, ..SqliteOptions::default() };
+        let options = SqliteOptions::default().with_read_connections(1);
         let path = folder.path().join("a.db");
         std::fs::File::create(&path).unwrap();
         Readers::new(&path, &options)
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_kept_after_a_read_and_closed_after_one_that_broke_off() {
+    async fn a_connection_is_kept_after_a_read_and_closed_after_one_that_failed() {
         let folder = tempfile::tempdir().unwrap();
         let readers = one_reader(&folder);
         assert!(answers(&readers).await);
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_waits_for_reads_and_lends_none_any_more() {
+    async fn closing_waits_for_reads_and_lends_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let readers = one_reader(&folder);
         let lent = readers.lend().await.unwrap();

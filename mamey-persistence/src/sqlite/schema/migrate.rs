@@ -8,9 +8,9 @@ use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::connection::APPLICATION_ID;
-use super::error::store_error;
 use crate::sql::migration::checksum;
+use crate::sqlite::connection::file::APPLICATION_ID;
+use crate::sqlite::error::store_error;
 
 /// One step, which never changes once it was released.
 struct Migration {
@@ -38,7 +38,7 @@ const RECORD: &str =
     "INSERT INTO mamey_migrations (number, name, checksum, applied_at) VALUES (?, ?, ?, ?)";
 
 /// Applies what is missing in one transaction; a crash leaves the file as it was.
-pub(super) async fn migrate(
+pub(crate) async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
     now: Timestamp,

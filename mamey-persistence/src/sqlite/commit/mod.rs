@@ -1,5 +1,12 @@
 //! Commits units of work: each is one script, run in a transaction that others may share.
 
+mod receipt;
+pub(crate) mod script;
+pub(crate) mod transaction;
+mod trip;
+pub(crate) mod work;
+pub(crate) mod writer;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,15 +16,17 @@ use mamey_core::store::{
     Change, CommitOutcome, CommitStore, CommitToken, Expected, Guard, UnitOfWork, Write,
 };
 
-use super::document::text_of;
-use super::outbox::enqueue;
-use super::script::{Expect, Script, Transaction};
-use super::table::Table;
-use super::writer::{Stop, Work};
-use super::{SqliteStore, inbox, parking};
+use self::script::{Expect, Script};
+use self::transaction::Transaction;
+use self::work::{Stop, Work};
 use crate::common::errors::{changed, id_taken};
 use crate::common::wakeup::Listeners;
 use crate::sql::rows::stored;
+use crate::sqlite::inbox::save_reply;
+use crate::sqlite::outbox::enqueue;
+use crate::sqlite::query::values::text_of;
+use crate::sqlite::schema::table::Table;
+use crate::sqlite::store::SqliteStore;
 
 #[async_trait]
 impl CommitStore for SqliteStore {
@@ -32,9 +41,10 @@ impl CommitStore for SqliteStore {
     }
 }
 
-/// A unit on its way through the writer.
+/// A unit as the writer runs it.
 struct Commit {
     script: Script,
+    /// Who is notified after the commit, if the unit adds to the outbox.
     announces: Option<Arc<Listeners>>,
 }
 
@@ -66,10 +76,10 @@ impl SqliteStore {
     fn script(&self, unit: &UnitOfWork, now: Timestamp) -> Result<Script> {
         let mut script = Script::default();
         if let Some(receipt) = &unit.receipt {
-            parking::settle(&mut script, self.context(), receipt, now)?;
+            receipt::record(&mut script, self.context(), receipt, now)?;
         }
         if let Some(reply) = &unit.reply {
-            inbox::save_reply(&mut script, self.context(), reply, now);
+            save_reply(&mut script, self.context(), reply, now);
         }
         for guard in &unit.guards {
             self.guard(&mut script, guard)?;
@@ -90,8 +100,9 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// In an order that lets a conflict show before a taken value, because a conflict is mended by
-    /// running again, and that lets a unique value move between documents of one unit.
+    /// Adds the writes in an order in which a conflict is found before a taken value, because a
+    /// conflict is solved by running the handler again, and in which a unique value can move
+    /// between two documents of the unit.
     fn write_all(&self, script: &mut Script, writes: &[Write]) -> Result<()> {
         let mut writes: Vec<_> = writes
             .iter()
@@ -103,7 +114,7 @@ impl SqliteStore {
         let several = updated.count() > 1;
         for (write, table) in &writes {
             if several && updates_unique(write, table) {
-                give_up(script, write, table);
+                free_unique(script, write, table);
             }
         }
         for (write, table) in writes {
@@ -127,8 +138,9 @@ fn rank(write: &Write, table: &Table) -> u8 {
     }
 }
 
-fn give_up(script: &mut Script, write: &Write, table: &Table) {
-    if let (Some(sql), Expected::Version(version)) = (&table.give_up, write.expected) {
+/// Clears the unique values of a document that a later statement of the unit writes anew.
+fn free_unique(script: &mut Script, write: &Write, table: &Table) {
+    if let (Some(sql), Expected::Version(version)) = (&table.free_unique, write.expected) {
         let refusal = Err(changed(write.collection.name, &write.id));
         script.statement(sql, Expect::Change(refusal)).bind_value(&write.id).bind(stored(version));
     }

@@ -1,0 +1,46 @@
+//! Which messages were received and which replies were given.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mamey_core::clock::Timestamp;
+use mamey_core::id::MessageId;
+use mamey_core::store::SavedReply;
+
+/// The inbox of one context.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    received: HashMap<MessageId, Timestamp>,
+    replies: HashMap<(String, String), (Bytes, Timestamp)>,
+}
+
+impl Inbox {
+    pub(crate) fn received_count(&self) -> u64 {
+        self.received.len() as u64
+    }
+
+    pub(crate) fn was_received(&self, id: MessageId) -> bool {
+        self.received.contains_key(&id)
+    }
+
+    pub(crate) fn receive(&mut self, id: MessageId, now: Timestamp) {
+        self.received.insert(id, now);
+    }
+
+    pub(crate) fn reply(&self, command: &str, key: &str) -> Option<Bytes> {
+        let name = (command.to_owned(), key.to_owned());
+        self.replies.get(&name).map(|(body, _)| body.clone())
+    }
+
+    pub(crate) fn save_reply(&mut self, reply: SavedReply, now: Timestamp) {
+        let name = (reply.command.to_owned(), reply.key);
+        self.replies.insert(name, (reply.body, now));
+    }
+
+    pub(crate) fn expire(&mut self, before: Timestamp, waits: &dyn Fn(MessageId) -> bool) -> u64 {
+        let entries = self.received.len() + self.replies.len();
+        self.received.retain(|id, received| *received >= before || waits(*id));
+        self.replies.retain(|_, (_, saved)| *saved >= before);
+        (entries - self.received.len() - self.replies.len()) as u64
+    }
+}
