@@ -24,6 +24,19 @@ use super::url;
 ///
 /// Each context has a schema of its own, named as the context. Clones share the connections; close
 /// it with [`Database::close`].
+///
+/// ```no_run
+/// use mamey::persistence::{PostgresDatabase, PostgresOptions};
+/// use mamey::{Service, Settings};
+///
+/// # async fn run() -> mamey::Result<()> {
+/// let options = PostgresOptions::default().with_connections_max(20);
+/// let database = PostgresDatabase::connect("postgres://shop@db.internal/shop", options).await?;
+/// Service::new(Settings::default()).store(database.clone()).run().await?;
+/// println!("{} units in {} calls", database.stats().units, database.stats().calls);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PostgresDatabase {
     shared: Arc<Shared>,

@@ -52,16 +52,16 @@ DELETE FROM mamey._replies WHERE (command, key) IN (
 /// How many entries of a kind one transaction forgets, so that none takes long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
 
-/// How many days before it begins a day of the inbox has its table. Housekeeping runs each hour, and
-/// may fail for that long before ids go to the default table.
+/// How many days ahead the inbox has tables. The retention job makes them each hour, and may fail for
+/// that long before ids go to the default table.
 const DAYS_AHEAD: i32 = 3;
 
 /// The most messages of a day that may be parked or dead letters when the day is dropped. Moving them
 /// takes about 50 ms for this many, in which no unit commits.
 const WAITING_PER_DAY_MAX: u32 = 10_000;
 
-/// How often a day's table is made or dropped anew when long transactions are in the way, and the
-/// pause before the next try. No unit waits longer for a try than the function's own `lock_timeout`.
+/// How often making or dropping a day's table is tried while long transactions are in the way, and the
+/// pause between two tries. No unit waits longer for a try than the function's own `lock_timeout`.
 const DAY_TRIES_MAX: u32 = 5;
 const DAY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -152,7 +152,7 @@ impl PostgresStore {
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
         let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");
         let mut lent = self.database.connections.lend().await?;
-        // Dropped on an error, the connection takes its transaction with it.
+        // On an error the connection is dropped, and the server rolls its transaction back.
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut lent.connection).await?;
         lent.give_back();
         rows.first().map_or(Ok(None), |row| row.try_get(0))

@@ -57,7 +57,7 @@ impl LeaseStore for PostgresStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
         let lent = self.database.connections.lend().await;
         let mut lent = lent.map_err(|cause| self.database.error(cause))?;
-        // Dropped on an error, the connection takes its transaction with it.
+        // On an error the connection is dropped, and the server rolls its transaction back.
         let held = self.hold(&mut lent.connection, &request);
         match self.database.connections.in_time(held).await {
             Ok(holdings) => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use mamey_core::criteria::Value;
 
-/// NUL becomes two characters, of which this is the first; a character like it becomes two as well.
+/// The first character of an escape. NUL becomes two characters, and so does this one.
 const MARK: char = '\u{1}';
 const NUL: char = '\u{1}';
 const ITSELF: char = '\u{2}';

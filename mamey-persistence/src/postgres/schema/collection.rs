@@ -1,7 +1,7 @@
 //! Which tables, columns and indexes a context's collections lack.
 //!
 //! Builds before and after a change run side by side. A new field gets its column at once, then its
-//! values and then its index, while others write. Each document bears the set of fields that its
+//! values and then its index, while others write. Each document records the set of fields that its
 //! last writer knew; where that is not the full set, a trigger computes the other columns from the
 //! document, so documents of an earlier build are found like all others. A field that is no longer
 //! declared loses its index, and its column is filled for [`RETIRED_KEPT_DAYS`] more.

@@ -95,7 +95,7 @@ async fn touch(database: &Shared, wanted: &Wanted<'_>) -> Result<(), sqlx::Error
 async fn make_all(database: &Shared, wanted: &Wanted<'_>) -> Result<(), Stop> {
     let until = Instant::now() + WAIT_MAX;
     loop {
-        // Dropped on an error, the connection takes its transaction with it.
+        // On an error the connection is dropped, and the server rolls its transaction back.
         let mut lent = database.connections.lend().await?;
         let plan = wanted.look(&mut lent.connection).await?;
         if plan.at_once.is_empty() {

@@ -19,7 +19,7 @@ pub(crate) struct Table {
     pub(crate) schema: String,
     /// The statement that loads a document by its id.
     pub(crate) load: Arc<str>,
-    /// The number of this build's set of indexed fields, which each document that it writes bears.
+    /// Identifies this build's set of indexed fields; recorded with each document that it writes.
     pub(crate) layout: i64,
 }
 
@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-/// A number for the collection's set of indexed fields; another set has another number.
+/// A digest of the collection's set of indexed fields.
 fn layout(collection: &Collection) -> i64 {
     let mut fields: Vec<_> = collection
         .indexes

@@ -21,7 +21,7 @@ CREATE TABLE mamey._collections (
 );
 
 -- Which sets of indexed fields builds have declared, in the order of their arrival. Each document
--- bears the layout of its last writer.
+-- records the layout of its last writer.
 CREATE TABLE mamey._declarations (
     collection text COLLATE "C" NOT NULL,
     layout     bigint NOT NULL,
