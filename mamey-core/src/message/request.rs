@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Message;
+use super::kinds::Message;
 
 /// The header in which the idempotency key of a requested command travels.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotencykey";
@@ -25,8 +25,11 @@ pub trait Request: Message + Serialize + DeserializeOwned {
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 
     /// Whether it is handled as a command or as a query: [`ByCommand`] or [`ByQuery`].
-    type Kind: 'static;
+    type Kind: RequestKind;
 }
+
+/// What a [`Request`] is handled as: one of [`ByCommand`] and [`ByQuery`], and nothing else.
+pub trait RequestKind: sealed::Sealed + 'static {}
 
 /// Says of a [`Request`] that it is a command.
 #[derive(Clone, Copy, Debug)]
@@ -35,3 +38,15 @@ pub enum ByCommand {}
 /// Says of a [`Request`] that it is a query.
 #[derive(Clone, Copy, Debug)]
 pub enum ByQuery {}
+
+impl RequestKind for ByCommand {}
+
+impl RequestKind for ByQuery {}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::ByCommand {}
+
+    impl Sealed for super::ByQuery {}
+}

@@ -41,11 +41,20 @@ impl TraceContext {
     /// # Errors
     /// `Invalid` when `traceparent` is malformed or all zeros.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Result<Self> {
-        let mut trace: Self = traceparent.parse()?;
-        trace.state = tracestate
-            .filter(|state| !state.is_empty() && state.len() <= STATE_BYTES_MAX)
-            .map(Into::into);
-        Ok(trace)
+        let trace: Self = traceparent.parse()?;
+        Ok(match tracestate {
+            Some(state) => trace.with_state(state),
+            None => trace,
+        })
+    }
+
+    /// The same position with the value of the header `tracestate`, which is dropped when it is too
+    /// long.
+    #[must_use]
+    pub(crate) fn with_state(mut self, tracestate: &str) -> Self {
+        let fits = !tracestate.is_empty() && tracestate.len() <= STATE_BYTES_MAX;
+        self.state = fits.then(|| tracestate.into());
+        self
     }
 
     /// The trace's id.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use mamey_core::clock::Timestamp;
+use mamey_core::message::attribute::{ID, SPEC_VERSION, TIME, TRACEPARENT, TRACESTATE};
 use mamey_core::message::{
     CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
     is_cloud_event,
@@ -46,7 +47,7 @@ const PROPERTY_BYTES_MAX: usize = 255;
 pub(super) const PERSISTENT: u8 = 2;
 
 /// Also written, for tracers that know nothing of CloudEvents.
-const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, TRACESTATE];
 
 /// How often a quorum queue has delivered a message in vain, absent the first time.
 const DELIVERIES: &str = "x-delivery-count";
@@ -117,14 +118,14 @@ impl Wire {
             return self.json.decode(&wire);
         }
         let names = || headers.inner().keys().map(ShortString::as_str);
-        if names().any(|name| attribute(name) == Some("specversion")) {
+        if names().any(|name| attribute(name) == Some(SPEC_VERSION)) {
             take(headers, attribute, &mut wire)?;
             return self.binary.decode(&wire);
         }
         take(headers, whole, &mut wire)?;
         if let Some(id) = properties.message_id() {
             // A foreign sender's own identity of the message; the header is ours.
-            wire.properties.entry("id".into()).or_insert_with(|| id.as_str().to_owned());
+            wire.properties.entry(ID.into()).or_insert_with(|| id.as_str().to_owned());
         }
         self.plain.decode(&wire)
     }
@@ -240,7 +241,7 @@ fn take(
         let Some(name) = name_of(header.as_str()) else {
             continue;
         };
-        let moment = (name == "time").then(|| moment(value)).flatten();
+        let moment = (name == TIME).then(|| moment(value)).flatten();
         if let Some(text) =
             moment.map_or_else(|| text(header.as_str(), value), |it| Ok(Some(it)))?
         {

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
-use super::attributes::{self, Attributes};
-use super::{BODY_BYTES_MAX, Codec, WireMessage, within_limit};
-use crate::message::{Envelope, Target};
+use super::attributes::{Attributes, text_attributes};
+use super::limits::{BODY_BYTES_MAX, within_limit};
+use super::table::About;
+use super::wire::{Codec, WireMessage};
+use crate::message::Envelope;
+use crate::message::attribute::{SPEC_VERSION, SPEC_VERSION_1_0};
 use crate::{Result, ResultExt};
 
 /// CloudEvents 1.0, binary mode: the body is the payload byte by byte, its media type is
@@ -27,15 +30,9 @@ impl Default for CloudEventsBinary {
 impl Codec for CloudEventsBinary {
     fn encode(&self, envelope: &Envelope) -> Result<WireMessage> {
         within_limit(&envelope.payload, self.body_bytes_max)?;
-        let meta = &envelope.metadata;
-        let mut properties = attributes::beside(meta);
-        properties.insert("specversion".into(), "1.0".to_owned());
-        properties.insert("source".into(), meta.sender.as_ref().to_owned());
-        properties.insert("type".into(), meta.name.as_ref().to_owned());
-        if let Target::Service(name) = &meta.target {
-            properties.insert("target".into(), name.as_str().to_owned());
-        }
-        let content_type = meta.content_type.clone();
+        let mut properties = text_attributes(&envelope.metadata, |about| about != About::Payload);
+        properties.insert(SPEC_VERSION.into(), SPEC_VERSION_1_0.to_owned());
+        let content_type = envelope.metadata.content_type.clone();
         Ok(WireMessage { content_type, properties, body: Bytes::clone(&envelope.payload) })
     }
 
@@ -57,7 +54,7 @@ impl Codec for CloudEventsBinary {
 mod tests {
     use super::*;
     use crate::id::MessageId;
-    use crate::message::codec::tests_support::sample;
+    use crate::message::codec::sample::sample;
 
     #[test]
     fn every_field_survives_the_round_trip() {

@@ -1,17 +1,17 @@
 //! The plain form `{sender, target, type, payload}`, for systems that already speak it.
 
-use std::str::FromStr;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{BODY_BYTES_MAX, Codec, WireMessage, attributes, within_limit};
-use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::id::{IdSource, MessageId, UuidV7Source};
-use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Key, Metadata, Target, TraceContext,
-};
+use super::attributes::text_attributes;
+use super::limits::{BODY_BYTES_MAX, within_limit};
+use super::table::{ATTRIBUTES, About, identity};
+use super::wire::{Codec, WireMessage};
+use crate::clock::{Clock, SystemClock};
+use crate::id::{IdSource, UuidV7Source};
+use crate::message::attribute::{ID, TIME};
+use crate::message::{CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target};
 use crate::{Error, Result};
 
 /// The target that means every subscriber.
@@ -67,7 +67,7 @@ impl Codec for Plain {
         let body = serde_json::to_vec(&written)
             .map_err(|cause| Error::invalid(format!("`{}`: {cause}", meta.name)))?;
         within_limit(&body, self.body_bytes_max)?;
-        let properties = attributes::beside(meta);
+        let properties = text_attributes(meta, |about| about == About::Message);
         Ok(WireMessage { content_type: CONTENT_TYPE_JSON.into(), properties, body: body.into() })
     }
 
@@ -89,28 +89,23 @@ impl Codec for Plain {
 impl Plain {
     fn metadata(&self, read: Read<'_>, wire: &WireMessage) -> Result<Metadata> {
         let property = |name: &str| wire.properties.get(name).map(String::as_str);
-        let id = match property("id") {
-            Some(id) => id.parse().unwrap_or_else(|_| MessageId::from_foreign(&read.sender, id)),
+        let (name, sender) = (non_empty(read.r#type, "type")?, non_empty(read.sender, "sender")?);
+        let id = match property(ID) {
+            Some(id) => identity(&sender, id),
             None => self.ids.message_id(),
         };
-        let trace = property("traceparent")
-            .and_then(|parent| TraceContext::parse(parent, property("tracestate")).ok());
-        Ok(Metadata {
-            id,
-            version: parsed(property("messageversion"), "messageversion")?.unwrap_or(1),
-            target: target(read.target.as_deref())?,
-            correlation_id: parsed(property("correlationid"), "correlationid")?.unwrap_or(id),
-            causation_id: parsed(property("causationid"), "causationid")?,
-            time: time(property("time"))?,
-            key: property("partitionkey").map(Key::from),
-            tenant: property("tenant").map(Into::into),
-            trace,
-            content_type: CONTENT_TYPE_JSON.into(),
-            must_route: false,
-            headers: free_headers(wire),
-            name: non_empty(read.r#type, "type")?.into(),
-            sender: non_empty(read.sender, "sender")?.into(),
-        })
+        let mut metadata = Metadata::new(id, name, &sender);
+        metadata.target = target(read.target.as_deref())?;
+        if property(TIME).is_none() {
+            metadata.time = SystemClock.now();
+        }
+        for attribute in ATTRIBUTES.iter().filter(|it| it.about == About::Message) {
+            if let Some(text) = property(attribute.name) {
+                (attribute.read)(&mut metadata, text)?;
+            }
+        }
+        metadata.headers = free_headers(wire);
+        Ok(metadata)
     }
 }
 
@@ -128,17 +123,6 @@ fn target(text: Option<&str>) -> Result<Target> {
     }
 }
 
-fn time(property: Option<&str>) -> Result<Timestamp> {
-    property.map_or_else(|| Ok(SystemClock.now()), Timestamp::parse_rfc3339)
-}
-
-fn parsed<T: FromStr>(property: Option<&str>, name: &str) -> Result<Option<T>> {
-    let parse = |text: &str| {
-        text.parse().map_err(|_| Error::invalid(format!("property `{name}` cannot be `{text}`")))
-    };
-    property.map(parse).transpose()
-}
-
 /// Properties that cannot be headers belong to the transport or to somebody else: left out.
 fn free_headers(wire: &WireMessage) -> Headers {
     let mut headers = Headers::default();
@@ -151,7 +135,7 @@ fn free_headers(wire: &WireMessage) -> Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::codec::tests_support::sample;
+    use crate::message::codec::sample::sample;
 
     fn bare(body: &str) -> WireMessage {
         WireMessage { body: body.to_owned().into(), ..WireMessage::default() }

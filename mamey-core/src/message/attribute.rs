@@ -1,0 +1,65 @@
+//! The names of a message's attributes on the wire.
+//!
+//! How each is written and read, and how long it may be, stands in the table of `codec/table.rs`.
+
+/// The version of CloudEvents, always [`SPEC_VERSION_1_0`].
+pub const SPEC_VERSION: &str = "specversion";
+/// The one version of CloudEvents that is written and read.
+pub const SPEC_VERSION_1_0: &str = "1.0";
+/// The message's id.
+pub const ID: &str = "id";
+/// The sender.
+pub const SOURCE: &str = "source";
+/// The message's name.
+pub const TYPE: &str = "type";
+/// The version of the payload's shape.
+pub const MESSAGE_VERSION: &str = "messageversion";
+/// The one context that the message is for; absent when it is for any.
+pub const TARGET: &str = "target";
+/// When it was sent.
+pub const TIME: &str = "time";
+/// The id that everything caused by one outside request shares.
+pub const CORRELATION_ID: &str = "correlationid";
+/// The message whose handler sent this one.
+pub const CAUSATION_ID: &str = "causationid";
+/// The key.
+pub const PARTITION_KEY: &str = "partitionkey";
+/// The tenant.
+pub const TENANT: &str = "tenant";
+/// The W3C trace and span.
+pub const TRACEPARENT: &str = "traceparent";
+/// The W3C state of the trace.
+pub const TRACESTATE: &str = "tracestate";
+/// The media type of the payload.
+pub const DATA_CONTENT_TYPE: &str = "datacontenttype";
+/// The payload as JSON.
+pub const DATA: &str = "data";
+/// The payload in Base64.
+pub const DATA_BASE64: &str = "data_base64";
+
+/// Attributes of CloudEvents that Mamey neither writes nor reads.
+pub const IGNORED: [&str; 2] = ["subject", "dataschema"];
+
+/// Whether a name has a meaning of its own on the wire and cannot be a free header.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    const OWN: [&str; 16] = [
+        SPEC_VERSION,
+        ID,
+        SOURCE,
+        TYPE,
+        MESSAGE_VERSION,
+        TARGET,
+        TIME,
+        CORRELATION_ID,
+        CAUSATION_ID,
+        PARTITION_KEY,
+        TENANT,
+        TRACEPARENT,
+        TRACESTATE,
+        DATA_CONTENT_TYPE,
+        DATA,
+        DATA_BASE64,
+    ];
+    OWN.contains(&name) || IGNORED.contains(&name)
+}

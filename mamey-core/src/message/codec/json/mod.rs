@@ -1,0 +1,151 @@
+//! CloudEvents 1.0 in structured JSON mode, the default form of every message.
+
+mod read;
+mod write;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::limits::{BODY_BYTES_MAX, within_limit};
+use super::wire::{Codec, WireMessage};
+use crate::message::Envelope;
+use crate::{Error, Result, ResultExt};
+
+use read::Event;
+use write::Structured;
+
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// CloudEvents 1.0, structured JSON.
+///
+/// `source` is the sender and `type` the name. Extensions: `messageversion`, `target` (absent for
+/// any), `correlationid`, `causationid`, `partitionkey` (the key), `tenant`, `traceparent`,
+/// `tracestate`; free headers are further extensions. A JSON payload stands in `data` byte by
+/// byte, any other in `data_base64`.
+#[derive(Clone, Debug)]
+pub struct CloudEventsJson {
+    /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
+    pub body_bytes_max: usize,
+}
+
+impl Default for CloudEventsJson {
+    fn default() -> Self {
+        Self { body_bytes_max: BODY_BYTES_MAX }
+    }
+}
+
+impl Codec for CloudEventsJson {
+    fn encode(&self, envelope: &Envelope) -> Result<WireMessage> {
+        let body = serde_json::to_vec(&Structured(envelope)).map_err(|cause| {
+            let name = &envelope.metadata.name;
+            Error::invalid(format!("`{name}` cannot be written as a CloudEvent: {cause}"))
+        })?;
+        within_limit(&body, self.body_bytes_max)?;
+        let content_type = Cow::Borrowed(CONTENT_TYPE);
+        Ok(WireMessage { content_type, properties: BTreeMap::new(), body: body.into() })
+    }
+
+    fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
+        within_limit(&wire.body, self.body_bytes_max)?;
+        let event: Event<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
+            Error::invalid(format!("not a CloudEvent in JSON: {cause}")).with_source(cause)
+        })?;
+        event.into_envelope().with_context(|| "reading a CloudEvent")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::id::MessageId;
+    use crate::message::codec::sample::sample;
+
+    fn decode(body: &str) -> Result<Envelope> {
+        let wire = WireMessage { body: body.to_owned().into(), ..WireMessage::default() };
+        CloudEventsJson::default().decode(&wire)
+    }
+
+    #[test]
+    fn every_field_survives_the_round_trip() {
+        let codec = CloudEventsJson::default();
+        for payload in [&b"{\"a\": 1,  \"b\": [1.0]}"[..], b"", b"3"] {
+            let mut envelope = sample();
+            envelope.payload = Bytes::copy_from_slice(payload);
+            assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
+        }
+        let mut binary = sample();
+        binary.metadata.content_type = "application/octet-stream".into();
+        binary.payload = Bytes::from_static(&[0, 255, 1]);
+        assert_eq!(codec.decode(&codec.encode(&binary).unwrap()).unwrap(), binary);
+    }
+
+    #[test]
+    fn what_only_claims_to_be_json_goes_on_as_it_came() {
+        let codec = CloudEventsJson::default();
+        for payload in [&b"\x89PNG"[..], b" {} ", b"{", b"1 2"] {
+            let data = STANDARD.encode(payload);
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"{data}"}}"#
+            );
+            let envelope = decode(&body).unwrap();
+            assert_eq!(&envelope.payload[..], payload);
+            assert_eq!(codec.decode(&codec.encode(&envelope).unwrap()).unwrap(), envelope);
+        }
+    }
+
+    #[test]
+    fn a_minimal_foreign_event_is_read() {
+        let body = r#"{"specversion":"1.0","id":"A-1","source":"https://shop","type":"shop.sold","data":{}}"#;
+        let envelope = decode(body).unwrap();
+        assert_eq!(envelope.metadata.id, MessageId::from_foreign("https://shop", "A-1"));
+        assert_eq!(envelope.metadata.headers.get("foreignid"), Some("A-1"));
+        assert_eq!(envelope.metadata.version, 1);
+    }
+
+    #[test]
+    fn bad_input_is_refused_with_the_attribute_named() {
+        let deep = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}}"#,
+            "[".repeat(10_000)
+        );
+        for (body, word) in [
+            ("", "not a CloudEvent"),
+            ("[]", "not a CloudEvent"),
+            (r#"{"specversion":"1.0","#, "not a CloudEvent"),
+            (r#"{"specversion":"0.3","id":"1","source":"s","type":"t"}"#, "specversion"),
+            (r#"{"specversion":"1.0","source":"s","type":"t"}"#, "`id`"),
+            (r#"{"specversion":"1.0","id":"1","id":"2","source":"s","type":"t"}"#, "`id`"),
+            (r#"{"specversion":"1.0","id":{},"source":"s","type":"t"}"#, "`id`"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"noon"}"#, "`time`"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","target":"A B"}"#, "A B"),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","messageversion":-1}"#,
+                "messageversion",
+            ),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":""}"#,
+                "data_base64",
+            ),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"?"}"#,
+                "Base64",
+            ),
+            (&deep, "not a CloudEvent"),
+        ] {
+            let error = decode(body).unwrap_err().to_string();
+            assert!(error.contains(word), "{error} should name {word}");
+        }
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_both_ways() {
+        let codec = CloudEventsJson { body_bytes_max: 64 };
+        assert!(codec.encode(&sample()).is_err());
+        let wire = CloudEventsJson::default().encode(&sample()).unwrap();
+        assert!(codec.decode(&wire).is_err());
+    }
+}

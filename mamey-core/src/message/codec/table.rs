@@ -1,0 +1,297 @@
+//! The table of wire attributes: how each is named, written and read, and how long it may be.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::Timestamp;
+use crate::id::MessageId;
+use crate::message::attribute::{
+    CAUSATION_ID, CORRELATION_ID, DATA_CONTENT_TYPE, ID, MESSAGE_VERSION, PARTITION_KEY, SOURCE,
+    TARGET, TENANT, TIME, TRACEPARENT, TRACESTATE, TYPE,
+};
+use crate::message::{
+    ATTRIBUTE_BYTES_MAX, ContextName, KEY_BYTES_MAX, Key, Metadata, Target, TraceContext,
+};
+use crate::{Error, Result, ResultExt, Retry};
+
+/// How much of a name that is too long an error repeats, in characters.
+const NAME_CHARS_SHOWN: usize = 64;
+
+/// One attribute of a message.
+pub(super) struct Attribute {
+    /// Its name on the wire.
+    pub(super) name: &'static str,
+    /// What it belongs to, which decides where a codec puts it.
+    pub(super) about: About,
+    /// What it is called in errors, and how many bytes it may have; `None` for what cannot be long.
+    limit: Option<(&'static str, usize)>,
+    /// Its value; `None` when the message has none.
+    pub(super) write: fn(&Metadata) -> Option<Value<'_>>,
+    /// Takes over a value that was received.
+    pub(super) read: fn(&mut Metadata, &str) -> Result<()>,
+}
+
+/// What an attribute belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// Sender, name and target, which the plain form has in its body.
+    Address,
+    /// The message as a whole.
+    Message,
+    /// The payload.
+    Payload,
+}
+
+/// Every attribute, in the order in which they are written. A reader applies them in this order too:
+/// the state of a trace comes after the trace.
+pub(super) static ATTRIBUTES: [Attribute; 13] = [
+    Attribute {
+        name: ID,
+        about: About::Message,
+        limit: None,
+        write: |message| Some(Value::Id(message.id)),
+        read: |message, text| {
+            message.id = identity(&message.sender, text);
+            Ok(())
+        },
+    },
+    Attribute {
+        name: SOURCE,
+        about: About::Address,
+        limit: Some(("sender", ATTRIBUTE_BYTES_MAX)),
+        write: |message| Some(Value::Text(&message.sender)),
+        read: |message, text| {
+            message.sender = text.into();
+            Ok(())
+        },
+    },
+    Attribute {
+        name: TYPE,
+        about: About::Address,
+        limit: Some(("name", ATTRIBUTE_BYTES_MAX)),
+        write: |message| Some(Value::Text(&message.name)),
+        read: |message, text| {
+            message.name = text.to_owned().into();
+            Ok(())
+        },
+    },
+    Attribute {
+        name: MESSAGE_VERSION,
+        about: About::Message,
+        limit: None,
+        write: |message| Some(Value::Number(message.version)),
+        read: |message, text| parsed(MESSAGE_VERSION, text).map(|it| message.version = it),
+    },
+    Attribute {
+        name: TARGET,
+        about: About::Address,
+        limit: None,
+        write: |message| match &message.target {
+            Target::Any => None,
+            Target::Service(name) => Some(Value::Text(name.as_str())),
+        },
+        read: |message, text| {
+            let target = ContextName::new(text).with_context(|| format!("attribute `{TARGET}`"))?;
+            message.target = Target::Service(target);
+            Ok(())
+        },
+    },
+    Attribute {
+        name: TIME,
+        about: About::Message,
+        limit: None,
+        write: |message| Some(Value::Time(message.time)),
+        read: |message, text| {
+            let time = Timestamp::parse_rfc3339(text);
+            message.time = time.with_context(|| format!("attribute `{TIME}`"))?;
+            Ok(())
+        },
+    },
+    Attribute {
+        name: CORRELATION_ID,
+        about: About::Message,
+        limit: None,
+        write: |message| Some(Value::Id(message.correlation_id)),
+        read: |message, text| parsed(CORRELATION_ID, text).map(|it| message.correlation_id = it),
+    },
+    Attribute {
+        name: CAUSATION_ID,
+        about: About::Message,
+        limit: None,
+        write: |message| message.causation_id.map(Value::Id),
+        read: |message, text| parsed(CAUSATION_ID, text).map(|it| message.causation_id = Some(it)),
+    },
+    Attribute {
+        name: PARTITION_KEY,
+        about: About::Message,
+        limit: Some(("key", KEY_BYTES_MAX)),
+        write: |message| message.key.as_ref().map(|key| Value::Text(key.as_str())),
+        read: |message, text| {
+            message.key = Some(Key::from(text));
+            Ok(())
+        },
+    },
+    Attribute {
+        name: TENANT,
+        about: About::Message,
+        limit: Some(("tenant", ATTRIBUTE_BYTES_MAX)),
+        write: |message| message.tenant.as_deref().map(Value::Text),
+        read: |message, text| {
+            message.tenant = Some(text.into());
+            Ok(())
+        },
+    },
+    Attribute {
+        name: TRACEPARENT,
+        about: About::Message,
+        limit: None,
+        write: |message| message.trace.as_ref().map(Value::Trace),
+        // A broken trace header must not cost the message: it starts a new trace.
+        read: |message, text| {
+            message.trace = text.parse().ok();
+            Ok(())
+        },
+    },
+    Attribute {
+        name: TRACESTATE,
+        about: About::Message,
+        limit: None,
+        write: |message| message.trace.as_ref()?.tracestate().map(Value::Text),
+        // Without a trace it says nothing.
+        read: |message, text| {
+            message.trace = message.trace.take().map(|trace| trace.with_state(text));
+            Ok(())
+        },
+    },
+    Attribute {
+        name: DATA_CONTENT_TYPE,
+        about: About::Payload,
+        limit: Some(("content type", ATTRIBUTE_BYTES_MAX)),
+        write: |message| Some(Value::Text(&message.content_type)),
+        read: |message, text| {
+            message.content_type = text.to_owned().into();
+            Ok(())
+        },
+    },
+];
+
+/// A value before it is written: as text, except for the number.
+pub(super) enum Value<'a> {
+    Text(&'a str),
+    Number(u32),
+    Id(MessageId),
+    Time(Timestamp),
+    Trace(&'a TraceContext),
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Id(id) => id.fmt(f),
+            Self::Time(time) => time.fmt(f),
+            Self::Trace(trace) => trace.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_u32(*number),
+            Self::Id(id) => id.serialize(serializer),
+            Self::Time(time) => time.serialize(serializer),
+            Self::Trace(trace) => serializer.collect_str(trace),
+        }
+    }
+}
+
+/// The identity of a message: its own id, or one that follows from source and id when that is no
+/// UUID.
+pub(super) fn identity(source: &str, id: &str) -> MessageId {
+    id.parse().unwrap_or_else(|_| MessageId::from_foreign(source, id))
+}
+
+fn parsed<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::invalid(format!("attribute `{name}` cannot be `{text}`")))
+}
+
+impl Metadata {
+    /// Checks the lengths, for whoever brings in a message from outside.
+    ///
+    /// # Errors
+    /// `LimitExceeded`, naming what is too long; see [`KEY_BYTES_MAX`] and [`ATTRIBUTE_BYTES_MAX`].
+    pub fn check(&self) -> Result<()> {
+        for attribute in &ATTRIBUTES {
+            if let Some((what, bytes_max)) = attribute.limit
+                && let Some(Value::Text(text)) = (attribute.write)(self)
+                && text.len() > bytes_max
+            {
+                return Err(too_long(&self.name, what, text.len(), bytes_max));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_long(name: &str, what: &str, bytes: usize, bytes_max: usize) -> Error {
+    let message = format!(
+        "the {what} of `{name:.NAME_CHARS_SHOWN$}` has {bytes} bytes, the limit is {bytes_max}; \
+         use a shorter {what}"
+    );
+    Error::limit_exceeded(message).with_retry(Retry::Never)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::attribute::is_reserved;
+    use crate::message::codec::sample::sample;
+
+    #[test]
+    fn every_attribute_is_read_as_it_was_written() {
+        let sent = sample().metadata;
+        let mut read = Metadata::new(MessageId::from_foreign("", ""), "", "");
+        for attribute in &ATTRIBUTES {
+            let value = (attribute.write)(&sent);
+            if let Some(text) = value.map(|value| value.to_string()) {
+                (attribute.read)(&mut read, &text).unwrap();
+            }
+        }
+        read.headers = sent.headers.clone();
+        assert_eq!(read, sent);
+    }
+
+    #[test]
+    fn no_free_header_can_take_the_name_of_an_attribute() {
+        for attribute in &ATTRIBUTES {
+            assert!(is_reserved(attribute.name), "{}", attribute.name);
+        }
+    }
+
+    #[test]
+    fn lengths_from_outside_are_bounded_by_name() {
+        let fine = sample().metadata;
+        assert!(fine.check().is_ok());
+        let long = "x".repeat(ATTRIBUTE_BYTES_MAX + 1);
+        let with = |change: &dyn Fn(&mut Metadata)| {
+            let mut metadata = fine.clone();
+            change(&mut metadata);
+            metadata.check().unwrap_err().to_string()
+        };
+        for (what, error) in [
+            ("key", with(&|it| it.key = Some(long.clone().into()))),
+            ("name", with(&|it| it.name = long.clone().into())),
+            ("sender", with(&|it| it.sender = long.clone().into())),
+            ("tenant", with(&|it| it.tenant = Some(long.clone().into()))),
+            ("content type", with(&|it| it.content_type = long.clone().into())),
+        ] {
+            assert!(error.contains(&format!("the {what} of")), "{error}");
+            assert!(error.contains(&format!("use a shorter {what}")), "{error}");
+            assert!(error.len() < 300, "{error}");
+        }
+    }
+}
