@@ -164,14 +164,14 @@ fn declaration() -> BoundedContext {
 async fn open() -> Result<(Arc<Scope>, Arc<ContextRuntime>, RunningService)> {
     let bench = declaration();
     let store = MemoryDatabase::new().open(&bench.schema()?).await?;
-    let scope = Arc::new(Scope {
-        name: ContextName::new("bench")?,
-        store: Arc::clone(&store),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(UuidV7Source::default()),
-        catalog: bench.catalog().clone(),
-        requester: Arc::new(Unconnected),
-    });
+    let scope = Arc::new(Scope::new(
+        ContextName::new("bench")?,
+        Arc::clone(&store),
+        Arc::new(SystemClock),
+        Arc::new(UuidV7Source::default()),
+        bench.catalog().clone(),
+        Arc::new(Unconnected),
+    ));
     let context = bench.open(Resources::new(store))?;
     let service = Service::in_memory().host(declaration()).start().await?;
     Ok((scope, context, service))
@@ -242,7 +242,7 @@ fn message_probes(scope: &Arc<Scope>) -> Result<Vec<Probe>> {
 fn published(scope: &Arc<Scope>, event: &OrderPlaced) -> Envelope {
     let cx = Context::new(Arc::clone(scope), Cause::default());
     cx.publish(event).expect("the event is declared");
-    let published = cx.unit().outbox.pop();
+    let published = cx.take_unit().expect("no transaction is open").outbox.pop();
     published.expect("the unit holds the event")
 }
 

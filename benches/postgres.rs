@@ -90,8 +90,8 @@ async fn handle(bank: &ContextRuntime, account: Uuid, message: Uuid) -> Result<(
     metadata.key = Some(account.to_string().as_str().into());
     let event = PaymentTaken { account, amount_cents: AMOUNT_CENTS };
     let payload = text(serde_json::to_vec(&event))?.into();
-    let envelope = Envelope { metadata, payload };
-    let incoming = Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 1 };
+    let envelope = Envelope::new(metadata, payload);
+    let incoming = Incoming::new(&envelope, Origin::Delivery, 1);
     match text(bank.handle(incoming).await)? {
         CommitOutcome::Committed(_) => Ok(()),
         other => Err(format!("{other:?}")),

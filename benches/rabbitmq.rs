@@ -82,12 +82,9 @@ async fn against_lapin(report: &mut Report) -> Outcome<()> {
 impl Rivals {
     async fn connect(url: &str) -> Outcome<Self> {
         let ours = RabbitTransport::connect(url, RabbitOptions::default()).await?;
-        let topology = Topology {
-            context: ContextName::new(CONTEXT)?,
-            handles: vec![NAME],
-            publishes: vec![NAME],
-            partitions: 1,
-        };
+        let topology = Topology::new(ContextName::new(CONTEXT)?, 1)
+            .with_handles(vec![NAME])
+            .with_publishes(vec![NAME]);
         ours.apply(&topology).await?;
         let publisher = ours.publisher();
         Ok(Self { ours, publisher, theirs: ByLapin::connect(url).await? })
@@ -145,11 +142,8 @@ impl Rivals {
     }
 
     async fn consume(&self, count: usize) -> Outcome<f64> {
-        let subscription = Subscription {
-            context: ContextName::new(CONTEXT)?,
-            partition: Partition::new(0, 1)?,
-            prefetch: WINDOW as u16,
-        };
+        let subscription =
+            Subscription::new(ContextName::new(CONTEXT)?, Partition::new(0, 1)?, WINDOW as u16);
         let begin = Instant::now();
         let mut subscriber = self.ours.subscribe(&subscription).await?;
         for _ in 0..count {
@@ -186,7 +180,7 @@ fn envelopes(bytes: usize, count: usize) -> Vec<Envelope> {
     let envelope = |number: usize| {
         let mut metadata = Metadata::new(ids.message_id(), NAME, CONTEXT);
         metadata.key = Some(format!("key-{}", number % WINDOW).into());
-        Envelope { metadata, payload: payload.clone().into() }
+        Envelope::new(metadata, payload.clone().into())
     };
     (0..count).map(envelope).collect()
 }

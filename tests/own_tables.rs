@@ -207,14 +207,13 @@ async fn an_own_transaction_learns_that_a_message_was_received() {
     let store = world.service.store("audit").unwrap();
     let id = MessageId::from_foreign("abroad", "1");
     let metadata = Metadata::new(id, "abroad.sold", "abroad");
-    let envelope = Envelope { metadata, payload: bytes::Bytes::from_static(b"{}") };
-    let receive = || UnitOfWork {
-        receipt: Some(Receipt {
-            envelope: envelope.clone(),
-            origin: Origin::Delivery,
-            outcome: Outcome::Handled,
-        }),
-        ..UnitOfWork::default()
+    let envelope = Envelope::new(metadata, bytes::Bytes::from_static(b"{}"));
+    let receive = || {
+        UnitOfWork::default().with_receipt(Receipt::new(
+            envelope.clone(),
+            Origin::Delivery,
+            Outcome::Handled,
+        ))
     };
     for expected in [true, false] {
         let mut transaction = world.own.begin().await.unwrap();

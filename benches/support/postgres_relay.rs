@@ -81,7 +81,7 @@ async fn step(pool: &PgPool, publisher: &dyn Publisher) -> Done<u64> {
     let mut done = Vec::with_capacity(rows.len());
     for (sequence, metadata, payload) in rows {
         let metadata: Metadata = serde_json::from_str(&metadata)?;
-        publisher.publish(&Envelope { metadata, payload: payload.into() }).await?;
+        publisher.publish(&Envelope::new(metadata, payload.into())).await?;
         done.push(sequence);
     }
     sqlx::query(DELETE).bind(&done).execute(&mut *transaction).await?;

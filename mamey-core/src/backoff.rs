@@ -16,6 +16,7 @@ use std::time::Duration;
 /// assert_eq!(backoff.delay(2, 1.0), Duration::from_millis(200));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Backoff {
     /// The first pause.
     pub first: Duration,

@@ -8,6 +8,7 @@ use crate::{Result, RetryPolicy};
 
 /// A message that is about to be handled.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Incoming<'a> {
     /// The message.
     pub envelope: &'a Envelope,
@@ -15,6 +16,14 @@ pub struct Incoming<'a> {
     pub origin: Origin,
     /// Which run this is, counted from 1 over all deliveries and retries.
     pub attempt: u32,
+}
+
+impl<'a> Incoming<'a> {
+    /// A message before its run number `attempt`.
+    #[must_use]
+    pub const fn new(envelope: &'a Envelope, origin: Origin, attempt: u32) -> Self {
+        Self { envelope, origin, attempt }
+    }
 }
 
 /// Takes messages for one bounded context.

@@ -7,6 +7,7 @@ use crate::Backoff;
 /// What happens when a handler fails in a way that may pass: first it runs again at once, then the
 /// message is parked and retried after growing pauses, then it becomes a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How many times to run again at once.
     pub immediate: u32,

@@ -304,7 +304,7 @@ impl BoundedContext {
     /// # Errors
     /// As [`BoundedContext::check`].
     pub fn schema(&self) -> Result<Schema> {
-        Ok(Schema { context: self.checked_name()?, collections: self.collections.clone() })
+        Ok(Schema::new(self.checked_name()?, self.collections.clone()))
     }
 
     /// What it sends and receives, with its input spread over `partitions`.
@@ -312,12 +312,9 @@ impl BoundedContext {
     /// # Errors
     /// As [`BoundedContext::check`].
     pub fn topology(&self, partitions: u16) -> Result<Topology> {
-        Ok(Topology {
-            context: self.checked_name()?,
-            handles: self.catalog.names(Direction::Handles).collect(),
-            publishes: self.catalog.names(Direction::Publishes).collect(),
-            partitions,
-        })
+        Ok(Topology::new(self.checked_name()?, partitions)
+            .with_handles(self.catalog.names(Direction::Handles).collect())
+            .with_publishes(self.catalog.names(Direction::Publishes).collect()))
     }
 
     /// Opens the context on its store.
@@ -328,7 +325,7 @@ impl BoundedContext {
         let name = self.checked_name()?;
         let Resources { store, clock, ids, requester } = resources;
         let catalog = self.catalog;
-        let scope = Arc::new(Scope { name, store, clock, ids, catalog, requester });
+        let scope = Arc::new(Scope::new(name, store, clock, ids, catalog, requester));
         let pipeline = Pipeline {
             scope,
             layers: self.layers,

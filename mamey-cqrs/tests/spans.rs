@@ -73,7 +73,7 @@ async fn the_span_of_a_message_names_it_and_its_failure() {
     let mut envelope = envelope(Paid::NAME, 1, "{}");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     envelope.metadata.trace = Some(trace.parse().unwrap());
-    let incoming = Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 3 };
+    let incoming = Incoming::new(&envelope, Origin::Delivery, 3);
     let written = written_by(async { runtime.handle(incoming).await.unwrap_err() }).await;
     let (inside, closed) = written.trim_end().split_once('\n').unwrap();
     assert!(inside.contains("payments.paid") && inside.contains("inside"), "{inside}");

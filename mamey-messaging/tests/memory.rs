@@ -18,7 +18,7 @@ fn event() -> Envelope {
     let id = UuidV7Source::default().message_id();
     let metadata = Metadata::new(id, "orders.order-placed", "orders");
     let payload = Bytes::from_static(b"{}");
-    Envelope { metadata, payload }
+    Envelope::new(metadata, payload)
 }
 
 async fn hosting_payments(partitions: u16) -> MemoryTransport {
@@ -28,20 +28,16 @@ async fn hosting_payments(partitions: u16) -> MemoryTransport {
 }
 
 fn topology(partitions: u16) -> Topology {
-    Topology {
-        context: ContextName::new("payments").unwrap(),
-        handles: vec!["orders.order-placed"],
-        publishes: vec![],
-        partitions,
-    }
+    Topology::new(ContextName::new("payments").unwrap(), partitions)
+        .with_handles(vec!["orders.order-placed"])
 }
 
 async fn subscribe(transport: &MemoryTransport, prefetch: u16) -> Box<dyn Subscriber> {
-    let subscription = Subscription {
-        context: ContextName::new("payments").unwrap(),
-        partition: Partition::new(0, 1).unwrap(),
+    let subscription = Subscription::new(
+        ContextName::new("payments").unwrap(),
+        Partition::new(0, 1).unwrap(),
         prefetch,
-    };
+    );
     transport.subscribe(&subscription).await.unwrap()
 }
 

@@ -14,13 +14,10 @@ use mamey_core::store::{
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::{Session, postgres, require};
 
-static PLAIN: Collection = Collection { name: "orders", id: ValueType::Int, indexes: &[] };
+static PLAIN: Collection = Collection::new("orders", ValueType::Int);
 
-static INDEXED: Collection = Collection {
-    name: "orders",
-    id: ValueType::Int,
-    indexes: &[Index { field: "label", value: ValueType::Text, unique: false }],
-};
+static INDEXED: Collection =
+    Collection::new("orders", ValueType::Int).with_indexes(&[Index::new("label", ValueType::Text)]);
 
 async fn connect(url: &str) -> mamey_core::Result<PostgresDatabase> {
     PostgresDatabase::connect(url, PostgresOptions::default()).await
@@ -31,13 +28,13 @@ async fn open(
     collection: &'static Collection,
 ) -> mamey_core::Result<Arc<dyn Store>> {
     let context = ContextName::new("pg-shop").unwrap();
-    database.open(&Schema { context, collections: vec![collection] }).await
+    database.open(&Schema::new(context, vec![collection])).await
 }
 
 fn put(id: i64, expected: Expected, data: &'static str) -> UnitOfWork {
     let change = Change::Put { data: Bytes::from_static(data.as_bytes()), index: Vec::new() };
     let mut unit = UnitOfWork::default();
-    unit.write(Write { collection: &PLAIN, id: Value::Int(id), expected, change }).unwrap();
+    unit.write(Write::new(&PLAIN, Value::Int(id), expected, change)).unwrap();
     unit
 }
 

@@ -124,13 +124,13 @@ impl RunningService {
             [only] => only.runtime.name().to_shared(),
             _ => SEVERAL.into(),
         };
-        let origin = RequestOrigin {
+        let origin = RequestOrigin::new(
             sender,
-            requester: &**requester,
-            clock: &*backends.clock,
-            ids: &*backends.ids,
-            cause: Cause::default(),
-        };
+            &**requester,
+            &*backends.clock,
+            &*backends.ids,
+            Cause::default(),
+        );
         UnaddressedRequest::new(origin, request)
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
         "the service starts"
     );
     let mut tasks = Tasks::default();
-    let instance = InstanceId(mamey_core::id::new_uuid());
+    let instance = InstanceId::new(mamey_core::id::new_uuid());
     let workplace = Workplace { settings: &settings, backends: &backends, instance };
     let hosted = open.into_iter().map(|open| workplace.set_to_work(open, &mut tasks)).collect();
     Ok(RunningService::new(hosted, backends, tasks, settings.drain))

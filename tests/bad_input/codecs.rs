@@ -15,7 +15,7 @@ use crate::words::{assert_fails, assert_holds};
 const EVENT: &str = r#""specversion":"1.0","id":"1","source":"abroad","type":"abroad.sold""#;
 
 fn cloud_event(body: impl Into<Vec<u8>>) -> Result<Envelope> {
-    let wire = WireMessage { body: body.into().into(), ..WireMessage::default() };
+    let wire = WireMessage::new(body.into().into());
     CloudEventsJson::default().decode(&wire)
 }
 
@@ -27,7 +27,7 @@ fn plain_with(body: impl Into<Vec<u8>>, properties: &[(&str, &str)]) -> Result<E
     let owned =
         |(name, value): &(&str, &str)| (Cow::Owned((*name).to_owned()), (*value).to_owned());
     let properties: BTreeMap<Cow<'static, str>, String> = properties.iter().map(owned).collect();
-    let wire = WireMessage { body: body.into().into(), properties, ..WireMessage::default() };
+    let wire = WireMessage::new(body.into().into()).with_properties(properties);
     Plain::default().decode(&wire)
 }
 
@@ -225,13 +225,11 @@ fn largest(payload_bytes: usize) -> Envelope {
         headers.insert(&format!("h{number}"), value).unwrap();
     }
     let id = MessageId::from_foreign("abroad", "1");
-    let metadata = Metadata {
-        causation_id: Some(id),
-        key: Some("\u{1}".repeat(255).into()),
-        tenant: Some("\u{1}".repeat(2048).into()),
-        headers,
-        ..Metadata::new(id, "abroad.sold", "abroad")
-    };
+    let metadata = Metadata::new(id, "abroad.sold", "abroad")
+        .with_causation_id(Some(id))
+        .with_key(Some("\u{1}".repeat(255).into()))
+        .with_tenant(Some("\u{1}".repeat(2048).into()))
+        .with_headers(headers);
     let payload = format!("\"{}\"", "x".repeat(payload_bytes - 2)).into();
-    Envelope { metadata, payload }
+    Envelope::new(metadata, payload)
 }

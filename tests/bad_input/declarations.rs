@@ -99,7 +99,7 @@ struct Injected(String);
 impl Aggregate for Injected {
     type Id = String;
     const COLLECTION: &'static Collection =
-        &Collection { name: "a\"; DROP TABLE x; --", id: ValueType::Text, indexes: &[] };
+        &Collection::new("a\"; DROP TABLE x; --", ValueType::Text);
 
     fn id(&self) -> &String {
         &self.0
@@ -115,11 +115,8 @@ struct BadField(String);
 
 impl Aggregate for BadField {
     type Id = String;
-    const COLLECTION: &'static Collection = &Collection {
-        name: "fields",
-        id: ValueType::Text,
-        indexes: &[Index { field: "a b", value: ValueType::Text, unique: false }],
-    };
+    const COLLECTION: &'static Collection = &Collection::new("fields", ValueType::Text)
+        .with_indexes(&[Index::new("a b", ValueType::Text)]);
 
     fn id(&self) -> &String {
         &self.0

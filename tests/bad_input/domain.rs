@@ -187,7 +187,7 @@ pub fn deaf_listener() -> BoundedContext {
 
 /// Two runs at once, then two with pauses of a few milliseconds.
 fn quick_retries() -> RetryPolicy {
-    let mut policy = RetryPolicy { immediate: 1, delayed: 2, ..RetryPolicy::default() };
+    let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(2);
     policy.backoff.first = Duration::from_millis(20);
     policy.backoff.max = Duration::from_millis(50);
     policy

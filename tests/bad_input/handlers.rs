@@ -98,7 +98,7 @@ fn from_abroad(world: &World, number: i64, key: &str) -> impl Future<Output = ()
     let payload = format!(r#"{{"topic":"abroad","number":{number},"text":""}}"#).into();
     let publisher = world.service.publisher();
     async move {
-        let envelope = Envelope { metadata, payload };
+        let envelope = Envelope::new(metadata, payload);
         publisher.publish(&envelope).await.unwrap();
     }
 }

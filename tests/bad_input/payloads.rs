@@ -72,12 +72,10 @@ async fn an_unknown_name_for_a_context_is_refused_by_name(world: &mut World) {
 
 async fn a_name_that_nobody_handles_is_kept_when_it_is_delivered(world: &mut World) {
     // What a queue that is older than the code would still bring.
-    let topology = Topology {
-        context: "listener".to_owned().try_into().unwrap(),
-        handles: vec!["speaker.said", "speaker.letter"],
-        publishes: vec!["speaker.said"],
-        partitions: world.settings.partitions,
-    };
+    let topology =
+        Topology::new("listener".to_owned().try_into().unwrap(), world.settings.partitions)
+            .with_handles(vec!["speaker.said", "speaker.letter"])
+            .with_publishes(vec!["speaker.said"]);
     world.transport.apply(&topology).await.unwrap();
     let mut metadata = world.foreign("bad");
     metadata.name = "speaker.letter".into();

@@ -135,17 +135,13 @@ impl World {
     /// A message about the topic `abroad` as a system abroad would send it.
     pub fn foreign(&self, id: &str) -> Metadata {
         let id = MessageId::from_foreign("abroad", id);
-        Metadata {
-            version: 3,
-            key: Some("abroad".into()),
-            ..Metadata::new(id, "speaker.said", "abroad")
-        }
+        Metadata::new(id, "speaker.said", "abroad").with_version(3).with_key(Some("abroad".into()))
     }
 
     /// Brings a message to the transport as a foreign publisher would.
     pub async fn deliver(&self, metadata: Metadata, payload: Vec<u8>) -> Result<Routed> {
         let payload = payload.into();
-        let envelope = Envelope { metadata, payload };
+        let envelope = Envelope::new(metadata, payload);
         self.service.publisher().publish(&envelope).await
     }
 

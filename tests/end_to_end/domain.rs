@@ -187,7 +187,7 @@ pub fn receiver(script: &Script) -> BoundedContext {
 
 /// Two runs at once, then three with pauses of a few milliseconds.
 pub fn quick_retries() -> RetryPolicy {
-    let mut policy = RetryPolicy { immediate: 1, delayed: 3, ..RetryPolicy::default() };
+    let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(3);
     policy.backoff.first = Duration::from_millis(20);
     policy.backoff.max = Duration::from_millis(100);
     policy

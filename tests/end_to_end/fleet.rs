@@ -169,7 +169,7 @@ pub fn name(stream: usize) -> String {
 
 /// So many retries that none of these tests uses them up.
 pub fn patient_retries() -> RetryPolicy {
-    let mut policy = RetryPolicy { immediate: 1, delayed: 10_000, ..RetryPolicy::default() };
+    let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(10_000);
     policy.backoff.first = Duration::from_millis(5);
     policy.backoff.max = Duration::from_millis(50);
     policy

@@ -45,8 +45,8 @@ impl Inbound for Broken {
 
     fn retry_policy(&self, _: &str) -> RetryPolicy {
         let pause = Duration::from_millis(10);
-        let backoff = Backoff { first: pause, max: pause, jitter: 0.0 };
-        RetryPolicy { immediate: 0, delayed: u32::MAX, backoff }
+        let backoff = Backoff::new(pause, pause).with_jitter(0.0);
+        RetryPolicy::new(0, u32::MAX, backoff)
     }
 
     async fn handle(&self, incoming: Incoming<'_>) -> Result<CommitOutcome> {
@@ -57,8 +57,8 @@ impl Inbound for Broken {
             return Err(Error::other("not mended yet"));
         }
         let (origin, outcome) = (incoming.origin, Outcome::Handled);
-        let receipt = Some(Receipt { envelope, origin, outcome });
-        self.store.commit(UnitOfWork { receipt, ..UnitOfWork::default() }).await
+        let receipt = Some(Receipt::new(envelope, origin, outcome));
+        self.store.commit(UnitOfWork::default().with_receipt(receipt)).await
     }
 }
 
@@ -80,7 +80,7 @@ fn one_at_a_time() -> ConsumerOptions {
 
 async fn apply(transport: &MemoryTransport, context: &ContextName) {
     let (context, handles) = (context.clone(), vec![NAME]);
-    let topology = Topology { context, handles, publishes: Vec::new(), partitions: 1 };
+    let topology = Topology::new(context, 1).with_handles(handles);
     transport.apply(&topology).await.unwrap();
 }
 
@@ -89,7 +89,7 @@ async fn publish(transport: &MemoryTransport, key: u64) {
     let mut metadata = metadata_from_abroad(&key.to_string());
     metadata.name = NAME.into();
     metadata.key = Some(key.to_string().into());
-    let envelope = Envelope { metadata, payload: "{}".into() };
+    let envelope = Envelope::new(metadata, "{}".into());
     transport.publisher().publish(&envelope).await.unwrap();
 }
 
@@ -98,7 +98,7 @@ async fn too_many_parked_messages_hold_up_what_is_new_until_there_are_fewer() {
     let (context, faults) = (ContextName::new("strained").unwrap(), Faults::default());
     let (transport, database) = (MemoryTransport::new(), Arc::new(MemoryDatabase::new()));
     let connection = Connection { database, faults: faults.clone() };
-    let schema = Schema { context: context.clone(), collections: Vec::new() };
+    let schema = Schema::new(context.clone(), Vec::new());
     let store = connection.open(&schema).await.unwrap();
     apply(&transport, &context).await;
     let (mended, runs) = (AtomicBool::new(false), Mutex::default());

@@ -77,7 +77,7 @@ impl World {
 
     /// Brings a message to the transport as a foreign publisher would.
     pub async fn deliver(&self, metadata: Metadata, payload: &str) {
-        let envelope = Envelope { metadata, payload: payload.to_owned().into() };
+        let envelope = Envelope::new(metadata, payload.to_owned().into());
         self.service.publisher().publish(&envelope).await.unwrap();
     }
 }
@@ -86,7 +86,7 @@ impl World {
 pub fn metadata_from_abroad(id: &str) -> Metadata {
     let id = MessageId::from_foreign("abroad", id);
     let (version, key) = (2, Some("a".into()));
-    Metadata { version, key, ..Metadata::new(id, "sender.emitted", "abroad") }
+    Metadata::new(id, "sender.emitted", "abroad").with_version(version).with_key(key)
 }
 
 pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {

@@ -1,13 +1,19 @@
 //! What a handler is given: its unit of work, and what it may know of the message and the world.
 
+mod cause;
 mod read;
+mod read_repository;
 mod repository;
 mod request;
 mod scope;
+mod stored;
+mod unit;
 mod write;
 
-pub use read::{Cause, ReadContext};
-pub use repository::{ReadRepository, Repository};
+pub use cause::Cause;
+pub use read::ReadContext;
+pub use read_repository::ReadRepository;
+pub use repository::Repository;
 pub use request::{AddressedRequest, RequestOrigin, UnaddressedRequest};
 pub use scope::Scope;
 pub use write::{Context, TransactionPlace};

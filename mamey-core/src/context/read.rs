@@ -3,36 +3,15 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::{ReadRepository, RequestOrigin, Scope, UnaddressedRequest};
+use super::cause::Cause;
+use super::read_repository::ReadRepository;
+use super::request::{RequestOrigin, UnaddressedRequest};
+use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::domain::{Aggregate, NewId};
 use crate::id::MessageId;
-use crate::message::{ContextName, Metadata, Request, TraceContext};
+use crate::message::{ContextName, Request, TraceContext};
 use crate::store::Store;
-
-/// What set a handler off.
-#[derive(Clone, Debug, Default)]
-pub struct Cause {
-    /// The message's id; a new one is made when somebody asks and there is none.
-    pub message_id: Option<MessageId>,
-    /// The id that everything set off by one outside request shares.
-    pub correlation_id: Option<MessageId>,
-    /// The trace it belongs to.
-    pub trace: Option<TraceContext>,
-    /// The tenant it belongs to.
-    pub tenant: Option<Arc<str>>,
-}
-
-impl From<&Metadata> for Cause {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            message_id: Some(metadata.id),
-            correlation_id: Some(metadata.correlation_id),
-            trace: metadata.trace.clone(),
-            tenant: metadata.tenant.clone(),
-        }
-    }
-}
 
 /// What a query handler is given. It reads and cannot write.
 pub struct ReadContext {
@@ -52,7 +31,7 @@ impl ReadContext {
     /// Reads aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> ReadRepository<'_, A> {
-        ReadRepository::new(self)
+        ReadRepository::new(self.store())
     }
 
     /// Asks another context, and waits for its reply: `cx.request(message).to("context").await?`.

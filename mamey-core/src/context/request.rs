@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::Cause;
+use super::cause::Cause;
 use crate::clock::Clock;
 use crate::id::{IdSource, MessageId};
 use crate::message::{
@@ -18,6 +18,7 @@ use crate::{Error, Result, ResultExt};
 
 /// Who asks, on whose behalf, and through what.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct RequestOrigin<'a> {
     /// The context that asks, or another name of the asker.
     pub sender: Arc<str>,
@@ -29,6 +30,20 @@ pub struct RequestOrigin<'a> {
     pub ids: &'a dyn IdSource,
     /// What set the request off.
     pub cause: Cause,
+}
+
+impl<'a> RequestOrigin<'a> {
+    /// An origin of these parts.
+    #[must_use]
+    pub const fn new(
+        sender: Arc<str>,
+        requester: &'a dyn Requester,
+        clock: &'a dyn Clock,
+        ids: &'a dyn IdSource,
+        cause: Cause,
+    ) -> Self {
+        Self { sender, requester, clock, ids, cause }
+    }
 }
 
 /// A request that does not know yet whom it is for.

@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::transport::Requester;
 
 /// What all handler calls of one bounded context share.
+#[non_exhaustive]
 pub struct Scope {
     /// The context's name, the sender of its messages.
     pub name: ContextName,
@@ -23,6 +24,21 @@ pub struct Scope {
     pub catalog: Catalog,
     /// Asks other contexts.
     pub requester: Arc<dyn Requester>,
+}
+
+impl Scope {
+    /// What all handler calls of the context `name` share.
+    #[must_use]
+    pub fn new(
+        name: ContextName,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        catalog: Catalog,
+        requester: Arc<dyn Requester>,
+    ) -> Self {
+        Self { name, store, clock, ids, catalog, requester }
+    }
 }
 
 impl fmt::Debug for Scope {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use serde::Serialize;
 
-use super::{Cause, ReadContext, Repository, Scope};
+use super::cause::Cause;
+use super::read::ReadContext;
+use super::repository::Repository;
+use super::scope::Scope;
+use super::unit::SharedUnit;
 use crate::domain::Aggregate;
 use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata, Target,
@@ -25,7 +29,7 @@ use crate::{Error, Result, ResultExt};
 /// It dereferences to [`ReadContext`], so helpers that only read take either.
 pub struct Context {
     read: ReadContext,
-    unit: Mutex<UnitOfWork>,
+    unit: SharedUnit,
     transaction: AsyncMutex<Option<OpenTransaction>>,
 }
 
@@ -35,7 +39,7 @@ impl Context {
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
         Self {
             read: ReadContext::new(scope, cause),
-            unit: Mutex::default(),
+            unit: SharedUnit::default(),
             transaction: AsyncMutex::default(),
         }
     }
@@ -43,7 +47,7 @@ impl Context {
     /// Reads and writes aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<'_, A> {
-        Repository::new(self)
+        Repository::new(self.read.store(), &self.unit)
     }
 
     /// Sends an event to every context that subscribes to it, once this unit has committed.
@@ -91,7 +95,7 @@ impl Context {
         let mut transaction = self.transaction.try_lock().ok_or_else(|| {
             Error::misconfigured("the transaction is still in use: drop it before the handler ends")
         })?;
-        let mut unit = std::mem::take(&mut *self.unit());
+        let mut unit = self.unit.take();
         unit.transaction = transaction.take();
         Ok(unit)
     }
@@ -102,11 +106,10 @@ impl Context {
         TransactionPlace(self.transaction.lock().await)
     }
 
-    /// The unit of work so far.
-    ///
-    /// A poisoned lock is entered all the same: after a panic the unit is thrown away anyway.
-    pub fn unit(&self) -> MutexGuard<'_, UnitOfWork> {
-        self.unit.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The messages that were published and sent so far, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Envelope> {
+        self.unit.outbox()
     }
 
     fn enqueue<M: Message + Serialize>(
@@ -118,7 +121,7 @@ impl Context {
         let envelope = self
             .envelope(message, target, headers)
             .with_context(|| format!("sending `{}`", M::NAME))?;
-        self.unit().enqueue(envelope)
+        self.unit.enqueue(envelope)
     }
 
     fn envelope<M: Message + Serialize>(

@@ -5,6 +5,7 @@ use super::value::ValueType;
 
 /// Where aggregates of one type are kept.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Collection {
     /// The collection's name within its context.
     pub name: &'static str,
@@ -12,6 +13,21 @@ pub struct Collection {
     pub id: ValueType,
     /// The indexed fields: the only ones that criteria accept.
     pub indexes: &'static [Index],
+}
+
+impl Collection {
+    /// A collection without indexes, whose ids are of the type `id`.
+    #[must_use]
+    pub const fn new(name: &'static str, id: ValueType) -> Self {
+        Self { name, id, indexes: &[] }
+    }
+
+    /// The indexed fields: the only ones that criteria accept.
+    #[must_use]
+    pub const fn with_indexes(mut self, indexes: &'static [Index]) -> Self {
+        self.indexes = indexes;
+        self
+    }
 }
 
 impl Collection {
@@ -27,6 +43,7 @@ impl Collection {
 
 /// One indexed field of a collection.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Index {
     /// The field's name.
     pub field: &'static str,
@@ -34,4 +51,19 @@ pub struct Index {
     pub value: ValueType,
     /// Whether no two documents may share a value; documents without a value never clash.
     pub unique: bool,
+}
+
+impl Index {
+    /// An index whose values may repeat.
+    #[must_use]
+    pub const fn new(field: &'static str, value: ValueType) -> Self {
+        Self { field, value, unique: false }
+    }
+
+    /// Whether no two documents may share a value; documents without a value never clash.
+    #[must_use]
+    pub const fn with_unique(mut self, unique: bool) -> Self {
+        self.unique = unique;
+        self
+    }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Comparison, Criteria, Filter, IndexValue, Value};
+use super::builder::Criteria;
+use super::filter::{Comparison, Filter};
+use super::sort::Sort;
+use super::value::{IndexValue, Value};
 
 /// The indexed field `T` of the aggregate `A`, such as `Order::CUSTOMER`.
 pub struct Field<A, T> {
@@ -41,13 +44,13 @@ impl<A, T> Field<A, T> {
     /// Smallest first; documents without a value come before all others.
     #[must_use]
     pub const fn asc(self) -> Sort<A> {
-        Sort { field: self.name, descending: false, of: PhantomData }
+        Sort::new(self.name, false)
     }
 
     /// Largest first; documents without a value come after all others.
     #[must_use]
     pub const fn desc(self) -> Sort<A> {
-        Sort { field: self.name, descending: true, of: PhantomData }
+        Sort::new(self.name, true)
     }
 }
 
@@ -106,27 +109,5 @@ impl<A> Field<A, String> {
     #[must_use]
     pub fn starts_with(self, prefix: impl Into<String>) -> Criteria<A> {
         Criteria::of(Filter::StartsWith { field: self.name, prefix: prefix.into() })
-    }
-}
-
-/// One sort key of a [`Criteria`].
-pub struct Sort<A> {
-    pub(super) field: &'static str,
-    pub(super) descending: bool,
-    of: PhantomData<fn(A)>,
-}
-
-impl<A> Clone for Sort<A> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<A> Copy for Sort<A> {}
-
-impl<A> fmt::Debug for Sort<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let direction = if self.descending { "desc" } else { "asc" };
-        write!(f, "{} {direction}", self.field)
     }
 }

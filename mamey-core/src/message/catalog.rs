@@ -34,6 +34,7 @@ impl fmt::Display for Direction {
 
 /// One message in a context's catalog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct CatalogEntry {
     /// What the context does with it.
     pub direction: Direction,

@@ -6,11 +6,20 @@ use super::Metadata;
 
 /// A message on its way: [`Metadata`] and payload bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Envelope {
     /// Everything but the payload.
     pub metadata: Metadata,
     /// The payload, of the metadata's content type.
     pub payload: Bytes,
+}
+
+impl Envelope {
+    /// A message of these parts.
+    #[must_use]
+    pub const fn new(metadata: Metadata, payload: Bytes) -> Self {
+        Self { metadata, payload }
+    }
 }
 
 impl Envelope {

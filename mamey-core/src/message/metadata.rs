@@ -16,6 +16,7 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
 /// Everything about a message but its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Metadata {
     /// The message's identity: effects happen once per id and context.
     pub id: MessageId,
@@ -85,6 +86,83 @@ impl Metadata {
             must_route: false,
             headers: Headers::default(),
         }
+    }
+
+    /// The version of the payload's shape.
+    #[must_use]
+    pub const fn with_version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// The same for everything that one outside request caused.
+    #[must_use]
+    pub const fn with_correlation_id(mut self, correlation_id: MessageId) -> Self {
+        self.correlation_id = correlation_id;
+        self
+    }
+
+    /// The message whose handler sent this one.
+    #[must_use]
+    pub fn with_causation_id(mut self, causation_id: impl Into<Option<MessageId>>) -> Self {
+        self.causation_id = causation_id.into();
+        self
+    }
+
+    /// When it was sent.
+    #[must_use]
+    pub const fn with_time(mut self, time: Timestamp) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// What orders it; see [`Key`].
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Option<Key>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The tenant it belongs to.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<Option<Arc<str>>>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// Its place in a distributed trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
+        self.trace = trace.into();
+        self
+    }
+
+    /// The media type of the payload.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
+        self.content_type = content_type.into();
+        self
+    }
+
+    /// Whether delivery without a single subscriber is a failure.
+    #[must_use]
+    pub const fn with_must_route(mut self, must_route: bool) -> Self {
+        self.must_route = must_route;
+        self
+    }
+
+    /// Free headers.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
     }
 
     /// The slot this message falls into; see [`slot_of`].

@@ -7,7 +7,21 @@ use crate::Result;
 
 /// Proof of a commit, for reading one's own writes from a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitToken(pub u64);
+pub struct CommitToken(u64);
+
+impl CommitToken {
+    /// A token of a store's own number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The store's own number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// How a commit went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::criteria::{Collection, Filter, Find, Value};
 
 /// A document as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Document {
     /// Its id.
     pub id: Value,
@@ -15,6 +16,14 @@ pub struct Document {
     pub version: u64,
     /// The aggregate as JSON.
     pub data: Bytes,
+}
+
+impl Document {
+    /// A document of these parts.
+    #[must_use]
+    pub const fn new(id: Value, version: u64, data: Bytes) -> Self {
+        Self { id, version, data }
+    }
 }
 
 /// Reads documents. Sees what is committed and nothing else; holds no lock or connection between

@@ -9,6 +9,7 @@ use crate::id::MessageId;
 
 /// The reply to a command, remembered under the caller's idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SavedReply {
     /// The command's name: keys of different commands do not clash.
     pub command: &'static str,
@@ -16,6 +17,14 @@ pub struct SavedReply {
     pub key: String,
     /// The reply as JSON.
     pub body: Bytes,
+}
+
+impl SavedReply {
+    /// The reply to `command` under `key`.
+    #[must_use]
+    pub const fn new(command: &'static str, key: String, body: Bytes) -> Self {
+        Self { command, key, body }
+    }
 }
 
 /// Asks what took effect already. Only committed units write it.

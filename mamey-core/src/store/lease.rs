@@ -11,7 +11,21 @@ use crate::message::Partition;
 
 /// One running instance of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct InstanceId(pub Uuid);
+pub struct InstanceId(Uuid);
+
+impl InstanceId {
+    /// The instance that this UUID names.
+    #[must_use]
+    pub const fn new(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The UUID.
+    #[must_use]
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,6 +35,7 @@ impl fmt::Display for InstanceId {
 
 /// What a partition is leased for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum LeaseRole {
     /// Publishing from the outbox.
     Relay,
@@ -41,6 +56,7 @@ impl LeaseRole {
 
 /// The right to work on a partition, until it expires or is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Lease {
     /// What for.
     pub role: LeaseRole,
@@ -50,8 +66,17 @@ pub struct Lease {
     pub epoch: u64,
 }
 
+impl Lease {
+    /// The right to work on `partition`.
+    #[must_use]
+    pub const fn new(role: LeaseRole, partition: Partition, epoch: u64) -> Self {
+        Self { role, partition, epoch }
+    }
+}
+
 /// Asks for a fair share of the partitions.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct LeaseRequest {
     /// What for.
     pub role: LeaseRole,
@@ -64,13 +89,56 @@ pub struct LeaseRequest {
     pub duration: Duration,
 }
 
+impl LeaseRequest {
+    /// A request by `holder` for its share of `partitions`.
+    #[must_use]
+    pub const fn new(
+        role: LeaseRole,
+        holder: InstanceId,
+        partitions: u16,
+        duration: Duration,
+    ) -> Self {
+        Self { role, holder, partitions, duration }
+    }
+
+    /// The same request for another role.
+    #[must_use]
+    pub const fn with_role(mut self, role: LeaseRole) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// The same request by another instance.
+    #[must_use]
+    pub const fn with_holder(mut self, holder: InstanceId) -> Self {
+        self.holder = holder;
+        self
+    }
+
+    /// The same request for another time.
+    #[must_use]
+    pub const fn with_duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+}
+
 /// What an instance holds after asking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holdings {
     /// Its leases, all of them renewed just now.
     pub leases: Vec<Lease>,
     /// How many of them are more than its fair share: finish their work, then release them.
     pub surplus: usize,
+}
+
+impl Holdings {
+    /// These leases, `surplus` of which are more than a fair share.
+    #[must_use]
+    pub const fn new(leases: Vec<Lease>, surplus: usize) -> Self {
+        Self { leases, surplus }
+    }
 }
 
 /// Shares partitions among instances.

@@ -9,6 +9,7 @@ mod parking;
 mod receipt;
 mod transaction;
 mod unit;
+mod write;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -30,9 +31,8 @@ pub use parking::{
 };
 pub use receipt::{Origin, Outcome, Receipt};
 pub use transaction::OpenTransaction;
-pub use unit::{
-    Change, Expected, Guard, MESSAGES_PER_UNIT_MAX, UnitOfWork, WRITES_PER_UNIT_MAX, Write,
-};
+pub use unit::{GUARDS_PER_UNIT_MAX, MESSAGES_PER_UNIT_MAX, UnitOfWork, WRITES_PER_UNIT_MAX};
+pub use write::{Change, Expected, Guard, Write};
 
 /// One bounded context's share of a database.
 ///
@@ -80,9 +80,18 @@ pub trait Database: Send + Sync + 'static {
 
 /// What one context needs of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Schema {
     /// The context.
     pub context: ContextName,
     /// Its collections.
     pub collections: Vec<&'static Collection>,
+}
+
+impl Schema {
+    /// What `context` needs for these collections.
+    #[must_use]
+    pub const fn new(context: ContextName, collections: Vec<&'static Collection>) -> Self {
+        Self { context, collections }
+    }
 }

@@ -9,6 +9,7 @@ use crate::message::{Envelope, Key};
 
 /// One committed message that is not confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutboxRecord {
     /// Its place in the outbox. Of two records with one key, the earlier commit has the smaller.
     pub sequence: u64,
@@ -16,8 +17,17 @@ pub struct OutboxRecord {
     pub envelope: Envelope,
 }
 
+impl OutboxRecord {
+    /// A message at its place in the outbox.
+    #[must_use]
+    pub const fn new(sequence: u64, envelope: Envelope) -> Self {
+        Self { sequence, envelope }
+    }
+}
+
 /// Which records to read.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct OutboxRead<'a> {
     /// Only records of these partitions.
     pub leases: &'a [Lease],
@@ -32,8 +42,39 @@ pub struct OutboxRead<'a> {
     pub limit: u32,
 }
 
+impl<'a> OutboxRead<'a> {
+    /// All records of these partitions, `limit` at most.
+    #[must_use]
+    pub const fn new(leases: &'a [Lease], limit: u32) -> Self {
+        Self { leases, limit, after: 0, skip: &[], held: &[] }
+    }
+
+    /// Only records with a larger sequence. A commit may become visible late, below a cursor that
+    /// moved on: read from 0 from time to time.
+    #[must_use]
+    pub const fn with_after(mut self, after: u64) -> Self {
+        self.after = after;
+        self
+    }
+
+    /// No records of these keys, because they wait for an earlier one.
+    #[must_use]
+    pub const fn with_skip(mut self, skip: &'a [Key]) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// Nor those with these sequences, because the reader holds them already.
+    #[must_use]
+    pub const fn with_held(mut self, held: &'a [u64]) -> Self {
+        self.held = held;
+        self
+    }
+}
+
 /// What waits in an outbox, and what has left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutboxDepth {
     /// How many records.
     pub records: u64,
@@ -42,6 +83,14 @@ pub struct OutboxDepth {
     /// How many were confirmed and deleted since the store was created, counted in the same
     /// transaction as the deletion.
     pub published: u64,
+}
+
+impl OutboxDepth {
+    /// How many records wait, when the oldest was sent, and how many were published.
+    #[must_use]
+    pub const fn new(records: u64, oldest: Option<Timestamp>, published: u64) -> Self {
+        Self { records, oldest, published }
+    }
 }
 
 /// Reads and confirms outbox records. Only committed units write them.

@@ -13,6 +13,7 @@ const FAILURE_BYTES_MAX: usize = 2048;
 
 /// Why a message failed, as kept beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// The error's kind; see [`crate::ErrorKind::as_str`].
     pub kind: String,
@@ -20,6 +21,21 @@ pub struct Failure {
     pub code: Option<String>,
     /// What the error said, cut to 2048 bytes.
     pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind, such as [`ErrorKind::as_str`](crate::ErrorKind::as_str) names it.
+    #[must_use]
+    pub fn new(kind: String, message: String) -> Self {
+        Self { kind, message, code: None }
+    }
+
+    /// The rejection's code, if it was one.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<Option<String>>) -> Self {
+        self.code = code.into();
+        self
+    }
 }
 
 impl Failure {
@@ -43,6 +59,7 @@ impl From<&Error> for Failure {
 
 /// A message that waits in the store to be handled again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ParkedMessage {
     /// The message.
     pub envelope: Envelope,
@@ -54,6 +71,35 @@ pub struct ParkedMessage {
     pub due: Timestamp,
     /// Why the last try failed.
     pub failure: Failure,
+}
+
+impl ParkedMessage {
+    /// A message that was never tried, parked and due at the epoch.
+    #[must_use]
+    pub const fn new(envelope: Envelope, failure: Failure) -> Self {
+        Self { envelope, failure, attempts: 0, since: Timestamp::EPOCH, due: Timestamp::EPOCH }
+    }
+
+    /// How often it was tried.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// When it was parked first.
+    #[must_use]
+    pub const fn with_since(mut self, since: Timestamp) -> Self {
+        self.since = since;
+        self
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub const fn with_due(mut self, due: Timestamp) -> Self {
+        self.due = due;
+        self
+    }
 }
 
 /// Reads parked messages. Only committed units park and unpark.
@@ -87,6 +133,7 @@ pub trait ParkingStore: Send + Sync {
 /// Why a message became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum DeadLetterReason {
     /// The handler's answer is final: a rejection or another error that no retry can mend.
     Refused,
@@ -118,6 +165,7 @@ impl DeadLetterReason {
 
 /// A message that was given up and waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// The message as it was received.
     pub envelope: Envelope,
@@ -131,6 +179,42 @@ pub struct DeadLetter {
     pub last_failed: Timestamp,
     /// Why the last try failed.
     pub failure: Failure,
+}
+
+impl DeadLetter {
+    /// A message that was given up without a try, at the epoch.
+    #[must_use]
+    pub const fn new(envelope: Envelope, reason: DeadLetterReason, failure: Failure) -> Self {
+        Self {
+            envelope,
+            reason,
+            failure,
+            attempts: 0,
+            first_failed: Timestamp::EPOCH,
+            last_failed: Timestamp::EPOCH,
+        }
+    }
+
+    /// How often it was tried.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// When it was parked first, or given up when it never was parked.
+    #[must_use]
+    pub const fn with_first_failed(mut self, first_failed: Timestamp) -> Self {
+        self.first_failed = first_failed;
+        self
+    }
+
+    /// When it was given up.
+    #[must_use]
+    pub const fn with_last_failed(mut self, last_failed: Timestamp) -> Self {
+        self.last_failed = last_failed;
+        self
+    }
 }
 
 /// Dead letters, for people and their tools.

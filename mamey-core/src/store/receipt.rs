@@ -21,6 +21,7 @@ pub enum Origin {
 /// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
 /// not there. In both cases nothing of the unit is kept.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The message.
     pub envelope: Envelope,
@@ -28,6 +29,14 @@ pub struct Receipt {
     pub origin: Origin,
     /// What becomes of it.
     pub outcome: Outcome,
+}
+
+impl Receipt {
+    /// A receipt for `envelope`.
+    #[must_use]
+    pub const fn new(envelope: Envelope, origin: Origin, outcome: Outcome) -> Self {
+        Self { envelope, origin, outcome }
+    }
 }
 
 /// What becomes of a message.

@@ -1,11 +1,12 @@
 //! The unit of work: everything a handler did, as plain data that commits at once or not at all.
 
-use bytes::Bytes;
-
-use super::{OpenTransaction, Receipt, SavedReply};
+use super::inbox::SavedReply;
+use super::receipt::Receipt;
+use super::transaction::OpenTransaction;
+use super::write::{Guard, Write};
 use crate::criteria::{Collection, Value};
 use crate::message::Envelope;
-use crate::{Error, Result};
+use crate::{Error, Result, Retry};
 
 /// The most documents one unit of work may write.
 pub const WRITES_PER_UNIT_MAX: usize = 1000;
@@ -13,11 +14,15 @@ pub const WRITES_PER_UNIT_MAX: usize = 1000;
 /// The most messages one unit of work may send.
 pub const MESSAGES_PER_UNIT_MAX: usize = 1000;
 
+/// The most documents one unit of work may guard.
+pub const GUARDS_PER_UNIT_MAX: usize = 1000;
+
 /// Everything one handler call did, buffered.
 ///
-/// But for a transaction that the handler opened it is plain data, so a store may commit many units in one round trip, each with its own
-/// outcome. It never holds two writes of one document.
+/// Plain data, except for the open transaction it may carry: a store may commit many units in one
+/// round trip, each with its own outcome. It never holds two writes of one document.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct UnitOfWork {
     /// Documents to put or remove.
     pub writes: Vec<Write>,
@@ -34,55 +39,42 @@ pub struct UnitOfWork {
     pub transaction: Option<OpenTransaction>,
 }
 
-/// A change to one document.
-#[derive(Clone, Debug)]
-pub struct Write {
-    /// Where.
-    pub collection: &'static Collection,
-    /// Which.
-    pub id: Value,
-    /// What must be stored before.
-    pub expected: Expected,
-    /// What is stored after.
-    pub change: Change,
-}
-
-/// What must be stored for a write to succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Nothing under this id; otherwise `AlreadyExists`.
-    Absent,
-    /// This version; otherwise `Conflict`.
-    Version(u64),
-}
-
-/// What a write does.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Stores the document; its version becomes the expected one plus one, or 1.
-    Put {
-        /// The aggregate as JSON.
-        data: Bytes,
-        /// Values of the indexed fields, in the collection's order.
-        index: Vec<Value>,
-    },
-    /// Removes the document. With [`Expected::Absent`] it was added and removed in one unit: there
-    /// is nothing to do but the check.
-    Remove,
-}
-
-/// A document that was read and must not have changed.
-#[derive(Clone, Debug)]
-pub struct Guard {
-    /// Where.
-    pub collection: &'static Collection,
-    /// Which.
-    pub id: Value,
-    /// The version it was read at.
-    pub version: u64,
-}
-
 impl UnitOfWork {
+    /// Documents to put or remove, no two of them the same.
+    #[must_use]
+    pub fn with_writes(mut self, writes: Vec<Write>) -> Self {
+        self.writes = writes;
+        self
+    }
+
+    /// Documents that must not have changed.
+    #[must_use]
+    pub fn with_guards(mut self, guards: Vec<Guard>) -> Self {
+        self.guards = guards;
+        self
+    }
+
+    /// Messages to send, in order.
+    #[must_use]
+    pub fn with_outbox(mut self, outbox: Vec<Envelope>) -> Self {
+        self.outbox = outbox;
+        self
+    }
+
+    /// What becomes of the message that is being handled.
+    #[must_use]
+    pub fn with_receipt(mut self, receipt: impl Into<Option<Receipt>>) -> Self {
+        self.receipt = receipt.into();
+        self
+    }
+
+    /// The reply to remember under an idempotency key.
+    #[must_use]
+    pub fn with_reply(mut self, reply: impl Into<Option<SavedReply>>) -> Self {
+        self.reply = reply.into();
+        self
+    }
+
     /// Whether there is nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -111,10 +103,22 @@ impl UnitOfWork {
         };
         let full = self.writes.len() >= WRITES_PER_UNIT_MAX;
         match self.writes.iter_mut().find(same) {
-            Some(earlier) => return merge(earlier, write),
+            Some(earlier) => return earlier.merge(write),
             None if full => return Err(too_many("writes", WRITES_PER_UNIT_MAX)),
             None => self.writes.push(write),
         }
+        Ok(())
+    }
+
+    /// Buffers a guard.
+    ///
+    /// # Errors
+    /// `LimitExceeded` past [`GUARDS_PER_UNIT_MAX`].
+    pub fn guard(&mut self, guard: Guard) -> Result<()> {
+        if self.guards.len() >= GUARDS_PER_UNIT_MAX {
+            return Err(too_many("guards", GUARDS_PER_UNIT_MAX));
+        }
+        self.guards.push(guard);
         Ok(())
     }
 
@@ -131,46 +135,33 @@ impl UnitOfWork {
     }
 }
 
-/// The earlier write's expectation is about what is stored; the later one's, about what the
-/// handler saw, which is that same version.
-fn merge(earlier: &mut Write, later: Write) -> Result<()> {
-    let removed = matches!(earlier.change, Change::Remove);
-    match (later.expected, removed) {
-        (Expected::Absent, false) => Err(Error::already_exists(format!(
-            "{}/{} is added twice in one unit of work",
-            later.collection.name, later.id
-        ))),
-        (Expected::Version(version), _) if !earlier.sees(version) => Err(Error::conflict(format!(
-            "{}/{} is written at version {version} and at another in one unit of work",
-            later.collection.name, later.id
-        ))),
-        _ => {
-            earlier.change = later.change;
-            Ok(())
-        }
-    }
-}
-
-impl Write {
-    /// Whether `version` is what a handler sees of this buffered write.
-    fn sees(&self, version: u64) -> bool {
-        version == self.seen_version()
-    }
-
-    /// The version that a handler sees when it loads its own buffered write: the stored one, so
-    /// that saving it again expects the same; 0 for a document that is not stored yet.
-    #[must_use]
-    pub fn seen_version(&self) -> u64 {
-        match self.expected {
-            Expected::Absent => 0,
-            Expected::Version(version) => version,
-        }
-    }
-}
-
 fn too_many(what: &str, max: usize) -> Error {
     Error::limit_exceeded(format!(
         "a unit of work holds at most {max} {what}; split the work over several messages"
     ))
-    .with_retry(crate::Retry::Never)
+    .with_retry(Retry::Never)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::criteria::ValueType;
+
+    const NOTES: &Collection = &Collection::new("notes", ValueType::Int);
+
+    #[test]
+    fn a_unit_guards_a_bounded_number_of_documents() {
+        let guard = |id| Guard::new(NOTES, Value::Int(id), 1);
+        let mut unit = UnitOfWork::default();
+        for id in 0..GUARDS_PER_UNIT_MAX {
+            unit.guard(guard(i64::try_from(id).unwrap())).unwrap();
+        }
+        let error = unit.guard(guard(-1)).unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));
+        let text = error.to_string();
+        assert!(text.contains("at most 1000 guards"), "{text}");
+        assert!(text.contains("split the work over several messages"), "{text}");
+        assert_eq!(unit.guards.len(), GUARDS_PER_UNIT_MAX);
+    }
 }

@@ -65,6 +65,7 @@ pub trait Subscriber: Send + 'static {
 
 /// What to receive.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Subscription {
     /// The receiving context.
     pub context: ContextName,
@@ -72,6 +73,14 @@ pub struct Subscription {
     pub partition: Partition,
     /// How many messages may be unsettled at a time.
     pub prefetch: u16,
+}
+
+impl Subscription {
+    /// One partition of `context`'s messages.
+    #[must_use]
+    pub const fn new(context: ContextName, partition: Partition, prefetch: u16) -> Self {
+        Self { context, partition, prefetch }
+    }
 }
 
 /// Carries messages between contexts.

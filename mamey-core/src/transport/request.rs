@@ -47,6 +47,7 @@ pub trait Requester: Send + Sync + 'static {
 
 /// What a requester did since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestTotals {
     /// Requests that got their reply, be it an answer or an error.
     pub replied: u64,
@@ -54,6 +55,14 @@ pub struct RequestTotals {
     pub timed_out: u64,
     /// Replies for which nobody waited any more; they were dropped.
     pub late_replies: u64,
+}
+
+impl RequestTotals {
+    /// These totals.
+    #[must_use]
+    pub const fn new(replied: u64, timed_out: u64, late_replies: u64) -> Self {
+        Self { replied, timed_out, late_replies }
+    }
 }
 
 /// Answers the requests to one context.

@@ -5,6 +5,7 @@ use crate::message::ContextName;
 /// What one context sends and receives, from which a transport derives exchanges, queues or
 /// whatever else it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Topology {
     /// The context.
     pub context: ContextName,
@@ -14,4 +15,26 @@ pub struct Topology {
     pub publishes: Vec<&'static str>,
     /// Over how many partitions its input is spread.
     pub partitions: u16,
+}
+
+impl Topology {
+    /// A context that sends and receives nothing, over this many partitions.
+    #[must_use]
+    pub const fn new(context: ContextName, partitions: u16) -> Self {
+        Self { context, partitions, handles: Vec::new(), publishes: Vec::new() }
+    }
+
+    /// Names of the messages it handles.
+    #[must_use]
+    pub fn with_handles(mut self, handles: Vec<&'static str>) -> Self {
+        self.handles = handles;
+        self
+    }
+
+    /// Names of the events it publishes.
+    #[must_use]
+    pub fn with_publishes(mut self, publishes: Vec<&'static str>) -> Self {
+        self.publishes = publishes;
+        self
+    }
 }

@@ -78,7 +78,7 @@ impl<R> ScopedKey<R> {
     /// The reply, for the unit of work that commits the command's effect.
     pub(super) fn reply_to_save(&self, reply: &R) -> Result<SavedReply> {
         let body = (self.codec.write)(reply).map_err(unwritable)?;
-        Ok(SavedReply { command: self.command, key: self.text.clone(), body })
+        Ok(SavedReply::new(self.command, self.text.clone(), body))
     }
 }
 

@@ -102,7 +102,7 @@ impl Pipeline {
                 let work = MessageWork { handler, decoded: Some(message), incoming };
                 let ((), outcome) = self.run(work, &cause).await?;
                 // The unit of a message holds its receipt, so it always has content to commit.
-                Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken(0))))
+                Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken::new(0))))
             }),
         )
         .await

@@ -102,11 +102,11 @@ where
     }
 
     fn seal(&self, (): &(), unit: &mut UnitOfWork) -> Result<()> {
-        unit.receipt = Some(Receipt {
-            envelope: self.incoming.envelope.clone(),
-            origin: self.incoming.origin,
-            outcome: Outcome::Handled,
-        });
+        unit.receipt = Some(Receipt::new(
+            self.incoming.envelope.clone(),
+            self.incoming.origin,
+            Outcome::Handled,
+        ));
         Ok(())
     }
 }

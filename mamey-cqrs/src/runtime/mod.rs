@@ -223,7 +223,7 @@ impl Responder for ContextRuntime {
     }
 
     async fn respond(&self, request: Envelope) -> Envelope {
-        let asked = Envelope { metadata: request.metadata.clone(), payload: Bytes::new() };
+        let asked = Envelope::new(request.metadata.clone(), Bytes::new());
         let outcome = self.served.answer(&self.dispatcher, request).await;
         let scope = self.scope();
         asked.reply(&scope.name, scope.ids.message_id(), scope.clock.now(), outcome)

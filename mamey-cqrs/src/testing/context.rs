@@ -84,7 +84,7 @@ impl TestContext {
     /// The messages that the handler has sent or published so far, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<Envelope> {
-        self.context.unit().outbox.clone()
+        self.context.sent()
     }
 
     /// The events of one type that the handler has published so far, in order.

@@ -95,7 +95,7 @@ impl Scenario {
         if let Err(error) = context.repository::<A>().add(aggregate) {
             panic!("given an aggregate that cannot be stored: {error:?}");
         }
-        let unit = std::mem::take(&mut *context.unit());
+        let unit = or_panic(context.take_unit());
         self.past.push(Past::Committed(Box::new(unit)));
         self
     }
@@ -221,7 +221,7 @@ impl Scenario {
     }
 
     async fn handle(&self, envelope: &Envelope) -> Result<()> {
-        let incoming = Incoming { envelope, origin: Origin::Delivery, attempt: 1 };
+        let incoming = Incoming::new(envelope, Origin::Delivery, 1);
         self.world.runtime.handle(incoming).await.map(|_| ())
     }
 
@@ -240,7 +240,7 @@ impl Scenario {
     }
 
     fn cause(&self) -> Cause {
-        Cause { tenant: self.tenant.clone(), ..Cause::default() }
+        Cause::default().with_tenant(self.tenant.clone())
     }
 
     #[track_caller]

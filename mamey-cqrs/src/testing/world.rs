@@ -65,36 +65,29 @@ impl World {
         tenant: Option<Arc<str>>,
     ) -> Result<Envelope> {
         let id = self.ids.message_id();
-        let metadata = Metadata {
-            version: M::VERSION,
-            time: self.clock.now(),
-            key: message.key(),
-            tenant,
-            ..Metadata::new(id, M::NAME, SENDER)
-        };
+        let metadata = Metadata::new(id, M::NAME, SENDER)
+            .with_version(M::VERSION)
+            .with_time(self.clock.now())
+            .with_key(message.key())
+            .with_tenant(tenant);
         let payload = message.encode()?;
-        Ok(Envelope { metadata, payload })
+        Ok(Envelope::new(metadata, payload))
     }
 
     /// The records in the outbox, in commit order.
     pub(super) async fn outbox(&self) -> Result<Vec<OutboxRecord>> {
         let store = self.runtime.store();
-        let request = LeaseRequest {
-            role: LeaseRole::Relay,
-            holder: InstanceId(mamey_core::id::new_uuid()),
-            partitions: 1,
-            duration: LEASE,
-        };
+        let request = LeaseRequest::new(
+            LeaseRole::Relay,
+            InstanceId::new(mamey_core::id::new_uuid()),
+            1,
+            LEASE,
+        );
         let holdings = store.hold_leases(request).await?;
         let mut found: Vec<OutboxRecord> = Vec::new();
         loop {
-            let read = OutboxRead {
-                leases: &holdings.leases,
-                after: found.last().map_or(0, |record| record.sequence),
-                skip: &[],
-                held: &[],
-                limit: RECORDS_PER_READ,
-            };
+            let read = OutboxRead::new(&holdings.leases, RECORDS_PER_READ)
+                .with_after(found.last().map_or(0, |record| record.sequence));
             let records = store.read_outbox(read).await?;
             let is_last = records.len() < RECORDS_PER_READ as usize;
             found.extend(records);

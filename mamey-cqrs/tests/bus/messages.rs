@@ -60,7 +60,7 @@ async fn handle(
     payload: &'static str,
 ) -> Result<CommitOutcome> {
     let envelope = envelope(name, version, payload);
-    runtime.handle(Incoming { envelope: &envelope, origin: Origin::Delivery, attempt: 1 }).await
+    runtime.handle(Incoming::new(&envelope, Origin::Delivery, 1)).await
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn only_json_is_read() {
     let (runtime, notes) = ledger();
     let mut envelope = envelope("payments.paid", 2, r#"{"cents":5,"currency":"CHF"}"#);
     let handle = async |envelope: &Envelope| {
-        let incoming = Incoming { envelope, origin: Origin::Delivery, attempt: 1 };
+        let incoming = Incoming::new(envelope, Origin::Delivery, 1);
         runtime.handle(incoming).await.unwrap_err()
     };
     for other in ["text/xml", "application/avro", "", "application/jsonp"] {
@@ -122,7 +122,7 @@ async fn on_refused(_: Refused, _: &Context) -> Result<()> {
 
 #[test]
 fn a_handler_may_have_a_retry_policy_of_its_own() {
-    let common = RetryPolicy { delayed: 3, ..RetryPolicy::default() };
+    let common = RetryPolicy::default().with_delayed(3);
     let context = BoundedContext::new("ledger")
         .on(Noting(Notes::default()))
         .on_with(on_refused, RetryPolicy::NEVER)

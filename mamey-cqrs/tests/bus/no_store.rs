@@ -149,7 +149,7 @@ impl LeaseStore for NoStore {
 #[async_trait]
 impl Store for NoStore {
     fn capabilities(&self) -> StoreCapabilities {
-        StoreCapabilities { name: "none", durable: false, shared: false, document_bytes_max: 0 }
+        StoreCapabilities::new("none", 0)
     }
 
     async fn ping(&self) -> Result<()> {
@@ -161,6 +161,6 @@ impl Store for NoStore {
 pub(crate) fn envelope(name: &'static str, version: u32, payload: &'static str) -> Envelope {
     use mamey_core::message::Metadata;
     let id = MessageId::from_foreign("tests", payload);
-    let metadata = Metadata { version, ..Metadata::new(id, name, "elsewhere") };
-    Envelope { metadata, payload: payload.into() }
+    let metadata = Metadata::new(id, name, "elsewhere").with_version(version);
+    Envelope::new(metadata, payload.into())
 }

@@ -48,8 +48,7 @@ struct Order(String);
 impl Aggregate for Order {
     type Id = String;
 
-    const COLLECTION: &'static Collection =
-        &Collection { name: "orders", id: ValueType::Text, indexes: &[] };
+    const COLLECTION: &'static Collection = &Collection::new("orders", ValueType::Text);
 
     fn id(&self) -> &String {
         &self.0

@@ -62,11 +62,7 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
         impl #krate::Aggregate for #ident {
             type Id = #id_type;
 
-            const COLLECTION: &'static #krate::criteria::Collection = &#krate::criteria::Collection {
-                name: #collection,
-                id: #id_value,
-                indexes: &[#(#indexes),*],
-            };
+            const COLLECTION: &'static #krate::criteria::Collection = &#krate::criteria::Collection::new(#collection, #id_value).with_indexes(&[#(#indexes),*]);
 
             fn id(&self) -> &Self::Id {
                 &self.#id
@@ -82,7 +78,7 @@ fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options)
 fn expand_index(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {
     let (name, unique) = (&indexed.name, indexed.unique);
     let value = value_type(indexed.ty, krate);
-    quote! { #krate::criteria::Index { field: #name, value: #value, unique: #unique } }
+    quote! { #krate::criteria::Index::new(#name, #value).with_unique(#unique) }
 }
 
 fn expand_value(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {

@@ -45,7 +45,7 @@ fn order(status: Status, rating: f64) -> Order {
 fn the_collection_lists_the_id_and_the_indexes_in_the_order_of_the_fields() {
     let collection = Order::COLLECTION;
     assert_eq!((collection.name, collection.id), ("order_book2", ValueType::Text));
-    let index = |field, value, unique| Index { field, value, unique };
+    let index = |field, value, unique| Index::new(field, value).with_unique(unique);
     let indexes = [
         index("number", ValueType::Int, true),
         index("status", ValueType::Text, false),

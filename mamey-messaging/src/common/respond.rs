@@ -28,7 +28,7 @@ pub(crate) async fn respond(
 
 /// The reply of the transport itself, where the context cannot reply.
 pub(crate) fn error_reply(request: &Metadata, from: &ContextName, error: Error) -> Envelope {
-    let request = Envelope { metadata: request.clone(), payload: bytes::Bytes::new() };
+    let request = Envelope::new(request.clone(), bytes::Bytes::new());
     let id = MessageId::from_uuid(new_uuid());
     request.reply(from, id, SystemClock.now(), Err(error))
 }

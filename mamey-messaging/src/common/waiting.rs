@@ -78,11 +78,7 @@ impl Waiting {
     }
 
     pub(crate) fn totals(&self) -> RequestTotals {
-        RequestTotals {
-            replied: self.replied.get(),
-            timed_out: self.timed_out.get(),
-            late_replies: self.late_replies.get(),
-        }
+        RequestTotals::new(self.replied.get(), self.timed_out.get(), self.late_replies.get())
     }
 
     /// The lock is held for one map operation, never across an await.
@@ -147,7 +143,7 @@ mod tests {
     }
 
     fn reply() -> Result<Envelope> {
-        Ok(Envelope { metadata: metadata(), payload: bytes::Bytes::new() })
+        Ok(Envelope::new(metadata(), bytes::Bytes::new()))
     }
 
     #[tokio::test]
@@ -165,7 +161,7 @@ mod tests {
     async fn each_reply_is_counted_once_wherever_it_ends() {
         let waiting = Arc::new(Waiting::default());
         let totals = |replied, timed_out, late_replies| {
-            assert_eq!(waiting.totals(), RequestTotals { replied, timed_out, late_replies });
+            assert_eq!(waiting.totals(), RequestTotals::new(replied, timed_out, late_replies));
         };
         let of = metadata();
         let request = waiting.begin(of.id).unwrap();

@@ -60,11 +60,7 @@ impl Intakes {
         self.last_number += 1;
         let source = Source {
             transport: Arc::clone(&self.transport),
-            subscription: Subscription {
-                context: self.context.clone(),
-                partition,
-                prefetch: self.prefetch,
-            },
+            subscription: Subscription::new(self.context.clone(), partition, self.prefetch),
             taken: self.sender.clone(),
             stats: self.stats.clone(),
         };

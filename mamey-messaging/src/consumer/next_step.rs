@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use mamey_core::Backoff;
 
-    const POLICY: RetryPolicy = RetryPolicy { immediate: 1, delayed: 1, backoff: Backoff::DEFAULT };
+    const POLICY: RetryPolicy = RetryPolicy::new(1, 1, Backoff::DEFAULT);
 
     fn after(error: &Error, attempts: u32) -> NextStep {
         next_step(error, attempts, POLICY, true, 0.0)

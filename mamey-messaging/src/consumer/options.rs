@@ -49,7 +49,7 @@ pub struct ConsumerOptions {
 impl Default for ConsumerOptions {
     fn default() -> Self {
         Self {
-            instance: InstanceId(UuidV7Source::default().next_uuid()),
+            instance: InstanceId::new(UuidV7Source::default().next_uuid()),
             partitions: PARTITIONS_DEFAULT,
             lease: LEASE_DEFAULT,
             prefetch: 64,
@@ -127,11 +127,6 @@ impl ConsumerOptions {
     }
 
     pub(super) const fn lease_request(&self) -> LeaseRequest {
-        LeaseRequest {
-            role: LeaseRole::Consumer,
-            holder: self.instance,
-            partitions: self.partitions,
-            duration: self.lease,
-        }
+        LeaseRequest::new(LeaseRole::Consumer, self.instance, self.partitions, self.lease)
     }
 }

@@ -120,12 +120,8 @@ impl Recorder {
     }
 
     async fn commit(&self, current: Current<'_>, outcome: &Outcome) -> Result<CommitOutcome> {
-        let receipt = Receipt {
-            envelope: current.envelope.clone(),
-            origin: current.origin,
-            outcome: outcome.clone(),
-        };
-        let unit = UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() };
+        let receipt = Receipt::new(current.envelope.clone(), current.origin, outcome.clone());
+        let unit = UnitOfWork::default().with_receipt(receipt);
         guarded(self.store.commit(unit)).await
     }
 }

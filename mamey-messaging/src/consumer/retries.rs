@@ -108,18 +108,13 @@ mod tests {
 
     fn parked(id: &str) -> ParkedMessage {
         let id = MessageId::from_foreign("orders", id);
-        let metadata = Metadata {
-            key: Some("order-1".into()),
-            ..Metadata::new(id, "orders.order-placed", "orders")
-        };
+        let metadata =
+            Metadata::new(id, "orders.order-placed", "orders").with_key(Some("order-1".into()));
         let payload = Bytes::new();
-        ParkedMessage {
-            envelope: Envelope { metadata, payload },
-            attempts: 1,
-            since: Timestamp::EPOCH,
-            due: Timestamp::EPOCH,
-            failure: Failure::waiting(),
-        }
+        ParkedMessage::new(Envelope::new(metadata, payload), Failure::waiting())
+            .with_attempts(1)
+            .with_since(Timestamp::EPOCH)
+            .with_due(Timestamp::EPOCH)
     }
 
     #[test]

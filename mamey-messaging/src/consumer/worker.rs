@@ -156,7 +156,7 @@ impl Worker {
     async fn run(&self, current: Current<'_>, earlier_attempts: u32) -> ConsumeOutcome {
         let (mut attempt, mut outages) = (earlier_attempts.saturating_add(1), 0);
         loop {
-            let incoming = Incoming { envelope: current.envelope, origin: current.origin, attempt };
+            let incoming = Incoming::new(current.envelope, current.origin, attempt);
             let error = match self.inbound.handle(incoming).await {
                 Ok(CommitOutcome::Committed(_)) => return ConsumeOutcome::Handled,
                 Ok(CommitOutcome::Duplicate) => return ConsumeOutcome::Duplicate,

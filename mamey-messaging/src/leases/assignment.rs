@@ -107,7 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lease(number: u16, epoch: u64) -> Lease {
-        Lease { role: LeaseRole::Relay, partition: Partition::new(number, 4).unwrap(), epoch }
+        Lease::new(LeaseRole::Relay, Partition::new(number, 4).unwrap(), epoch)
     }
 
     fn held(number: u16, epoch: u64) -> Tenure {

@@ -70,14 +70,7 @@ impl MemoryTransport {
 #[async_trait]
 impl Transport for MemoryTransport {
     fn capabilities(&self) -> TransportCapabilities {
-        TransportCapabilities {
-            name: "memory",
-            remote: false,
-            durable: false,
-            ordered: true,
-            requests: true,
-            message_bytes_max: BODY_BYTES_MAX,
-        }
+        TransportCapabilities::new("memory", BODY_BYTES_MAX).with_ordered(true).with_requests(true)
     }
 
     fn describe(&self) -> String {

@@ -104,14 +104,11 @@ impl RabbitTransport {
 impl Transport for RabbitTransport {
     fn capabilities(&self) -> TransportCapabilities {
         let options = &self.broker.options;
-        TransportCapabilities {
-            name: "rabbitmq",
-            remote: true,
-            durable: true,
-            ordered: options.layout.is_ordered(),
-            requests: options.layout.has_requests(),
-            message_bytes_max: options.message_bytes_max,
-        }
+        TransportCapabilities::new("rabbitmq", options.message_bytes_max)
+            .with_remote(true)
+            .with_durable(true)
+            .with_ordered(options.layout.is_ordered())
+            .with_requests(options.layout.has_requests())
     }
 
     fn describe(&self) -> String {
@@ -135,7 +132,7 @@ impl Transport for RabbitTransport {
         if self.broker.closed.is_cancelled() {
             return Err(closed());
         }
-        let Subscription { context, partition, prefetch } = subscription;
+        let Subscription { context, partition, prefetch, .. } = subscription;
         let partitions = self.broker.partitions(context)?;
         if partition.of() != partitions {
             return Err(Error::misconfigured(format!(

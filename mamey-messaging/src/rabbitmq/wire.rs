@@ -1,7 +1,6 @@
 //! Writes envelopes as AMQP messages, and reads them back whichever form they have.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -66,8 +65,8 @@ impl Wire {
         plain.body_bytes_max = body_bytes_max;
         Self {
             encoding,
-            binary: CloudEventsBinary { body_bytes_max },
-            json: CloudEventsJson { body_bytes_max },
+            binary: CloudEventsBinary::default().with_body_bytes_max(body_bytes_max),
+            json: CloudEventsJson::default().with_body_bytes_max(body_bytes_max),
             plain,
         }
     }
@@ -109,11 +108,8 @@ impl Wire {
         let none = FieldTable::default();
         let headers = properties.headers().as_ref().unwrap_or(&none);
         let content_type = properties.content_type().as_ref().map_or("", ShortString::as_str);
-        let mut wire = WireMessage {
-            content_type: Cow::Owned(content_type.to_owned()),
-            properties: BTreeMap::new(),
-            body: body.clone(),
-        };
+        let mut wire =
+            WireMessage::new(body.clone()).with_content_type(Cow::Owned(content_type.to_owned()));
         if is_cloud_event(content_type) {
             return self.json.decode(&wire);
         }
@@ -298,7 +294,7 @@ mod tests {
         metadata.key = Some("order-1".into());
         metadata.trace = Some(TraceContext::root(&ids));
         metadata.headers.insert("region", "eu").unwrap();
-        Envelope { metadata, payload: Bytes::from_static(br#"{"a":1}"#) }
+        Envelope::new(metadata, Bytes::from_static(br#"{"a":1}"#))
     }
 
     #[test]
@@ -363,10 +359,7 @@ mod tests {
         assert_eq!(
             one,
             wire.read(&properties, &body)
-                .map(|two| Envelope {
-                    metadata: Metadata { time: one.metadata.time, ..two.metadata },
-                    ..two
-                })
+                .map(|two| Envelope::new(two.metadata.with_time(one.metadata.time), two.payload))
                 .unwrap()
         );
         let mut headers = FieldTable::default();

@@ -283,11 +283,8 @@ impl Model {
             return;
         }
         self.epoch += 1;
-        let lease = Lease {
-            role: LeaseRole::Relay,
-            partition: Partition::new(number, PARTITIONS).unwrap(),
-            epoch: self.epoch,
-        };
+        let lease =
+            Lease::new(LeaseRole::Relay, Partition::new(number, PARTITIONS).unwrap(), self.epoch);
         self.leased.insert(number, lease);
         self.window.gained_partition(lease.partition);
     }
@@ -322,10 +319,9 @@ fn partition(record: &OutboxRecord) -> Partition {
 
 fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
     let id = MessageId::from_foreign("outbox", &sequence.to_string());
-    let metadata =
-        Metadata { key: key.map(Key::new), ..Metadata::new(id, "orders.order-placed", "orders") };
+    let metadata = Metadata::new(id, "orders.order-placed", "orders").with_key(key.map(Key::new));
     let payload = bytes::Bytes::new();
-    OutboxRecord { sequence, envelope: Envelope { metadata, payload } }
+    OutboxRecord::new(sequence, Envelope::new(metadata, payload))
 }
 
 proptest! {

@@ -53,7 +53,7 @@ pub struct RelayOptions {
 impl Default for RelayOptions {
     fn default() -> Self {
         Self {
-            instance: InstanceId(UuidV7Source::default().next_uuid()),
+            instance: InstanceId::new(UuidV7Source::default().next_uuid()),
             partitions: PARTITIONS_DEFAULT,
             lease: LEASE_DEFAULT,
             in_flight_max: 256,
@@ -61,7 +61,7 @@ impl Default for RelayOptions {
             blocked_keys_max: 1024,
             poll: POLL_DEFAULT,
             sweep: Duration::from_secs(30),
-            backoff: Backoff { max: Duration::from_secs(30), ..Backoff::DEFAULT },
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
             drain: DRAIN_DEFAULT,
         }
     }
@@ -139,11 +139,6 @@ impl RelayOptions {
     }
 
     pub(super) const fn lease_request(&self) -> LeaseRequest {
-        LeaseRequest {
-            role: LeaseRole::Relay,
-            holder: self.instance,
-            partitions: self.partitions,
-            duration: self.lease,
-        }
+        LeaseRequest::new(LeaseRole::Relay, self.instance, self.partitions, self.lease)
     }
 }

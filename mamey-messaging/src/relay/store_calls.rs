@@ -60,13 +60,10 @@ impl StoreCalls {
     pub(super) fn read(&mut self, leases: Vec<Lease>, plan: ReadPlan) {
         let store = Arc::clone(&self.store);
         self.under_way.spawn(async move {
-            let read = OutboxRead {
-                leases: &leases,
-                after: plan.after,
-                skip: &plan.skip,
-                held: &plan.held,
-                limit: u32::try_from(plan.limit).unwrap_or(u32::MAX),
-            };
+            let read = OutboxRead::new(&leases, u32::try_from(plan.limit).unwrap_or(u32::MAX))
+                .with_after(plan.after)
+                .with_skip(&plan.skip)
+                .with_held(&plan.held);
             let records = guarded(store.read_outbox(read)).await;
             Done::Read(plan, records)
         });

@@ -67,7 +67,7 @@ fn new_id() -> MessageId {
 fn request(payload: &str) -> Envelope {
     let mut metadata = Metadata::new(new_id(), "payments.echo", "orders");
     metadata.target = Target::Service(context("payments"));
-    Envelope { metadata, payload: payload.to_owned().into() }
+    Envelope::new(metadata, payload.to_owned().into())
 }
 
 /// Asks again until there is an answer, as a caller would.

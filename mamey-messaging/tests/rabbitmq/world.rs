@@ -22,7 +22,7 @@ pub(crate) fn context(name: &str) -> ContextName {
 }
 
 pub(crate) fn topology(partitions: u16) -> Topology {
-    Topology { context: context("payments"), handles: vec![PLACED], publishes: vec![], partitions }
+    Topology::new(context("payments"), partitions).with_handles(vec![PLACED])
 }
 
 /// A transport with the default options.
@@ -41,7 +41,7 @@ pub(crate) fn event(key: &str, payload: impl Into<Bytes>) -> Envelope {
     let id = UuidV7Source::default().message_id();
     let mut metadata = Metadata::new(id, PLACED, "orders");
     metadata.key = Some(key.into());
-    Envelope { metadata, payload: payload.into() }
+    Envelope::new(metadata, payload.into())
 }
 
 /// An event for `payments` alone, which must be routed.
@@ -56,7 +56,7 @@ pub(crate) async fn subscribe(
     partition: Partition,
     prefetch: u16,
 ) -> Result<Box<dyn Subscriber>> {
-    let subscription = Subscription { context: context("payments"), partition, prefetch };
+    let subscription = Subscription::new(context("payments"), partition, prefetch);
     transport.subscribe(&subscription).await
 }
 

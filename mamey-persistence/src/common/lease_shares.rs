@@ -53,7 +53,7 @@ pub(crate) fn share_out(
     }
     leases.sort_by_key(|lease| lease.partition);
     let surplus = leases.len().saturating_sub(fair);
-    Ok(Holdings { leases, surplus })
+    Ok(Holdings::new(leases, surplus))
 }
 
 /// How many instances of a role are alive: the caller and `others`, given by their numbers of
@@ -109,7 +109,7 @@ impl Share {
     }
 
     fn lease(&self, role: LeaseRole) -> Lease {
-        Lease { role, partition: self.partition, epoch: self.epoch }
+        Lease::new(role, self.partition, self.epoch)
     }
 }
 
@@ -145,8 +145,8 @@ mod tests {
     }
 
     fn request(who: u8) -> LeaseRequest {
-        let holder = InstanceId(Uuid::from_u128(who.into()));
-        LeaseRequest { role: LeaseRole::Relay, holder, partitions: PARTITIONS, duration: DURATION }
+        let holder = InstanceId::new(Uuid::from_u128(who.into()));
+        LeaseRequest::new(LeaseRole::Relay, holder, PARTITIONS, DURATION)
     }
 
     /// What each instance believes to hold, and until when.

@@ -33,7 +33,7 @@ impl State {
         self.check_unique(&unit.writes)?;
         self.apply(unit, now);
         self.commits += 1;
-        Ok(CommitOutcome::Committed(CommitToken(self.commits)))
+        Ok(CommitOutcome::Committed(CommitToken::new(self.commits)))
     }
 
     /// The outcome when the message or the idempotency key forbids the unit.
@@ -63,7 +63,7 @@ impl State {
     }
 
     fn check_versions(&self, unit: &UnitOfWork) -> Result<()> {
-        for Guard { collection, id, version } in &unit.guards {
+        for Guard { collection, id, version, .. } in &unit.guards {
             self.check_version(collection, id, *version)?;
         }
         for write in &unit.writes {
@@ -152,7 +152,7 @@ impl State {
 
     /// Records the outcome of the message that the unit handles.
     fn record(&mut self, receipt: Receipt, now: Timestamp) {
-        let Receipt { envelope, origin, outcome } = receipt;
+        let Receipt { envelope, origin, outcome, .. } = receipt;
         if origin == Origin::Delivery {
             self.inbox.receive(envelope.metadata.id, now);
         }

@@ -35,12 +35,7 @@ pub(super) struct Shared {
 #[async_trait]
 impl Store for MemoryStore {
     fn capabilities(&self) -> StoreCapabilities {
-        StoreCapabilities {
-            name: "memory",
-            durable: false,
-            shared: false,
-            document_bytes_max: DOCUMENT_BYTES_MAX,
-        }
+        StoreCapabilities::new("memory", DOCUMENT_BYTES_MAX)
     }
 
     async fn ping(&self) -> Result<()> {

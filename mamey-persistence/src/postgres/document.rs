@@ -116,11 +116,7 @@ impl PostgresStore {
 
 fn document(row: &PgRow, id: ValueType) -> Result<Document, sqlx::Error> {
     let version: i64 = row.try_get(1)?;
-    Ok(Document {
-        id: read_value(row, 0, id)?,
-        version: version.unsigned_abs(),
-        data: read_json(row, 2)?,
-    })
+    Ok(Document::new(read_value(row, 0, id)?, version.unsigned_abs(), read_json(row, 2)?))
 }
 
 /// The text of a JSON document. On the wire the number of the form's version precedes it.

@@ -81,7 +81,7 @@ impl LeaseStore for PostgresStore {
     }
 
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
-        let retire = self.query(RETIRE).bind(role.as_str()).bind(holder.0);
+        let retire = self.query(RETIRE).bind(role.as_str()).bind(holder.as_uuid());
         let done = self.database.connections.execute(retire).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
@@ -119,7 +119,7 @@ impl PostgresStore {
         let joined = self
             .query(JOIN)
             .bind(request.role.as_str())
-            .bind(request.holder.0)
+            .bind(request.holder.as_uuid())
             .bind(i32::from(request.partitions))
             .bind(self.database.now())
             .bind(duration)
@@ -138,7 +138,7 @@ impl PostgresStore {
             sqlx::query_scalar(AssertSqlSafe(in_schema(&self.tables.schema, OTHER_MEMBERS)))
                 .persistent(self.database.connections.keeps_statements())
                 .bind(request.role.as_str())
-                .bind(request.holder.0)
+                .bind(request.holder.as_uuid())
                 .fetch_all(connection)
                 .await?;
         let differs = |partitions: &&i32| **partitions != i32::from(request.partitions);
@@ -160,7 +160,7 @@ impl PostgresStore {
             .bind(role.to_owned())
             .bind(column(&shares, |share| i32::from(share.partition.number())))
             .bind(column(&shares, |share| i32::from(share.partition.of())))
-            .bind(column(&shares, |share| share.holder.map(|holder| holder.0)))
+            .bind(column(&shares, |share| share.holder.map(InstanceId::as_uuid)))
             .bind(column(&shares, |share| stored(share.epoch)))
             .bind(column(&shares, |share| share.expires.as_micros()))
             .execute(connection)
@@ -181,7 +181,7 @@ fn read_share(row: &PgRow) -> Result<(u16, Share), Stop> {
     let epoch: i64 = row.try_get(3)?;
     let share = Share {
         partition: Partition::new(number, narrow(row.try_get(1)?)?)?,
-        holder: row.try_get::<Option<uuid::Uuid>, _>(2)?.map(InstanceId),
+        holder: row.try_get::<Option<uuid::Uuid>, _>(2)?.map(InstanceId::new),
         epoch: epoch.unsigned_abs(),
         expires: Timestamp::from_micros(row.try_get(4)?),
     };

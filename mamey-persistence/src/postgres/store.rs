@@ -27,12 +27,7 @@ pub(crate) struct PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     fn capabilities(&self) -> StoreCapabilities {
-        StoreCapabilities {
-            name: "postgres",
-            durable: true,
-            shared: true,
-            document_bytes_max: DOCUMENT_BYTES_MAX,
-        }
+        StoreCapabilities::new("postgres", DOCUMENT_BYTES_MAX).with_durable(true).with_shared(true)
     }
 
     async fn ping(&self) -> Result<()> {

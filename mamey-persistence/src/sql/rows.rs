@@ -54,47 +54,44 @@ where
 
 /// Columns: sequence, metadata, payload.
 pub(crate) fn outbox_record(row: &impl Columns) -> Result<OutboxRecord, sqlx::Error> {
-    Ok(OutboxRecord { sequence: row.number(0)?.unsigned_abs(), envelope: envelope(row, 1)? })
+    Ok(OutboxRecord::new(row.number(0)?.unsigned_abs(), envelope(row, 1)?))
 }
 
 /// Columns: records, the oldest's time, confirmed.
 pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Error> {
-    Ok(OutboxDepth {
-        records: row.number(0)?.unsigned_abs(),
-        oldest: row.number_or_null(1)?.map(Timestamp::from_micros),
-        published: row.number_or_null(2)?.unwrap_or_default().unsigned_abs(),
-    })
+    Ok(OutboxDepth::new(
+        row.number(0)?.unsigned_abs(),
+        row.number_or_null(1)?.map(Timestamp::from_micros),
+        row.number_or_null(2)?.unwrap_or_default().unsigned_abs(),
+    ))
 }
 
 /// Columns: due, since, attempts, failure, metadata, payload.
 pub(crate) fn parked_message(row: &impl Columns) -> Result<ParkedMessage, sqlx::Error> {
-    Ok(ParkedMessage {
-        due: time(row, 0)?,
-        since: time(row, 1)?,
-        attempts: attempts(row, 2)?,
-        failure: json(row, 3)?,
-        envelope: envelope(row, 4)?,
-    })
+    Ok(ParkedMessage::new(envelope(row, 4)?, json(row, 3)?)
+        .with_due(time(row, 0)?)
+        .with_since(time(row, 1)?)
+        .with_attempts(attempts(row, 2)?))
 }
 
 /// Columns: reason, attempts, first failed, last failed, failure, metadata, payload.
 pub(crate) fn dead_letter(row: &impl Columns) -> Result<DeadLetter, sqlx::Error> {
     let reason = row.text(0)?;
     let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
-    Ok(DeadLetter {
-        reason: DeadLetterReason::parse(reason).ok_or_else(unknown)?,
-        attempts: attempts(row, 1)?,
-        first_failed: time(row, 2)?,
-        last_failed: time(row, 3)?,
-        failure: json(row, 4)?,
-        envelope: envelope(row, 5)?,
-    })
+    Ok(DeadLetter::new(
+        envelope(row, 5)?,
+        DeadLetterReason::parse(reason).ok_or_else(unknown)?,
+        json(row, 4)?,
+    )
+    .with_attempts(attempts(row, 1)?)
+    .with_first_failed(time(row, 2)?)
+    .with_last_failed(time(row, 3)?))
 }
 
 /// The envelope whose metadata and payload stand at two neighbouring places.
 fn envelope(row: &impl Columns, at: usize) -> Result<Envelope, sqlx::Error> {
     let payload = Bytes::copy_from_slice(row.bytes(at + 1)?);
-    Ok(Envelope { metadata: json(row, at)?, payload })
+    Ok(Envelope::new(json(row, at)?, payload))
 }
 
 fn attempts(row: &impl Columns, at: usize) -> Result<u32, sqlx::Error> {

@@ -94,9 +94,5 @@ impl SqliteStore {
 fn document(row: &SqliteRow, id: ValueType) -> Result<Document, sqlx::Error> {
     let version: i64 = row.try_get(1)?;
     let data: &[u8] = row.try_get(2)?;
-    Ok(Document {
-        id: read_value(row, 0, id)?,
-        version: version.unsigned_abs(),
-        data: Bytes::copy_from_slice(data),
-    })
+    Ok(Document::new(read_value(row, 0, id)?, version.unsigned_abs(), Bytes::copy_from_slice(data)))
 }

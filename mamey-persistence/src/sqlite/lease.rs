@@ -206,7 +206,7 @@ fn read_share(row: &SqliteRow) -> Result<(u16, Share), Stop<Holdings>> {
     let epoch: i64 = row.try_get(3)?;
     let share = Share {
         partition: Partition::new(number, row.try_get(1)?)?,
-        holder: holder.map(InstanceId),
+        holder: holder.map(InstanceId::new),
         epoch: epoch.unsigned_abs(),
         expires: Timestamp::from_micros(row.try_get(4)?),
     };
@@ -214,5 +214,5 @@ fn read_share(row: &SqliteRow) -> Result<(u16, Share), Stop<Holdings>> {
 }
 
 fn bytes(holder: InstanceId) -> Vec<u8> {
-    holder.0.as_bytes().to_vec()
+    holder.as_uuid().as_bytes().to_vec()
 }

@@ -52,12 +52,7 @@ pub(super) struct Shared {
 #[async_trait]
 impl Store for SqliteStore {
     fn capabilities(&self) -> StoreCapabilities {
-        StoreCapabilities {
-            name: "sqlite",
-            durable: true,
-            shared: false,
-            document_bytes_max: DOCUMENT_BYTES_MAX,
-        }
+        StoreCapabilities::new("sqlite", DOCUMENT_BYTES_MAX).with_durable(true)
     }
 
     async fn ping(&self) -> Result<()> {

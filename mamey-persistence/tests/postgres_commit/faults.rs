@@ -17,7 +17,7 @@ const CUT_BYTES: u64 = 6000;
 
 fn replying(mut unit: UnitOfWork, key: &str) -> UnitOfWork {
     let (key, body) = (key.to_owned(), "1".into());
-    unit.reply = Some(SavedReply { command: "shop.count", key, body });
+    unit.reply = Some(SavedReply::new("shop.count", key, body));
     unit
 }
 

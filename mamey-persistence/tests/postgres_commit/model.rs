@@ -99,14 +99,12 @@ impl Plan {
         }
         for (is_person, id, version) in &self.guards {
             let collection = if *is_person { &PEOPLE } else { &NOTES };
-            unit.guards.push(Guard { collection, id: Value::Int(*id), version: *version });
+            unit.guards.push(Guard::new(collection, Value::Int(*id), *version));
         }
         unit.receipt = self.receipt.map(Received::receipt);
-        unit.reply = self.reply.map(|key| SavedReply {
-            command: "shop.count",
-            key: key.to_string(),
-            body: number.to_string().into(),
-        });
+        unit.reply = self
+            .reply
+            .map(|key| SavedReply::new("shop.count", key.to_string(), number.to_string().into()));
         let key = self.key.map(|key| key.to_string());
         unit.enqueue(message(number, key.as_deref())).unwrap();
         unit
@@ -143,7 +141,7 @@ impl Received {
             }
         };
         let origin = if self.was_parked { Origin::Parked } else { Origin::Delivery };
-        Receipt { envelope: incoming(self.message), origin, outcome }
+        Receipt::new(incoming(self.message), origin, outcome)
     }
 }
 
@@ -156,7 +154,7 @@ pub(crate) async fn begin(store: &dyn Store) {
     for message in [0, 3] {
         let parked = Received { message, was_parked: false, becomes: Becomes::Parked };
         let receipt = Some(parked.receipt());
-        commit(store, UnitOfWork { receipt, ..UnitOfWork::default() }).await;
+        commit(store, UnitOfWork::default().with_receipt(receipt)).await;
     }
 }
 

@@ -13,7 +13,7 @@ use super::support::{connect, handles, message, open, soon};
 
 fn sends(numbers: impl IntoIterator<Item = u128>) -> UnitOfWork {
     let outbox = numbers.into_iter().map(|number| message(number, Some("key"))).collect();
-    UnitOfWork { outbox, ..UnitOfWork::default() }
+    UnitOfWork::default().with_outbox(outbox)
 }
 
 fn parks(number: u128) -> UnitOfWork {

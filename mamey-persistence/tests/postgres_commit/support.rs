@@ -19,21 +19,16 @@ use uuid::Uuid;
 /// How long anything may take that is expected to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) static NOTES: Collection =
-    Collection { name: "notes", id: ValueType::Int, indexes: &[] };
+pub(crate) static NOTES: Collection = Collection::new("notes", ValueType::Int);
 
-pub(crate) static PEOPLE: Collection = Collection {
-    name: "people",
-    id: ValueType::Int,
-    indexes: &[
-        Index { field: "email", value: ValueType::Text, unique: true },
-        Index { field: "age", value: ValueType::Int, unique: false },
-    ],
-};
+pub(crate) static PEOPLE: Collection = Collection::new("people", ValueType::Int).with_indexes(&[
+    Index::new("email", ValueType::Text).with_unique(true),
+    Index::new("age", ValueType::Int),
+]);
 
 pub(crate) fn schema(context: &str) -> Schema {
     let context = ContextName::new(context).unwrap();
-    Schema { context, collections: vec![&PEOPLE, &NOTES] }
+    Schema::new(context, vec![&PEOPLE, &NOTES])
 }
 
 /// Without the wake-up, whose sessions would be counted too.
@@ -52,30 +47,30 @@ pub(crate) fn note(id: i64, expected: Expected) -> Write {
 
 pub(crate) fn note_of(id: i64, expected: Expected, data: String) -> Write {
     let change = Change::Put { data: Bytes::from(data), index: Vec::new() };
-    Write { collection: &NOTES, id: Value::Int(id), expected, change }
+    Write::new(&NOTES, Value::Int(id), expected, change)
 }
 
 pub(crate) fn person(id: i64, expected: Expected, email: Option<i64>) -> Write {
     let email = email.map_or(Value::Null, |email| Value::Text(format!("{email}@example.org")));
     let data = Bytes::from(format!("{{\"email\":\"{email}\"}}"));
     let change = Change::Put { data, index: vec![email, Value::Int(id)] };
-    Write { collection: &PEOPLE, id: Value::Int(id), expected, change }
+    Write::new(&PEOPLE, Value::Int(id), expected, change)
 }
 
 pub(crate) fn writes(writes: impl IntoIterator<Item = Write>) -> UnitOfWork {
-    UnitOfWork { writes: writes.into_iter().collect(), ..UnitOfWork::default() }
+    UnitOfWork::default().with_writes(writes.into_iter().collect())
 }
 
 pub(crate) fn message(number: u128, key: Option<&str>) -> Envelope {
     let id = MessageId::from_uuid(Uuid::from_u128(number));
     let mut metadata = Metadata::new(id, "shop.changed", "shop");
     metadata.key = key.map(Into::into);
-    Envelope { metadata, payload: Bytes::from(format!("{{\"number\":{number}}}")) }
+    Envelope::new(metadata, Bytes::from(format!("{{\"number\":{number}}}")))
 }
 
 pub(crate) fn handles(mut unit: UnitOfWork, incoming: &Envelope) -> UnitOfWork {
     let (envelope, origin) = (incoming.clone(), Origin::Delivery);
-    unit.receipt = Some(Receipt { envelope, origin, outcome: Outcome::Handled });
+    unit.receipt = Some(Receipt::new(envelope, origin, Outcome::Handled));
     unit
 }
 

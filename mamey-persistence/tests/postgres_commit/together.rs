@@ -172,14 +172,14 @@ async fn parked(store: &dyn Store) -> BTreeSet<(Uuid, u32)> {
 }
 
 async fn sent(store: &dyn Store) -> BTreeMap<Option<String>, Vec<Uuid>> {
-    let request = LeaseRequest {
-        role: LeaseRole::Relay,
-        holder: InstanceId(Uuid::from_u128(1)),
-        partitions: 1,
-        duration: std::time::Duration::from_secs(60),
-    };
+    let request = LeaseRequest::new(
+        LeaseRole::Relay,
+        InstanceId::new(Uuid::from_u128(1)),
+        1,
+        std::time::Duration::from_secs(60),
+    );
     let leases = store.hold_leases(request).await.unwrap().leases;
-    let read = OutboxRead { leases: &leases, after: 0, skip: &[], held: &[], limit: 1000 };
+    let read = OutboxRead::new(&leases, 1000);
     let mut sent: BTreeMap<Option<String>, Vec<Uuid>> = BTreeMap::new();
     for record in store.read_outbox(read).await.unwrap() {
         let metadata = record.envelope.metadata;

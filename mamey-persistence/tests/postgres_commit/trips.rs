@@ -19,7 +19,7 @@ async fn a_load_is_one_trip_and_a_commit_of_everything_is_one() {
         let incoming = message(u128::from(version), Some("lane"));
         let write = person(1, Expected::Version(version), Some(7));
         let mut unit = handles(writes([write]), &incoming);
-        unit.guards.push(Guard { collection: &NOTES, id: Value::Int(1), version: 1 });
+        unit.guards.push(Guard::new(&NOTES, Value::Int(1), 1));
         unit.enqueue(message(1000 + u128::from(version), Some("key"))).unwrap();
         unit
     };

@@ -62,12 +62,12 @@ async fn instances_whose_clocks_are_hours_off_share_one_database() {
         let unit = || handles(&received, 1, version + 1, expected);
         assert!(matches!(store.commit(unit()).await.unwrap(), CommitOutcome::Committed(_)));
         assert_eq!(store.commit(unit()).await.unwrap(), CommitOutcome::Duplicate);
-        let request = LeaseRequest {
-            role: LeaseRole::Relay,
-            holder: InstanceId(ids.next_uuid()),
-            partitions: 2,
-            duration: Duration::from_secs(60),
-        };
+        let request = LeaseRequest::new(
+            LeaseRole::Relay,
+            InstanceId::new(ids.next_uuid()),
+            2,
+            Duration::from_secs(60),
+        );
         holders.push(store.hold_leases(request).await.unwrap().leases.len());
     }
     // The second takes nothing that the first holds, though by its clock hours have passed.

@@ -15,8 +15,7 @@ use mamey_persistence::{PostgresDatabase, PostgresOptions};
 /// How long anything may take that is expected to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) static ACCOUNTS: Collection =
-    Collection { name: "accounts", id: ValueType::Int, indexes: &[] };
+pub(crate) static ACCOUNTS: Collection = Collection::new("accounts", ValueType::Int);
 
 pub(crate) async fn connect(url: &str) -> mamey_core::Result<PostgresDatabase> {
     PostgresDatabase::connect(url, PostgresOptions::default()).await
@@ -24,7 +23,7 @@ pub(crate) async fn connect(url: &str) -> mamey_core::Result<PostgresDatabase> {
 
 pub(crate) async fn open(database: &PostgresDatabase, context: &str) -> Arc<dyn Store> {
     let context = ContextName::new(context).unwrap();
-    database.open(&Schema { context, collections: vec![&ACCOUNTS] }).await.unwrap()
+    database.open(&Schema::new(context, vec![&ACCOUNTS])).await.unwrap()
 }
 
 /// With a parameter more.
@@ -38,7 +37,7 @@ pub(crate) fn message(account: i64) -> Envelope {
     let id = MessageId::from_uuid(new_uuid());
     let mut metadata = Metadata::new(id, "bank.money-moved", "bank");
     metadata.key = Some(Key::new(account));
-    Envelope { metadata, payload: Bytes::from_static(b"{}") }
+    Envelope::new(metadata, Bytes::from_static(b"{}"))
 }
 
 /// A unit that sends one message.
@@ -57,16 +56,12 @@ pub(crate) fn handles(
     expected: Expected,
 ) -> UnitOfWork {
     let mut unit = sends(account);
-    unit.receipt = Some(Receipt {
-        envelope: received.clone(),
-        origin: Origin::Delivery,
-        outcome: Outcome::Handled,
-    });
+    unit.receipt = Some(Receipt::new(received.clone(), Origin::Delivery, Outcome::Handled));
     unit.write(put(account, expected, format!(r#"{{"balance":{balance}}}"#))).unwrap();
     unit
 }
 
 pub(crate) fn put(account: i64, expected: Expected, data: String) -> Write {
     let change = Change::Put { data: Bytes::from(data), index: Vec::new() };
-    Write { collection: &ACCOUNTS, id: Value::Int(account), expected, change }
+    Write::new(&ACCOUNTS, Value::Int(account), expected, change)
 }

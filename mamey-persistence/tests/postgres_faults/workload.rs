@@ -84,8 +84,7 @@ impl Workload {
             comparison: Comparison::GreaterOrEqual,
             value: Value::Int(0),
         };
-        let find =
-            Find { collection: &ACCOUNTS, filter: everything, order: Vec::new(), limit: 10_000 };
+        let find = Find::new(&ACCOUNTS, everything, 10_000);
         let accounts = store.find(&find).await.unwrap();
         let balances: u64 = accounts.iter().map(|account| balance(&account.data)).sum();
         assert_eq!(balances, units);

@@ -13,22 +13,18 @@ use uuid::Uuid;
 use super::support::{Admin, at, open};
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index { field, value, unique }
+    Index::new(field, value).with_unique(unique)
 }
 
-static ITEMS: Collection = Collection {
-    name: "items",
-    id: ValueType::Int,
-    indexes: &[
-        index("number", ValueType::Int, true),
-        index("label", ValueType::Text, false),
-        index("ratio", ValueType::Float, false),
-        index("owner", ValueType::Uuid, false),
-        index("at", ValueType::Time, false),
-        // Nearly all have the same value, so the others are rare.
-        index("common", ValueType::Int, false),
-    ],
-};
+static ITEMS: Collection = Collection::new("items", ValueType::Int).with_indexes(&[
+    index("number", ValueType::Int, true),
+    index("label", ValueType::Text, false),
+    index("ratio", ValueType::Float, false),
+    index("owner", ValueType::Uuid, false),
+    index("at", ValueType::Time, false),
+    // Nearly all have the same value, so the others are rare.
+    index("common", ValueType::Int, false),
+]);
 
 const ITEMS_MAX: i64 = 40_000;
 
@@ -48,8 +44,8 @@ fn compare(field: &'static str, comparison: Comparison, value: Value) -> Filter 
 
 fn by(field: &'static str, descending: bool) -> Vec<SortKey> {
     match field {
-        "id" => vec![SortKey { field, descending }],
-        field => vec![SortKey { field, descending }, SortKey { field: "id", descending }],
+        "id" => vec![SortKey::new(field, descending)],
+        field => vec![SortKey::new(field, descending), SortKey::new("id", descending)],
     }
 }
 
@@ -184,7 +180,7 @@ async fn operators_pages_and_orders_use_the_index() {
     let mut admin = Admin::of(test.url()).await;
     admin.run(&INSERT.replace("$max", &ITEMS_MAX.to_string())).await;
     for (filter, order, column) in questions() {
-        let find = Find { collection: &ITEMS, filter: filter.clone(), order, limit: 20 };
+        let find = Find::new(&ITEMS, filter.clone(), 20).with_order(order);
         let found = store.find(&find).await.unwrap().len();
         let sql = statement(&mut admin).await;
         let mut values = Vec::new();

@@ -26,9 +26,9 @@ const DAYS: &str = "SELECT name FROM mamey._inbox_days()";
 
 fn received(id: MessageId, outcome: Outcome) -> UnitOfWork {
     let metadata = Metadata::new(id, "sales.order-placed", "sales");
-    let envelope = Envelope { metadata, payload: Bytes::from_static(b"{}") };
-    let receipt = Receipt { envelope, origin: Origin::Delivery, outcome };
-    UnitOfWork { receipt: Some(receipt), ..UnitOfWork::default() }
+    let envelope = Envelope::new(metadata, Bytes::from_static(b"{}"));
+    let receipt = Receipt::new(envelope, Origin::Delivery, outcome);
+    UnitOfWork::default().with_receipt(receipt)
 }
 
 async fn takes_effect(store: &dyn Store, id: MessageId) -> bool {

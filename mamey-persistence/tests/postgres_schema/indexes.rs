@@ -14,11 +14,11 @@ use uuid::Uuid;
 use super::support::{Admin, connect, open, put, unit};
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index { field, value, unique }
+    Index::new(field, value).with_unique(unique)
 }
 
 const fn orders(indexes: &'static [Index]) -> Collection {
-    Collection { name: "orders", id: ValueType::Int, indexes }
+    Collection::new("orders", ValueType::Int).with_indexes(indexes)
 }
 
 static PLAIN: Collection = orders(&[]);
@@ -86,7 +86,7 @@ async fn fill(store: &dyn Store, of: &'static Collection, documents: i64) {
     for first in (0..documents).step_by(500) {
         let writes = (first..documents.min(first + 500))
             .map(|id| document(of, id, Expected::Absent, id.unsigned_abs() % LABELS));
-        let unit = UnitOfWork { writes: writes.collect(), ..UnitOfWork::default() };
+        let unit = UnitOfWork::default().with_writes(writes.collect());
         store.commit(unit).await.unwrap();
     }
 }
@@ -269,7 +269,8 @@ async fn a_removed_index_keeps_its_column_for_earlier_builds_and_comes_back_comp
     let back = open(&database, &[&LABELLED]).await.unwrap();
     assert_index_is_true(&*back, &LABELLED, &mut admin).await;
     assert_eq!(admin.one::<i64>(count).await, 2);
-    let write = Write { change: Change::Remove, ..change(30) };
+    let mut write = change(30);
+    write.change = Change::Remove;
     plain.commit(unit(write)).await.unwrap();
     assert_index_is_true(&*back, &LABELLED, &mut admin).await;
 }

@@ -12,13 +12,10 @@ use tokio::time::sleep;
 
 use super::support::{Admin, connect, open, put, schema_of, try_connect, unit};
 
-static PLAIN: Collection = Collection { name: "orders", id: ValueType::Int, indexes: &[] };
+static PLAIN: Collection = Collection::new("orders", ValueType::Int);
 
-static LABELLED: Collection = Collection {
-    name: "orders",
-    id: ValueType::Int,
-    indexes: &[Index { field: "label", value: ValueType::Text, unique: false }],
-};
+static LABELLED: Collection =
+    Collection::new("orders", ValueType::Int).with_indexes(&[Index::new("label", ValueType::Text)]);
 
 /// What the catalogue says of a schema, to compare two.
 const SHAPE: &str = "\

@@ -16,7 +16,7 @@ pub(crate) const CONTEXT: &str = "pg-shop";
 
 pub(crate) fn schema_of(collections: &[&'static Collection]) -> Schema {
     let context = ContextName::new(CONTEXT).unwrap();
-    Schema { context, collections: collections.to_vec() }
+    Schema::new(context, collections.to_vec())
 }
 
 pub(crate) async fn connect(url: &str) -> PostgresDatabase {
@@ -41,7 +41,7 @@ pub(crate) async fn open(
 }
 
 pub(crate) fn unit(write: Write) -> UnitOfWork {
-    UnitOfWork { writes: vec![write], ..UnitOfWork::default() }
+    UnitOfWork::default().with_writes(vec![write])
 }
 
 pub(crate) fn put(
@@ -52,7 +52,7 @@ pub(crate) fn put(
     index: Vec<Value>,
 ) -> Write {
     let change = Change::Put { data: Bytes::from(data), index };
-    Write { collection, id: Value::Int(id), expected, change }
+    Write::new(collection, Value::Int(id), expected, change)
 }
 
 pub(crate) fn at(micros: i64) -> Timestamp {

@@ -16,19 +16,16 @@ use uuid::Uuid;
 use crate::support::{Folder, add, body, commit, message, notes, open};
 
 fn request() -> LeaseRequest {
-    LeaseRequest {
-        role: LeaseRole::Relay,
-        holder: InstanceId(Uuid::from_u128(1)),
-        partitions: 2,
-        duration: Duration::from_secs(3600),
-    }
+    LeaseRequest::new(
+        LeaseRole::Relay,
+        InstanceId::new(Uuid::from_u128(1)),
+        2,
+        Duration::from_secs(3600),
+    )
 }
 
 fn receiving(number: u128, outcome: Outcome) -> UnitOfWork {
-    UnitOfWork {
-        receipt: Some(Receipt { envelope: message(number), origin: Origin::Delivery, outcome }),
-        ..UnitOfWork::default()
-    }
+    UnitOfWork::default().with_receipt(Receipt::new(message(number), Origin::Delivery, outcome))
 }
 
 /// Leaves something of every kind.
@@ -37,11 +34,7 @@ async fn fill(store: &dyn Store) {
     let mut handled = receiving(1, Outcome::Handled);
     handled.writes = add("a", "\"one\"").writes;
     handled.outbox = vec![message(10), message(11)];
-    handled.reply = Some(SavedReply {
-        command: "orders.place",
-        key: "k".to_owned(),
-        body: Bytes::from_static(b"7"),
-    });
+    handled.reply = Some(SavedReply::new("orders.place", "k".to_owned(), Bytes::from_static(b"7")));
     commit(store, handled).await;
     let (reason, attempts) = (DeadLetterReason::Refused, 1);
     let dead = Outcome::DeadLetter { reason, attempts, failure: failure.clone() };
@@ -63,7 +56,7 @@ async fn assert_filled(store: &dyn Store) {
     let leases = store.hold_leases(request()).await.unwrap().leases;
     // Freed by the new process and taken again, so the epoch has moved on.
     assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
-    let read = OutboxRead { leases: &leases, after: 0, skip: &[], held: &[], limit: 10 };
+    let read = OutboxRead::new(&leases, 10);
     let records = store.read_outbox(read).await.unwrap();
     let sent: Vec<_> = records.into_iter().map(|record| record.envelope).collect();
     assert_eq!(sent, [message(10), message(11)]);
@@ -103,7 +96,7 @@ async fn a_new_process_takes_over_at_once() {
     fill(&*notes(&database).await).await;
     drop(database);
     let again = folder.open().await;
-    let newcomer = LeaseRequest { holder: InstanceId(Uuid::from_u128(2)), ..request() };
+    let newcomer = request().with_holder(InstanceId::new(Uuid::from_u128(2)));
     let holdings = notes(&again).await.hold_leases(newcomer).await.unwrap();
     assert_eq!((holdings.leases.len(), holdings.surplus), (2, 0));
 }

@@ -7,11 +7,11 @@ use mamey_core::store::{Database, Expected, Store};
 use crate::support::{Folder, NOTES, add, assert_misconfigured, collection, commit, notes, put};
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index { field, value, unique }
+    Index::new(field, value).with_unique(unique)
 }
 
 const fn indexed(indexes: &'static [Index]) -> Collection {
-    Collection { name: "notes", id: ValueType::Text, indexes }
+    Collection::new("notes", ValueType::Text).with_indexes(indexes)
 }
 
 static BY_TOTAL: Collection = indexed(&[index("total", ValueType::Int, false)]);
@@ -31,7 +31,7 @@ async fn find(
     value: Value,
 ) -> Vec<String> {
     let filter = Filter::Compare { field, comparison: Comparison::Equal, value };
-    let find = Find { collection, filter, order: Vec::new(), limit: 10_000 };
+    let find = Find::new(collection, filter, 10_000);
     let found = store.find(&find).await.unwrap();
     found.into_iter().map(|document| document.id.to_string()).collect()
 }

@@ -18,8 +18,7 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub(crate) static NOTES: Collection =
-    Collection { name: "notes", id: ValueType::Text, indexes: &[] };
+pub(crate) static NOTES: Collection = Collection::new("notes", ValueType::Text);
 
 pub(crate) struct Folder(TempDir);
 
@@ -65,8 +64,7 @@ pub(crate) async fn collection(
     database: &SqliteDatabase,
     collection: &'static Collection,
 ) -> Result<Arc<dyn Store>, Error> {
-    let schema =
-        Schema { context: ContextName::new("orders").unwrap(), collections: vec![collection] };
+    let schema = Schema::new(ContextName::new("orders").unwrap(), vec![collection]);
     Database::open(database, &schema).await
 }
 
@@ -82,24 +80,18 @@ pub(crate) fn put(
     index: Vec<Value>,
 ) -> UnitOfWork {
     let data = Bytes::from(body.to_owned());
-    let write = Write {
-        collection,
-        id: Value::Text(id.to_owned()),
-        expected,
-        change: Change::Put { data, index },
-    };
-    UnitOfWork { writes: vec![write], ..UnitOfWork::default() }
+    let write =
+        Write::new(collection, Value::Text(id.to_owned()), expected, Change::Put { data, index });
+    UnitOfWork::default().with_writes(vec![write])
 }
 
 pub(crate) fn message(number: u128) -> Envelope {
     let id = MessageId::from_uuid(Uuid::from_u128(number));
-    let metadata = Metadata {
-        time: Timestamp::from_micros(7),
-        key: Some("k".into()),
-        ..Metadata::new(id, "sales.order-placed", "sales")
-    };
+    let metadata = Metadata::new(id, "sales.order-placed", "sales")
+        .with_time(Timestamp::from_micros(7))
+        .with_key(Some("k".into()));
     let payload = Bytes::from_static(b"{}");
-    Envelope { metadata, payload }
+    Envelope::new(metadata, payload)
 }
 
 pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {

@@ -12,7 +12,7 @@ use mamey::message::{
 /// The input is the body.
 pub(crate) fn cloud_events_json(input: &[u8]) {
     let body = Bytes::copy_from_slice(input);
-    round_trip(&CloudEventsJson::default(), &WireMessage { body, ..WireMessage::default() });
+    round_trip(&CloudEventsJson::default(), &WireMessage::new(body));
 }
 
 /// The input is a head of headers, as of AMQP, and a body; see [`wire`].
@@ -41,7 +41,7 @@ fn wire(input: &[u8]) -> WireMessage {
         head.lines().filter_map(property).collect();
     let content_type = properties.get("content-type").cloned().unwrap_or_default();
     let (content_type, body) = (Cow::Owned(content_type), Bytes::copy_from_slice(body));
-    WireMessage { content_type, properties, body }
+    WireMessage::new(body).with_content_type(content_type).with_properties(properties)
 }
 
 fn round_trip(codec: &dyn Codec, wire: &WireMessage) {

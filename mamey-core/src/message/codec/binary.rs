@@ -16,9 +16,19 @@ use crate::{Result, ResultExt};
 /// The attributes are those of [`CloudEventsJson`](super::CloudEventsJson). A transport writes the
 /// properties the way its CloudEvents binding asks for, such as with a prefix.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CloudEventsBinary {
     /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
     pub body_bytes_max: usize,
+}
+
+impl CloudEventsBinary {
+    /// The largest body read or written, in bytes.
+    #[must_use]
+    pub const fn with_body_bytes_max(mut self, body_bytes_max: usize) -> Self {
+        self.body_bytes_max = body_bytes_max;
+        self
+    }
 }
 
 impl Default for CloudEventsBinary {

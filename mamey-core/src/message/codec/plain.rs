@@ -22,10 +22,20 @@ const ANY: &str = "MSG_SERVICE_ANY";
 /// The form has no room for the rest, so id, version, key, time, correlation, tenant, trace and
 /// headers travel beside it as transport properties. A foreign message without the property `id`
 /// gets a new id each time it is read: it is at-least-once, because content is never an identity.
+#[non_exhaustive]
 pub struct Plain {
     /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
     pub body_bytes_max: usize,
     ids: UuidV7Source,
+}
+
+impl Plain {
+    /// The largest body read or written, in bytes.
+    #[must_use]
+    pub const fn with_body_bytes_max(mut self, body_bytes_max: usize) -> Self {
+        self.body_bytes_max = body_bytes_max;
+        self
+    }
 }
 
 impl Default for Plain {

@@ -10,6 +10,7 @@ use crate::message::Envelope;
 
 /// What a transport carries: a body, and properties beside it where the transport has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WireMessage {
     /// The media type of the body.
     pub content_type: Cow<'static, str>,
@@ -17,6 +18,28 @@ pub struct WireMessage {
     pub properties: BTreeMap<Cow<'static, str>, String>,
     /// The body.
     pub body: Bytes,
+}
+
+impl WireMessage {
+    /// A body without a media type and without properties.
+    #[must_use]
+    pub const fn new(body: Bytes) -> Self {
+        Self { body, content_type: Cow::Borrowed(""), properties: BTreeMap::new() }
+    }
+
+    /// The media type of the body.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: Cow<'static, str>) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    /// Properties that travel beside the body, such as AMQP headers.
+    #[must_use]
+    pub fn with_properties(mut self, properties: BTreeMap<Cow<'static, str>, String>) -> Self {
+        self.properties = properties;
+        self
+    }
 }
 
 /// Writes envelopes for the wire and reads them back.

@@ -247,7 +247,7 @@ impl Server {
 fn unreadable(properties: &BasicProperties) -> Envelope {
     let id = request_id(properties).unwrap_or_else(|| MessageId::from_uuid(new_uuid()));
     let name = properties.kind().as_ref().map_or("unknown", ShortString::as_str).to_owned();
-    Envelope { metadata: Metadata::new(id, name, "unknown"), payload: Bytes::new() }
+    Envelope::new(Metadata::new(id, name, "unknown"), Bytes::new())
 }
 
 fn seen_before() -> Error {

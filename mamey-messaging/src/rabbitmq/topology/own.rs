@@ -148,12 +148,8 @@ mod tests {
     use super::*;
 
     fn plan(context: &str, partitions: u16) -> Result<String> {
-        let topology = Topology {
-            context: ContextName::new(context)?,
-            handles: vec!["orders.order-placed"],
-            publishes: vec![],
-            partitions,
-        };
+        let topology = Topology::new(ContextName::new(context)?, partitions)
+            .with_handles(vec!["orders.order-placed"]);
         let own = OwnLayout { exchange: "mamey".to_owned() };
         own.plan(&topology, 100).map(|plan| plan.to_string())
     }

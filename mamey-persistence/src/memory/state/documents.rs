@@ -95,7 +95,7 @@ impl Documents {
 
 impl Stored {
     fn document(&self, id: &Value) -> Document {
-        Document { id: id.clone(), version: self.version, data: self.data.clone() }
+        Document::new(id.clone(), self.version, self.data.clone())
     }
 }
 

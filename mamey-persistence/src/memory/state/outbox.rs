@@ -34,10 +34,7 @@ impl Outbox {
             .range(read.after.saturating_add(1)..)
             .filter(|(sequence, envelope)| wanted(sequence, envelope))
             .take(read.limit as usize)
-            .map(|(sequence, envelope)| OutboxRecord {
-                sequence: *sequence,
-                envelope: envelope.clone(),
-            })
+            .map(|(sequence, envelope)| OutboxRecord::new(*sequence, envelope.clone()))
             .collect()
     }
 
@@ -58,10 +55,10 @@ impl Outbox {
 
     pub(crate) fn depth(&self) -> OutboxDepth {
         let oldest = self.records.values().next();
-        OutboxDepth {
-            records: self.records.len() as u64,
-            oldest: oldest.map(|envelope| envelope.metadata.time),
-            published: self.confirmed,
-        }
+        OutboxDepth::new(
+            self.records.len() as u64,
+            oldest.map(|envelope| envelope.metadata.time),
+            self.confirmed,
+        )
     }
 }

@@ -67,7 +67,10 @@ impl Parking {
             (parked.due, parked.attempts, parked.failure) = (due, attempts, failure);
             return;
         }
-        let parked = ParkedMessage { envelope, attempts, since: now, due, failure };
+        let parked = ParkedMessage::new(envelope, failure)
+            .with_attempts(attempts)
+            .with_since(now)
+            .with_due(due);
         let position = self.next_position();
         self.insert(position, parked);
     }
@@ -84,8 +87,10 @@ impl Parking {
             Some((position, parked)) => (position, parked.since, parked.envelope),
             None => (self.next_position(), now, envelope),
         };
-        let letter =
-            DeadLetter { envelope, reason, attempts, first_failed, last_failed: now, failure };
+        let letter = DeadLetter::new(envelope, reason, failure)
+            .with_attempts(attempts)
+            .with_first_failed(first_failed)
+            .with_last_failed(now);
         self.given_up += 1;
         self.dead_by_id.insert(letter.envelope.metadata.id, self.given_up);
         self.dead.insert(self.given_up, (position, letter));
@@ -125,13 +130,10 @@ impl Parking {
         let Some((position, letter)) = self.take_dead(id) else {
             return false;
         };
-        let parked = ParkedMessage {
-            envelope: letter.envelope,
-            attempts: 0,
-            since: letter.first_failed,
-            due: now,
-            failure: letter.failure,
-        };
+        let parked = ParkedMessage::new(letter.envelope, letter.failure)
+            .with_attempts(0)
+            .with_since(letter.first_failed)
+            .with_due(now);
         self.insert(position, parked);
         true
     }

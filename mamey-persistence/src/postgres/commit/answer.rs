@@ -34,7 +34,7 @@ impl UnitAnswer {
     pub(crate) fn into_result(self) -> Result<CommitOutcome> {
         match self {
             Self::Committed { transaction } => {
-                Ok(CommitOutcome::Committed(CommitToken(transaction)))
+                Ok(CommitOutcome::Committed(CommitToken::new(transaction)))
             }
             Self::Duplicate => Ok(CommitOutcome::Duplicate),
             Self::LaneParked => Ok(CommitOutcome::LaneParked),

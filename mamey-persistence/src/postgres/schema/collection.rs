@@ -153,7 +153,7 @@ impl<'t> Change<'t> {
         self.missing.at_once.extend(statement);
         if state != IndexState::Ready {
             let fills = state == IndexState::Filling;
-            let index = Index { field: index.field, value: index.value, unique };
+            let index = Index::new(index.field, index.value).with_unique(unique);
             self.missing.builds.push(Build { index, fills });
         }
         let stored = StoredIndex {

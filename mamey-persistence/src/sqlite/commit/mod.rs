@@ -58,7 +58,7 @@ impl Work for Commit {
     ) -> Result<CommitOutcome, Stop<CommitOutcome>> {
         let script = std::mem::take(&mut self.script);
         match script.finish(transaction).await?.refusal {
-            None => Ok(CommitOutcome::Committed(CommitToken(transaction.number))),
+            None => Ok(CommitOutcome::Committed(CommitToken::new(transaction.number))),
             Some(Ok(outcome)) => Err(Stop::Undo(outcome)),
             Some(Err(error)) => Err(Stop::Refuse(error)),
         }

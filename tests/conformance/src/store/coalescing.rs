@@ -103,7 +103,7 @@ async fn assert_same(together: &dyn Store, alone: &dyn Store) {
 
 async fn sent(store: &dyn Store) -> BTreeSet<MessageId> {
     let leases = all_leases(store).await;
-    let read = OutboxRead { leases: &leases, after: 0, skip: &[], held: &[], limit: 1000 };
+    let read = OutboxRead::new(&leases, 1000);
     let records = store.read_outbox(read).await.unwrap();
     records.into_iter().map(|record| record.envelope.metadata.id).collect()
 }

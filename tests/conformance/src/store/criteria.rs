@@ -76,7 +76,7 @@ async fn check(store: &dyn Store, items: &[(Value, Vec<Value>)], filter: Filter)
         .filter(|item| filter.matches(&|field| value_of(item, field)))
         .map(|item| item.0.clone())
         .collect();
-    let find = Find { collection: &ITEMS, filter, order: Vec::new(), limit: 1000 };
+    let find = Find::new(&ITEMS, filter, 1000);
     let found = store.find(&find).await.unwrap();
     let found: Vec<_> = found.into_iter().map(|document| document.id).collect();
     assert_eq!(found, expected, "{:?}", find.filter);
@@ -138,7 +138,7 @@ pub async fn pages_neither_overlap_nor_skip(harness: Harness) {
     let items = populate(&*store, 60).await;
     for field in ITEMS.indexes[1..].iter().map(|index| index.field) {
         for descending in [false, true] {
-            let order = [field, ID_FIELD].map(|field| SortKey { field, descending });
+            let order = [field, ID_FIELD].map(|field| SortKey::new(field, descending));
             let mut expected: Vec<_> = items.iter().collect();
             expected.sort_by(|one, two| {
                 let by = (value_of(one, field), &one.0).cmp(&(value_of(two, field), &two.0));
@@ -178,7 +178,9 @@ pub async fn pages_hold_while_others_insert_and_remove(harness: Harness) {
             commit(&*store, writes(passing.iter().copied().map(put_counted))).await;
             let gone = passing.into_iter().map(|id| {
                 let expected = Expected::Version(1);
-                remove(Write { expected, ..put_counted(id) })
+                let mut write = put_counted(id);
+                write.expected = expected;
+                remove(write)
             });
             commit(&*store, writes(gone)).await;
         }
@@ -190,13 +192,13 @@ pub async fn pages_hold_while_others_insert_and_remove(harness: Harness) {
 
 async fn walk_by_count(store: &dyn Store) -> Vec<u128> {
     let order = [ITEMS.indexes[COUNT].field, ID_FIELD];
-    let order = order.map(|field| SortKey { field, descending: false });
+    let order = order.map(|field| SortKey::new(field, false));
     let mut met: Vec<u128> = Vec::new();
     loop {
         let filter = met
             .last()
             .map_or(Filter::TRUE, |last| after(&order, &Value::Int(count_of(*last)), &uuid(*last)));
-        let find = Find { collection: &ITEMS, filter, order: order.to_vec(), limit: 3 };
+        let find = Find::new(&ITEMS, filter, 3).with_order(order.to_vec());
         let page = store.find(&find).await.unwrap();
         if page.is_empty() {
             return met;
@@ -219,7 +221,7 @@ async fn walk(
         let last = last.and_then(|id| items.iter().find(|item| item.0 == *id));
         let filter =
             last.map_or(Filter::TRUE, |last| after(order, value_of(last, order[0].field), &last.0));
-        let find = Find { collection: &ITEMS, filter, order: order.to_vec(), limit: 7 };
+        let find = Find::new(&ITEMS, filter, 7).with_order(order.to_vec());
         let page = store.find(&find).await.unwrap();
         if page.is_empty() {
             return walked;
@@ -265,12 +267,8 @@ pub async fn fields_that_are_not_indexed_are_refused(harness: Harness) {
         let error = store.count(&ITEMS, &filter).await.unwrap_err();
         assert_kind(&error, ErrorKind::Invalid, naming);
     }
-    let find = Find {
-        collection: &ITEMS,
-        filter: Filter::TRUE,
-        order: vec![SortKey { field: "version; --", descending: false }],
-        limit: 1,
-    };
+    let find =
+        Find::new(&ITEMS, Filter::TRUE, 1).with_order(vec![SortKey::new("version; --", false)]);
     let error = store.find(&find).await.unwrap_err();
     assert_kind(&error, ErrorKind::Invalid, "version");
 }

@@ -8,7 +8,7 @@ use super::fixture::{
 };
 use mamey_core::ErrorKind;
 use mamey_core::criteria::{Filter, Find, Value};
-use mamey_core::store::{CommitOutcome, Expected, Guard, Origin, Outcome, UnitOfWork};
+use mamey_core::store::{CommitOutcome, Expected, Guard, Origin, Outcome};
 
 /// A document comes back as it was put, with a version that counts the puts, until it is removed.
 pub async fn documents_survive_and_count_versions(harness: Harness) {
@@ -63,9 +63,12 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: Harness) {
 pub async fn a_guard_holds_a_decision(harness: Harness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("rate", Expected::Absent, "7")])).await;
-    let guarded = |version, id: &str| UnitOfWork {
-        guards: vec![Guard { collection: &NOTES, id: text("rate"), version }],
-        ..writes([put_note(id, Expected::Absent, "x")])
+    let guarded = |version, id: &str| {
+        writes([put_note(id, Expected::Absent, "x")]).with_guards(vec![Guard::new(
+            &NOTES,
+            text("rate"),
+            version,
+        )])
     };
     commit(&*store, guarded(1, "a")).await;
     commit(&*store, writes([put_note("rate", Expected::Version(1), "8")])).await;
@@ -138,7 +141,7 @@ pub async fn unique_values_move_within_a_unit(harness: Harness) {
         comparison: mamey_core::criteria::Comparison::Equal,
         value: text("b@x"),
     };
-    let find = Find { collection: &ITEMS, filter: holds_b, order: Vec::new(), limit: 10 };
+    let find = Find::new(&ITEMS, holds_b, 10);
     let found = store.find(&find).await.unwrap();
     assert_eq!(found.iter().map(|d| &d.id).collect::<Vec<_>>(), [&uuid(3)]);
     assert_eq!(load_item(&*store, 2).await.unwrap().version, 3);

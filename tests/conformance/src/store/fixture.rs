@@ -43,8 +43,7 @@ impl Harness {
     }
 
     pub(super) async fn context(&self, name: &str) -> Arc<dyn Store> {
-        let schema =
-            Schema { context: ContextName::new(name).unwrap(), collections: vec![&ITEMS, &NOTES] };
+        let schema = Schema::new(ContextName::new(name).unwrap(), vec![&ITEMS, &NOTES]);
         self.database.open(&schema).await.unwrap()
     }
 
@@ -60,31 +59,25 @@ impl fmt::Debug for Harness {
 }
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
-    Index { field, value, unique }
+    Index::new(field, value).with_unique(unique)
 }
 
 /// One index of each type, and a unique one.
-pub(super) static ITEMS: Collection = Collection {
-    name: "items",
-    id: ValueType::Uuid,
-    indexes: &[
-        index("email", ValueType::Text, true),
-        index("flag", ValueType::Bool, false),
-        index("count", ValueType::Int, false),
-        index("ratio", ValueType::Float, false),
-        index("label", ValueType::Text, false),
-        index("owner", ValueType::Uuid, false),
-        index("at", ValueType::Time, false),
-    ],
-};
+pub(super) static ITEMS: Collection = Collection::new("items", ValueType::Uuid).with_indexes(&[
+    index("email", ValueType::Text, true),
+    index("flag", ValueType::Bool, false),
+    index("count", ValueType::Int, false),
+    index("ratio", ValueType::Float, false),
+    index("label", ValueType::Text, false),
+    index("owner", ValueType::Uuid, false),
+    index("at", ValueType::Time, false),
+]);
 
 /// No index, and text for an id.
-pub(super) static NOTES: Collection =
-    Collection { name: "notes", id: ValueType::Text, indexes: &[] };
+pub(super) static NOTES: Collection = Collection::new("notes", ValueType::Text);
 
 /// Declared nowhere.
-pub(super) static STRANGERS: Collection =
-    Collection { name: "strangers", id: ValueType::Int, indexes: &[] };
+pub(super) static STRANGERS: Collection = Collection::new("strangers", ValueType::Int);
 
 pub(super) fn uuid(number: u128) -> Value {
     Value::Uuid(Uuid::from_u128(number))
@@ -107,12 +100,12 @@ pub(super) fn nothing() -> Vec<Value> {
 
 pub(super) fn put_item(id: u128, expected: Expected, index: Vec<Value>) -> Write {
     let data = Bytes::from(format!("{{\"id\":{id}}}"));
-    Write { collection: &ITEMS, id: uuid(id), expected, change: Change::Put { data, index } }
+    Write::new(&ITEMS, uuid(id), expected, Change::Put { data, index })
 }
 
 pub(super) fn put_note(id: &str, expected: Expected, body: &str) -> Write {
     let (data, index) = (Bytes::from(format!("{body:?}")), Vec::new());
-    Write { collection: &NOTES, id: text(id), expected, change: Change::Put { data, index } }
+    Write::new(&NOTES, text(id), expected, Change::Put { data, index })
 }
 
 pub(super) fn remove(mut write: Write) -> Write {
@@ -121,18 +114,15 @@ pub(super) fn remove(mut write: Write) -> Write {
 }
 
 pub(super) fn writes(writes: impl IntoIterator<Item = Write>) -> UnitOfWork {
-    UnitOfWork { writes: writes.into_iter().collect(), ..UnitOfWork::default() }
+    UnitOfWork::default().with_writes(writes.into_iter().collect())
 }
 
 pub(super) fn sending(outbox: impl IntoIterator<Item = Envelope>) -> UnitOfWork {
-    UnitOfWork { outbox: outbox.into_iter().collect(), ..UnitOfWork::default() }
+    UnitOfWork::default().with_outbox(outbox.into_iter().collect())
 }
 
 pub(super) fn receiving(envelope: &Envelope, origin: Origin, outcome: Outcome) -> UnitOfWork {
-    UnitOfWork {
-        receipt: Some(Receipt { envelope: envelope.clone(), origin, outcome }),
-        ..UnitOfWork::default()
-    }
+    UnitOfWork::default().with_receipt(Receipt::new(envelope.clone(), origin, outcome))
 }
 
 pub(super) fn park(due: Timestamp, attempts: u32) -> Outcome {
@@ -152,24 +142,22 @@ pub(super) fn message(number: u128, key: Option<&str>) -> Envelope {
     let id = MessageId::from_uuid(Uuid::from_u128(number));
     let mut headers = Headers::default();
     headers.insert("region", "eu").unwrap();
-    let metadata = Metadata {
-        version: 2,
-        time: Timestamp::from_micros(i64::try_from(number).unwrap()),
-        key: key.map(Into::into),
-        headers,
-        ..Metadata::new(id, "sales.order-placed", "sales")
-    };
+    let metadata = Metadata::new(id, "sales.order-placed", "sales")
+        .with_version(2)
+        .with_time(Timestamp::from_micros(i64::try_from(number).unwrap()))
+        .with_key(key.map(Into::into))
+        .with_headers(headers);
     let payload = Bytes::from(format!("{{\"number\":{number}}}"));
-    Envelope { metadata, payload }
+    Envelope::new(metadata, payload)
 }
 
 pub(super) fn request(holder: u128, partitions: u16) -> LeaseRequest {
-    LeaseRequest {
-        role: LeaseRole::Relay,
-        holder: InstanceId(Uuid::from_u128(holder)),
+    LeaseRequest::new(
+        LeaseRole::Relay,
+        InstanceId::new(Uuid::from_u128(holder)),
         partitions,
-        duration: Duration::from_secs(10),
-    }
+        Duration::from_secs(10),
+    )
 }
 
 /// Leases on everything.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::fixture::{
     Harness, commit, give_up, load_note, message, park, put_note, receiving, writes,
 };
-use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply, UnitOfWork};
+use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply};
 
 fn committed(outcomes: &[mamey_core::Result<CommitOutcome>]) -> usize {
     let committed = |outcome: &&mamey_core::Result<CommitOutcome>| {
@@ -52,13 +52,13 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
 /// different commands do not clash.
 pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
     let store = harness.store().await;
-    let unit = |command, note: &str| UnitOfWork {
-        reply: Some(SavedReply {
+    let unit = |command, note: &str| {
+        let body = Bytes::from(note.to_owned());
+        writes([put_note(note, Expected::Absent, "effect")]).with_reply(SavedReply::new(
             command,
-            key: "key-1".to_owned(),
-            body: Bytes::from(note.to_owned()),
-        }),
-        ..writes([put_note(note, Expected::Absent, "effect")])
+            "key-1".to_owned(),
+            body,
+        ))
     };
     let names: Vec<_> = (0..6).map(|copy| format!("copy-{copy}")).collect();
     let commits = names.iter().map(|name| store.commit(unit("orders.place", name)));
@@ -83,11 +83,7 @@ pub async fn old_marks_are_forgotten(harness: Harness) {
     let soon = harness.now().plus(Duration::from_secs(1));
     let (handled, parked, dead) = (message(1, None), message(2, Some("k")), message(3, None));
     let mut unit = receiving(&handled, Origin::Delivery, Outcome::Handled);
-    unit.reply = Some(SavedReply {
-        command: "orders.place",
-        key: "k".to_owned(),
-        body: Bytes::from_static(b"1"),
-    });
+    unit.reply = Some(SavedReply::new("orders.place", "k".to_owned(), Bytes::from_static(b"1")));
     commit(&*store, unit).await;
     commit(&*store, receiving(&parked, Origin::Delivery, park(soon, 1))).await;
     commit(&*store, receiving(&dead, Origin::Delivery, give_up())).await;

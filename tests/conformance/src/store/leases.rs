@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fixture::{Harness, assert_kind, request};
 use mamey_core::ErrorKind;
-use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Store};
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRole, Store};
 use uuid::Uuid;
 
 async fn hold(store: &dyn Store, holder: u128) -> Holdings {
@@ -36,7 +36,7 @@ pub async fn partitions_are_shared_fairly(harness: Harness) {
     assert_eq!((first.leases.len(), first.surplus), (4, 0));
     store.release_leases(&alone.leases).await.unwrap();
     assert_eq!(hold(&*store, 2).await, newcomer, "an old epoch releases nothing");
-    let consuming = LeaseRequest { role: LeaseRole::Consumer, ..request(3, 5) };
+    let consuming = request(3, 5).with_role(LeaseRole::Consumer);
     assert_eq!(store.hold_leases(consuming).await.unwrap().leases.len(), 5);
     let other = harness.context("payments").await;
     assert_eq!(hold(&*other, 9).await.leases.len(), 8);
@@ -98,8 +98,8 @@ pub async fn another_number_of_partitions_is_refused(harness: Harness) {
 /// Retiring frees everything at once, for one role only.
 pub async fn retired_instances_leave_at_once(harness: Harness) {
     let store = harness.store().await;
-    let holder = InstanceId(Uuid::from_u128(1));
-    let consuming = LeaseRequest { role: LeaseRole::Consumer, ..request(1, 8) };
+    let holder = InstanceId::new(Uuid::from_u128(1));
+    let consuming = request(1, 8).with_role(LeaseRole::Consumer);
     hold(&*store, 1).await;
     hold(&*store, 2).await;
     let consumer = store.hold_leases(consuming).await.unwrap();

@@ -10,7 +10,7 @@ use mamey_core::message::{Envelope, Key, Partition};
 use mamey_core::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
-    OutboxRead { leases, after: 0, skip: &[], held: &[], limit: 10_000 }
+    OutboxRead::new(leases, 10_000)
 }
 
 fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
@@ -78,7 +78,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
     let skip = [Key::from("key-1"), Key::from("key-\"2'")];
     let held = [all[6].sequence, all[11].sequence, all[39].sequence + 1];
     let rest =
-        OutboxRead { after: all[4].sequence, skip: &skip, held: &held, limit: 6, leases: &leases };
+        OutboxRead::new(&leases, 6).with_after(all[4].sequence).with_skip(&skip).with_held(&held);
     let rest = store.read_outbox(rest).await.unwrap();
     assert_eq!(numbers(&rest), [6, 8, 9, 10, 13, 14]);
     let other = harness.context("payments").await;
@@ -136,9 +136,9 @@ pub async fn stale_leases_confirm_nothing(harness: Harness) {
     let rest = store.read_outbox(read(&new)).await.unwrap();
     assert_eq!(rest.len() as u64, fenced);
     let forged = [
-        Lease { epoch: 99, ..new[0] },
-        Lease { role: LeaseRole::Consumer, ..new[0] },
-        Lease { partition: Partition::new(0, 1).unwrap(), ..new[0] },
+        Lease::new(new[0].role, new[0].partition, 99),
+        Lease::new(LeaseRole::Consumer, new[0].partition, new[0].epoch),
+        Lease::new(new[0].role, Partition::new(0, 1).unwrap(), new[0].epoch),
     ];
     for lease in forged {
         let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.sequence)).collect();

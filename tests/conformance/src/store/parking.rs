@@ -97,13 +97,8 @@ pub async fn retries_are_scheduled(harness: Harness) {
     retry(&*store, &first, park(at(60), 2)).await;
     assert_eq!(due(&*store, at(59)).await, [4, 3]);
     let parked = store.due_parked(&everything(), at(60), 10).await.unwrap();
-    let expected = ParkedMessage {
-        envelope: first,
-        attempts: 2,
-        since: start,
-        due: at(60),
-        failure: failure(),
-    };
+    let expected =
+        ParkedMessage::new(first, failure()).with_attempts(2).with_since(start).with_due(at(60));
     assert_eq!(parked.last(), Some(&expected));
 }
 
@@ -147,14 +142,10 @@ pub async fn dead_letters_are_listed_in_order(harness: Harness) {
     deliver(&*store, &message(2, None), give_up()).await;
     assert_eq!(dead(&*store).await, [5, 9, 2]);
     let letter = store.dead_letter(parked.metadata.id).await.unwrap();
-    let expected = DeadLetter {
-        envelope: parked.clone(),
-        reason: DeadLetterReason::Exhausted,
-        attempts: 3,
-        first_failed: start,
-        last_failed: harness.now(),
-        failure: failure(),
-    };
+    let expected = DeadLetter::new(parked.clone(), DeadLetterReason::Exhausted, failure())
+        .with_attempts(3)
+        .with_first_failed(start)
+        .with_last_failed(harness.now());
     assert_eq!(letter, Some(expected));
     let first = store.dead_letters(None, 1).await.unwrap();
     let last = first[0].envelope.metadata.id;

@@ -13,7 +13,7 @@ use mamey_core::Result;
 use mamey_core::clock::{Clock, SystemClock};
 use mamey_core::id::{IdSource, MessageId, UuidV7Source};
 use mamey_core::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Partition, Target, TraceContext,
+    ContextName, Envelope, Headers, Key, Metadata, Partition, Target, TraceContext,
 };
 use mamey_core::transport::{
     Delivery, Routed, Settlement, Subscriber, Subscription, Topology, Transport,
@@ -45,12 +45,9 @@ pub(super) async fn apply(
     handles: &[&'static str],
     partitions: u16,
 ) {
-    let topology = Topology {
-        context: context(name),
-        handles: handles.to_vec(),
-        publishes: vec![PLACED, CANCELLED],
-        partitions,
-    };
+    let topology = Topology::new(context(name), partitions)
+        .with_handles(handles.to_vec())
+        .with_publishes(vec![PLACED, CANCELLED]);
     transport.apply(&topology).await.unwrap();
 }
 
@@ -68,7 +65,7 @@ pub(super) async fn subscribe_to(
     partition: Partition,
     prefetch: u16,
 ) -> Box<dyn Subscriber> {
-    let subscription = Subscription { context: context(name), partition, prefetch };
+    let subscription = Subscription::new(context(name), partition, prefetch);
     transport.subscribe(&subscription).await.unwrap()
 }
 
@@ -94,24 +91,18 @@ pub(super) fn event(key: Option<&str>) -> Envelope {
 pub(super) fn message(name: &'static str, target: Target, key: Option<&str>) -> Envelope {
     let mut headers = Headers::default();
     headers.insert("region", "eu").unwrap();
-    let metadata = Metadata {
-        id: IDS.message_id(),
-        name: name.into(),
-        version: 3,
-        sender: "orders".into(),
-        target,
-        correlation_id: IDS.message_id(),
-        causation_id: Some(IDS.message_id()),
-        time: SystemClock.now(),
-        key: key.map(Into::into),
-        tenant: Some("acme".into()),
-        trace: Some(TraceContext::root(&*IDS)),
-        content_type: CONTENT_TYPE_JSON.into(),
-        must_route: false,
-        headers,
-    };
+    let metadata = Metadata::new(IDS.message_id(), name, "orders")
+        .with_version(3)
+        .with_target(target)
+        .with_correlation_id(IDS.message_id())
+        .with_causation_id(IDS.message_id())
+        .with_time(SystemClock.now())
+        .with_key(key.map(Key::from))
+        .with_tenant(Arc::from("acme"))
+        .with_trace(TraceContext::root(&*IDS))
+        .with_headers(headers);
     let payload = Bytes::from_static(br#"{"order":1}"#);
-    Envelope { metadata, payload }
+    Envelope::new(metadata, payload)
 }
 
 type Publishing = Pin<Box<dyn Future<Output = Result<Routed>> + Send>>;

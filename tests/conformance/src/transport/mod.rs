@@ -146,20 +146,17 @@ mod tests {
 
     #[test]
     fn a_case_runs_where_its_needs_are_met() {
-        let ordered = TransportCapabilities {
-            name: "some",
-            remote: true,
-            durable: true,
-            ordered: true,
-            requests: true,
-            message_bytes_max: 1,
-        };
-        let unordered = TransportCapabilities { ordered: false, ..ordered };
+        let ordered = TransportCapabilities::new("some", 1)
+            .with_remote(true)
+            .with_durable(true)
+            .with_ordered(true)
+            .with_requests(true);
+        let unordered = ordered.with_ordered(false);
         assert!(Needs::Order.are_met("a_case", &ordered));
         assert!(!Needs::Order.are_met("a_case", &unordered));
         assert!(Needs::Nothing.are_met("a_case", &unordered));
         assert!(Needs::Requests.are_met("a_case", &ordered));
-        let without_requests = TransportCapabilities { requests: false, ..ordered };
+        let without_requests = ordered.with_requests(false);
         assert!(!Needs::Requests.are_met("a_case", &without_requests));
     }
 

@@ -79,7 +79,7 @@ impl Responder for Catalog {
 
 fn request(target: &str, payload: impl Into<Bytes>) -> Envelope {
     let target = Target::Service(context(target));
-    Envelope { payload: payload.into(), ..message(PRICE, target, None) }
+    Envelope::new(message(PRICE, target, None).metadata, payload.into())
 }
 
 fn ask(payload: &'static [u8]) -> Envelope {

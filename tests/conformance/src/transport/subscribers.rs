@@ -105,11 +105,7 @@ pub async fn partitions_split_the_keys(transport: Arc<dyn Transport>) {
 
 /// A context that was not applied has nothing to subscribe to.
 pub async fn unknown_contexts_cannot_subscribe(transport: Arc<dyn Transport>) {
-    let subscription = Subscription {
-        context: context("nobody"),
-        partition: Partition::new(0, 1).unwrap(),
-        prefetch: 1,
-    };
+    let subscription = Subscription::new(context("nobody"), Partition::new(0, 1).unwrap(), 1);
     let error = transport.subscribe(&subscription).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
     assert!(error.to_string().contains("nobody"), "{error}");
@@ -128,11 +124,7 @@ pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
     join(waiting, close).await;
     assert!(transport.publisher().publish(&event(None)).await.is_err());
     assert!(transport.ping().await.is_err());
-    let subscription = Subscription {
-        context: context("payments"),
-        partition: Partition::new(0, 1).unwrap(),
-        prefetch: 1,
-    };
+    let subscription = Subscription::new(context("payments"), Partition::new(0, 1).unwrap(), 1);
     assert!(transport.subscribe(&subscription).await.is_err());
 }
 

@@ -19,15 +19,11 @@ pub(crate) use trials::{Trials, Witness};
 pub(crate) const CONTEXTS: [&str; 3] = ["accounts", "ledger", "audit"];
 
 /// Soon and often: a message that is meant to fail a few times must never use its retries up.
-const RETRY: RetryPolicy = RetryPolicy {
-    immediate: 0,
-    delayed: 10_000,
-    backoff: Backoff {
-        first: Duration::from_millis(20),
-        max: Duration::from_millis(200),
-        jitter: 0.5,
-    },
-};
+const RETRY: RetryPolicy = RetryPolicy::new(
+    0,
+    10_000,
+    Backoff::new(Duration::from_millis(20), Duration::from_millis(200)).with_jitter(0.5),
+);
 
 /// The context of this name.
 pub(crate) fn context(name: &str, trials: &Trials) -> Option<BoundedContext> {

@@ -51,7 +51,7 @@ async fn leaked(
     end: Instant,
 ) -> Result<u64> {
     let partitions = settings.partitions;
-    let request = LeaseRequest { role, holder: stranger(), partitions, duration: HOLD };
+    let request = LeaseRequest::new(role, stranger(), partitions, HOLD);
     let leaked = loop {
         let held = store.hold_leases(request).await?.leases.len() as u64;
         let leaked = u64::from(partitions).saturating_sub(held);

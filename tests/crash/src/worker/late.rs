@@ -36,12 +36,7 @@ const NO_TIME: Duration = Duration::from_millis(1);
 /// Returns how many deletions were tried, and how many were granted.
 pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
     let settings = Settings::from_env()?;
-    let request = LeaseRequest {
-        role: LeaseRole::Relay,
-        holder: stranger(),
-        partitions: settings.partitions,
-        duration: HOLD,
-    };
+    let request = LeaseRequest::new(LeaseRole::Relay, stranger(), settings.partitions, HOLD);
     let end = Instant::now() + PATIENCE;
     let read = timeout_at(end, read_some(store, request)).await;
     let records = match read {
@@ -49,7 +44,7 @@ pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
         Err(_) => Vec::new(),
     };
     sleep(HOLD).await;
-    let away = LeaseRequest { duration: NO_TIME, ..request };
+    let away = request.with_duration(NO_TIME);
     while !records.is_empty() && holds_any(store, away, &records).await? {
         sleep(AWAY_LOOK_EVERY).await;
     }
@@ -73,8 +68,7 @@ async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Leas
         let mut records = Vec::new();
         for lease in &leases {
             let leases = std::slice::from_ref(lease);
-            let read =
-                OutboxRead { leases, after: 0, skip: &[], held: &[], limit: RECORDS_PER_LEASE_MAX };
+            let read = OutboxRead::new(leases, RECORDS_PER_LEASE_MAX);
             let read = store.read_outbox(read).await?;
             records.extend(read.iter().map(|record| (*lease, record.sequence)));
         }

@@ -76,5 +76,5 @@ impl Worker {
 }
 
 fn stranger() -> mamey::store::InstanceId {
-    mamey::store::InstanceId(Uuid::from_u64_pair(fastrand::u64(..), fastrand::u64(..)))
+    mamey::store::InstanceId::new(Uuid::from_u64_pair(fastrand::u64(..), fastrand::u64(..)))
 }

@@ -23,9 +23,19 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// `tracestate`; free headers are further extensions. A JSON payload stands in `data` byte by
 /// byte, any other in `data_base64`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CloudEventsJson {
     /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
     pub body_bytes_max: usize,
+}
+
+impl CloudEventsJson {
+    /// The largest body read or written, in bytes.
+    #[must_use]
+    pub const fn with_body_bytes_max(mut self, body_bytes_max: usize) -> Self {
+        self.body_bytes_max = body_bytes_max;
+        self
+    }
 }
 
 impl Default for CloudEventsJson {

@@ -1,0 +1,140 @@
+//! Reads aggregates of one type: a thin typed façade over the documents of a store.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use futures_util::stream::{self, Stream, TryStreamExt};
+
+use super::stored::{absent, read, value_of};
+use crate::criteria::{Criteria, IndexValue, Page, Value};
+use crate::domain::{Aggregate, Versioned};
+use crate::store::Store;
+use crate::{Result, ResultExt};
+
+/// Reads aggregates of one type. It sees what is committed.
+pub struct ReadRepository<'c, A> {
+    store: &'c dyn Store,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A> Clone for ReadRepository<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for ReadRepository<'_, A> {}
+
+impl<'c, A: Aggregate> ReadRepository<'c, A> {
+    pub(super) fn new(store: &'c dyn Store) -> Self {
+        Self { store, of: PhantomData }
+    }
+
+    /// The aggregate with this id, or `None`.
+    ///
+    /// # Errors
+    /// `Invalid` when the stored document is not an `A`; what the store says.
+    pub async fn get(&self, id: &A::Id) -> Result<Option<Versioned<A>>> {
+        let mut found = self.get_many(std::slice::from_ref(id)).await?;
+        Ok(found.pop().flatten())
+    }
+
+    /// The aggregate with this id.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; as [`ReadRepository::get`].
+    pub async fn load(&self, id: &A::Id) -> Result<Versioned<A>> {
+        self.get(id).await?.ok_or_else(|| absent::<A>(&id.to_value()))
+    }
+
+    /// The aggregates with these ids, in their order, `None` for those that are absent.
+    ///
+    /// # Errors
+    /// As [`ReadRepository::get`].
+    pub async fn get_many(&self, ids: &[A::Id]) -> Result<Vec<Option<Versioned<A>>>> {
+        let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
+        let doing = || format!("loading from `{}`", A::COLLECTION.name);
+        let documents = self.store.load(A::COLLECTION, &ids).await.with_context(doing)?;
+        documents.into_iter().map(|document| document.map(read).transpose()).collect()
+    }
+
+    /// One page of the aggregates that match.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of other criteria; as [`ReadRepository::get`].
+    pub async fn find(&self, criteria: Criteria<A>) -> Result<Page<Versioned<A>>> {
+        let doing = || format!("finding in `{}`", A::COLLECTION.name);
+        let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
+        let documents = self.store.find(&find).await.with_context(doing)?;
+        let more = documents.len() > criteria.page_size();
+        let items = documents.into_iter().take(criteria.page_size()).map(read);
+        let items: Vec<Versioned<A>> = items.collect::<Result<_>>()?;
+        let last = items.last().filter(|_| more);
+        let next = last.map(|last| {
+            crate::criteria::cursor_at(&find.order, &|field| value_of::<A>(last, field))
+        });
+        Ok(Page { items, next })
+    }
+
+    /// All aggregates that match, read a page at a time: memory stays at one page of the criteria's
+    /// size, however many there are.
+    ///
+    /// Each page is read when it is needed and sees what is committed then. An aggregate that was
+    /// there from the beginning to the end comes once, unless its sort keys move meanwhile.
+    ///
+    /// # Errors
+    /// Items are as [`ReadRepository::find`]; the first error ends the stream.
+    pub fn stream(
+        &self,
+        criteria: Criteria<A>,
+    ) -> impl Stream<Item = Result<Versioned<A>>> + Send + use<'c, A> {
+        let repository = *self;
+        stream::try_unfold(Some(criteria), move |page| next_page(repository, page)).try_flatten()
+    }
+
+    /// The first aggregate that matches.
+    ///
+    /// # Errors
+    /// As [`ReadRepository::find`].
+    pub async fn find_one(&self, criteria: Criteria<A>) -> Result<Option<Versioned<A>>> {
+        Ok(self.find(criteria.limit(1)).await?.items.pop())
+    }
+
+    /// How many aggregates match; the page of the criteria does not matter.
+    ///
+    /// # Errors
+    /// As [`ReadRepository::find`].
+    pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
+        let doing = || format!("counting in `{}`", A::COLLECTION.name);
+        self.store.count(A::COLLECTION, criteria.filter()).await.with_context(doing)
+    }
+
+    /// Whether any aggregate matches.
+    ///
+    /// # Errors
+    /// As [`ReadRepository::find`].
+    pub async fn exists(&self, criteria: Criteria<A>) -> Result<bool> {
+        let mut find = criteria.to_find(A::COLLECTION)?;
+        find.limit = 1;
+        let doing = || format!("finding in `{}`", A::COLLECTION.name);
+        Ok(!self.store.find(&find).await.with_context(doing)?.is_empty())
+    }
+}
+
+type Items<A> = stream::Iter<std::vec::IntoIter<Result<Versioned<A>>>>;
+
+async fn next_page<A: Aggregate>(
+    repository: ReadRepository<'_, A>,
+    page: Option<Criteria<A>>,
+) -> Result<Option<(Items<A>, Option<Criteria<A>>)>> {
+    let Some(criteria) = page else { return Ok(None) };
+    let found = repository.find(criteria.clone()).await?;
+    let items: Vec<_> = found.items.into_iter().map(Ok).collect();
+    Ok(Some((stream::iter(items), found.next.map(|cursor| criteria.after(cursor)))))
+}
+
+impl<A: Aggregate> fmt::Debug for ReadRepository<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadRepository({})", A::COLLECTION.name)
+    }
+}

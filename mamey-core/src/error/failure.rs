@@ -1,0 +1,181 @@
+//! The error type: what happened, whether to retry, and what was being done.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::kind::{ErrorKind, Retry};
+use super::rejection::Rejection;
+
+/// Why something failed, whether to retry it, and what was being done.
+///
+/// One pointer wide. [`fmt::Display`] prints what was being done and what failed, outermost first;
+/// [`fmt::Debug`] adds the kind and the chain of sources.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    retry: Retry,
+    code: Option<Cow<'static, str>>,
+    message: Cow<'static, str>,
+    doing: Vec<Cow<'static, str>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
+            Self::new(ErrorKind::$kind, message)
+        }
+    )*};
+}
+
+impl Error {
+    /// An error of `kind`, with that kind's usual advice on retrying.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            retry: kind.default_retry(),
+            code: None,
+            message: message.into(),
+            doing: Vec::new(),
+            source: None,
+        }))
+    }
+
+    /// Wraps a failure that Mamey knows nothing about; it is retried later.
+    #[must_use]
+    pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self::new(ErrorKind::Other, source.to_string()).with_source(source)
+    }
+
+    /// A rejection known only by code and message, for instance from another process.
+    #[must_use]
+    pub fn rejected(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let mut error = Self::new(ErrorKind::Rejected, message);
+        error.0.code = Some(code.into());
+        error
+    }
+
+    constructors! {
+        /// Input is malformed or failed validation.
+        invalid => Invalid;
+        /// What was asked for does not exist.
+        not_found => NotFound;
+        /// A document changed since it was read.
+        conflict => Conflict;
+        /// A unique value is taken.
+        already_exists => AlreadyExists;
+        /// The backend or this build cannot do it.
+        unsupported => Unsupported;
+        /// Configuration or registration is wrong.
+        misconfigured => Misconfigured;
+        /// A named limit would be exceeded.
+        limit_exceeded => LimitExceeded;
+        /// A targeted message has no route.
+        unroutable => Unroutable;
+        /// A store or broker is out of reach.
+        unavailable => Unavailable;
+        /// The work took too long.
+        timed_out => TimedOut;
+        /// The work was cancelled.
+        cancelled => Cancelled;
+        /// Another instance holds the partition.
+        lease_lost => LeaseLost;
+    }
+
+    /// Replaces the kind's usual advice on retrying.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Attaches the underlying failure.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says what was being done; the last call stands outermost.
+    #[must_use]
+    pub fn with_context(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
+        self.0.doing.push(doing.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether running again can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// The rejection's stable code, if this is a rejection.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The message without what was being done.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The domain error behind this one, if it is an `E`.
+    #[must_use]
+    pub fn rejection<E: Rejection>(&self) -> Option<&E> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+}
+
+impl<E: Rejection> From<E> for Error {
+    fn from(rejection: E) -> Self {
+        Self::rejected(rejection.code(), rejection.to_string()).with_source(rejection)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for doing in self.0.doing.iter().rev() {
+            write!(f, "{doing}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{}", self.0.kind)?;
+        if let Some(code) = &self.0.code {
+            write!(f, " {code}")?;
+        }
+        f.write_str("]")?;
+        let mut source = self.source();
+        while let Some(cause) = source {
+            write!(f, "\n  caused by: {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,16 @@
+//! Rejections: the domain's own errors, which are final.
+
+use std::error::Error as StdError;
+
+/// A domain "no": a business rule was applied and the answer is final.
+///
+/// A rejection carries a stable `code` for programs and a message for people. It is never retried.
+/// Derive it on a `thiserror` enum; `?` then turns it into an [`Error`] in any handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a rejection, so `?` cannot turn it into a Mamey error",
+    note = "derive `mamey::Rejection` on a domain error, or use `.map_err(mamey::Error::other)` on a technical one"
+)]
+pub trait Rejection: StdError + Send + Sync + 'static {
+    /// The stable name of this refusal, such as `orders.empty`.
+    fn code(&self) -> &'static str;
+}

@@ -1,0 +1,23 @@
+//! Results, and the method that says what was being done when one failed.
+
+use std::borrow::Cow;
+
+use super::failure::Error;
+
+/// The result of everything that can fail in Mamey.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Adds what was being done to a failing [`Result`].
+pub trait ResultExt<T> {
+    /// Says what was being done, evaluated only on failure.
+    ///
+    /// # Errors
+    /// The same error, with its context grown by one.
+    fn with_context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T>;
+}
+
+impl<T> ResultExt<T> for Result<T> {
+    fn with_context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T> {
+        self.map_err(|error| error.with_context(doing()))
+    }
+}

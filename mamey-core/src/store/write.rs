@@ -1,0 +1,111 @@
+//! Changes to documents, and guards of documents that were only read.
+
+use bytes::Bytes;
+
+use crate::criteria::{Collection, Value};
+use crate::{Error, Result};
+
+/// A change to one document.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Write {
+    /// Where.
+    pub collection: &'static Collection,
+    /// Which.
+    pub id: Value,
+    /// What must be stored before.
+    pub expected: Expected,
+    /// What is stored after.
+    pub change: Change,
+}
+
+impl Write {
+    /// A change to the document `id` of `collection`.
+    #[must_use]
+    pub const fn new(
+        collection: &'static Collection,
+        id: Value,
+        expected: Expected,
+        change: Change,
+    ) -> Self {
+        Self { collection, id, expected, change }
+    }
+
+    /// The version that a handler sees when it loads its own buffered write: the stored one, so
+    /// that saving it again expects the same; 0 for a document that is not stored yet.
+    #[must_use]
+    pub fn seen_version(&self) -> u64 {
+        match self.expected {
+            Expected::Absent => 0,
+            Expected::Version(version) => version,
+        }
+    }
+
+    /// Takes over a later write of the same document in the same unit.
+    ///
+    /// This write's expectation is about what is stored; the later one's, about what the handler
+    /// saw, which is that same version.
+    pub(super) fn merge(&mut self, later: Self) -> Result<()> {
+        let removed = matches!(self.change, Change::Remove);
+        match (later.expected, removed) {
+            (Expected::Absent, false) => Err(Error::already_exists(format!(
+                "{}/{} is added twice in one unit of work",
+                later.collection.name, later.id
+            ))),
+            (Expected::Version(version), _) if version != self.seen_version() => {
+                Err(Error::conflict(format!(
+                    "{}/{} is written at version {version} and at another in one unit of work",
+                    later.collection.name, later.id
+                )))
+            }
+            _ => {
+                self.change = later.change;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What must be stored for a write to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing under this id; otherwise `AlreadyExists`.
+    Absent,
+    /// This version; otherwise `Conflict`.
+    Version(u64),
+}
+
+/// What a write does.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Stores the document; its version becomes the expected one plus one, or 1.
+    Put {
+        /// The aggregate as JSON.
+        data: Bytes,
+        /// Values of the indexed fields, in the collection's order.
+        index: Vec<Value>,
+    },
+    /// Removes the document. With [`Expected::Absent`] it was added and removed in one unit: there
+    /// is nothing to do but the check.
+    Remove,
+}
+
+/// A document that was read and must not have changed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Guard {
+    /// Where.
+    pub collection: &'static Collection,
+    /// Which.
+    pub id: Value,
+    /// The version it was read at.
+    pub version: u64,
+}
+
+impl Guard {
+    /// The document `id` of `collection`, read at `version`.
+    #[must_use]
+    pub const fn new(collection: &'static Collection, id: Value, version: u64) -> Self {
+        Self { collection, id, version }
+    }
+}
