@@ -1,4 +1,4 @@
-//! What the in-process transport does beyond the suite: connecting, bounds and dead letters.
+//! What the in-process transport does beyond the suite: connecting, limits and dead letters.
 #![expect(clippy::unwrap_used, reason = "a failure must end the test")]
 
 use std::sync::Arc;
@@ -142,7 +142,7 @@ async fn a_message_that_is_too_large_is_refused_for_good() {
     assert_eq!(error.retry(), mamey_core::Retry::Never);
 }
 
-/// Answers when it is let go.
+/// Answers once it is released.
 struct Held(tokio::sync::watch::Receiver<bool>);
 
 #[async_trait::async_trait]
@@ -161,7 +161,7 @@ impl Responder for Held {
 }
 
 #[tokio::test]
-async fn more_requests_than_are_served_at_a_time_are_told_at_once() {
+async fn more_requests_than_are_served_at_a_time_are_refused_at_once() {
     let transport = MemoryTransport::new();
     let payments = ContextName::new("payments").unwrap();
     let (let_go, held) = tokio::sync::watch::channel(false);
@@ -174,7 +174,7 @@ async fn more_requests_than_are_served_at_a_time_are_told_at_once() {
     };
     let mut asked: Vec<_> = (0..REQUESTS_SERVED_MAX).map(|_| Box::pin(request())).collect();
     for asked in &mut asked {
-        assert!(asked.now_or_never().is_none(), "its handler was let go");
+        assert!(asked.now_or_never().is_none(), "its handler was released");
     }
     let error = request().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

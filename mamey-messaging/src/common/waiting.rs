@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn as_many_wait_as_the_limit_says_and_the_next_is_told_at_once() {
+    async fn as_many_wait_as_the_limit_says_and_the_next_is_refused_at_once() {
         let waiting = Arc::new(Waiting::default());
         let begin = || waiting.begin(metadata().id);
         let mut begun: Vec<_> = (0..REQUESTS_WAITING_MAX).map(|_| begin().unwrap()).collect();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_reply_is_counted_once_wherever_it_ends() {
+    async fn each_reply_is_counted_once_whatever_becomes_of_it() {
         let waiting = Arc::new(Waiting::default());
         let totals = |replied, timed_out, late_replies| {
             assert_eq!(waiting.totals(), RequestTotals::new(replied, timed_out, late_replies));

@@ -41,7 +41,7 @@ pub use queue::QUEUE_MESSAGES_MAX;
 ///
 /// let transport = MemoryTransport::new();
 /// assert!(!transport.capabilities().durable);
-/// // What no store could keep is found here, by tests and by people.
+/// // Messages that no store could keep would be here.
 /// assert!(transport.dead_letters().is_empty());
 /// ```
 ///

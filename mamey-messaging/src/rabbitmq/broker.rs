@@ -95,7 +95,7 @@ impl Broker {
         self.declare(&live, topology).await
     }
 
-    /// The connection, on which all that a context needs was declared.
+    /// The connection, once all that the context needs was declared on it.
     pub(super) async fn ensure_declared(&self, context: &ContextName) -> Result<Arc<Live>> {
         let live = self.consuming.get().await?;
         let applied = self.applied(context)?;
@@ -122,7 +122,7 @@ impl Broker {
     pub(super) async fn close(&self) {
         self.closed.cancel();
         self.tasks.close();
-        // They acknowledge what was committed and give back the rest.
+        // The tasks acknowledge what was committed; the rest goes back to the queues.
         self.tasks.wait().await;
         self.requests.close().await;
         self.consuming.close().await;

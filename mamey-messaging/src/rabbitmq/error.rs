@@ -1,4 +1,4 @@
-//! Turns what the driver and the broker say into errors that tell whether to retry.
+//! Turns what the driver and the broker say into errors that say whether to retry.
 
 use std::io;
 use std::time::Duration;

@@ -43,20 +43,31 @@ pub use wire::RabbitEncoding;
 ///
 /// Every message goes to one topic exchange with the routing key
 /// `<target or any>.<message name>.<slot>`. Each context binds an input exchange of its own to it
-/// by the names it handles, and spreads what comes over one quorum queue a partition; a sender need
-/// not be known to its receivers, nor they to it. [`RabbitTransport::plan`] prints it all.
+/// by the names it handles, and spreads its messages over one quorum queue for each partition; sender
+/// and receivers need not know each other. [`RabbitTransport::plan`] prints it all.
 ///
 /// Confirmed means stored by the broker for every subscribing context. What the store of a context
 /// cannot keep, and what cannot be read, goes to the queue `<context>.dead`, bytes intact, with the
 /// header `x-mamey-reason`.
 ///
-/// Lost connections and channels are made again by whatever needs them next. A message whose
-/// confirm was lost with its connection is published again by its outbox, and what was delivered
-/// but not acknowledged is delivered again: inboxes absorb both.
+/// Lost connections and channels are replaced when they are needed next. A message whose confirm was
+/// lost with its connection is published again from its outbox, and what was delivered but not
+/// acknowledged is delivered again: inboxes absorb both.
 ///
 /// Requests to a context go to its queue `<context>.requests`, replies by direct reply-to. Both are
-/// transient: what is not answered in time is gone. A request that was delivered to an instance
+/// transient: what is not answered in time is dropped. A request that was delivered to an instance
 /// which then ended is refused and not handled again.
+///
+/// ```no_run
+/// use mamey::messaging::{RabbitOptions, RabbitTransport};
+/// use mamey::{BoundedContext, Service};
+///
+/// # async fn run(orders: BoundedContext) -> mamey::Result<()> {
+/// let url = "amqp://app:secret@broker/shop";
+/// let transport = RabbitTransport::connect(url, RabbitOptions::default()).await?;
+/// Service::from_env()?.transport(transport).host(orders).run().await
+/// # }
+/// ```
 ///
 /// All clones are the same transport.
 #[derive(Clone)]

@@ -44,7 +44,7 @@ struct SharedChannel {
     retired: AtomicBool,
 }
 
-/// Retires the channel unless the confirm came.
+/// Dropped before the confirm has arrived, it retires the channel.
 struct Unconfirmed<'a>(Option<&'a SharedChannel>);
 
 impl RabbitPublisher {

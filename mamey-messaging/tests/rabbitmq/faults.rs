@@ -23,11 +23,11 @@ const PARTITIONS: u16 = 4;
 const PREFETCH: u16 = 16;
 const CUTS: u64 = 200;
 
-/// How many bytes a connection lives, at most, once it is to be cut: some do not get through the
-/// handshake, others die in the middle of a message or of its confirm.
+/// After how many bytes a connection is cut, at most: some are cut during the handshake, others in
+/// the middle of a message or of its confirm.
 const CUT_BYTES_MAX: u64 = 12_000;
 
-/// What was handled of one key: each number, in the order in which it came first.
+/// What was handled of one key: each number, in the order of its first delivery.
 #[derive(Default)]
 struct OfKey {
     seen: BTreeSet<u64>,
@@ -56,7 +56,8 @@ impl Handled {
     }
 }
 
-/// As a relay does: the next of a key when the one before is confirmed; returns how many were.
+/// Publishes as a relay does: the next message of a key once the one before is confirmed. Returns
+/// how many were confirmed.
 async fn publish_key(transport: &RabbitTransport, key: usize, stop: &AtomicBool) -> u64 {
     let publisher = transport.publisher();
     let key_text = format!("order-{key}");
@@ -130,7 +131,7 @@ async fn connections_cut_at_random_bytes_lose_nothing_and_keep_order() {
     };
     let published = tokio::select! {
         published = publishing_and_waiting => published,
-        _ = handling => unreachable!("they go on for ever"),
+        _ = handling => unreachable!("they never end"),
     };
     let duplicates = handled.duplicates.load(Ordering::Relaxed);
     let count = handled.count();
@@ -153,7 +154,7 @@ async fn connections_cut_at_random_bytes_lose_nothing_and_keep_order() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_noticed_and_made_again() {
+async fn a_silent_connection_is_noticed_and_replaced() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
     let options = RabbitOptions::default()
@@ -174,13 +175,13 @@ async fn a_silent_connection_is_noticed_and_made_again() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert_eq!(ends(&mut payments).await.kind(), ErrorKind::Unavailable);
 
-    // What is silent now stays so: new connections have to do.
+    // The silent connections stay silent: new ones are needed.
     proxy.set(Mode::Reset).await.unwrap();
     proxy.set(Mode::Forward).await.unwrap();
     let mut payments =
         persist(async || subscribe(&transport, Partition::new(0, 1).unwrap(), 10).await).await;
     persist(async || transport.publisher().publish(&sent).await).await;
-    // What came before the silence may come again: its acknowledgement may not have got through.
+    // A message from before the silence may be delivered again: its acknowledgement may be lost.
     let mut delivery = next(&mut payments).await;
     if delivery.envelope() == &before {
         delivery.settle(Settlement::Ack);
@@ -191,7 +192,7 @@ async fn a_silent_connection_is_noticed_and_made_again() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_away_fails_calls_and_serves_them_when_it_is_back() {
+async fn an_unreachable_broker_fails_calls_and_serves_them_once_it_is_reachable() {
     let vhost = require!(rabbitmq::vhost().await);
     let proxy = FaultProxy::start(vhost.url()).await.unwrap();
     let transport = applied(&proxy.url_for(vhost.url()).unwrap()).await;

@@ -1,4 +1,4 @@
-//! Messages that are delivered again and again, and what the broker gave up shows.
+//! Messages that are delivered again and again, and those that the broker gave up.
 
 use lapin::types::AMQPValue;
 use mamey_core::transport::{Settlement, Transport};
@@ -11,7 +11,7 @@ use crate::world::{Foreign, connect, context, event, next, persist, subscribe_to
 
 const LIMIT: u16 = 3;
 
-/// How often a message is near the limit, at half of it: not the first two times.
+/// At which deliveries a message is near its limit: from half of it, not the first two times.
 const NEAR: [bool; 4] = [false, false, true, true];
 
 async fn with_limit(url: &str) -> RabbitTransport {
@@ -22,7 +22,7 @@ async fn with_limit(url: &str) -> RabbitTransport {
 }
 
 #[tokio::test]
-async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_reported() {
+async fn a_message_near_the_limit_is_marked_and_one_that_the_broker_gave_up_is_reported() {
     let vhost = require!(rabbitmq::vhost().await);
     let logs = Logs::begin();
     let sent = event("order-1", r#"{"a":1}"#);
@@ -42,7 +42,7 @@ async fn a_message_near_the_limit_is_told_and_one_that_the_broker_gave_up_is_rep
     };
     assert_eq!(persist(given_up).await, 1);
 
-    // Whoever starts now hears of it at once; those that run look every half minute.
+    // A transport that starts now reports it at once; a running one looks every half minute.
     let transport = with_limit(vhost.url()).await;
     logs.until_contain("dead letters wait on the broker").await;
     let foreign = Foreign::connect(vhost.url()).await;

@@ -13,8 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::world::{SOON, connect, context, event, persist, topology};
 
-/// What all threads of this process have logged. The driver has threads of its own, so nothing less
-/// will do.
+/// What all threads of this process have logged: the driver has threads of its own.
 #[derive(Clone, Default)]
 pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
 
@@ -46,7 +45,7 @@ impl Logs {
     pub(crate) async fn until_contain(&self, words: &str) {
         let end = Instant::now() + SOON;
         while !self.text().contains(words) {
-            assert!(Instant::now() < end, "nobody says `{words}`: {}", self.text());
+            assert!(Instant::now() < end, "`{words}` is not logged: {}", self.text());
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -63,7 +62,7 @@ impl Write for Logs {
     }
 }
 
-/// A card's number, which nobody may read in a log.
+/// A card number, which must not appear in a log.
 const SECRET: &str = "4539148803436467";
 
 #[tokio::test]
@@ -84,7 +83,7 @@ async fn messages_that_the_broker_returns_are_not_printed() {
     let error = transport.publisher().publish(&astray).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unroutable);
 
-    // What else the driver says is still heard, from the same thread.
+    // The driver's other log lines still arrive, from the same thread.
     proxy.set(Mode::Reset).await.unwrap();
     logs.until_contain("ERROR lapin::").await;
     proxy.set(Mode::Forward).await.unwrap();

@@ -51,7 +51,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
     assert!(header(&dead, "x-mamey-reason").contains("not a plain message"));
     assert_eq!(header(&dead, "x-mamey-queue"), "payments.0");
     assert_eq!(header(&dead, "x-mamey-routing-key"), key);
-    // The queue goes on.
+    // The queue still delivers.
     let sent = event("order-1", "{}");
     transport.publisher().publish(&sent).await.unwrap();
     let delivery = next(&mut payments).await;
@@ -102,7 +102,7 @@ async fn every_encoding_reaches_every_reader() {
     }
 }
 
-/// Returns and confirms of many messages cross each other; each publish learns of its own.
+/// Returns and confirms of many messages overlap; each publish gets its own answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unroutable_messages_fail_alone_among_many() {
     let vhost = require!(rabbitmq::vhost().await);
@@ -131,7 +131,7 @@ async fn unroutable_messages_fail_alone_among_many() {
 }
 
 #[tokio::test]
-async fn a_broker_that_refuses_is_told_apart_from_one_that_is_away() {
+async fn a_broker_that_refuses_is_distinguished_from_one_that_is_unreachable() {
     let vhost = require!(rabbitmq::vhost().await);
     let wrong = |from: &str, to: &str| vhost.url().replace(from, to);
     let refused = async |url: String| -> Error { connect(&url).await.err().unwrap() };

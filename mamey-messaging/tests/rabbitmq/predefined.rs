@@ -83,7 +83,7 @@ async fn what_is_not_there_is_named_and_nothing_is_declared() {
 }
 
 #[tokio::test]
-async fn rejected_messages_go_to_the_queue_that_was_told() {
+async fn rejected_messages_go_to_the_queue_that_was_named() {
     let vhost = require!(rabbitmq::vhost().await);
     let foreign = Foreign::connect(vhost.url()).await;
     make(&foreign.channel, ExchangeKind::Fanout, "", FieldTable::default()).await;

@@ -1,4 +1,4 @@
-//! Requests on a real broker, where connections end, queues fill, and strangers ask.
+//! Requests on a real broker, where connections end, queues fill, and foreign clients ask.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::world::{Foreign, SOON, connect, context};
 
-/// Answers with the request's payload when it is let go, and counts how often each came.
+/// Answers with the request's payload once it is released, and counts how often each request came.
 struct Echo {
     let_go: watch::Sender<bool>,
     came: Mutex<BTreeMap<MessageId, u32>>,
@@ -196,7 +196,7 @@ async fn a_request_that_waited_longer_than_its_timeout_is_never_handled() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_answered_and_what_cannot_be_read_is_refused_at_once() {
+async fn a_foreign_client_is_answered_and_what_cannot_be_read_is_refused_at_once() {
     let vhost = require!(rabbitmq::vhost().await);
     let transport = connect(vhost.url()).await;
     let _serving = transport.serve(&context("payments"), Echo::new(true)).await.unwrap();

@@ -16,13 +16,13 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::world::{event, next, subscribe_to_all, targeted, topology};
 
-/// One that signs certificates.
+/// A certificate authority.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// Speaks TLS with clients and plainly with the broker, which it stands for.
+/// A proxy in front of the broker: TLS towards clients, plain TCP towards the broker.
 struct TlsBroker {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -38,7 +38,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// What a server shows and keeps that is called `localhost` and nothing else.
+    /// Certificate and key of a server whose only name is `localhost`.
     fn localhost(&self) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -60,7 +60,7 @@ impl TlsBroker {
             while let Ok((client, _)) = listener.accept().await {
                 let (acceptor, broker) = (acceptor.clone(), broker.clone());
                 tokio::spawn(async move {
-                    // A client that does not trust it says so here, and goes.
+                    // A client that does not trust the certificate ends the connection here.
                     let mut client = acceptor.accept(client).await?;
                     let mut server = TcpStream::connect(broker).await?;
                     tokio::io::copy_bidirectional(&mut client, &mut server).await
@@ -70,7 +70,7 @@ impl TlsBroker {
         Self { address, task }
     }
 
-    /// The broker's URL, as it is under a name here.
+    /// The broker's URL with this proxy's port, and with a scheme and a host name.
     fn url(&self, url: &str, scheme: &str, host: &str) -> String {
         let (login, rest) = url.split_once("://").unwrap().1.split_once('@').unwrap();
         let vhost = rest.split_once('/').unwrap().1;
@@ -100,7 +100,7 @@ async fn refused(url: &str, trusted: Option<&Authority>, why: &str) {
 }
 
 #[tokio::test]
-async fn a_broker_is_who_its_certificate_says_or_is_not_talked_to() {
+async fn a_broker_whose_certificate_does_not_prove_its_name_is_refused() {
     let vhost = require!(rabbitmq::vhost().await);
     let plain = vhost.url();
     let broker = plain.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
@@ -124,6 +124,6 @@ async fn a_broker_is_who_its_certificate_says_or_is_not_talked_to() {
     // The system's authorities do not know it either.
     refused(&by_name, None, "UnknownIssuer").await;
     refused(&tls.url(plain, "amqps", "127.0.0.1"), Some(&ours), "not valid for name").await;
-    // Where TLS is spoken, nothing is said plainly.
+    // A plain connection to the TLS port fails.
     assert!(connect(&tls.url(plain, "amqp", "localhost"), Some(&ours)).await.is_err());
 }

@@ -65,7 +65,7 @@ pub(crate) async fn subscribe_to_all(transport: &dyn Transport) -> Box<dyn Subsc
 }
 
 pub(crate) async fn next(subscriber: &mut Box<dyn Subscriber>) -> Delivery {
-    let next = timeout(SOON, subscriber.next()).await.expect("nothing comes");
+    let next = timeout(SOON, subscriber.next()).await.expect("nothing arrives");
     next.unwrap().expect("the subscription is open")
 }
 
@@ -83,8 +83,8 @@ pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T
 
 /// The error of a subscription that ends.
 pub(crate) async fn ends(subscriber: &mut Box<dyn Subscriber>) -> Error {
-    let next = timeout(SOON, subscriber.next()).await.expect("it goes on");
-    next.expect_err("it goes on")
+    let next = timeout(SOON, subscriber.next()).await.expect("the subscription does not end");
+    next.expect_err("the subscription does not end")
 }
 
 /// A channel of a client that is not ours.
@@ -108,7 +108,7 @@ impl Foreign {
             if let Some(got) = self.channel.basic_get(queue.into(), options).await.unwrap() {
                 return got.delivery;
             }
-            assert!(Instant::now() < end, "nothing comes into `{queue}`");
+            assert!(Instant::now() < end, "nothing arrives in `{queue}`");
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Which deliveries of a channel are neither acknowledged nor given back.
+/// Which deliveries of a channel are neither acknowledged nor returned.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     unsettled: BTreeSet<u64>,

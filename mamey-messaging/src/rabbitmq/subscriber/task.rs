@@ -33,7 +33,7 @@ const ACK_PAUSE: Duration = Duration::from_millis(20);
 /// broker has room to deliver.
 const ACK_AT_ONCE_PER_PREFETCH: usize = 2;
 
-/// What the task of a subscription receives from.
+/// The queue that a subscription receives, and whose it is.
 pub(crate) struct Source {
     pub(crate) broker: Arc<Broker>,
     pub(crate) context: ContextName,

@@ -20,7 +20,7 @@ impl RabbitPlan {
         for step in others {
             step.declare(channel).await?;
         }
-        // They go out together and are answered in order: one round trip for all.
+        // Sent together and answered in order: one round trip for all.
         let (outer, inner): (Vec<&Step>, Vec<&Step>) =
             binds.into_iter().partition(|step| step.lets_in());
         try_join_all(inner.into_iter().map(|step| step.declare(channel))).await?;
