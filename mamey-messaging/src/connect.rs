@@ -21,8 +21,10 @@ struct Backend {
     /// Reads a URL without touching a server; `None` when the feature is off.
     check: Option<fn(&str) -> Result<()>>,
     /// Connects; `None` when the feature is off.
-    connect: Option<fn(&str) -> Pending<'_, Arc<dyn Transport>>>,
+    connect: Option<Connect>,
 }
+
+type Connect = for<'u> fn(&'u str) -> Pending<'u, Arc<dyn Transport>>;
 
 type Pending<'u, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'u>>;
 
