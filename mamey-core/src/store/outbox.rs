@@ -80,8 +80,8 @@ pub struct OutboxDepth {
     pub records: u64,
     /// When the oldest was sent.
     pub oldest: Option<Timestamp>,
-    /// How many were confirmed and deleted since the store was created, counted in the same
-    /// transaction as the deletion.
+    /// How many messages the transport confirmed since the store was created. Each is counted in
+    /// the transaction that deletes its record.
     pub published: u64,
 }
 

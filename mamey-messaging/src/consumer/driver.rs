@@ -16,6 +16,7 @@ use super::intakes::Intakes;
 use super::lanes::{LaneId, Lanes};
 use super::options::ConsumerOptions;
 use super::parked_lanes::ParkedLanes;
+use super::parking_limit::ParkingLimit;
 use super::parts::Parts;
 use super::retries::Retries;
 use super::tasks::{Delivered, Done, Look, Retried, Tasks};
@@ -41,9 +42,7 @@ pub(super) struct Driver {
     busy: Busy,
     retries: Retries,
     parked_lanes: ParkedLanes,
-    /// So many messages are parked that none is taken.
-    parking_is_full: bool,
-    next_count: Instant,
+    parking_limit: ParkingLimit,
     throttle: LogThrottle,
 }
 
@@ -64,8 +63,7 @@ impl Driver {
             busy: Busy::default(),
             retries: Retries::new(options.retries_max, options.poll, now),
             parked_lanes: ParkedLanes::default(),
-            parking_is_full: false,
-            next_count: now,
+            parking_limit: ParkingLimit::new(options.parked_messages_max, now),
             throttle: LogThrottle::default(),
             context,
             store,
@@ -103,7 +101,7 @@ impl Driver {
     fn begin_work(&mut self, held: &watch::Receiver<Held>) {
         let valid = held.borrow().is_valid();
         let may_deliver = valid || self.takes_all;
-        let takes = may_deliver && !self.parking_is_full;
+        let takes = may_deliver && !self.parking_limit.is_full();
         self.intakes.set_taking(|partition| takes && self.takes_from(partition));
         if may_deliver {
             while let Some((id, taken)) = self.lanes.start() {
@@ -138,10 +136,7 @@ impl Driver {
         if leases.is_empty() {
             return;
         }
-        let count = now >= self.next_count;
-        if count {
-            self.next_count = now + self.options.poll;
-        }
+        let count = self.parking_limit.begin_count(now, self.options.poll);
         let partitions = leases.into_iter().map(|lease| lease.partition).collect();
         self.tasks.look(partitions, self.retries.begin_look(now), count);
     }
@@ -246,7 +241,7 @@ impl Driver {
 
     fn end_look(&mut self, look: Look) {
         if let Some(parked) = look.parked {
-            self.set_full(parked);
+            self.parking_limit.counted(&self.context, parked);
         }
         for message in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
             self.begin_retry(message);
@@ -259,23 +254,6 @@ impl Driver {
         if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
             let context = &self.context;
             tracing::error!(%context, %error, suppressed, "parked messages could not be read");
-        }
-    }
-
-    fn set_full(&mut self, parked: u64) {
-        let full = parked >= self.options.parked_messages_max;
-        let before = std::mem::replace(&mut self.parking_is_full, full);
-        let context = &self.context;
-        match (before, full) {
-            (false, true) => tracing::error!(
-                %context, parked,
-                "too many messages are parked (`parked_messages_max`): nothing is taken from the \
-                 transport until there are fewer"
-            ),
-            (true, false) => {
-                tracing::info!(%context, parked, "messages are taken from the transport again");
-            }
-            _ => {}
         }
     }
 

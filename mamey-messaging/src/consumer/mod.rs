@@ -9,6 +9,7 @@ mod next_step;
 mod options;
 mod outcome;
 mod parked_lanes;
+mod parking_limit;
 mod parts;
 mod record;
 mod retries;

@@ -143,7 +143,7 @@ mod tests {
         let mut tenure = held(0, 1);
         assignment.update(&[tenure], 1);
         assert_eq!(assignment.take_drained(|_| false), [lease(0, 1)]);
-        // A renewal that was on its way still shows it.
+        // A renewal that began before the release still shows it.
         assignment.update(&[tenure], 0);
         assert_eq!(assignment.active(tenure.lease.partition), None);
         tenure.number = 2;
