@@ -1,4 +1,4 @@
-//! The front door of Mamey: everything that a service needs, in one crate.
+//! Everything that a service needs of Mamey, in one crate.
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -9,21 +9,12 @@
 //! | the root | what most services need: derives, [`Service`], [`BoundedContext`], [`Context`] |
 //! | [`message`] | envelopes, metadata, codecs, the catalog |
 //! | [`criteria`] | filter, sort and pages over indexed fields |
-//! | [`domain`] | aggregates and repositories |
-//! | [`store`], [`transport`] | the ports, for operators' tools and writers of backends |
-//! | [`persistence`], [`messaging`] | the backends of this build |
+//! | [`domain`], [`context`] | aggregates; what a handler is given, repositories included |
+//! | [`store`], [`transport`], [`inbound`] | the ports, for operators' tools and writers of backends |
+//! | [`persistence`], [`messaging`] | the backends of this build, with their options and counters |
 //! | [`testing`] | given, when, then (feature `testing`) |
 //!
-//! # Features
-//!
-//! | Feature | Default | What it adds |
-//! |---|---|---|
-//! | `sqlite` | yes | the embedded store `sqlite:` |
-//! | `postgres` | no | the store `postgres:` |
-//! | `rabbitmq` | no | the transport `amqp:`, between processes |
-//! | `validation` | yes | `validate` on messages, by `garde` |
-//! | `testing` | no | the testing kit |
-//! | `failpoints` | no | moments at which the crash suite ends a process; never in production |
+//! The table of [features](#features) above says what each Cargo feature adds.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -42,8 +33,8 @@ pub use mamey_core::{
     clock, context, criteria, domain, id, inbound, message, redact_url, store, transport,
 };
 pub use mamey_cqrs::{
-    BoundedContext, CommandHandler, Invocation, InvocationKind, Layer, MessageHandler, Next,
-    QueryHandler,
+    BoundedContext, CommandHandler, CommandRequest, ContextRuntime, Invocation, InvocationKind,
+    Layer, MessageHandler, Next, QueryHandler, QueryRequest, Resources, Serves,
 };
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,

@@ -12,7 +12,7 @@ pub(super) struct Hosted {
     pub(super) runtime: Arc<ContextRuntime>,
     pub(super) consumed: ConsumerStats,
     pub(super) relayed: RelayStats,
-    /// Brings the requests of other contexts, if it serves any.
+    /// Delivers the requests of other contexts, if it serves any.
     pub(super) serving: Option<Box<dyn Serving>>,
 }
 

@@ -6,6 +6,7 @@ mod settings;
 mod signals;
 mod start;
 mod tasks;
+mod totals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,14 +17,52 @@ use mamey_core::transport::Transport;
 use mamey_core::{Error, Result, redact_url};
 use mamey_cqrs::BoundedContext;
 
-pub use running::{RunningService, Totals};
+pub use running::RunningService;
 pub use settings::Settings;
 use signals::Signals;
+pub use totals::Totals;
 
-/// A service that is being put together: what it hosts, where it stores, what carries its messages.
+/// Builds a service: what it hosts, where it stores, what carries its messages.
 ///
-/// Several contexts in one service make a monolith; one in each makes microservices. Nothing in a
-/// context knows which.
+/// Several contexts in one service make a monolith; one in each makes microservices. The contexts
+/// themselves are the same in both.
+///
+/// ```
+/// use mamey::{BoundedContext, Command, Context, Result, Service};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = String)]
+/// struct Greet { name: String }
+///
+/// async fn greet(command: Greet, _: &Context) -> Result<String> {
+///     Ok(format!("hello, {}", command.name))
+/// }
+///
+/// fn greetings() -> BoundedContext {
+///     BoundedContext::new("greetings").command(greet)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let service = Service::in_memory().host(greetings()).start().await?;
+/// assert_eq!(service.send(Greet { name: "Ada".into() }).await?, "hello, Ada");
+/// service.shutdown().await
+/// # }
+/// ```
+///
+/// A program in production takes its settings from the environment, and runs until it is told to
+/// stop:
+///
+/// ```no_run
+/// # use mamey::{BoundedContext, Result, Service};
+/// # fn orders() -> BoundedContext { BoundedContext::new("orders") }
+/// # fn payments() -> BoundedContext { BoundedContext::new("payments") }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// Service::from_env()?.host(orders()).host(payments()).run().await
+/// # }
+/// ```
+#[must_use = "a service does nothing until it is started"]
 pub struct Service {
     settings: Settings,
     contexts: Vec<BoundedContext>,
@@ -33,7 +72,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service as the environment says; see [`Settings`] for the variables and their defaults.
+    /// A service with settings from the environment; [`Settings`] lists the variables and their
+    /// defaults.
     ///
     /// # Errors
     /// `Misconfigured`, naming the variable that is wrong.
@@ -41,75 +81,67 @@ impl Service {
         Settings::from_env().map(Self::new)
     }
 
-    /// A service as these settings say.
-    #[must_use]
+    /// A service with these settings.
     pub fn new(settings: Settings) -> Self {
         let (contexts, clock) = (Vec::new(), Arc::new(SystemClock));
         Self { settings, contexts, database: None, transport: None, clock }
     }
 
-    /// A service that keeps everything in memory and ends with the process, for tests and trials.
-    #[must_use]
+    /// A service that keeps everything in memory, for tests and trials: what it stores is gone when
+    /// the process ends.
     pub fn in_memory() -> Self {
         Self::new(Settings::default()).store_url("memory:").transport_url("memory:")
     }
 
     /// Hosts a bounded context.
-    #[must_use]
     pub fn host(mut self, context: BoundedContext) -> Self {
         self.contexts.push(context);
         self
     }
 
-    /// Stores at this URL instead of the one from the settings.
-    #[must_use]
+    /// Stores at this URL instead of the one in the settings.
     pub fn store_url(mut self, url: impl Into<String>) -> Self {
         self.settings.store_url = url.into();
         self.database = None;
         self
     }
 
-    /// Stores in a database that is open already. The service closes it when it ends.
-    #[must_use]
+    /// Stores in a database that is already open. The service closes it when it ends.
     pub fn store(mut self, database: impl Database) -> Self {
         self.database = Some(Arc::new(database));
         self
     }
 
-    /// Sends over this URL instead of the one from the settings.
-    #[must_use]
+    /// Sends over the transport at this URL instead of the one in the settings.
     pub fn transport_url(mut self, url: impl Into<String>) -> Self {
         self.settings.transport_url = url.into();
         self.transport = None;
         self
     }
 
-    /// Sends over a transport that is open already. The service closes it when it ends.
-    #[must_use]
+    /// Sends over a transport that is already open. The service closes it when it ends.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Takes the time from `clock`, also in the store that the settings name.
-    #[must_use]
+    /// Takes the time from `clock`, also in a store that is opened by URL.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// The SQL that the store's database lacks, for an administrator to run where the service's own
-    /// role may only read and write rows; empty when nothing is missing. It changes nothing. Only
-    /// PostgreSQL has such SQL.
+    /// role may only read and write rows; empty when nothing is missing. The call changes nothing.
     ///
     /// # Errors
-    /// `Misconfigured` for another store, or one given by [`Service::store`], which is asked itself;
-    /// as [`Service::start`].
+    /// `Misconfigured` for a store other than PostgreSQL, or one passed to [`Service::store`]: ask
+    /// that store itself. Otherwise as [`Service::start`].
     pub async fn migration_sql(&self) -> Result<String> {
         if self.database.is_some() {
             return Err(Error::misconfigured(
                 "this service was given an open store: ask that store for its SQL, \
-                 or name it by `store_url`",
+                 or set `store_url` instead of `store`",
             ));
         }
         let schemas: Vec<_> =
@@ -117,22 +149,26 @@ impl Service {
         mamey_persistence::migration_sql(&self.settings.store_url, &schemas).await
     }
 
-    /// Migrates the store, declares what is sent and received, and begins to work.
+    /// Migrates the store, declares what is sent and received, and starts to work.
     ///
     /// # Errors
-    /// `Misconfigured` for contexts, settings or a store that cannot work, naming what to mend;
-    /// `Unavailable` when a server is out of reach. Nothing is left running.
+    /// `Misconfigured` for contexts, settings or a store that cannot work, with the fix;
+    /// `Unavailable` when a server cannot be reached. Nothing is left running.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing running. Migrations that were committed stay.
     pub async fn start(self) -> Result<RunningService> {
         start::start(self).await
     }
 
-    /// Runs until SIGTERM or Ctrl-C, then drains: takes nothing new, finishes what runs, and gives
-    /// back the rest.
+    /// Runs until SIGTERM or Ctrl-C, then drains: takes nothing new, finishes what runs, and returns
+    /// the rest to the transport.
     ///
     /// # Errors
     /// As [`Service::start`] and [`RunningService::shutdown`].
     pub async fn run(self) -> Result<()> {
-        // Caught from here on: asked to end while it starts, it ends in order too.
+        // Signals are caught from here on: one that arrives during the start ends the service in
+        // order, too.
         let signals = Signals::listen();
         let service = self.start().await?;
         service.ended(signals).await;

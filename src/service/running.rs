@@ -1,4 +1,4 @@
-//! A running service: the door for callers, the totals, and the orderly end.
+//! A running service: what callers use, the totals, and the orderly end.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -19,23 +19,52 @@ use tokio::time::{Instant, timeout_at};
 use super::hosted::Hosted;
 use super::signals::Signals;
 use super::tasks::{self, Failure, Tasks};
+use super::totals::Totals;
 
-/// How often to look whether everything has come to rest.
+/// How often to look whether the service is idle.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Who asks on behalf of a service that hosts several contexts.
+/// The sender of a request from a service that hosts several contexts.
 const SEVERAL: &str = "service";
 
-/// A service at work. Clones are the same service.
+/// A running service. Clones share it.
 ///
 /// Dropping the last clone without [`RunningService::shutdown`] stops the work where it is, as a
-/// crash would: nothing is lost, and the next start goes on.
+/// crash would: nothing is lost, and the next start continues.
+///
+/// ```
+/// use mamey::{BoundedContext, Command, Context, Query, ReadContext, Result, Service};
+///
+/// #[derive(Clone, Command)]
+/// #[command(reply = u64)]
+/// struct Add { left: u64, right: u64 }
+///
+/// #[derive(Query)]
+/// #[query(reply = u64)]
+/// struct Double(u64);
+///
+/// async fn add(command: Add, _: &Context) -> Result<u64> { Ok(command.left + command.right) }
+/// async fn double(query: Double, _: &ReadContext) -> Result<u64> { Ok(query.0 * 2) }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let sums = BoundedContext::new("sums").command(add).query(double);
+/// let service = Service::in_memory().host(sums).start().await?;
+///
+/// // With a key, a repeated command returns the first reply and has no second effect.
+/// let sum = service.send(Add { left: 1, right: 2 }).idempotency_key("request-7").await?;
+/// assert_eq!(service.query(Double(sum)).await?, 6);
+///
+/// service.wait_until_idle().await?;
+/// service.shutdown().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RunningService(Arc<Inner>);
 
 struct Inner {
     hosted: Vec<Hosted>,
-    /// Which of the hosted contexts takes a command or a query, by its type.
+    /// Which hosted context handles a command or a query, by its type.
     routes: HashMap<TypeId, usize>,
     backends: Backends,
     requester: Arc<dyn Requester>,
@@ -59,30 +88,6 @@ impl Backends {
     }
 }
 
-/// Totals of a service over all contexts it hosts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Messages that were confirmed and have left the outbox, over the store's life.
-    pub published: u64,
-    /// Messages that took effect, as far as the inbox remembers.
-    pub handled: u64,
-    /// Messages that wait in an outbox.
-    pub waiting: u64,
-    /// Messages that failed and wait to be handled again, with those behind them.
-    pub parked: u64,
-    /// Messages that were given up and wait for a person.
-    pub dead_letters: u64,
-    /// Messages for any subscriber of which there was none, in this run.
-    pub no_subscriber: u64,
-    /// Deliveries without effect because it had happened before, in this run.
-    pub duplicates_absorbed: u64,
-    /// Subscriptions that the transport ended, in this run. Each is made again; one that cannot be
-    /// is counted with every try.
-    pub subscription_failures: u64,
-    /// Replies that came when their request waited no more, in this run.
-    pub late_replies: u64,
-}
-
 impl RunningService {
     pub(super) fn new(
         hosted: Vec<Hosted>,
@@ -97,27 +102,27 @@ impl RunningService {
         Self(Arc::new(Inner { hosted, routes, backends, requester, tasks, failure, drain }))
     }
 
-    /// Sends a command to the hosted context that handles it; await it, or first add what belongs
-    /// to it, such as an idempotency key.
+    /// Sends a command to the hosted context that handles it. Await the result; before that, an
+    /// idempotency key and other options can be added to it.
     ///
-    /// The answer is the handler's reply, given after its commit. It is `NotFound` when no hosted
-    /// context handles the command, `Cancelled` when the service is shutting down, and otherwise
-    /// what the handler or the commit said.
+    /// The result is the handler's reply, returned after its commit. It fails with `NotFound` when no
+    /// hosted context handles the command, with `Cancelled` when the service is shutting down, and
+    /// otherwise with the error of the handler or of the commit.
     pub fn send<C: Command>(&self, command: C) -> CommandRequest<'_, C> {
         self.0.runtime_of(TypeId::of::<C>()).send(command)
     }
 
-    /// Asks a query of the hosted context that answers it; await it, or first add what belongs to
-    /// it. Fails as [`RunningService::send`] does.
+    /// Sends a query to the hosted context that answers it. Await the result. Fails as
+    /// [`RunningService::send`] does.
     pub fn query<Q: Query>(&self, query: Q) -> QueryRequest<'_, Q> {
         self.0.runtime_of(TypeId::of::<Q>()).query(query)
     }
 
-    /// Asks another context, wherever it runs, and waits for its reply:
+    /// Sends a request to another context, in this process or in another, and waits for its reply:
     /// `service.request(message).to("context").await?`.
     ///
-    /// A context that this service hosts is asked the same way, by what it `serves`. The request's
-    /// sender is the hosted context, or `service` when there are several.
+    /// It reaches only what a context `serves`, also when this service hosts the context. The
+    /// request's sender is the hosted context, or `service` when there are several.
     pub fn request<R: Request>(&self, request: R) -> UnaddressedRequest<'_, R> {
         let Inner { backends, requester, .. } = &*self.0;
         let sender = match &*self.0.hosted {
@@ -134,7 +139,7 @@ impl RunningService {
         UnaddressedRequest::new(origin, request)
     }
 
-    /// A hosted context, to send it a command that other hosted contexts handle too.
+    /// A hosted context, to send it a command that several hosted contexts handle.
     ///
     /// # Errors
     /// `NotFound` when the service hosts no such context.
@@ -145,8 +150,8 @@ impl RunningService {
             .ok_or_else(|| Error::not_found(format!("this service hosts no context `{name}`")))
     }
 
-    /// The share of the database of a hosted context, for operators' tools: depth of the outbox,
-    /// dead letters to show, replay or discard.
+    /// The store of a hosted context, for operators' tools: depth of the outbox, dead letters to
+    /// show, replay or discard.
     ///
     /// # Errors
     /// `NotFound` when the service hosts no such context.
@@ -154,7 +159,7 @@ impl RunningService {
         self.context(context).map(|runtime| Arc::clone(runtime.store()))
     }
 
-    /// The transport's publisher, to bring in messages from outside without an outbox.
+    /// The transport's publisher, to publish messages from outside without an outbox.
     #[must_use]
     pub fn publisher(&self) -> Arc<dyn Publisher> {
         self.0.backends.transport.publisher()
@@ -169,44 +174,32 @@ impl RunningService {
     /// Totals over all hosted contexts.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other store errors.
     pub async fn totals(&self) -> Result<Totals> {
         let late_replies = self.0.requester.totals().late_replies;
         let mut totals = Totals { late_replies, ..Totals::default() };
         for hosted in &self.0.hosted {
-            let outbox = hosted.store().outbox_depth().await?;
-            let (parked, dead) =
-                (hosted.store().parked_count().await?, hosted.store().dead_letter_count().await?);
-            let received = hosted.store().received_count().await?;
-            totals.published += outbox.published;
-            totals.waiting += outbox.records;
-            totals.parked += parked;
-            totals.dead_letters += dead;
-            totals.handled += received.saturating_sub(parked + dead);
-            totals.no_subscriber += hosted.relayed.snapshot().no_subscriber;
-            let consumed = hosted.consumed.snapshot();
-            totals.duplicates_absorbed += consumed.duplicates_absorbed;
-            totals.subscription_failures += consumed.subscription_failures;
+            totals.add(hosted).await?;
         }
         Ok(totals)
     }
 
-    /// Completes when no message waits in an outbox or in parking: everything that was set off has
-    /// come to its end. For tests and one-shot programs on the in-process transport; messages
-    /// inside a broker are not seen, and a message without a route never comes to rest.
+    /// Completes when no message waits in an outbox or in parking. For tests and one-shot programs on
+    /// the in-process transport: messages inside a broker are not seen, and with a message that
+    /// has no route the call never returns.
     ///
     /// # Errors
-    /// `Unavailable` and the like; `Cancelled` when the service ends before.
+    /// `Unavailable` and other store errors; `Cancelled` when the service ends first.
     pub async fn wait_until_idle(&self) -> Result<()> {
         let mut before = None;
         loop {
             if self.is_closed() {
-                return Err(Error::cancelled("the service has ended before it came to rest"));
+                return Err(Error::cancelled("the service ended before it was idle"));
             }
             let now = self.totals().await?;
             let quiet = now.waiting == 0 && now.parked == 0;
-            // Contexts are looked at one after the other; only two equal looks rule out that a
-            // message moved from one not yet seen to one seen already.
+            // Contexts are read one after the other. Only two equal readings rule out that a message
+            // moved from a context not yet read to one already read.
             if quiet && before == Some(now) {
                 return Ok(());
             }
@@ -215,10 +208,10 @@ impl RunningService {
         }
     }
 
-    /// Completes when the process is asked to end by SIGTERM or Ctrl-C, or when a part of the
-    /// service has failed for good; [`RunningService::shutdown`] then returns that failure.
+    /// Completes on SIGTERM or Ctrl-C, or when a part of the service has failed permanently;
+    /// [`RunningService::shutdown`] then returns that failure.
     ///
-    /// The signals are caught from the first call on; until then they end the process at once.
+    /// The signals are caught from the first call on; before it they end the process at once.
     pub async fn wait_for_shutdown(&self) {
         self.ended(Signals::listen()).await;
     }
@@ -230,12 +223,15 @@ impl RunningService {
         }
     }
 
-    /// Ends the service in order: takes no new commands and messages, finishes what runs, gives
-    /// back the rest, and closes store and transport. Again, it does nothing.
+    /// Ends the service in order: takes no new commands and messages, finishes what runs, returns the
+    /// rest to the transport, and closes store and transport. A second call does nothing.
     ///
     /// # Errors
-    /// `TimedOut` when the work did not end within the drain time: it was then cut off, which
-    /// loses nothing; the failure that a part of the service ended with.
+    /// `TimedOut` when work did not end within [`Settings::drain`](crate::Settings::drain) and was cut
+    /// off, which loses nothing; otherwise the failure that a part of the service ended with.
+    ///
+    /// # Cancellation
+    /// Dropping the future cuts off what still runs, which loses nothing.
     pub async fn shutdown(&self) -> Result<()> {
         self.0.hosted.iter().for_each(|hosted| hosted.runtime.close());
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -248,7 +244,7 @@ impl RunningService {
         self.0.failure.take().map_or(drained, Err)
     }
 
-    /// After the consumers, whose handlers may ask contexts of this same service.
+    /// After the consumers: their handlers may send requests to contexts of this service.
     async fn stop_serving(&self, deadline: Instant) -> Result<()> {
         let serving = self.0.hosted.iter().filter_map(|hosted| hosted.serving.as_ref());
         let stopped = join_all(serving.map(|serving| serving.stop()));
@@ -261,7 +257,7 @@ impl RunningService {
 }
 
 impl Inner {
-    /// A message that nobody takes goes to the first context, whose answer then says so.
+    /// A message that no context handles goes to the first one, whose error says so.
     fn runtime_of(&self, message: TypeId) -> &ContextRuntime {
         let at = self.routes.get(&message).copied().unwrap_or_default();
         &self.hosted[at].runtime

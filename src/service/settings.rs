@@ -1,4 +1,4 @@
-//! What a service is told from outside: environment variables, each with an embedded default.
+//! The settings of a service: environment variables, each with an embedded default.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,24 +22,44 @@ const POLL_MAX: Duration = Duration::from_mins(1);
 const DRAIN_MAX: Duration = Duration::from_hours(1);
 const INBOX_WINDOW_MAX: Duration = Duration::from_hours(24 * 3650);
 
-/// Prefixes of variables that belong to the tests of Mamey itself.
-const FOREIGN_PREFIXES: [&str; 4] =
-    ["MAMEY_TEST_", "MAMEY_REQUIRE_", "MAMEY_SERVERS_", "MAMEY_CRASH_"];
+/// Variables that the tests of Mamey itself use, by their beginnings.
+const FOREIGN_PREFIXES: [&str; 6] = [
+    "MAMEY_TEST_",
+    "MAMEY_REQUIRE_",
+    "MAMEY_SERVERS_",
+    "MAMEY_CRASH_",
+    "MAMEY_FAILPOINT",
+    "MAMEY_INJECT_",
+];
 
-/// What a service is told from outside.
+/// The settings of a service, from its environment or set in code.
 ///
-/// | Variable | Meaning | Default |
-/// |---|---|---|
-/// | `MAMEY_STORE` | the database's URL | `sqlite:mamey.db` |
-/// | `MAMEY_TRANSPORT` | the transport's URL | `memory:` |
-/// | `MAMEY_PARTITIONS` | over how many partitions each context's work is spread, 1 to 64 | 8 |
-/// | `MAMEY_LEASE_MS` | how long a silent instance keeps its partitions | 15000 |
-/// | `MAMEY_POLL_MS` | how often to look for work that nobody announced | 1000 |
-/// | `MAMEY_DRAIN_MS` | how long running work may take at a shutdown | 30000 |
-/// | `MAMEY_INBOX_DAYS` | how long messages and idempotency keys are remembered | 14 |
+/// | Variable | Setting | Meaning | Default |
+/// |---|---|---|---|
+/// | `MAMEY_STORE` | `store_url` | the store's URL | `sqlite:mamey.db` |
+/// | `MAMEY_TRANSPORT` | `transport_url` | the transport's URL | `memory:` |
+/// | `MAMEY_PARTITIONS` | `partitions` | over how many partitions each context's work is spread, 1 to 64 | 8 |
+/// | `MAMEY_LEASE_MS` | `lease` | how long a silent instance keeps its partitions | 15000 |
+/// | `MAMEY_POLL_MS` | `poll` | how often to look for work that no notification announced | 1000 |
+/// | `MAMEY_DRAIN_MS` | `drain` | how long running work may take at a shutdown | 25000 |
+/// | `MAMEY_INBOX_DAYS` | `inbox_window` | how long messages and idempotency keys are remembered | 14 |
+///
+/// ```
+/// use std::time::Duration;
+/// use mamey::{Service, Settings};
+///
+/// let settings = Settings::from_env()?
+///     .with_partitions(16)
+///     .with_drain(Duration::from_secs(10));
+/// let service = Service::new(settings);
+/// # Ok::<(), mamey::Error>(())
+/// ```
+///
+/// Orchestrators send SIGKILL some time after SIGTERM, Kubernetes after 30 s: keep `drain` below that.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
-    /// The database's URL.
+    /// The store's URL.
     pub store_url: String,
     /// The transport's URL.
     pub transport_url: String,
@@ -47,7 +67,7 @@ pub struct Settings {
     pub partitions: u16,
     /// How long a silent instance keeps its partitions.
     pub lease: Duration,
-    /// How often to look for work that nobody announced.
+    /// How often to look for work that no notification announced.
     pub poll: Duration,
     /// How long running work may take at a shutdown.
     pub drain: Duration,
@@ -56,6 +76,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
+    /// The embedded defaults; the environment is not read.
     fn default() -> Self {
         Self {
             store_url: "sqlite:mamey.db".to_owned(),
@@ -63,7 +84,7 @@ impl Default for Settings {
             partitions: 8,
             lease: Duration::from_secs(15),
             poll: Duration::from_secs(1),
-            drain: Duration::from_secs(30),
+            drain: Duration::from_secs(25),
             inbox_window: Duration::from_hours(14 * 24),
         }
     }
@@ -80,7 +101,7 @@ impl Settings {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => variables.push((name, value)),
-                // A path of which a part was replaced would silently be another database.
+                // A path with replaced bytes would silently be another database.
                 Err(_) if KNOWN.contains(&name.as_str()) => return Err(not_utf8(&name)),
                 Err(_) => {}
             }
@@ -88,7 +109,56 @@ impl Settings {
         Self::from_variables(variables)
     }
 
-    /// Refuses what code has set and cannot work; variables are checked as they are read.
+    /// Sets the store's URL.
+    #[must_use]
+    pub fn with_store_url(mut self, store_url: impl Into<String>) -> Self {
+        self.store_url = store_url.into();
+        self
+    }
+
+    /// Sets the transport's URL.
+    #[must_use]
+    pub fn with_transport_url(mut self, transport_url: impl Into<String>) -> Self {
+        self.transport_url = transport_url.into();
+        self
+    }
+
+    /// Sets over how many partitions each context's work is spread, 1 to 64.
+    #[must_use]
+    pub const fn with_partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Sets how long a silent instance keeps its partitions, up to 10 minutes.
+    #[must_use]
+    pub const fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets how often to look for work that no notification announced, up to a minute.
+    #[must_use]
+    pub const fn with_poll(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// Sets how long running work may take at a shutdown, up to an hour.
+    #[must_use]
+    pub const fn with_drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Sets how long messages and idempotency keys are remembered, up to 3650 days.
+    #[must_use]
+    pub const fn with_inbox_window(mut self, inbox_window: Duration) -> Self {
+        self.inbox_window = inbox_window;
+        self
+    }
+
+    /// Refuses values that code has set and that cannot work; variables are checked as they are read.
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=SLOTS).contains(&self.partitions) {
             let partitions = self.partitions;
@@ -102,7 +172,8 @@ impl Settings {
         check_duration("inbox_window", self.inbox_window, SHORTEST, INBOX_WINDOW_MAX)
     }
 
-    /// Reads variables from anywhere.
+    /// Reads the given variables instead of the environment. Variables that do not begin with `MAMEY_`
+    /// are ignored.
     ///
     /// # Errors
     /// As [`Settings::from_env`].
@@ -133,12 +204,12 @@ impl Settings {
     }
 }
 
-/// A later build may know the variable, so an old one must still start; but a typo that silently
-/// selects a default store would be worse than a line in the log.
+/// Only warns: a later build may know the variable, and an earlier one must still start. Without the
+/// warning, a typo would silently select the default store.
 fn warn_unknown(name: &str) {
     if FOREIGN_PREFIXES.iter().all(|prefix| !name.starts_with(prefix)) {
         let known = KNOWN.join(", ");
-        tracing::warn!("the variable {name} means nothing to this build; it knows {known}");
+        tracing::warn!("this build does not know the variable {name}; it knows {known}");
     }
 }
 
@@ -169,7 +240,7 @@ fn millis(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Resu
 fn number(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
     value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
-        // Variables get mixed up: here may stand a URL with its password.
+        // Variables get mixed up: the value may be a URL with a password.
         let value = redact_url(value);
         Error::misconfigured(format!(
             "{name} is `{value}`; it must be a whole number from {least} to {most}"
@@ -215,7 +286,7 @@ mod tests {
 
     #[test]
     fn bad_values_name_the_variable_and_what_it_may_hold() {
-        for (name, value, mend) in [
+        for (name, value, fix) in [
             (STORE, "", "unset it"),
             (PARTITIONS, "0", "1 to 64"),
             (PARTITIONS, "65", "1 to 64"),
@@ -226,8 +297,25 @@ mod tests {
             (INBOX_DAYS, "99999", "1 to 3650"),
         ] {
             let error = read(name, value).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(mend), "{error}");
+            assert!(error.contains(name) && error.contains(fix), "{error}");
         }
+    }
+
+    #[test]
+    fn each_setting_can_be_set_in_code() {
+        let settings = Settings::default()
+            .with_store_url("memory:")
+            .with_transport_url("amqp://localhost")
+            .with_partitions(2)
+            .with_lease(Duration::from_secs(3))
+            .with_poll(Duration::from_secs(4))
+            .with_drain(Duration::from_secs(5))
+            .with_inbox_window(Duration::from_hours(6));
+        assert_eq!((&*settings.store_url, &*settings.transport_url), ("memory:", "amqp://localhost"));
+        assert_eq!((settings.partitions, settings.lease.as_secs()), (2, 3));
+        assert_eq!((settings.poll.as_secs(), settings.drain.as_secs()), (4, 5));
+        assert_eq!(settings.inbox_window, Duration::from_hours(6));
+        settings.check().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Waits for the operating system to ask for a shutdown.
 
-/// The signals that ask for a shutdown, caught from the moment of listening.
+/// The signals that ask for a shutdown, caught from `listen` on.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: Option<tokio::signal::unix::Signal>,
@@ -25,7 +25,7 @@ impl Signals {
     }
 }
 
-/// One that cannot be caught ends the process the hard way, which the store survives.
+/// A signal that cannot be caught ends the process at once. Nothing is lost: it is as a crash.
 #[cfg(unix)]
 fn caught(kind: tokio::signal::unix::SignalKind) -> Option<tokio::signal::unix::Signal> {
     tokio::signal::unix::signal(kind)

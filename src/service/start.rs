@@ -1,4 +1,4 @@
-//! Starting: open the stores, declare the topology, then set relays and consumers to work.
+//! Starting: open the stores, declare the topology, then start relays and consumers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::running::{Backends, RunningService};
 use super::settings::Settings;
 use super::tasks::Tasks;
 
-/// How often what was received long ago is forgotten.
+/// How often the inbox forgets what is past its window.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
 
 pub(super) async fn start(service: Service) -> Result<RunningService> {
@@ -50,22 +50,22 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
     );
     let mut tasks = Tasks::default();
     let instance = InstanceId::new(mamey_core::id::new_uuid());
-    let workplace = Workplace { settings: &settings, backends: &backends, instance };
-    let hosted = open.into_iter().map(|open| workplace.set_to_work(open, &mut tasks)).collect();
+    let workers = Workers { settings: &settings, backends: &backends, instance };
+    let hosted = open.into_iter().map(|open| workers.start(open, &mut tasks)).collect();
     Ok(RunningService::new(hosted, backends, tasks, settings.drain))
 }
 
 fn check_names(contexts: &[BoundedContext]) -> Result<()> {
     if contexts.is_empty() {
         return Err(Error::misconfigured(
-            "the service hosts nothing: add `.host(…)` with a BoundedContext",
+            "the service hosts no context: add one with `.host(…)`",
         ));
     }
     let mut names = BTreeSet::new();
     for context in contexts {
         if !names.insert(context.name()) {
             return Err(Error::misconfigured(format!(
-                "two contexts are called `{}`: one service hosts a context once",
+                "two contexts have the name `{}`: a service hosts each context once",
                 context.name()
             )));
         }
@@ -73,15 +73,15 @@ fn check_names(contexts: &[BoundedContext]) -> Result<()> {
     Ok(())
 }
 
-/// A context that is open, and takes requests if it serves any.
+/// A context that is open, and already answers requests if it serves any.
 struct Open {
     runtime: Arc<ContextRuntime>,
     serving: Option<Box<dyn Serving>>,
 }
 
-/// Every context's topology is declared, and its requests are served, before the first message
-/// moves: an event published early would otherwise find that one of its subscribers is not there
-/// yet, and its handler that nobody answers.
+/// Opens all contexts. Every topology is declared, and every request served, before the first
+/// message moves: an event published earlier could miss a subscriber, and a handler that requests
+/// something could find no one to answer.
 async fn host_all(
     contexts: Vec<BoundedContext>,
     settings: &Settings,
@@ -124,15 +124,15 @@ async fn serve(
     transport.serve(runtime.name(), responder).await.map(Some)
 }
 
-/// What all relays and consumers of a service share.
-struct Workplace<'s> {
+/// Starts the relay, the consumer and the housekeeping of each context.
+struct Workers<'s> {
     settings: &'s Settings,
     backends: &'s Backends,
     instance: InstanceId,
 }
 
-impl Workplace<'_> {
-    fn set_to_work(&self, open: Open, tasks: &mut Tasks) -> Hosted {
+impl Workers<'_> {
+    fn start(&self, open: Open, tasks: &mut Tasks) -> Hosted {
         let Open { runtime, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
         let consumer = self.consumer(&runtime);
@@ -141,12 +141,12 @@ impl Workplace<'_> {
         tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
         let (store, clock) = (Arc::clone(store), Arc::clone(&self.backends.clock));
-        tasks.keep_house(housekeeping(store, clock, self.settings.inbox_window));
+        tasks.housekeeping(forget_received(store, clock, self.settings.inbox_window));
         Hosted { runtime, consumed, relayed, serving }
     }
 
-    /// Relays and consumers end one after the other, and each needs a moment to give its leases
-    /// back before it is cut off.
+    /// Relays and consumers end one after the other, and each needs time to return its leases before
+    /// it is cut off.
     fn drain_share(&self) -> Duration {
         self.settings.drain * 2 / 5
     }
@@ -174,12 +174,13 @@ impl Workplace<'_> {
     }
 }
 
-async fn housekeeping(store: Arc<dyn Store>, clock: Arc<dyn Clock>, window: Duration) {
+/// Removes from the inbox, from time to time, what is past its window.
+async fn forget_received(store: Arc<dyn Store>, clock: Arc<dyn Clock>, window: Duration) {
     loop {
         match store.expire_inbox(clock.now().minus(window)).await {
             Ok(0) => {}
-            Ok(forgotten) => tracing::debug!(forgotten, "the inbox forgot what is past its window"),
-            Err(error) => tracing::warn!(%error, "the inbox could not forget; it tries again"),
+            Ok(forgotten) => tracing::debug!(forgotten, "the inbox forgot messages past its window"),
+            Err(error) => tracing::warn!(%error, "the inbox could not forget old messages; it is tried again"),
         }
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
     }

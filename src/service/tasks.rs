@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// The background work of a service. Dropped, it is cut off.
+/// The background work of a service. Dropping it cuts the work off.
 #[derive(Default)]
 pub(super) struct Tasks {
     relays: Group,
@@ -19,7 +19,7 @@ pub(super) struct Tasks {
 #[derive(Default)]
 struct Group {
     stop: CancellationToken,
-    /// Each tells whether it ended in order.
+    /// Each returns whether it ended in order.
     running: JoinSet<bool>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Failure {
 }
 
 impl Tasks {
-    /// Runs one consumer until it is told to stop.
+    /// Runs one consumer until it is stopped.
     pub(super) fn consume<F>(&mut self, name: String, run: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<()>> + Send + 'static,
@@ -39,7 +39,7 @@ impl Tasks {
         self.consumers.spawn(name, run, &self.failure);
     }
 
-    /// Runs one relay until it is told to stop.
+    /// Runs one relay until it is stopped.
     pub(super) fn relay<F>(&mut self, name: String, run: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<()>> + Send + 'static,
@@ -48,12 +48,12 @@ impl Tasks {
     }
 
     /// Runs work that may be cut off at any moment.
-    pub(super) fn keep_house(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn housekeeping(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.housekeeping.spawn(work);
     }
 
-    /// Stops everything by `deadline`. Consumers go on while relays finish: on the in-process
-    /// transport a publish is confirmed by consumers only.
+    /// Stops everything by `deadline`. Consumers continue while relays finish: on the in-process
+    /// transport only consumers confirm a publish.
     pub(super) async fn drain(mut self, deadline: Instant) -> Result<()> {
         let halfway = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         let relayed = self.relays.finish(halfway).await;
@@ -66,7 +66,7 @@ impl Tasks {
     }
 }
 
-/// What a shutdown ends with that ran out of time.
+/// The error of a shutdown that ran out of time.
 pub(super) fn cut_off() -> Error {
     Error::timed_out(
         "some work did not end within the drain time (MAMEY_DRAIN_MS) and was cut off; \
@@ -86,7 +86,7 @@ impl Group {
         let (work, failure) = (run(self.stop.clone()), failure.clone());
         let stop = self.stop.clone();
         self.running.spawn(async move {
-            // In a task of its own, so that a panic is seen here and not swallowed.
+            // In a task of its own: a panic becomes an error here.
             let outcome = match AbortOnDrop(tokio::spawn(work)).join().await {
                 Ok(outcome) => outcome,
                 Err(panic) => Err(Error::other(panic)),
@@ -94,7 +94,7 @@ impl Group {
             match outcome {
                 Ok(()) => true,
                 Err(error) => {
-                    // Told to stop, it ran out of time for that: nothing has failed.
+                    // It was stopped and ran out of time, which is no failure.
                     let cut_off = stop.is_cancelled() && error.kind() == ErrorKind::TimedOut;
                     if !cut_off {
                         failure.set(error.with_context(name));
@@ -105,7 +105,7 @@ impl Group {
         });
     }
 
-    /// Asks all to stop and waits for it; false when some had to be cut off.
+    /// Stops all and waits for their end; false when some had to be cut off.
     async fn finish(&mut self, deadline: Instant) -> bool {
         self.stop.cancel();
         let all = async {
@@ -147,7 +147,7 @@ impl Failure {
     }
 
     fn set(&self, error: Error) {
-        tracing::error!(%error, "a part of the service failed for good");
+        tracing::error!(%error, "a part of the service failed permanently");
         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(error);
         self.happened.cancel();

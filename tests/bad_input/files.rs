@@ -81,7 +81,7 @@ async fn on_a_quota(file: &Path, file_bytes_max: Option<u64>) -> RunningService 
         None => SqliteOptions::default(),
     };
     let database = SqliteDatabase::open(&file.display().to_string(), options).await.unwrap();
-    let settings = Settings { poll: std::time::Duration::from_millis(50), ..Settings::default() };
+    let settings = Settings::default().with_poll(std::time::Duration::from_millis(50));
     let service = Service::new(settings).store(database).transport_url("memory:");
     let service = service.host(speaker()).host(listener(&Script::default()));
     service.start().await.unwrap()

@@ -47,7 +47,7 @@ async fn no_secret_is_printed() {
     let _here = tracing::subscriber::set_default(subscriber);
     let mut printed = String::new();
     for url in SECRETS.into_iter().flat_map(urls) {
-        let settings = Settings { store_url: url.clone(), ..Settings::default() };
+        let settings = Settings::default().with_store_url(url.clone());
         let service = Service::new(settings.clone()).host(speaker());
         printed += &format!("{settings:?} {service:?} {} ", redact_url(&url));
         let store = service.start().await.unwrap_err();

@@ -77,15 +77,15 @@ async fn a_url_of_an_unknown_scheme_is_named_and_says_what_there_is() {
 async fn settings_of_code_are_checked_before_anything_runs() {
     let usual = Settings::default;
     for (settings, word) in [
-        (Settings { partitions: 0, ..usual() }, "partitions"),
-        (Settings { partitions: 65, ..usual() }, "partitions"),
-        (Settings { lease: Duration::ZERO, ..usual() }, "lease"),
-        (Settings { lease: Duration::MAX, ..usual() }, "lease"),
-        (Settings { poll: Duration::ZERO, ..usual() }, "poll"),
-        (Settings { poll: Duration::MAX, ..usual() }, "poll"),
-        (Settings { drain: Duration::MAX, ..usual() }, "drain"),
-        (Settings { inbox_window: Duration::ZERO, ..usual() }, "inbox_window"),
-        (Settings { inbox_window: Duration::MAX, ..usual() }, "inbox_window"),
+        (usual().with_partitions(0), "partitions"),
+        (usual().with_partitions(65), "partitions"),
+        (usual().with_lease(Duration::ZERO), "lease"),
+        (usual().with_lease(Duration::MAX), "lease"),
+        (usual().with_poll(Duration::ZERO), "poll"),
+        (usual().with_poll(Duration::MAX), "poll"),
+        (usual().with_drain(Duration::MAX), "drain"),
+        (usual().with_inbox_window(Duration::ZERO), "inbox_window"),
+        (usual().with_inbox_window(Duration::MAX), "inbox_window"),
     ] {
         let service = Service::new(settings).store_url("memory:").transport_url("memory:");
         let started = service.host(speaker()).start().await;

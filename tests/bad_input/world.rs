@@ -58,11 +58,9 @@ impl World {
             On::Memory => Kept::Memory(MemoryDatabase::new()),
             On::Sqlite => Kept::Sqlite(tempfile::tempdir().unwrap()),
         };
-        let settings = Settings {
-            poll: Duration::from_millis(50),
-            lease: Duration::from_secs(3),
-            ..Settings::default()
-        };
+        let settings = Settings::default()
+            .with_poll(Duration::from_millis(50))
+            .with_lease(Duration::from_secs(3));
         let (script, transport) = (Script::default(), MemoryTransport::new());
         let context = listener(&script);
         let service = begin(&kept, &settings, &transport, context).await;

@@ -81,12 +81,10 @@ impl Fleet {
         faults: Faults,
         contexts: impl IntoIterator<Item = BoundedContext>,
     ) -> RunningService {
-        let settings = Settings {
-            partitions: self.partitions,
-            lease: LEASE,
-            poll: Duration::from_millis(50),
-            ..Settings::default()
-        };
+        let settings = Settings::default()
+            .with_partitions(self.partitions)
+            .with_lease(LEASE)
+            .with_poll(Duration::from_millis(50));
         let database = Arc::clone(&self.database);
         let service = Service::new(settings)
             .store(Connection { database, faults })

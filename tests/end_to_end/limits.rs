@@ -143,8 +143,7 @@ const STREAMS: usize = 10;
 const NUMBERS: i64 = 10;
 
 fn on_file(folder: &TempDir, script: &Script) -> Service {
-    let drain = DRAIN;
-    let settings = Settings { poll: Duration::from_millis(50), drain, ..Settings::default() };
+    let settings = Settings::default().with_poll(Duration::from_millis(50)).with_drain(DRAIN);
     let file = folder.path().join("drained.db");
     Service::new(settings)
         .store_url(format!("sqlite:{}", file.display()))

@@ -94,7 +94,7 @@ pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
 }
 
 fn service(on: On, folder: &TempDir) -> Service {
-    let settings = Settings { poll: Duration::from_millis(50), ..Settings::default() };
+    let settings = Settings::default().with_poll(Duration::from_millis(50));
     let service = Service::new(settings).transport_url("memory:");
     match on {
         On::Memory => service.store_url("memory:"),

@@ -48,11 +48,9 @@ async fn start(store: &str, broker: &str) -> (RunningService, RabbitTransport) {
     let transport = RabbitTransport::connect(broker, options).await.unwrap();
     let sender = BoundedContext::new("limit-sender").command(poison).publishes::<Poisoned>();
     let receiver = BoundedContext::new("limit-receiver").on(on_poisoned);
-    let settings = Settings {
-        lease: Duration::from_millis(500),
-        poll: Duration::from_millis(50),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .with_lease(Duration::from_millis(500))
+        .with_poll(Duration::from_millis(50));
     let service = Service::new(settings).store_url(store).transport(transport.clone());
     (service.host(sender).host(receiver).start().await.unwrap(), transport)
 }

@@ -39,8 +39,7 @@ pub struct Sender {
 }
 
 pub fn settings() -> Settings {
-    let poll = Duration::from_millis(100);
-    Settings { poll, ..Settings::default() }
+    Settings::default().with_poll(Duration::from_millis(100))
 }
 
 impl Sender {
