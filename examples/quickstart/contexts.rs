@@ -1,6 +1,14 @@
 //! Three bounded contexts that trade orders: orders, payments and catalog.
 //!
-//! Nothing here knows whether they share a process or a database: they talk in messages only.
+//! They communicate by messages only, so this file is the same whether they share a process and a
+//! database or not. The way of one order:
+//!
+//! ```text
+//! PlaceOrder ─▶ orders ── OrderPlaced ─▶ payments ── PaymentTaken ─▶ catalog
+//!                 ▲                        │    ▲                       │
+//!                 ├──── PaymentRefused ────┘    └───── OutOfStock ──────┤
+//!                 └─────────────── StockReserved, OutOfStock ───────────┘
+//! ```
 
 use std::pin::pin;
 
@@ -11,11 +19,12 @@ use mamey::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Orders: takes them, and hears how each one ended.
+/// Orders: accepts them, and learns how each one ended.
 pub mod orders {
     use super::*;
     use super::{catalog::OutOfStock, catalog::StockReserved, payments::PaymentRefused};
 
+    /// What a customer sends. Its handler replies with the order's first status.
     #[derive(Clone, Command, Deserialize)]
     #[command(reply = OrderStatus)]
     pub struct PlaceOrder {
@@ -30,6 +39,7 @@ pub mod orders {
     #[query(reply = u64)]
     pub struct CountOrders(pub Option<OrderStatus>);
 
+    /// An order waits for its payment. `must_route`: publishing it without a subscriber is an error.
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "orders.order-placed", key = order_id, must_route)]
     pub struct OrderPlaced {
@@ -38,6 +48,7 @@ pub mod orders {
         pub amount_cents: i64,
     }
 
+    /// How an order stands. An `IndexValue`, so that orders can be found by it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IndexValue)]
     pub enum OrderStatus {
         Pending,
@@ -46,6 +57,7 @@ pub mod orders {
         OutOfStock,
     }
 
+    /// What this context stores of an order.
     #[derive(Aggregate, Serialize, Deserialize)]
     #[aggregate(collection = "orders")]
     pub struct Order {
@@ -56,6 +68,7 @@ pub mod orders {
         status: OrderStatus,
     }
 
+    /// Why an order is not accepted. The code is for programs, the text for people.
     #[derive(Debug, thiserror::Error, Rejection)]
     pub enum OrderError {
         #[error("an order costs at least one cent, not {0}")]
@@ -68,6 +81,7 @@ pub mod orders {
         if amount_cents < 1 {
             return Err(OrderError::FreeOfCharge(amount_cents).into());
         }
+        // Both are buffered: the event and the order commit together after this returns `Ok`.
         cx.publish(&OrderPlaced { order_id: order_id.clone(), product, amount_cents })?;
         let status = OrderStatus::Pending;
         cx.repository().add(&Order { order_id, customer, status })?;
@@ -98,6 +112,7 @@ pub mod orders {
         orders.save(&order)
     }
 
+    /// Lists what this context stores, handles and publishes.
     pub fn context() -> BoundedContext {
         BoundedContext::new("orders")
             .aggregate::<Order>()
@@ -110,15 +125,15 @@ pub mod orders {
     }
 }
 
-/// Payments: takes the money of an order, or refuses, and gives it back when there is no stock.
+/// Payments: takes an order's money or refuses it, and refunds it when there is no stock.
 pub mod payments {
     use super::*;
     use super::{catalog::OutOfStock, orders::OrderPlaced};
 
-    /// What one order may cost at most.
+    /// The most that one order may cost.
     const LIMIT_CENTS: i64 = 50_000;
 
-    /// Keyed by product, so that the catalog handles the orders for one product in turn.
+    /// An order is paid. Keyed by product: the catalog handles the orders of one product one by one.
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "payments.payment-taken", key = product, must_route)]
     pub struct PaymentTaken {
@@ -126,12 +141,14 @@ pub mod payments {
         pub product: String,
     }
 
+    /// An order costs more than the limit.
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "payments.payment-refused", key = order_id, must_route)]
     pub struct PaymentRefused {
         pub order_id: String,
     }
 
+    /// The payment of one order.
     #[derive(Aggregate, Serialize, Deserialize)]
     #[aggregate(collection = "payments")]
     pub struct Payment {
@@ -157,6 +174,7 @@ pub mod payments {
         payments.save(&payment)
     }
 
+    /// Lists what this context stores, handles and publishes.
     pub fn context() -> BoundedContext {
         BoundedContext::new("payments")
             .aggregate::<Payment>()
@@ -167,22 +185,24 @@ pub mod payments {
     }
 }
 
-/// Catalog: owns the stock, and reserves one unit for each paid order while there is any.
+/// Catalog: owns the stock, and reserves one unit for each paid order while stock lasts.
 pub mod catalog {
     use super::payments::PaymentTaken;
     use super::*;
 
+    /// Delivers units of a product. Without a `reply`, its handler returns `()`.
     #[derive(Clone, Command)]
     pub struct StockProduct {
         pub product: String,
         pub units: u32,
     }
 
+    /// Counts the units of all products.
     #[derive(Query)]
     #[query(reply = Stock)]
     pub struct CountStock;
 
-    /// Units over all products.
+    /// Units of all products together.
     #[derive(Debug, Default)]
     pub struct Stock {
         pub delivered: u64,
@@ -190,18 +210,21 @@ pub mod catalog {
         pub left: u64,
     }
 
+    /// A unit is reserved for an order.
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "catalog.stock-reserved", key = order_id, must_route)]
     pub struct StockReserved {
         pub order_id: String,
     }
 
+    /// There is no unit left for an order. Two contexts handle it.
     #[derive(Event, Serialize, Deserialize)]
     #[event(name = "catalog.out-of-stock", key = order_id, must_route)]
     pub struct OutOfStock {
         pub order_id: String,
     }
 
+    /// The stock of one product.
     #[derive(Aggregate, Serialize, Deserialize)]
     #[aggregate(collection = "products")]
     pub struct Product {
@@ -211,7 +234,7 @@ pub mod catalog {
         left: u32,
     }
 
-    /// One unit that was promised to one order.
+    /// One unit that is reserved for one order.
     #[derive(Aggregate, Serialize, Deserialize)]
     #[aggregate(collection = "reservations")]
     pub struct Reservation {
@@ -230,12 +253,13 @@ pub mod catalog {
         let PaymentTaken { order_id, product } = event;
         let products = cx.repository::<Product>();
         let Some(mut found) = products.get(&product).await? else {
-            // Another process may sell before this one has its stock: tried again a little later.
-            return Err(Error::unavailable(format!("`{product}` is yet to be delivered")));
+            // Another process may sell before this one has stock. The error says to retry later.
+            return Err(Error::unavailable(format!("`{product}` has not been delivered yet")));
         };
         if found.left == 0 {
             return cx.publish(&OutOfStock { order_id });
         }
+        // Two handlers that read the same stock cannot both save it: the second one runs again.
         found.left -= 1;
         products.save(&found)?;
         cx.publish(&StockReserved { order_id: order_id.clone() })?;
@@ -244,6 +268,7 @@ pub mod catalog {
 
     async fn count_stock(_: CountStock, cx: &ReadContext) -> Result<Stock> {
         let mut stock = Stock::default();
+        // A stream reads page by page, however many products there are.
         let mut products = pin!(cx.repository::<Product>().stream(Criteria::all()));
         while let Some(product) = products.try_next().await? {
             let reserved = Reservation::PRODUCT.eq(product.product.as_str());
@@ -254,6 +279,7 @@ pub mod catalog {
         Ok(stock)
     }
 
+    /// Lists what this context stores, handles and publishes.
     pub fn context() -> BoundedContext {
         BoundedContext::new("catalog")
             .aggregate::<Product>()

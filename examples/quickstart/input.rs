@@ -9,21 +9,21 @@ use mamey::{Error, ErrorKind, Result, RunningService};
 use crate::contexts::catalog::StockProduct;
 use crate::contexts::orders::PlaceOrder;
 
-/// How many commands are under way at a time.
+/// How many commands run at a time.
 const COMMANDS_IN_FLIGHT: usize = 64;
 
-/// What each product starts with: fewer than the shipped orders ask of the popular ones.
+/// The stock of each product: fewer units than the shipped orders need of the popular ones.
 const UNITS_PER_PRODUCT: u32 = 40;
 
-/// The orders of one file, each with the number of its line.
+/// The orders of a file, each with its line number.
 pub struct OrderFile {
     orders: Vec<(u64, PlaceOrder)>,
-    /// How many lines could not be read as an order.
+    /// How many lines are not an order.
     pub bad_lines: u64,
 }
 
 impl OrderFile {
-    /// Reads a file. A line that is no order is named by its number and counted.
+    /// Reads a file. A line that is not an order is reported by its number, counted and skipped.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|cause| {
             Error::invalid(format!("cannot read orders from {}: {cause}", path.display()))
@@ -36,7 +36,7 @@ impl OrderFile {
             match serde_json::from_slice(line) {
                 Ok(order) => file.orders.push((number, order)),
                 Err(cause) => {
-                    leave_out(number, &cause);
+                    report_skipped(number, &cause);
                     file.bad_lines += 1;
                 }
             }
@@ -44,7 +44,8 @@ impl OrderFile {
         Ok(file)
     }
 
-    /// Delivers stock for every product once, however often it is called.
+    /// Delivers stock for every product. The idempotency key makes it happen once, also when the
+    /// program is started again.
     pub async fn deliver_stock(&self, service: &RunningService) -> Result<()> {
         let products: BTreeSet<&str> =
             self.orders.iter().map(|(_, order)| order.product.as_str()).collect();
@@ -55,14 +56,14 @@ impl OrderFile {
         stream::iter(products).map(deliver).buffer_unordered(COMMANDS_IN_FLIGHT).try_collect().await
     }
 
-    /// Places every order once, however often it is called, and says how many were rejected.
+    /// Places every order, each once, and returns how many were rejected.
     pub async fn place_orders(&self, service: &RunningService) -> Result<u64> {
         let place = async |(number, order): &(u64, PlaceOrder)| {
             let key = order.order_id.clone();
             match service.send(order.clone()).idempotency_key(key).await {
                 Ok(_) => Ok(0),
                 Err(error) if error.kind() == ErrorKind::Rejected => {
-                    leave_out(*number, &error);
+                    report_skipped(*number, &error);
                     Ok(1)
                 }
                 Err(error) => Err(error),
@@ -76,6 +77,6 @@ impl OrderFile {
     }
 }
 
-fn leave_out(line: u64, cause: &dyn std::fmt::Display) {
-    eprintln!("line {line} is left out: {cause}");
+fn report_skipped(line: u64, cause: &dyn std::fmt::Display) {
+    eprintln!("line {line} is skipped: {cause}");
 }

@@ -1,13 +1,16 @@
-//! Three contexts trade orders in one process, on the embedded store, with no server installed.
+//! Three contexts trade a thousand orders in one process, on the embedded store, with no server.
 //!
-//! With the features `postgres` and `rabbitmq` the same program is three services, as many
+//! Read `contexts.rs` first: it declares the contexts. This file hosts them, places the orders and
+//! waits for the end. Kill it at any moment and start it again: no order is lost or paid twice.
+//!
+//! With the features `postgres` and `rabbitmq` the same program is three services, with as many
 //! instances of each as you like: set `MAMEY_STORE` and `MAMEY_TRANSPORT`, and start it with
 //! `--context orders`, `--context payments` and `--context catalog`.
 //!
-//! `cargo run --example quickstart -- --help` says what it can do.
+//! `cargo run --example quickstart -- --help` lists its options.
 
-#![allow(missing_docs, unreachable_pub, reason = "an example is read, not looked up")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+#![allow(missing_docs, unreachable_pub, reason = "an example has no API")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints for a person")]
 #![allow(clippy::large_futures, reason = "main runs once")]
 
 mod contexts;
@@ -26,16 +29,16 @@ use input::OrderFile;
 use mamey::{BoundedContext, Error, Result, RunningService, Service};
 use report::Report;
 
-/// How often the progress is looked at.
+/// How often the progress is updated.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Trades orders between three bounded contexts: orders, payments and catalog.
 ///
-/// Stop it at any moment, the hard way too, and start it again with the same folder: it goes on
+/// Stop it at any moment, with SIGKILL too, and start it again with the same folder: it continues
 /// where it was.
 #[derive(Parser)]
 struct Arguments {
-    /// The orders to place, one JSON object a line.
+    /// The orders to place, one JSON object per line.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/orders.jsonl"))]
     orders: PathBuf,
 
@@ -43,12 +46,12 @@ struct Arguments {
     #[arg(long)]
     data: Option<PathBuf>,
 
-    /// Hosts one context only; the others then run elsewhere, over a real transport. Orders ends
-    /// when all orders have ended, the others on Ctrl-C or SIGTERM.
+    /// Hosts one context only; the others run in other processes, over a real transport. Orders
+    /// ends when all orders have ended, the others end on Ctrl-C or SIGTERM.
     #[arg(long)]
     context: Option<Hosted>,
 
-    /// Prints the totals as one line of JSON at the end.
+    /// Also prints the totals as one line of JSON at the end.
     #[arg(long)]
     json: bool,
 }
@@ -107,7 +110,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     outcome
 }
 
-/// The environment chooses store and transport; without it the folder holds a SQLite file.
+/// The environment names store and transport; without it the store is a SQLite file in the folder.
 async fn start(folder: &std::path::Path, hosted: &[Hosted]) -> Result<RunningService> {
     let mut service = Service::from_env()?;
     if std::env::var_os("MAMEY_STORE").is_none() {
@@ -131,7 +134,7 @@ async fn trade(
     let mut bad_lines = file.bad_lines;
     if hosted.contains(&Hosted::Orders) {
         bad_lines += file.place_orders(service).await?;
-        // Alone on the in-process transport nobody answers: the events wait in the outbox.
+        // Alone on the in-process transport, orders has no subscribers: its events wait in the outbox.
         if hosted.len() == 3 || service.reaches_other_processes() {
             wait_until_all_ended(service).await?;
         }

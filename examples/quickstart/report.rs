@@ -7,8 +7,8 @@ use crate::Hosted;
 use crate::contexts::catalog::{CountStock, Stock};
 use crate::contexts::orders::{CountOrders, OrderStatus};
 
-/// The totals of the hosted contexts over all runs, but for what only a run can count. Those of
-/// contexts hosted apart add up to those of one process that hosts them all.
+/// The totals of the hosted contexts over all runs, except what only one run can count. The totals
+/// of contexts in several processes add up to those of one process that hosts them all.
 #[derive(Default, Serialize)]
 pub struct Report {
     orders: u64,
@@ -16,7 +16,7 @@ pub struct Report {
     refused: u64,
     out_of_stock: u64,
     bad_lines: u64,
-    /// Units that were promised to one order each.
+    /// Units that are reserved for one order each.
     reserved: u64,
     /// Every delivered unit is either left or reserved for exactly one paid order.
     stock_balanced: bool,
@@ -72,7 +72,7 @@ impl Report {
         if self.pending > 0 {
             println!("  pending            {:>8}  (their events wait in the outbox)", self.pending);
         }
-        println!("lines left out       {:>8}", self.bad_lines);
+        println!("lines skipped        {:>8}", self.bad_lines);
         println!("units reserved       {:>8}", self.reserved);
         println!("stock balanced       {:>8}", if self.stock_balanced { "yes" } else { "NO" });
         println!("messages published   {:>8}", self.published);
