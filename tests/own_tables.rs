@@ -51,7 +51,7 @@ async fn visit(command: Visit, cx: &Context) -> Result<()> {
     }
     cx.publish(&Visited { page })?;
     for table in ["visits", "visitors"] {
-        // The second call finds the transaction that the first has opened.
+        // The second call returns the transaction that the first one opened.
         let mut transaction = cx.postgres().await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("INSERT INTO {table} VALUES ($1)")))
             .bind(command.by)
@@ -170,7 +170,7 @@ async fn another_store_has_no_transaction_of_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_own_transaction_takes_the_outbox_along() {
+async fn an_own_transaction_commits_the_outbox_too() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
     let pages = world.service.context("pages").unwrap();
@@ -194,7 +194,7 @@ async fn an_own_transaction_takes_the_outbox_along() {
         }
     }
     let came = async || world.rows("counted").await > 0;
-    until("the event comes", Duration::from_secs(20), came).await;
+    until("the event arrives", Duration::from_secs(20), came).await;
     world.service.wait_until_idle().await.unwrap();
     assert_eq!((world.rows("visits").await, world.rows("counted").await), (1, 1));
     world.service.shutdown().await.unwrap();
@@ -205,8 +205,8 @@ async fn an_own_transaction_learns_that_a_message_was_received() {
     let database = require!(postgres::database().await);
     let mut world = World::new(&database).await;
     let store = world.service.store("audit").unwrap();
-    let id = MessageId::from_foreign("abroad", "1");
-    let metadata = Metadata::new(id, "abroad.sold", "abroad");
+    let id = MessageId::from_foreign("elsewhere", "1");
+    let metadata = Metadata::new(id, "elsewhere.sold", "elsewhere");
     let envelope = Envelope::new(metadata, bytes::Bytes::from_static(b"{}"));
     let receive = || {
         UnitOfWork::default().with_receipt(Receipt::new(

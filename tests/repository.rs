@@ -96,7 +96,7 @@ async fn pages_and_streams_give_each_document_once_and_in_order(database: &dyn D
         let page = tiles.find(asked.clone()).await.unwrap();
         assert!(page.items.len() <= 7);
         paged.extend(page.items.iter().map(|tile| (tile.colour.is_some(), tile.number)));
-        // Through its token, as a caller outside would bring it back.
+        // As a token, the way an HTTP client would send it back.
         criteria = page.next.map(|next| asked.after(next.to_string().parse().unwrap()));
     }
     let streamed: Vec<_> = tiles

@@ -1,4 +1,4 @@
-//! A stream over a large collection on PostgreSQL: bulk added, all of it read, in constant memory.
+//! A stream reads a large collection on PostgreSQL in constant memory.
 #![cfg(all(feature = "postgres", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,16 +8,16 @@ use mamey::{Aggregate, BoundedContext, Criteria, Service, Settings};
 use mamey_test_support::{Session, postgres, require};
 use serde::{Deserialize, Serialize};
 
-/// Added through the repository, in one unit: as many as one may write.
+/// Added through the repository in one unit, the most that a unit may write.
 const ADDED: i64 = 1000;
 
-/// How often those are copied; the collection then holds this many thousand documents.
+/// How many copies of those there are: the collection holds this many thousand documents.
 const COPIES: i64 = 100;
 
-/// Each document is about 1 KiB, so all of them together are well over the limit.
+/// Each document is about 1 KiB; all of them together far exceed the limit.
 const FILLING: usize = 1000;
 
-/// By how many MiB the process may grow: some pages, and what the allocator keeps of them.
+/// By how many MiB the process may grow: a few pages, and what the allocator keeps.
 const GROWTH_MIB_MAX: u64 = 24;
 
 #[derive(Aggregate, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ struct Leaf {
     filling: String,
 }
 
-/// What is in the process's memory right now, in MiB.
+/// The process's resident memory in MiB.
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -57,7 +57,7 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     Session::of(database.url()).await.run(&copy).await;
 
     let in_order = || Criteria::all().sort_by(Leaf::ID.asc()).limit(500);
-    // The first pages bring the buffers to their size.
+    // The first page lets the buffers grow to their size.
     let first: Vec<_> = leaves.find(in_order()).await.unwrap().items;
     assert_eq!(first.len(), 500);
     let before = resident_mib();

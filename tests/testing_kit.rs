@@ -1,4 +1,4 @@
-//! The testing kit as a service's own tests use it, its complaints included.
+//! The testing kit as a service's own tests use it, its failure messages included.
 
 #![cfg(feature = "testing")]
 

@@ -1,4 +1,4 @@
-//! What travels with a message over two hops: ids, tenant, trace, headers.
+//! What travels with a message over two hops: ids, tenant, trace context, headers.
 
 use std::sync::{Arc, Mutex};
 
@@ -32,7 +32,7 @@ struct Continued {
     key: String,
 }
 
-/// The first context; it replies what its handler saw as its own message id.
+/// The first context. It replies with the id of its own command.
 async fn begin(_: Begin, cx: &Context) -> Result<MessageId> {
     let mut headers = Headers::default();
     headers.insert("region", "eu-1")?;
@@ -49,7 +49,7 @@ async fn end(_: Continued, _: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what set each message's handler off, and the metadata it came with.
+/// Records the cause of each handler call, and the metadata of its message.
 #[derive(Clone, Default)]
 struct Witness(Arc<Mutex<Vec<(Cause, Metadata)>>>);
 
@@ -63,7 +63,7 @@ impl Layer for Witness {
     }
 }
 
-/// What the two messages of one command brought along.
+/// The metadata of the two messages that one command causes.
 struct Journey {
     command_id: MessageId,
     begun: Metadata,
@@ -97,12 +97,12 @@ async fn travel(send: impl AsyncFnOnce(&RunningService) -> MessageId) -> Journey
 }
 
 #[tokio::test]
-async fn correlation_stays_and_causation_goes_from_message_to_message() {
+async fn correlation_stays_and_causation_follows_from_message_to_message() {
     let journey = travel(async |service| service.send(Begin).await.unwrap()).await;
     let Journey { command_id, begun, continued } = journey;
     assert_eq!(begun.causation_id, Some(command_id));
     assert_eq!(continued.causation_id, Some(begun.id));
-    assert_eq!(begun.correlation_id, command_id, "a command without a given one begins it");
+    assert_eq!(begun.correlation_id, command_id, "a command without a given one starts it");
     assert_eq!(continued.correlation_id, command_id);
     assert!(command_id != begun.id && begun.id != continued.id && command_id != continued.id);
 }
@@ -119,7 +119,7 @@ async fn the_correlation_id_of_a_caller_is_kept() {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_caller_goes_on_with_a_new_span_at_each_hop() {
+async fn the_trace_of_a_caller_continues_with_a_new_span_at_each_hop() {
     let given = TraceContext::parse(TRACEPARENT, Some("vendor=opaque")).unwrap();
     let send =
         async |service: &RunningService| service.send(Begin).trace(given.clone()).await.unwrap();
@@ -135,7 +135,7 @@ async fn the_trace_of_a_caller_goes_on_with_a_new_span_at_each_hop() {
 }
 
 #[tokio::test]
-async fn a_command_without_a_trace_begins_one() {
+async fn a_command_without_a_trace_starts_one() {
     let journey = travel(async |service| service.send(Begin).await.unwrap()).await;
     let (first, second) = (journey.begun.trace.unwrap(), journey.continued.trace.unwrap());
     assert_eq!(first.trace_id(), second.trace_id());

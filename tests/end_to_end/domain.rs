@@ -1,4 +1,4 @@
-//! Two contexts for the tests: a sender that emits numbers, and a receiver that writes them down.
+//! Two contexts for the tests: a sender that emits numbers, and a receiver that records them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use mamey::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// Emits one number on a stream, after saving that it did.
+/// Saves one number of a stream, and emits it.
 #[derive(Clone, Command)]
 #[command(reply = i64)]
 pub struct Emit {
@@ -20,13 +20,13 @@ pub struct Emit {
     pub number: i64,
 }
 
-/// Emits, saves, and then fails: nothing of it may be seen.
+/// Emits, saves, and then fails: none of it may be visible.
 #[derive(Clone, Command)]
 pub struct EmitAndFail {
     pub stream: String,
 }
 
-/// Adds to a counter that many callers share.
+/// Increments a counter that many callers share.
 #[derive(Clone, Command)]
 #[command(reply = i64)]
 pub struct Increment {
@@ -73,7 +73,7 @@ pub struct Poked {
     pub by: String,
 }
 
-/// The numbers of one stream, in the order in which they were written down.
+/// The numbers of one stream, in the order in which they were recorded.
 #[derive(Aggregate, Serialize, Deserialize)]
 #[aggregate(collection = "streams")]
 pub struct Stream {
@@ -87,7 +87,7 @@ pub struct Stream {
 #[rejection(code = "receiver.refused")]
 pub struct Refused(pub i64);
 
-/// What the receiver does with a number, instead of writing it down, and how many times.
+/// What the receiver does with a number instead of recording it.
 #[derive(Clone, Copy)]
 pub enum Fault {
     Fail,
@@ -96,14 +96,14 @@ pub enum Fault {
     Hang,
 }
 
-/// The faults to come, by number, and a gate that can hold all handlers.
+/// The faults to inject, by number, and a gate that can hold all handlers.
 #[derive(Clone, Default)]
 pub struct Script(Arc<Mutex<Faults>>, Arc<watch::Sender<bool>>, Arc<AtomicUsize>);
 
 #[derive(Default)]
 struct Faults {
     by_number: HashMap<i64, (Fault, u32)>,
-    /// Which share of all runs fails by chance, in percent.
+    /// The share of runs that fail at random, in percent.
     percent: u8,
 }
 
@@ -112,11 +112,11 @@ impl Script {
         self.0.lock().unwrap().by_number.insert(number, (fault, times));
     }
 
-    pub fn fail_by_chance(&self, percent: u8) {
+    pub fn fail_at_random(&self, percent: u8) {
         self.0.lock().unwrap().percent = percent;
     }
 
-    /// Holds every handler from now on, until they are let go.
+    /// Holds every handler from now on, until `let_go`.
     pub fn hold(&self) {
         self.1.send_replace(true);
     }
@@ -125,7 +125,7 @@ impl Script {
         self.1.send_replace(false);
     }
 
-    /// How many handlers are being held.
+    /// How many handlers are held.
     pub fn held(&self) -> usize {
         self.2.load(Ordering::SeqCst)
     }
@@ -147,7 +147,7 @@ impl Script {
     }
 }
 
-/// Counts a handler as held, also when it is dropped where it waits.
+/// Counts a handler as held until it passes the gate or is dropped.
 struct Held<'a>(&'a AtomicUsize);
 
 impl<'a> Held<'a> {
@@ -178,14 +178,14 @@ pub fn sender() -> BoundedContext {
 pub fn receiver(script: &Script) -> BoundedContext {
     BoundedContext::new("receiver")
         .aggregate::<Stream>()
-        .on(WriteDown(script.clone()))
+        .on(Record(script.clone()))
         .on(on_poked)
         .query(received)
         .timeout(Duration::from_millis(300))
         .retry(quick_retries())
 }
 
-/// Two runs at once, then three with pauses of a few milliseconds.
+/// Two immediate runs, then three with pauses of a few milliseconds.
 pub fn quick_retries() -> RetryPolicy {
     let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(3);
     policy.backoff.first = Duration::from_millis(20);
@@ -227,11 +227,11 @@ async fn on_poked(message: Poked, cx: &Context) -> Result<()> {
 }
 
 /// A handler with a dependency: the script.
-struct WriteDown(Script);
+struct Record(Script);
 
-impl MessageHandler<Emitted> for WriteDown {
+impl MessageHandler<Emitted> for Record {
     async fn handle(&self, event: Emitted, cx: &Context) -> Result<()> {
-        // The effect comes first, so that a fault has something to undo.
+        // The effect comes first, so that there is something to undo after a fault.
         append(cx, &event.stream, event.number).await?;
         self.0.pass_gate().await;
         match self.0.next(event.number) {
@@ -244,7 +244,7 @@ impl MessageHandler<Emitted> for WriteDown {
     }
 }
 
-/// Writes a number down, and says how many there are.
+/// Records a number, and returns how many there are.
 pub async fn append(cx: &Context, name: &String, number: i64) -> Result<i64> {
     let streams = cx.repository::<Stream>();
     match streams.get(name).await? {

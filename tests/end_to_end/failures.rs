@@ -1,4 +1,4 @@
-//! What becomes of messages whose handlers fail, refuse, panic or hang.
+//! What happens to messages whose handlers fail, reject, panic or hang.
 
 use mamey::store::{DeadLetter, DeadLetterReason};
 
@@ -15,7 +15,7 @@ on_each_store! {
     a_dead_letter_is_replayed_once
     an_old_version_is_upcast_on_replay_too
     a_discarded_dead_letter_is_gone
-    a_payload_that_nobody_reads_is_a_dead_letter
+    a_payload_that_cannot_be_read_is_a_dead_letter
 }
 
 const ENOUGH: u32 = 1000;
@@ -42,7 +42,7 @@ async fn a_lasting_failure_ends_as_a_dead_letter(world: World) {
     world.emit("a", 1).await;
     let letter = one_dead_letter(&world).await;
     assert_eq!(letter.reason, DeadLetterReason::Exhausted);
-    assert_eq!(letter.attempts, 5, "one run, one more at once, three delayed");
+    assert_eq!(letter.attempts, 5, "two immediate runs, three delayed");
     assert_eq!(letter.failure.kind, "other");
     assert!(letter.failure.message.contains("the script says fail"), "{letter:?}");
     assert!(letter.first_failed <= letter.last_failed);
@@ -56,7 +56,7 @@ async fn a_rejection_is_never_retried(world: World) {
     let letter = one_dead_letter(&world).await;
     assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Refused, 1));
     assert_eq!(letter.failure.code.as_deref(), Some("receiver.refused"));
-    assert_eq!(world.received("a").await, [2], "the lane goes on after a dead letter");
+    assert_eq!(world.received("a").await, [2], "the lane continues after a dead letter");
 }
 
 async fn a_panic_is_a_failure_like_any_other(world: World) {
@@ -93,7 +93,7 @@ async fn an_old_version_is_upcast_on_replay_too(world: World) {
     metadata.version = 1;
     world.deliver(metadata, r#"{"stream":"a"}"#).await;
     let letter = one_dead_letter(&world).await;
-    assert_eq!(letter.envelope.metadata.version, 1, "it is kept as it came");
+    assert_eq!(letter.envelope.metadata.version, 1, "it is kept as it was received");
     let id = letter.envelope.metadata.id;
     assert!(world.store("receiver").replay_dead_letter(id).await.unwrap());
     world.until("the replay", async || world.received("a").await == [-1]).await;
@@ -108,7 +108,7 @@ async fn a_discarded_dead_letter_is_gone(world: World) {
     assert!(dead_letters(&world).await.is_empty());
 }
 
-async fn a_payload_that_nobody_reads_is_a_dead_letter(world: World) {
+async fn a_payload_that_cannot_be_read_is_a_dead_letter(world: World) {
     for (id, version, payload) in [
         ("newer", 3, r#"{"stream":"a","number":1}"#),
         ("wrong-type", 2, r#"{"stream":"a","number":"one"}"#),

@@ -1,4 +1,4 @@
-//! A database that fails on command, and that outlives the services that use it.
+//! A database with fault injection, which outlives the services that use it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use mamey::store::{
 };
 use mamey::{Error, MessageId, Result, Timestamp};
 
-/// A call that tests tell apart.
+/// A call that tests distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     CommitCommand,
@@ -30,22 +30,22 @@ pub enum Call {
     Other,
 }
 
-/// When the store goes down, as seen from a call.
+/// When the store goes down, relative to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Before its effect.
     Before,
-    /// After its effect, so that its outcome is unknown to the caller.
+    /// After its effect, so that the caller does not know its outcome.
     After,
 }
 
-/// What ends a trip.
+/// How long a fault lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Only the one call fails.
+    /// One call fails.
     NextCall,
     /// Everything fails until [`Faults::up`].
-    Mended,
+    Up,
 }
 
 /// The faults of one instance's connection to its database.
@@ -55,9 +55,9 @@ pub struct Faults(Arc<State>);
 #[derive(Default)]
 struct State {
     down: AtomicBool,
-    /// Which share of the calls fails by chance, in percent.
+    /// The share of calls that fail at random, in percent.
     flicker: AtomicU8,
-    /// Those to come, one after the other.
+    /// The faults to inject, one after the other.
     trips: Mutex<VecDeque<(Call, Moment, Until)>>,
     refused: AtomicUsize,
     refused_pings: AtomicUsize,
@@ -66,7 +66,7 @@ struct State {
 }
 
 impl Faults {
-    /// The store goes down at the next such call, when it has done so where it was told before.
+    /// The store goes down at the next such call, after all faults that were queued before.
     pub fn trip(&self, call: Call, moment: Moment, until: Until) {
         self.0.trips.lock().unwrap().push_back((call, moment, until));
     }
@@ -94,7 +94,7 @@ impl Faults {
         self.0.refused.load(Ordering::SeqCst)
     }
 
-    /// How often it was asked in vain for a sign of life since.
+    /// How many pings have failed since.
     pub fn refused_pings(&self) -> usize {
         self.0.refused_pings.load(Ordering::SeqCst)
     }
@@ -105,7 +105,7 @@ impl Faults {
         holdings.get(&(context.to_owned(), role)).copied().unwrap_or_default()
     }
 
-    /// What was answered to those who asked how many messages are parked.
+    /// The answers of `parked_count` so far.
     pub fn parked_counts(&self) -> Vec<u64> {
         self.0.parked_counts.lock().unwrap().clone()
     }
@@ -121,7 +121,7 @@ impl Faults {
         let mut trips = state.trips.lock().unwrap();
         let due = trips.pop_front_if(|(at, when, _)| (*at, *when) == (call, moment));
         if let Some((_, _, until)) = due {
-            state.down.store(until == Until::Mended, Ordering::SeqCst);
+            state.down.store(until == Until::Up, Ordering::SeqCst);
             return Err(Error::unavailable("the store failed"));
         }
         drop(trips);
@@ -176,7 +176,7 @@ fn call_of(unit: &UnitOfWork) -> Call {
     }
 }
 
-/// Implements a port by handing its calls on, through the faults.
+/// Implements a port by forwarding its calls, through the faults.
 macro_rules! unreliable {
     ($port:ident {$($name:ident($($arg:ident: $type:ty),*) -> $reply:ty;)*}) => {
         #[async_trait]

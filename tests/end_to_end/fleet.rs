@@ -40,7 +40,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// A fleet without instances. The database's clock stands still until it is started, so that
-    /// no lease expires: partitions change hands only when they are given back.
+    /// no lease expires: partitions move only when they are released.
     pub async fn new(on: On, partitions: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(StoppableClock::default());
@@ -92,17 +92,17 @@ impl Fleet {
         contexts.into_iter().fold(service, Service::host).start().await.unwrap()
     }
 
-    /// Ends an instance without a word, as a crash does.
+    /// Ends an instance without a shutdown, as a crash does.
     pub fn crash(&mut self, instance: usize) {
         drop(self.instances.remove(instance));
     }
 
-    /// Ends an instance in order.
+    /// Shuts an instance down.
     pub async fn leave(&mut self, instance: usize) {
         self.instances.remove(instance).service.shutdown().await.unwrap();
     }
 
-    /// Waits until each instance holds its share, and all of them hold everything.
+    /// Waits until each instance holds its share, and together they hold all partitions.
     pub async fn balanced(&self) {
         let all = usize::from(self.partitions);
         let fair = all.div_ceil(self.instances.len());
@@ -119,7 +119,7 @@ impl Fleet {
         .await;
     }
 
-    /// Emits these numbers on each stream, in order, each through another instance.
+    /// Emits these numbers on each stream, in order, each through the next instance.
     pub async fn emit(&self, streams: usize, numbers: Range<i64>) {
         let emit_all = |stream: usize| {
             let (name, numbers) = (name(stream), numbers.clone());
@@ -144,7 +144,7 @@ impl Fleet {
         received.await.iter().map(Vec::len).sum()
     }
 
-    /// Waits for the end, and sees that each number arrived once on each stream, in order.
+    /// Waits for the end, and checks that each number arrived once on each stream, in order.
     pub async fn check(&self, streams: usize, numbers: i64) {
         let expected = streams * usize::try_from(numbers).unwrap();
         until("all has arrived", async || self.arrived(streams).await >= expected).await;
@@ -165,7 +165,7 @@ pub fn name(stream: usize) -> String {
     format!("s{stream}")
 }
 
-/// So many retries that none of these tests uses them up.
+/// More retries than any of these tests needs.
 pub fn patient_retries() -> RetryPolicy {
     let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(10_000);
     policy.backoff.first = Duration::from_millis(5);
@@ -198,7 +198,7 @@ impl Clock for StoppableClock {
     }
 }
 
-/// A transport that goes on when one of the services that use it closes it.
+/// A transport that stays open when one of its services closes it.
 struct SharedTransport(MemoryTransport);
 
 #[async_trait]

@@ -1,10 +1,10 @@
-//! Several instances of one service: they share the work, and take it over from each other.
+//! Several instances of one service: they share the work, and take over from each other.
 
 use crate::fleet::Fleet;
 use crate::on_each_fleet;
 use crate::world::{On, until};
 
-/// Enough that each instance has streams of its own among these partitions.
+/// Enough for each instance to have streams in its partitions.
 const STREAMS: usize = 24;
 const NUMBERS: i64 = 24;
 
@@ -15,7 +15,7 @@ on_each_fleet! {
     a_late_instance_takes_over_its_share
     a_crashed_instance_is_replaced_when_its_leases_have_expired
     an_instance_that_leaves_in_order_hands_over_at_once
-    handlers_that_fail_by_chance_change_neither_order_nor_count
+    handlers_that_fail_at_random_change_neither_order_nor_count
 }
 
 async fn fleet_of(on: On, instances: usize, partitions: u16) -> Fleet {
@@ -26,7 +26,7 @@ async fn fleet_of(on: On, instances: usize, partitions: u16) -> Fleet {
     fleet
 }
 
-/// The partitions are still changing hands when the first numbers are emitted.
+/// The partitions are still moving when the first numbers are emitted.
 async fn share(on: On, instances: usize, partitions: u16) {
     let fleet = fleet_of(on, instances, partitions).await;
     fleet.emit(STREAMS, 0..NUMBERS / 2).await;
@@ -50,10 +50,10 @@ async fn three_instances_share_many_partitions(on: On) {
 async fn a_late_instance_takes_over_its_share(on: On) {
     let mut fleet = fleet_of(on, 2, 8).await;
     fleet.balanced().await;
-    // Every stream has a message in its handler while the partitions are asked back.
+    // Every stream has a message in its handler while partitions are asked for.
     fleet.script.hold();
     fleet.emit(STREAMS, 0..8).await;
-    until("every stream is at work", async || fleet.script.held() == STREAMS).await;
+    until("every stream has a running handler", async || fleet.script.held() == STREAMS).await;
     fleet.join().await;
     fleet.emit(STREAMS, 8..16).await;
     fleet.script.let_go();
@@ -67,7 +67,7 @@ async fn a_crashed_instance_is_replaced_when_its_leases_have_expired(on: On) {
     fleet.balanced().await;
     fleet.script.hold();
     fleet.emit(STREAMS, 0..8).await;
-    until("every stream is at work", async || fleet.script.held() == STREAMS).await;
+    until("every stream has a running handler", async || fleet.script.held() == STREAMS).await;
     fleet.crash(0);
     until("its handlers are gone", async || fleet.script.held() < STREAMS).await;
     fleet.script.let_go();
@@ -76,7 +76,7 @@ async fn a_crashed_instance_is_replaced_when_its_leases_have_expired(on: On) {
         let received = futures_util::future::join_all((0..STREAMS).map(|it| fleet.received(it)));
         received.await.iter().filter(|numbers| numbers.len() as i64 == NUMBERS).count()
     };
-    until("the others go on", async || complete().await > 0).await;
+    until("the others continue", async || complete().await > 0).await;
     assert!(complete().await < STREAMS, "partitions were taken before their leases had expired");
     fleet.clock.start();
     fleet.balanced().await;
@@ -88,19 +88,19 @@ async fn an_instance_that_leaves_in_order_hands_over_at_once(on: On) {
     fleet.balanced().await;
     fleet.emit(STREAMS, 0..8).await;
     let leaving = fleet.instances.remove(0);
-    // The clock of the leases stands still: what is taken over was handed over.
+    // The clock of the leases stands still: what is taken over was released.
     let (left, ()) = tokio::join!(leaving.service.shutdown(), fleet.emit(STREAMS, 8..NUMBERS));
     left.unwrap();
     fleet.check(STREAMS, NUMBERS).await;
     fleet.balanced().await;
 }
 
-async fn handlers_that_fail_by_chance_change_neither_order_nor_count(on: On) {
+async fn handlers_that_fail_at_random_change_neither_order_nor_count(on: On) {
     let mut fleet = fleet_of(on, 3, 8).await;
-    fleet.script.fail_by_chance(30);
+    fleet.script.fail_at_random(30);
     fleet.emit(STREAMS, 0..8).await;
     fleet.leave(1).await;
-    fleet.script.fail_by_chance(10);
+    fleet.script.fail_at_random(10);
     fleet.emit(STREAMS, 8..16).await;
     fleet.join().await;
     fleet.crash(0);

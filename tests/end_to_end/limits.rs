@@ -1,4 +1,4 @@
-//! Limits that are reached: how many messages may be parked, and how long a shutdown may take.
+//! Limits that are reached: the number of parked messages, and the time of a shutdown.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Script, receiver, sender};
 use crate::faults::{Connection, Faults};
-use crate::world::{PATIENCE, World, metadata_from_abroad, until};
+use crate::world::{PATIENCE, World, foreign_metadata, until};
 
 const PARKED_MAX: u64 = 5;
-const NAME: &str = "abroad.happened";
+const NAME: &str = "elsewhere.happened";
 
-/// Fails whatever comes until it is mended, and writes down who came how often.
+/// Fails on every message until it is fixed, and counts the runs of each.
 struct Broken {
     context: ContextName,
     store: Arc<dyn Store>,
-    mended: AtomicBool,
+    fixed: AtomicBool,
     runs: Mutex<BTreeMap<String, u32>>,
 }
 
@@ -53,8 +53,8 @@ impl Inbound for Broken {
         let envelope = incoming.envelope.clone();
         let key = envelope.metadata.key.clone().unwrap();
         *self.runs.lock().unwrap().entry(key.to_string()).or_default() += 1;
-        if !self.mended.load(Ordering::SeqCst) {
-            return Err(Error::other("not mended yet"));
+        if !self.fixed.load(Ordering::SeqCst) {
+            return Err(Error::other("not fixed yet"));
         }
         let (origin, outcome) = (incoming.origin, Outcome::Handled);
         let receipt = Some(Receipt::new(envelope, origin, outcome));
@@ -68,7 +68,7 @@ impl Broken {
     }
 }
 
-/// One partition and one message at a time, so that the limit is met exactly.
+/// One partition and one message at a time, so that the limit is reached exactly.
 fn one_at_a_time() -> ConsumerOptions {
     ConsumerOptions::default()
         .with_partitions(1)
@@ -84,9 +84,9 @@ async fn apply(transport: &MemoryTransport, context: &ContextName) {
     transport.apply(&topology).await.unwrap();
 }
 
-/// Completes when the message is settled.
+/// Completes when the message is handled or parked.
 async fn publish(transport: &MemoryTransport, key: u64) {
-    let mut metadata = metadata_from_abroad(&key.to_string());
+    let mut metadata = foreign_metadata(&key.to_string());
     metadata.name = NAME.into();
     metadata.key = Some(key.to_string().into());
     let envelope = Envelope::new(metadata, "{}".into());
@@ -94,15 +94,15 @@ async fn publish(transport: &MemoryTransport, key: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_parked_messages_hold_up_what_is_new_until_there_are_fewer() {
+async fn too_many_parked_messages_hold_up_new_ones_until_there_are_fewer() {
     let (context, faults) = (ContextName::new("strained").unwrap(), Faults::default());
     let (transport, database) = (MemoryTransport::new(), Arc::new(MemoryDatabase::new()));
     let connection = Connection { database, faults: faults.clone() };
     let schema = Schema::new(context.clone(), Vec::new());
     let store = connection.open(&schema).await.unwrap();
     apply(&transport, &context).await;
-    let (mended, runs) = (AtomicBool::new(false), Mutex::default());
-    let inbound = Arc::new(Broken { context, store: Arc::clone(&store), mended, runs });
+    let (fixed, runs) = (AtomicBool::new(false), Mutex::default());
+    let inbound = Arc::new(Broken { context, store: Arc::clone(&store), fixed, runs });
     let carrier = Arc::new(transport.clone());
     let consumer = Consumer::new(
         inbound.clone(),
@@ -118,17 +118,17 @@ async fn too_many_parked_messages_hold_up_what_is_new_until_there_are_fewer() {
         publish(&transport, key).await;
     }
     let counted_full = || faults.parked_counts().iter().filter(|it| **it >= PARKED_MAX).count();
-    // One count begins only after the one before was taken in.
+    // The consumer has used the first count before it asks for the second.
     until("the consumer knows", async || counted_full() >= 2).await;
     let (transport_of_new, new) = (transport.clone(), PARKED_MAX);
     let published = tokio::spawn(async move { publish(&transport_of_new, new).await });
     let before = inbound.runs_of(0);
-    until("what is parked is retried on", async || inbound.runs_of(0) > before + 5).await;
-    assert_eq!(inbound.runs_of(new), 0, "nothing new is taken");
+    until("parked messages are still retried", async || inbound.runs_of(0) > before + 5).await;
+    assert_eq!(inbound.runs_of(new), 0, "no new message is taken");
     assert_eq!(store.parked_count().await.unwrap(), PARKED_MAX);
     assert!(!published.is_finished());
 
-    inbound.mended.store(true, Ordering::SeqCst);
+    inbound.fixed.store(true, Ordering::SeqCst);
     timeout(PATIENCE, published).await.expect("new messages are taken again").unwrap();
     assert_eq!(inbound.runs_of(new), 1);
     until("parking empties", async || store.parked_count().await.unwrap() == 0).await;

@@ -1,4 +1,4 @@
-//! The store goes away in the middle of each kind of call, and comes back.
+//! The store goes down in the middle of each kind of call, and comes back.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::world::{On, until};
 on_each_fleet! {
     an_outage_before_the_commit_of_an_effect_costs_no_retry
     an_outage_after_the_commit_of_an_effect_costs_no_retry
-    an_outage_that_ends_between_a_failure_and_the_sign_of_life_costs_no_retry
+    an_outage_that_ends_between_a_failure_and_the_ping_costs_no_retry
     a_commit_whose_answer_is_lost_takes_effect_once
     an_outage_around_parking_keeps_the_order
     an_outage_around_a_dead_letter_keeps_it_once
@@ -24,13 +24,13 @@ on_each_fleet! {
     an_outage_that_outlives_the_leases_is_survived
     an_instance_that_lost_its_store_is_replaced_and_comes_back
     a_command_whose_answer_is_lost_replies_the_same_again
-    a_store_that_fails_by_chance_loses_nothing_and_repeats_nothing
+    a_store_that_fails_at_random_loses_nothing_and_repeats_nothing
 }
 
 const NUMBERS: i64 = 12;
 const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 
-/// So many calls have failed that everything that runs has met the outage.
+/// After this many failed calls, everything that runs has met the outage.
 const REFUSED_ENOUGH: usize = 12;
 
 async fn one_instance(on: On, retry: RetryPolicy) -> Fleet {
@@ -42,18 +42,19 @@ async fn one_instance(on: On, retry: RetryPolicy) -> Fleet {
 }
 
 /// Waits until the store has gone down and many calls have failed.
-async fn feel_outage(fleet: &Fleet) {
+async fn meet_outage(fleet: &Fleet) {
     let faults = &fleet.instances[0].faults;
     until("the store goes down", async || faults.has_tripped()).await;
-    until("the outage is felt", async || faults.refused() >= REFUSED_ENOUGH).await;
+    until("the outage is met", async || faults.refused() >= REFUSED_ENOUGH).await;
 }
 
-async fn outlast_outage(fleet: &Fleet) {
-    feel_outage(fleet).await;
+async fn end_outage(fleet: &Fleet) {
+    meet_outage(fleet).await;
     fleet.instances[0].faults.up();
 }
 
-/// The handlers are held until all is committed: only what happens after meets the outage.
+/// The handlers are held until everything is committed: only what happens afterwards meets the
+/// outage.
 async fn emit_into_outage(
     fleet: &Fleet,
     streams: usize,
@@ -63,11 +64,11 @@ async fn emit_into_outage(
 ) {
     fleet.script.hold();
     fleet.emit(streams, numbers).await;
-    fleet.instances[0].faults.trip(call, moment, Until::Mended);
+    fleet.instances[0].faults.trip(call, moment, Until::Up);
     fleet.script.let_go();
 }
 
-/// The first failure that counts would be final.
+/// With this policy the first failure that counts is final.
 async fn handle_through_outage(on: On, moment: Moment) {
     let fleet = one_instance(on, RetryPolicy::NEVER).await;
     let faults = &fleet.instances[0].faults;
@@ -86,7 +87,7 @@ async fn an_outage_after_the_commit_of_an_effect_costs_no_retry(on: On) {
     handle_through_outage(on, Moment::After).await;
 }
 
-async fn an_outage_that_ends_between_a_failure_and_the_sign_of_life_costs_no_retry(on: On) {
+async fn an_outage_that_ends_between_a_failure_and_the_ping_costs_no_retry(on: On) {
     let fleet = one_instance(on, RetryPolicy::NEVER).await;
     let faults = &fleet.instances[0].faults;
     for call in [Call::CommitHandled, Call::Ping, Call::CommitHandled] {
@@ -111,13 +112,13 @@ async fn a_commit_whose_answer_is_lost_takes_effect_once(on: On) {
 async fn an_outage_around_parking_keeps_the_order(on: On) {
     for moment in MOMENTS {
         let fleet = one_instance(on, quick_retries()).await;
-        // Two runs at once, then it is parked, fails again, and is parked again.
+        // Two immediate runs; then it is parked, fails again, and is parked again.
         fleet.script.fault(0, Fault::Fail, 3);
         emit_into_outage(&fleet, 1, 0..NUMBERS, Call::CommitParked, moment).await;
-        feel_outage(&fleet).await;
-        fleet.instances[0].faults.trip(Call::CommitParked, moment, Until::Mended);
+        meet_outage(&fleet).await;
+        fleet.instances[0].faults.trip(Call::CommitParked, moment, Until::Up);
         fleet.instances[0].faults.up();
-        outlast_outage(&fleet).await;
+        end_outage(&fleet).await;
         fleet.check(1, NUMBERS).await;
     }
 }
@@ -127,7 +128,7 @@ async fn an_outage_around_a_dead_letter_keeps_it_once(on: On) {
         let fleet = one_instance(on, quick_retries()).await;
         fleet.script.fault(0, Fault::Refuse, 1);
         emit_into_outage(&fleet, 1, 0..NUMBERS, Call::CommitDeadLetter, moment).await;
-        outlast_outage(&fleet).await;
+        end_outage(&fleet).await;
         fleet.instances[0].service.wait_until_idle().await.unwrap();
         assert_eq!(fleet.received(0).await, (1..NUMBERS).collect::<Vec<i64>>());
         let store = fleet.instances[0].service.store("receiver").unwrap();
@@ -142,14 +143,14 @@ async fn retries_after_an_outage_are_counted_as_if_there_was_none(on: On) {
         let fleet = one_instance(on, quick_retries()).await;
         fleet.script.fault(0, Fault::Fail, u32::MAX);
         emit_into_outage(&fleet, 1, 0..1, Call::CommitParked, moment).await;
-        outlast_outage(&fleet).await;
+        end_outage(&fleet).await;
         let store = fleet.instances[0].service.store("receiver").unwrap();
         let count = async || store.dead_letter_count().await.unwrap();
         until("the retries are used up", async || count().await > 0).await;
         let letters = store.dead_letters(None, 10).await.unwrap();
         assert_eq!(letters.len(), 1, "{moment:?}: {letters:?}");
         assert_eq!(letters[0].reason, DeadLetterReason::Exhausted, "{moment:?}");
-        assert_eq!(letters[0].attempts, 5, "{moment:?}: two at once, three delayed");
+        assert_eq!(letters[0].attempts, 5, "{moment:?}: two immediate runs, three delayed");
         assert_eq!(letters[0].failure.kind, "other", "{moment:?}: {letters:?}");
     }
 }
@@ -158,7 +159,7 @@ async fn an_outage_around_the_confirmation_publishes_once(on: On) {
     for moment in MOMENTS {
         let fleet = one_instance(on, patient_retries()).await;
         emit_into_outage(&fleet, 3, 0..NUMBERS, Call::ConfirmOutbox, moment).await;
-        outlast_outage(&fleet).await;
+        end_outage(&fleet).await;
         fleet.check(3, NUMBERS).await;
     }
 }
@@ -169,7 +170,7 @@ async fn an_outage_that_outlives_the_leases_is_survived(on: On) {
     fleet.script.hold();
     fleet.emit(1, 0..NUMBERS).await;
     let faults = &fleet.instances[0].faults;
-    faults.trip(Call::RenewLeases, Moment::Before, Until::Mended);
+    faults.trip(Call::RenewLeases, Moment::Before, Until::Up);
     until("the store goes down", async || faults.has_tripped()).await;
     fleet.script.let_go();
     let expired = fleet.clock.now().plus(LEASE + LEASE / 2);
@@ -179,8 +180,8 @@ async fn an_outage_that_outlives_the_leases_is_survived(on: On) {
     fleet.check(1, NUMBERS).await;
 }
 
-/// The instance goes on without its store while another has taken its place, and comes back with
-/// handlers that ran under leases long gone.
+/// An instance keeps running without its store while another takes its place. It comes back with
+/// handlers that ran under leases that have expired since.
 async fn an_instance_that_lost_its_store_is_replaced_and_comes_back(on: On) {
     const STREAMS: usize = 8;
     let mut fleet = one_instance(on, RetryPolicy::NEVER).await;
@@ -188,10 +189,10 @@ async fn an_instance_that_lost_its_store_is_replaced_and_comes_back(on: On) {
     fleet.balanced().await;
     fleet.script.hold();
     fleet.emit(STREAMS, 0..4).await;
-    until("every stream is at work", async || fleet.script.held() == STREAMS).await;
+    until("every stream has a running handler", async || fleet.script.held() == STREAMS).await;
     let cut_off = fleet.instances.remove(0);
     cut_off.faults.down();
-    // The other one now runs the streams of the first once more.
+    // The other one now runs the streams of the first again.
     fleet.balanced().await;
     until("all run twice", async || fleet.script.held() > STREAMS).await;
     fleet.emit(STREAMS, 4..8).await;
@@ -215,14 +216,14 @@ async fn a_command_whose_answer_is_lost_replies_the_same_again(on: On) {
         let request = service.send(command).idempotency_key(key);
         async move { request.await }
     };
-    faults.trip(Call::CommitCommand, Moment::After, Until::Mended);
+    faults.trip(Call::CommitCommand, Moment::After, Until::Up);
     let error = emit(0, "first").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     faults.up();
-    assert_eq!(emit(77, "first").await.unwrap(), 0, "the reply of the call that was lost");
+    assert_eq!(emit(77, "first").await.unwrap(), 0, "the reply of the lost call");
     faults.trip(Call::CommitCommand, Moment::After, Until::NextCall);
     assert_eq!(emit(1, "second").await.unwrap(), 1, "the reply is found at once");
-    faults.trip(Call::CommitCommand, Moment::Before, Until::Mended);
+    faults.trip(Call::CommitCommand, Moment::Before, Until::Up);
     emit(2, "third").await.unwrap_err();
     faults.up();
     assert_eq!(emit(2, "third").await.unwrap(), 2, "nothing had happened yet");
@@ -230,7 +231,7 @@ async fn a_command_whose_answer_is_lost_replies_the_same_again(on: On) {
     fleet.check(1, 3).await;
 }
 
-async fn a_store_that_fails_by_chance_loses_nothing_and_repeats_nothing(on: On) {
+async fn a_store_that_fails_at_random_loses_nothing_and_repeats_nothing(on: On) {
     let mut fleet = Fleet::new(on, 4).await;
     fleet.clock.start();
     fleet.join().await;
@@ -254,7 +255,7 @@ async fn a_store_that_fails_by_chance_loses_nothing_and_repeats_nothing(on: On) 
     fleet.check(6, NUMBERS).await;
 }
 
-/// Sends a command again, under one key, until its caller knows the outcome.
+/// Repeats a command under one key until its outcome is known.
 async fn emit_until_done(fleet: &Fleet, instance: usize, stream: usize, number: i64) {
     let (stream, key) = (crate::fleet::name(stream), format!("{stream}/{number}"));
     let service = &fleet.instances[instance].service;

@@ -1,4 +1,4 @@
-//! Replies, idempotency keys, and errors that callers see.
+//! Replies, idempotency keys, and the errors that callers see.
 
 use mamey::{Command, ErrorKind};
 
@@ -10,7 +10,7 @@ on_each_store! {
     the_same_idempotency_key_returns_the_first_reply
     concurrent_calls_with_one_key_take_effect_once
     keys_of_different_commands_do_not_clash
-    an_unknown_command_names_the_mend
+    an_unknown_command_names_the_fix
 }
 
 fn emit(number: i64) -> Emit {
@@ -48,7 +48,7 @@ async fn keys_of_different_commands_do_not_clash(world: World) {
 #[derive(Clone, Command)]
 struct Unheard;
 
-async fn an_unknown_command_names_the_mend(world: World) {
+async fn an_unknown_command_names_the_fix(world: World) {
     let error = world.service.send(Unheard).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let text = error.to_string();

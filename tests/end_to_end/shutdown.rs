@@ -1,4 +1,4 @@
-//! Draining, and starting again on what was left.
+//! Draining, and restarts on what was left.
 
 use mamey::ErrorKind;
 
@@ -12,7 +12,7 @@ async fn a_restart_loses_nothing_and_repeats_nothing() {
         for number in 0..25 {
             world.emit("a", round * 25 + number).await;
         }
-        // The shutdown comes while events are on their way.
+        // The shutdown happens while events are in flight.
         world = world.restart().await;
     }
     world.idle().await;
@@ -35,7 +35,7 @@ async fn parked_messages_and_dead_letters_survive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_shutdown_callers_are_told() {
+async fn after_a_shutdown_callers_get_an_error() {
     let world = World::start(On::Memory).await;
     world.service.shutdown().await.unwrap();
     let error = world.service.send(Emit { stream: "a".into(), number: 1 }).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Messages without a way: they wait in the outbox, in order, and hold up their own key only.
+//! Messages without a route: they wait in the outbox, in order, and hold up their own key only.
 
 use mamey::{BoundedContext, Command, Context, Event, Message, Query, ReadContext, Result};
 use mamey::{MessageHandler, RunningService};
@@ -16,7 +16,7 @@ on_each_fleet! {
     an_event_without_subscriber_counts_as_done
 }
 
-/// Hands a task to a context by name.
+/// Sends a task to a context by name.
 #[derive(Clone, Command)]
 struct HandOut {
     target: &'static str,
@@ -24,7 +24,7 @@ struct HandOut {
     number: i64,
 }
 
-/// Announces twice: by an event that must route, and by one that need not.
+/// Publishes an event that must route, or one that need not.
 #[derive(Clone, Command)]
 struct Announce(bool, i64);
 
@@ -60,12 +60,12 @@ fn office() -> BoundedContext {
         .publishes::<GossipHeard>()
 }
 
-/// A context that writes down the tasks and alarms that reach it.
+/// A context that records the tasks and alarms that reach it.
 fn desk(name: &str) -> BoundedContext {
     BoundedContext::new(name)
         .aggregate::<Stream>()
-        .on::<Task, _>(WriteDown)
-        .on::<AlarmRaised, _>(WriteDown)
+        .on::<Task, _>(Record)
+        .on::<AlarmRaised, _>(Record)
         .query(done)
 }
 
@@ -87,15 +87,15 @@ async fn done(query: Done, cx: &ReadContext) -> Result<Vec<i64>> {
     Ok(stream.map(|stream| stream.numbers.clone()).unwrap_or_default())
 }
 
-struct WriteDown;
+struct Record;
 
-impl MessageHandler<Task> for WriteDown {
+impl MessageHandler<Task> for Record {
     async fn handle(&self, task: Task, cx: &Context) -> Result<()> {
         crate::domain::append(cx, &task.key, task.number).await.map(drop)
     }
 }
 
-impl MessageHandler<AlarmRaised> for WriteDown {
+impl MessageHandler<AlarmRaised> for Record {
     async fn handle(&self, alarm: AlarmRaised, cx: &Context) -> Result<()> {
         crate::domain::append(cx, &alarm.key, alarm.number).await.map(drop)
     }
@@ -135,17 +135,17 @@ async fn a_message_for_an_absent_context_stalls_its_own_key_until_the_context_is
     let office = Office::open(on, &["present"]).await;
     for number in 0..5 {
         office.hand_out("absent", "a", number).await;
-        // Of the same key, so it waits behind, though its own target is there.
+        // The same key: it waits, although its own target is there.
         office.hand_out("present", "a", 10 + number).await;
         office.hand_out("present", "b", number).await;
     }
     let present = async |key| done_at(&office.service, "present", key).await;
-    until("the other key goes on", async || present("b").await == [0, 1, 2, 3, 4]).await;
+    until("the other key continues", async || present("b").await == [0, 1, 2, 3, 4]).await;
     until("it has left the outbox", async || office.confirmed().await == 5).await;
     assert_eq!(office.waiting().await, 10);
     assert!(present("a").await.is_empty());
     let late = office.fleet.host(Faults::default(), [desk("absent")]).await;
-    until("all goes out", async || office.waiting().await == 0).await;
+    until("all is published", async || office.waiting().await == 0).await;
     assert_eq!(done_at(&late, "absent", "a").await, [0, 1, 2, 3, 4]);
     assert_eq!(present("a").await, [10, 11, 12, 13, 14]);
     assert_eq!(office.confirmed().await, 15);
@@ -156,21 +156,21 @@ async fn an_event_that_must_route_waits_for_its_subscriber(on: On) {
     for number in 0..3 {
         office.service.send(Announce(true, number)).await.unwrap();
     }
-    // A message of another kind and key shows that the relay has been at work since.
+    // A message of another kind and key shows that the relay has run since.
     let late = office.fleet.host(Faults::default(), [receiver_of_tasks()]).await;
     office.hand_out("other", "b", 7).await;
-    until("the other key goes on", async || office.confirmed().await == 1).await;
+    until("the other key continues", async || office.confirmed().await == 1).await;
     assert_eq!(done_at(&late, "other", "b").await, [7]);
     assert_eq!(office.waiting().await, 3);
     assert_eq!(office.service.totals().await.unwrap().no_subscriber, 0);
     let late = office.fleet.host(Faults::default(), [desk("subscriber")]).await;
-    until("all goes out", async || office.waiting().await == 0).await;
+    until("all is published", async || office.waiting().await == 0).await;
     assert_eq!(done_at(&late, "subscriber", "a").await, [0, 1, 2]);
 }
 
 /// It does not subscribe to alarms.
 fn receiver_of_tasks() -> BoundedContext {
-    BoundedContext::new("other").aggregate::<Stream>().on::<Task, _>(WriteDown).query(done)
+    BoundedContext::new("other").aggregate::<Stream>().on::<Task, _>(Record).query(done)
 }
 
 async fn an_event_without_subscriber_counts_as_done(on: On) {
@@ -179,7 +179,7 @@ async fn an_event_without_subscriber_counts_as_done(on: On) {
         office.service.send(Announce(false, number)).await.unwrap();
         office.service.send(Announce(true, number)).await.unwrap();
     }
-    until("all goes out", async || office.waiting().await == 0).await;
+    until("all is published", async || office.waiting().await == 0).await;
     assert_eq!(done_at(&office.service, "present", "a").await, [0, 1, 2]);
     let totals = office.service.totals().await.unwrap();
     assert_eq!((totals.no_subscriber, totals.published, totals.handled), (3, 6, 3));

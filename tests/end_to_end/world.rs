@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::domain::{Emit, Received, Script, receiver, sender};
 
-/// The longest that anything in these tests may take.
+/// The longest that a step of these tests may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which store a test runs on.
@@ -35,7 +35,7 @@ impl World {
         Self { service, script, folder }
     }
 
-    /// Ends the service in order and starts it again on the same folder.
+    /// Shuts the service down and starts it again on the same folder.
     pub async fn restart(self) -> Self {
         self.service.shutdown().await.unwrap();
         let service = service(On::Sqlite, &self.folder)
@@ -56,10 +56,10 @@ impl World {
         self.service.query(Received(stream.to_owned())).await.unwrap()
     }
 
-    /// Waits until nothing is on its way or parked any more.
+    /// Waits until no message is in flight or parked.
     pub async fn idle(&self) {
         let idle = self.service.wait_until_idle();
-        tokio::time::timeout(PATIENCE, idle).await.expect("the service comes to rest").unwrap();
+        tokio::time::timeout(PATIENCE, idle).await.expect("the service is idle in time").unwrap();
     }
 
     pub async fn until(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
@@ -70,23 +70,23 @@ impl World {
         self.service.store(context).unwrap()
     }
 
-    /// An event of the stream `a` as a system abroad would send it.
+    /// An event of the stream `a`, as another system would send it.
     pub fn foreign(&self, id: &str) -> Metadata {
-        metadata_from_abroad(id)
+        foreign_metadata(id)
     }
 
-    /// Brings a message to the transport as a foreign publisher would.
+    /// Publishes a message on the transport, as another system would.
     pub async fn deliver(&self, metadata: Metadata, payload: &str) {
         let envelope = Envelope::new(metadata, payload.to_owned().into());
         self.service.publisher().publish(&envelope).await.unwrap();
     }
 }
 
-/// An event of the stream `a` as a system abroad would send it.
-pub fn metadata_from_abroad(id: &str) -> Metadata {
-    let id = MessageId::from_foreign("abroad", id);
+/// An event of the stream `a`, as another system would send it.
+pub fn foreign_metadata(id: &str) -> Metadata {
+    let id = MessageId::from_foreign("elsewhere", id);
     let (version, key) = (2, Some("a".into()));
-    Metadata::new(id, "sender.emitted", "abroad").with_version(version).with_key(key)
+    Metadata::new(id, "sender.emitted", "elsewhere").with_version(version).with_key(key)
 }
 
 pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {

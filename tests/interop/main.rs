@@ -1,4 +1,4 @@
-//! Messages to and from a client that is not ours: Python's `pika`, with the `cloudevents` of PyPI.
+//! Messages to and from a foreign client: Python's `pika`, with `cloudevents` from PyPI.
 
 #![cfg(feature = "rabbitmq")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -17,12 +17,12 @@ use mamey_test_support::{rabbitmq, require};
 use orders::{InvoiceOf, PlaceOrder};
 use serde_json::Value;
 
-/// The longest that anything in these tests may take.
+/// The longest that a step of these tests may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const ORDER: &str = "order-7";
 
-/// The other service, which is killed when the test ends.
+/// The other service, killed on drop.
 struct Billing {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -70,7 +70,7 @@ async fn service(url: &str, encoding: RabbitEncoding) -> RunningService {
     service.start().await.unwrap()
 }
 
-/// One order goes out, and its invoice comes back.
+/// An order is published, and its invoice comes back.
 async fn trade(encoding: RabbitEncoding, form_name: &str, check: fn(&Value, &Value)) {
     let python = require!(python::interpreter());
     let vhost = require!(rabbitmq::vhost().await);
@@ -93,11 +93,11 @@ async fn trade(encoding: RabbitEncoding, form_name: &str, check: fn(&Value, &Val
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, invoiced).await.expect("both copies of the invoice come");
+    tokio::time::timeout(PATIENCE, invoiced).await.expect("both copies of the invoice arrive");
     let invoice = service.query(InvoiceOf(ORDER.to_owned())).await.unwrap();
     assert_eq!(invoice, Some(format!("invoice of {ORDER}")));
     let totals = service.totals().await.unwrap();
-    assert_eq!((totals.handled, totals.dead_letters), (1, 0), "its effect is once");
+    assert_eq!((totals.handled, totals.dead_letters), (1, 0), "it takes effect once");
     assert!(billing.process.wait().unwrap().success());
     service.shutdown().await.unwrap();
 }

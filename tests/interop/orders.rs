@@ -1,4 +1,4 @@
-//! A context that sends orders into the world, and keeps the invoices that come back.
+//! A context that publishes orders, and stores the invoices that come back.
 
 use mamey::{Aggregate, BoundedContext, Command, Context, Event, Query, ReadContext, Result};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ struct OrderPlaced {
     order_id: String,
 }
 
-/// What the other service says of an order.
+/// The other service's invoice of an order.
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "billing.invoiced", key = order_id)]
 struct Invoiced {

@@ -1,4 +1,4 @@
-//! A Python with the clients, in a virtual environment under the target folder.
+//! A Python with the clients, in a virtual environment in the target folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use mamey_test_support::{Error, Result, target_folder};
 
 const WHAT: &str = "Python with pika and cloudevents";
 
-/// The interpreter; the environment is made by the first test that asks for it.
+/// The interpreter. The first test that needs it creates the environment.
 ///
 /// # Errors
-/// An absence, which skips the test, where there is no Python, or no way to the packages.
+/// `Missing`, which skips the test, where there is no Python or its packages cannot be fetched.
 pub(crate) fn interpreter() -> Result<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/requirements.txt");
     let folder = target_folder().join("interop");

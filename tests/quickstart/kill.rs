@@ -8,14 +8,14 @@ use crate::program::{Quickstart, first_orders, quickstart};
 /// How many kills must hit a running process.
 const KILLS: u32 = 24;
 
-/// More tries than this without a hit would mean that the moments are badly chosen.
+/// More attempts than this mean that the moments are badly chosen.
 const TRIES_MAX: u32 = 200;
 
 /// How many of the shipped orders are placed: enough for a run to last about a second.
 const ORDERS: usize = 300;
 
-/// How many kills one folder bears before it may finish: some folders see a single one, others a
-/// chain, also within the recovery from the kill before.
+/// How many kills a folder gets before a run may finish: some get one, others a chain, also during
+/// the recovery from the kill before.
 const KILLS_PER_FOLDER: u32 = 4;
 
 #[test]

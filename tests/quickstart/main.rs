@@ -32,7 +32,7 @@ fn the_shipped_orders_all_end_and_the_stock_balances() {
     assert_eq!((totals.bad_lines, totals.dead_letters), (0, 0));
     // One event when placed; refused orders end with one more, the others with two more.
     assert_eq!(totals.published, 3 * SHIPPED_ORDERS - totals.refused);
-    // Out of stock is heard by two contexts.
+    // Two contexts handle out of stock.
     assert_eq!(totals.handled, totals.published + totals.out_of_stock);
 
     let again = quickstart(folder.path()).totals();
@@ -40,7 +40,7 @@ fn the_shipped_orders_all_end_and_the_stock_balances() {
 }
 
 #[test]
-fn a_malformed_line_is_named_and_the_rest_goes_on() {
+fn a_malformed_line_is_named_and_the_others_are_placed() {
     let folder = tempfile::tempdir().unwrap();
     let mut lines: Vec<String> =
         fs::read_to_string(orders_file()).unwrap().lines().take(20).map(str::to_owned).collect();
@@ -99,7 +99,7 @@ fn sigterm_ends_a_service_in_order() {
     mamey_test_support::terminate(&process);
     wait_until("it ended", || process.try_wait().unwrap().is_some());
     assert!(process.wait().unwrap().success());
-    // SQLite's log is there while the store is open, and gone when it was closed in order.
+    // SQLite's write-ahead log exists while the store is open; closing it deletes the file.
     assert!(folder.path().join("quickstart.db").exists());
     assert!(!folder.path().join("quickstart.db-wal").exists());
 }
@@ -116,7 +116,7 @@ fn catches_sigterm(process: u32) -> bool {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(20);
     while !holds() {
-        assert!(Instant::now() < patience, "waited in vain: {what}");
+        assert!(Instant::now() < patience, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

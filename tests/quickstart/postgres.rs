@@ -10,10 +10,10 @@ use crate::program::{Quickstart, Totals, first_orders, quickstart};
 
 const ORDERS: usize = 300;
 
-/// How many kills a database bears before a run may finish.
+/// How many kills a database gets before a run may finish.
 const KILLS: u32 = 6;
 
-/// A lease short enough that nobody waits long for the partitions of a killed instance.
+/// A short lease, so that the partitions of a killed instance are soon free.
 const LEASE_MS: &str = "2000";
 
 /// The orders to place, and their totals on the embedded store.
@@ -77,11 +77,11 @@ async fn two_instances_share_the_work() {
 }
 
 #[tokio::test]
-async fn an_instance_goes_on_when_the_other_is_killed() {
+async fn an_instance_continues_when_the_other_is_killed() {
     let database = require!(postgres::database().await);
     let input = Input::new();
-    let (doomed, survivor) = (input.on(&database), input.on(&database));
+    let (victim, survivor) = (input.on(&database), input.on(&database));
     let survivor = std::thread::spawn(|| survivor.run());
-    kill_after(doomed, Duration::from_millis(400));
+    kill_after(victim, Duration::from_millis(400));
     assert_eq!(Totals::of(&survivor.join().unwrap()), input.expected);
 }

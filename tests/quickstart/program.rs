@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use mamey_test_support::example;
 use serde::Deserialize;
 
-/// The last line of `--json`; the count of one run alone is left out.
+/// The last line of `--json`, without the count that covers one run only.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Totals {
     pub orders: u64,
@@ -22,7 +22,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Of a run to its end, which must be a success.
+    /// The totals of a run, which must have succeeded.
     pub fn of(run: &Output) -> Self {
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{}, and it said: {said}", run.status);
@@ -34,7 +34,7 @@ impl Totals {
 
 pub struct Quickstart(Command);
 
-/// The quickstart on a folder, deaf to this process's environment.
+/// The quickstart on a folder, without this process's settings.
 pub fn quickstart(folder: &Path) -> Quickstart {
     let mut command = Command::new(example("quickstart"));
     for (name, _) in std::env::vars_os() {
@@ -71,14 +71,14 @@ impl Quickstart {
         Totals::of(&self.run())
     }
 
-    /// Starts it; its output is to be read at its end.
+    /// Starts it; its output is read after it has ended.
     #[cfg(all(feature = "postgres", feature = "rabbitmq"))]
     pub fn start(mut self) -> std::process::Child {
         self.0.spawn().unwrap()
     }
 
     pub fn spawn(mut self) -> std::process::Child {
-        // Nobody reads while it runs, and a full pipe would stop it.
+        // Its output is not read, and a full pipe would stop it.
         self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 }

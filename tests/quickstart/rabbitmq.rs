@@ -8,7 +8,7 @@ use crate::program::{Quickstart, first_orders, quickstart};
 
 const ORDERS: usize = 300;
 
-/// A process that is told to end, and awaited, when this is dropped.
+/// A process that is terminated and awaited on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -42,7 +42,7 @@ async fn three_contexts_in_three_processes_have_the_totals_of_one() {
     };
     let orders = first_orders(memory.path(), ORDERS);
     let expected = quickstart(memory.path()).orders(&orders).totals();
-    // An event is for those who subscribe by then: this run declares all three, and places nothing.
+    // An event reaches only subscriptions that exist: this run declares all three and places nothing.
     let nothing = first_orders(first.path(), 0);
     over(&vhost, quickstart(first.path()).orders(&nothing)).totals();
 

@@ -14,17 +14,17 @@ use mamey_test_support::{postgres, rabbitmq, require, terminate};
 use crate::SHIPPED_ORDERS;
 use crate::program::{Quickstart, Totals, first_orders, quickstart};
 
-/// A lease short enough that nobody waits long for the partitions of a killed instance, and long
-/// enough for six unoptimized processes on two cores.
+/// Short enough that the partitions of a killed instance are soon free, and long enough for six
+/// unoptimized processes on two cores.
 const LEASE_MS: &str = "4000";
 
-/// Six processes share a machine: few connections each, and time to make them.
+/// Six processes share a machine: few connections each, and time to open them.
 const STORE_PARAMETERS: &str =
     "connections_max=3&connect_timeout_ms=60000&acquire_timeout_ms=60000";
 
 const CONTEXTS: [&str; 3] = ["orders", "payments", "catalog"];
 
-/// The longest that six processes may stand still on a busy machine.
+/// How long six processes may make no progress on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The orders to place, their totals in one process, and what the processes share.
@@ -62,7 +62,7 @@ impl Trade {
     }
 
     /// Waits until every message was handled and no outbox holds one.
-    async fn come_to_rest(&self) {
+    async fn until_idle(&self) {
         let clock = Arc::new(SystemClock);
         let database = mamey::persistence::connect(self.database.url(), clock).await.unwrap();
         let mut stores: Vec<Arc<dyn Store>> = Vec::new();
@@ -90,7 +90,7 @@ impl Trade {
         }
     }
 
-    /// Ends the services, and adds up their totals.
+    /// Ends the services, and checks the sum of their totals.
     fn end(&self, orders: Instances, others: [Instances; 2]) {
         let orders = orders.totals();
         let [payments, catalog] = others.map(|instances| {
@@ -114,17 +114,17 @@ impl Trade {
 
 impl Instances {
     fn kill_one(&mut self) {
-        let mut doomed = self.0.pop().unwrap();
+        let mut victim = self.0.pop().unwrap();
         // On Unix this is SIGKILL: no destructor and no signal handler runs.
-        doomed.kill().unwrap();
-        doomed.wait().unwrap();
+        victim.kill().unwrap();
+        victim.wait().unwrap();
     }
 
     fn terminate(&self) {
         self.0.iter().for_each(terminate);
     }
 
-    /// Waits for the end of all; each instance counts the same.
+    /// Waits until all have ended; each instance returns the same totals.
     fn totals(mut self) -> Totals {
         let totals: Vec<Totals> = self.0.drain(..).map(|it| Totals::of(&finish(it))).collect();
         assert!(totals.windows(2).all(|two| two[0] == two[1]), "{totals:?}");
@@ -146,7 +146,7 @@ fn finish(mut process: Child) -> Output {
     while process.try_wait().unwrap().is_none() {
         if Instant::now() > patience {
             process.kill().unwrap();
-            panic!("it does not end: {:?}", process.wait_with_output());
+            panic!("it did not end: {:?}", process.wait_with_output());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -157,7 +157,7 @@ fn finish(mut process: Child) -> Output {
 async fn six_processes_have_the_totals_of_one() {
     let trade = Trade::new(require!(postgres::database().await), require!(rabbitmq::vhost().await));
     let [orders, payments, catalog] = CONTEXTS.map(|context| trade.two(context));
-    trade.come_to_rest().await;
+    trade.until_idle().await;
     trade.end(orders, [payments, catalog]);
 }
 
@@ -169,6 +169,6 @@ async fn a_killed_instance_of_each_context_changes_no_total() {
         tokio::time::sleep(Duration::from_millis(700)).await;
         instances.kill_one();
     }
-    trade.come_to_rest().await;
+    trade.until_idle().await;
     trade.end(orders, [payments, catalog]);
 }

@@ -1,4 +1,4 @@
-//! The broker restarted, short of memory, and without the leader of its queues.
+//! Broker faults: restarts, a memory alarm, and a queue's leader that is killed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Sides {
 impl Sides {
     pub async fn start(broker: &str) -> Self {
         let service = Service::new(settings()).store_url("memory:").transport_url(broker);
-        // First, so that the messages have a way.
+        // The receiver first, so that the messages have a route.
         let receiver = service.host(receiver()).start().await.unwrap();
         Self { sender: Sender::start(broker).await, receiver }
     }
@@ -36,7 +36,7 @@ impl Sides {
     }
 }
 
-/// One node or all of a cluster die and come back, at one third and at one half.
+/// Two nodes, or one node twice, are killed and restarted, at one third and at one half.
 async fn restarts(servers: &OwnServers, broker: &str, nodes: [&str; 2], fault: &str) {
     let mut sides = Sides::start(broker).await;
     sides.sender.emit(MESSAGES, 0).await;
@@ -49,7 +49,7 @@ async fn restarts(servers: &OwnServers, broker: &str, nodes: [&str; 2], fault: &
     sides.finish().await.check(fault, 2);
 }
 
-/// Publishers are blocked for a while, and then go on.
+/// Publishers are blocked for a while, and then continue.
 async fn short_of_memory(servers: &OwnServers, broker: &str, node: &str) {
     let watermark = |share: &str| {
         servers.rabbitmqctl(node, &["set_vm_memory_high_watermark", share]);

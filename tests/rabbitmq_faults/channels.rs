@@ -7,7 +7,7 @@ use crate::outcome::until_reaches;
 
 const MESSAGES: u64 = 5_000;
 
-/// How often every channel is closed that has something to do.
+/// How often every channel in use is closed.
 const FAULTS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,8 +24,8 @@ async fn channels_closed_for_an_unknown_delivery_tag_lose_nothing() {
         ended += stray.acknowledge_on(ChannelsThat::Consume).await;
     }
     assert!(ended > 0, "nothing was being consumed");
-    // Nobody has to read logs to know.
-    let told = async || sides.receiver.totals().await.unwrap().subscription_failures;
-    until_reaches("subscription failures", 1, told).await;
+    // The fault shows in the totals, not only in the logs.
+    let counted = async || sides.receiver.totals().await.unwrap().subscription_failures;
+    until_reaches("subscription failures", 1, counted).await;
     sides.finish().await.check("channels closed for an unknown delivery tag", FAULTS);
 }

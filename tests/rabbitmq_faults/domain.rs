@@ -9,7 +9,7 @@ use mamey::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The context that receives; its partition queues bear its name.
+/// The context that receives; its partition queues have its name.
 pub const RECEIVER: &str = "fault-receiver";
 
 /// Sends the next `count` messages of a stream, in one commit.
@@ -25,7 +25,7 @@ pub struct Emit {
 struct Emitted {
     stream: u32,
     number: u64,
-    /// How long the receiver is to take.
+    /// How long the receiver takes to handle it.
     handling_ms: u64,
 }
 
@@ -37,7 +37,7 @@ struct Stream {
     last: u64,
 }
 
-/// What came of one stream.
+/// What was received of one stream.
 #[derive(Aggregate, Serialize, Deserialize)]
 #[aggregate(collection = "received")]
 struct Received {
@@ -56,7 +56,7 @@ pub struct Count;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub handled: u64,
-    /// Messages of which not the one before was handled last.
+    /// Messages that were not handled right after their predecessor.
     pub out_of_order: u64,
 }
 

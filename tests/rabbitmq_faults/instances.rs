@@ -1,5 +1,5 @@
 //! Receivers in processes of their own, on one PostgreSQL: killed while they handle, paused past
-//! their leases, and started before a mountain of messages.
+//! their leases, and started when many messages wait.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use mamey_test_support::{example, postgres, rabbitmq, require, signal, terminate
 use crate::domain::{Count, Tally, receiver};
 use crate::outcome::{Outcome, Sender, settings};
 
-/// Short enough that nobody waits long for the partitions of a killed instance.
+/// Short, so that the partitions of a killed instance are soon free.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// Processes share a machine: few connections each, and time to make them.
+/// Processes share a machine: few connections each, and time to open them.
 const STORE_PARAMETERS: &str =
     "connections_max=4&connect_timeout_ms=60000&acquire_timeout_ms=60000";
 
 /// How many receivers share the work.
 const INSTANCES: usize = 2;
 
-/// What the receivers share, and a look at what they have counted.
+/// What the receivers share, and access to their counts.
 struct Place {
     database: postgres::Database,
     vhost: rabbitmq::Vhost,
@@ -39,7 +39,7 @@ impl Place {
         let opened = mamey::persistence::connect(database.url(), clock).await.unwrap();
         let store = opened.open(&receiver().schema().unwrap()).await.unwrap();
         let runtime = receiver().open(Resources::new(store)).unwrap();
-        // There is a way for the messages before anyone takes them.
+        // The messages have a route before a receiver runs.
         let transport = messaging::connect(vhost.url()).await.unwrap();
         transport.apply(&receiver().topology(settings().partitions).unwrap()).await.unwrap();
         transport.close().await;
@@ -55,7 +55,7 @@ impl Place {
             .env("MAMEY_POLL_MS", "100")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // What it complains of is shown if the test fails.
+            // Its log is shown if the test fails.
             .stderr(Stdio::inherit())
             .spawn();
         Instance(process.unwrap())
@@ -92,7 +92,7 @@ impl Instance {
         self.0.wait().unwrap();
     }
 
-    /// Ends it in order; how many duplicates it absorbed.
+    /// Shuts it down, and returns how many duplicates it absorbed.
     fn end(mut self) -> u64 {
         terminate(&self.0);
         let mut output = String::new();
@@ -127,7 +127,7 @@ async fn paused(place: &Place, messages: u64) {
     place.until_handled(messages / 4).await;
     signal(&instances[0].0, "STOP");
     tokio::time::sleep(LEASE * 3).await;
-    // The other one has taken over all that is on its way.
+    // The other one takes over what is in flight.
     let before = place.tally().await.handled;
     place.until_handled((before + 100).min(messages)).await;
     signal(&instances[0].0, "CONT");

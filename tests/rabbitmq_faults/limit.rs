@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::until_reaches;
 
-/// How often the broker delivers a message in vain; it is parked after half as many.
+/// How many deliveries without an outcome the broker allows; a message is parked after half as many.
 const LIMIT: u16 = 4;
 
-/// How often the handler is run until then: once, and once more for each of those.
+/// How often the handler runs until then.
 const RUNS: u64 = 2;
 
 static RUNS_BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// From then on the handler ends in order.
-static IS_MENDED: AtomicBool = AtomicBool::new(false);
+/// From then on the handler returns.
+static IS_FIXED: AtomicBool = AtomicBool::new(false);
 
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "limit-sender.poisoned", must_route)]
@@ -34,10 +34,10 @@ async fn poison(_: Poison, cx: &Context) -> Result<()> {
     cx.publish(&Poisoned)
 }
 
-/// Is under way when its process ends, until it is mended.
+/// Still runs when its process ends, until it is fixed.
 async fn on_poisoned(_: Poisoned, _: &Context) -> Result<()> {
     RUNS_BEGUN.fetch_add(1, Ordering::AcqRel);
-    while !IS_MENDED.load(Ordering::Acquire) {
+    while !IS_FIXED.load(Ordering::Acquire) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
@@ -66,20 +66,20 @@ async fn a_message_that_ends_the_process_is_parked_before_the_broker_gives_it_up
             service.send(Poison).await.unwrap();
         }
         until_reaches("runs", run, begun).await;
-        // As a process that ends: nothing is settled, nothing given back.
+        // As when a process is killed: no delivery is settled, no lease is released.
         drop(service);
         transport.close().await;
     }
     let (service, transport) = start(database.url(), vhost.url()).await;
     let parked = async || service.totals().await.unwrap().parked;
     until_reaches("parked", 1, parked).await;
-    // It is retried from there, where the broker counts nothing.
-    IS_MENDED.store(true, Ordering::Release);
+    // It is retried from parking, where the broker counts no deliveries.
+    IS_FIXED.store(true, Ordering::Release);
     let handled = async || service.totals().await.unwrap().handled;
     until_reaches("handled", 1, handled).await;
     assert_eq!(service.totals().await.unwrap().dead_letters, 0);
     let receiver = ContextName::new("limit-receiver").unwrap();
     let given_up = transport.dead_letters(&receiver).await.unwrap();
-    assert_eq!(given_up, 0, "the broker gave it up");
+    assert_eq!(given_up, 0, "the broker dead-lettered it");
     service.shutdown().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Faults of brokers and of receivers: nothing lost, nothing twice, nothing out of order by key.
+//! Faults of brokers and receivers: no message is lost, handled twice or out of order by key.
 //!
 //! The short form runs with the suite. The long one, with a cluster and larger numbers:
 //! `./dev test --test rabbitmq_faults --run-ignored all`. What each fault did to the messages is

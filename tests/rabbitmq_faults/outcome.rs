@@ -1,4 +1,4 @@
-//! Sends to a receiver, waits for the end, and says what became of the messages.
+//! Sends to a receiver, waits for the end, and reports what happened to the messages.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::domain::{Emit, Tally, sender};
 
-/// The longest that a run may stand still on a busy machine, a broker's restart included.
+/// How long a run may make no progress on a busy machine, a broker's restart included.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Each stream has one key, so as many messages are on their way at a time.
+/// Each stream has one key, so this many messages are in flight at a time.
 const STREAMS: u32 = 100;
 
 /// How many messages one commit sends.
@@ -23,7 +23,7 @@ const PUBLISHERS: usize = 32;
 /// The most that one fault can deliver again: what two instances may have unconfirmed or unsettled.
 pub const DUPLICATES_PER_FAULT_MAX: u64 = 2 * (256 + 8 * 64);
 
-/// What became of the messages of one run.
+/// What happened to the messages of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     pub published: u64,
@@ -53,7 +53,7 @@ impl Sender {
     pub async fn emit(&mut self, messages: u64, handling_ms: u64) {
         assert_eq!(messages % BURST, 0);
         let service = &self.service;
-        // The bursts of one stream stand behind each other.
+        // The bursts of one stream are sent one after the other.
         let bursts = messages / BURST;
         let emit = async |stream: u32| {
             let of_stream =
@@ -89,7 +89,7 @@ impl Sender {
 }
 
 impl Outcome {
-    /// Says it, and holds it to what is promised.
+    /// Reports the numbers, and checks what is promised.
     pub fn check(&self, fault: &str, faults: u64) {
         let Self { published, confirmed, tally, duplicates } = *self;
         let lost = published.abs_diff(tally.handled);
@@ -115,7 +115,7 @@ pub async fn until_reaches(what: &str, wanted: u64, count: impl AsyncFn() -> u64
         if now > last {
             (last, patience) = (now, Instant::now() + PATIENCE);
         }
-        assert!(Instant::now() < patience, "{now} of {wanted} {what}, and no more come");
+        assert!(Instant::now() < patience, "{now} of {wanted} {what}, and no progress");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,9 +1,10 @@
-//! The receiver as a process of its own, to be killed and paused: the environment says where.
+//! The receiver as a process of its own, which tests kill and pause. The environment names its store
+//! and broker.
 //!
-//! Asked to end, it prints how many duplicates it absorbed.
+//! On SIGTERM it prints how many duplicates it absorbed.
 
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "a program exports nothing")]
-#![allow(clippy::print_stdout, reason = "it tells its parent")]
+#![allow(clippy::print_stdout, reason = "its parent reads the output")]
 
 mod domain;
 

@@ -1,4 +1,4 @@
-//! Mistakes in what is served are found at the start, by name.
+//! Mistakes in `serves` are found at the start and named.
 
 use mamey::message::{CatalogEntry, Direction};
 use mamey::{BoundedContext, ErrorKind, ReadContext, Result, Service};
@@ -15,7 +15,7 @@ async fn get_price(_: GetPrice, cx: &ReadContext) -> Result<Price> {
 }
 
 #[tokio::test]
-async fn serving_what_has_no_handler_is_refused_by_name() {
+async fn serving_a_request_without_handler_is_refused_by_name() {
     let catalog = BoundedContext::new("catalog")
         .serves::<GetPrice>()
         .serves::<Reserve>()

@@ -1,4 +1,4 @@
-//! Two contexts: a catalog that knows prices and keeps stock, and orders that ask it.
+//! Two contexts: a catalog with prices and stock, and orders, which send requests to it.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub struct GetPrice {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Price {
     pub cents: i64,
-    /// Who asked, as the catalog sees it.
+    /// The requester's correlation id, as the catalog sees it.
     pub correlation: String,
     pub trace: String,
     pub tenant: Option<String>,
 }
 
-/// Takes pieces out of the stock, and replies how many were taken so far.
+/// Takes pieces out of the stock, and replies with how many were taken so far.
 #[derive(Clone, Command, Serialize, Deserialize)]
 #[command(name = "catalog.reserve", reply = u32)]
 pub struct Reserve {
@@ -32,17 +32,17 @@ pub struct Reserve {
     pub pieces: u32,
 }
 
-/// Fails as the caller wishes.
+/// Fails in the way that the caller names.
 #[derive(Query, Serialize, Deserialize)]
 #[query(name = "catalog.fail")]
 pub struct Fail(pub String);
 
-/// Known to the catalog, and served to nobody.
+/// The catalog handles it, but does not serve it.
 #[derive(Query, Serialize, Deserialize)]
 #[query(name = "catalog.secret")]
 pub struct Secret;
 
-/// As an old caller knows [`GetPrice`]: another shape of the reply.
+/// [`GetPrice`] as an old caller knows it, with another reply type.
 pub mod old {
     use super::*;
 
@@ -72,7 +72,7 @@ pub struct Stock {
     taken: u32,
 }
 
-/// Orders one piece at the price that the catalog tells.
+/// Orders one piece at the catalog's price.
 #[derive(Clone, Command)]
 #[command(reply = i64)]
 pub struct Order {
@@ -111,7 +111,7 @@ pub fn orders() -> BoundedContext {
     BoundedContext::new("orders").command(order).query(quote).publishes::<Ordered>()
 }
 
-/// Asks the catalog about every order, from an event's handler.
+/// Sends a request to the catalog for every order, from an event's handler.
 pub fn audit() -> BoundedContext {
     BoundedContext::new("audit").on(audit_ordered).retry(quick_retries())
 }
@@ -139,8 +139,8 @@ async fn fail(query: Fail, _: &ReadContext) -> Result<()> {
     match query.0.as_str() {
         "panic" => panic!("on purpose"),
         "hang" => std::future::pending().await,
-        "unavailable" => Err(Error::unavailable("the store is away")),
-        "conflict" => Err(Error::conflict("somebody was faster")),
+        "unavailable" => Err(Error::unavailable("the store is down")),
+        "conflict" => Err(Error::conflict("another write was faster")),
         "invalid" => Err(Error::invalid("sku: is missing")),
         _ => Ok(()),
     }
@@ -185,7 +185,7 @@ async fn quote(query: Quote, cx: &ReadContext) -> Result<i64> {
 async fn audit_ordered(event: Ordered, cx: &Context) -> Result<()> {
     let reserve = Reserve { sku: format!("audited-{}", event.sku), pieces: 1 };
     let key = cx.message_id().to_string();
-    // Twice, as after a timeout: the key makes it one.
+    // Twice, as after a timeout: with the key it takes effect once.
     cx.request(reserve.clone()).to("catalog").idempotency_key(&*key).await?;
     cx.request(reserve).to("catalog").idempotency_key(key).await.map(drop)
 }

@@ -23,7 +23,7 @@ async fn every_kind_of_handler_asks_and_so_does_the_service() {
     assert_eq!(service.query(Quote { sku: "tea".into() }).await.unwrap(), 420);
     assert_eq!(service.send(Order { sku: "tea".into() }).await.unwrap(), 420);
     service.wait_until_idle().await.unwrap();
-    // The event's handler asked twice under one key, which took effect once.
+    // The event's handler sent the request twice under one key; it took effect once.
     let audited = Reserve { sku: "audited-tea".into(), pieces: 1 };
     assert_eq!(service.request(audited).to("catalog").await.unwrap(), 2);
     let correlation = MessageId::from_foreign("shop", "7");
@@ -35,7 +35,7 @@ async fn every_kind_of_handler_asks_and_so_does_the_service() {
 }
 
 #[tokio::test]
-async fn a_rejection_keeps_its_code_and_says_who_answered() {
+async fn a_rejection_keeps_its_code_and_names_the_context_that_answered() {
     let service = start().await;
     let error = service.request(price_of("nothing")).to("catalog").await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Never));
@@ -43,16 +43,16 @@ async fn a_rejection_keeps_its_code_and_says_who_answered() {
     let text = error.to_string();
     assert!(text.contains("requesting `catalog.get-price` of context `catalog`"), "{text}");
     assert!(text.contains("context `catalog` answered: no `nothing` is left"), "{text}");
-    // Known by its code alone, because the domain's type belongs to the other context.
+    // Only its code is known here: the domain's type belongs to the other context.
     assert!(error.rejection::<SoldOut>().is_none());
-    // Through a handler that passes it on, it is a rejection still.
+    // A handler that passes it on keeps it a rejection.
     let error = service.send(Order { sku: "nothing".into() }).await.unwrap_err();
     assert_eq!(error.code(), Some("catalog.sold-out"));
     service.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn failures_come_back_as_themselves() {
+async fn failures_keep_their_kind_and_retry_advice() {
     let service = start().await;
     let fail = async |how: &str| {
         let error = service.request(Fail(how.to_owned())).to("catalog").await.unwrap_err();
@@ -74,14 +74,14 @@ async fn a_request_without_a_reply_times_out_and_its_late_reply_is_counted() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TimedOut, Retry::Later));
     let text = error.to_string();
     assert!(text.contains("`catalog.fail`") && text.contains("idempotency key"), "{text}");
-    // The handler's own time is over after two seconds; that answer finds nobody.
+    // The handler's own timeout ends it after two seconds; the request no longer waits then.
     let counted = async || service.totals().await.unwrap().late_replies > 0;
     until("the late reply is counted", Duration::from_secs(20), counted).await;
     service.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_nobody_serves_is_unroutable_and_names_both() {
+async fn a_request_that_no_context_serves_is_unroutable_and_names_both() {
     let service = start().await;
     let nobody = service.request(price_of("tea")).to("warehouse").await.unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::Unroutable);
@@ -137,14 +137,14 @@ async fn a_command_that_is_repeated_under_its_key_takes_effect_once() {
         assert_eq!(reserve(5).idempotency_key("cart-7").await.unwrap(), 5);
     }
     assert_eq!(reserve(2).idempotency_key("cart-8").await.unwrap(), 7);
-    // A local caller's key is the same key.
+    // A local caller shares the keys.
     let local = service.send(Reserve { sku: "tea".into(), pieces: 5 }).idempotency_key("cart-7");
     assert_eq!(local.await.unwrap(), 5);
     service.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_service_that_drains_answers_what_it_has_taken() {
+async fn a_service_that_drains_answers_the_requests_it_has_accepted() {
     let service = start().await;
     let hang = service.request(Fail("hang".into())).to("catalog");
     let asked = tokio::spawn({
@@ -156,7 +156,7 @@ async fn a_service_that_drains_answers_what_it_has_taken() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         service.shutdown().await
     });
-    // The handler's own timeout ends it: its answer comes before the service is down.
+    // The handler's own timeout ends it: its answer arrives before the service is down.
     assert_eq!(asked.unwrap_err().kind(), ErrorKind::TimedOut);
     ended.unwrap();
     let error = service.request(price_of("tea")).to("catalog").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Requests between two services over RabbitMQ, as between two processes.
+//! Requests between two services over RabbitMQ.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ async fn start(vhost: &rabbitmq::Vhost, contexts: Vec<BoundedContext>) -> Runnin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_services_ask_each_other() {
+async fn two_services_send_each_other_requests() {
     let vhost = require!(rabbitmq::vhost().await);
     let answering = start(&vhost, vec![catalog()]).await;
     let asking = start(&vhost, vec![orders(), audit()]).await;
     assert_eq!(asking.query(Quote { sku: "tea".into() }).await.unwrap(), 420);
     assert_eq!(asking.send(Order { sku: "tea".into() }).await.unwrap(), 420);
-    // The event's handler asked twice under one key, which took effect once.
+    // The event's handler sent the request twice under one key; it took effect once.
     let audited = async {
         loop {
             let reserve = Reserve { sku: "audited-tea".into(), pieces: 0 };
@@ -43,7 +43,7 @@ async fn two_services_ask_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_context_asks_another_of_its_own_service_over_the_broker() {
+async fn a_context_sends_requests_to_another_of_its_service_over_the_broker() {
     let vhost = require!(rabbitmq::vhost().await);
     let service = start(&vhost, vec![catalog(), orders()]).await;
     assert_eq!(service.query(Quote { sku: "tea".into() }).await.unwrap(), 420);
