@@ -1,21 +1,21 @@
-//! Why the suite itself could not go on; a broken law is no error but a finding.
+//! Why the suite itself failed. A broken law is a finding, not an error.
 
-/// Why the suite could not go on.
+/// Why the suite failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A wrong option.
     #[error("{0}")]
     Usage(String),
-    /// The machine does not do as told.
+    /// A call to the operating system failed.
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: std::io::Error },
-    /// A server that the suite needs is not there, or does not do as told.
+    /// A server that the suite needs is missing or could not be controlled.
     #[error("{0}")]
     Server(String),
-    /// A worker does not do its work.
+    /// A worker does not work.
     #[error("{0}")]
     Worker(String),
-    /// What Mamey says to the suite.
+    /// An error of Mamey in the suite itself.
     #[error(transparent)]
     Mamey(#[from] mamey::Error),
 }
@@ -24,7 +24,7 @@ pub(crate) enum Error {
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// What the machine said, with what was tried.
+    /// The operating system's error, with what was tried.
     pub(crate) fn system(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |cause| Self::System { doing, cause }
     }

@@ -1,12 +1,12 @@
-//! The faults: what is broken, by name, and which of them a pair of store and transport can have.
+//! The faults by name, and which of them a pair of store and transport can have.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::options::{StoreKind, TransportKind};
 
-/// The moments at which a worker can be told to end itself.
-pub(crate) const CRASH_POINTS: [&str; 7] = [
+/// The failpoints at which a worker can end itself.
+pub(crate) const FAILPOINTS: [&str; 7] = [
     "before-commit",
     "after-commit-before-publish",
     "after-publish-before-delete",
@@ -31,14 +31,13 @@ pub(crate) enum Kind {
     Restart(Link),
     /// The clock of all processes jumps.
     ClockJump,
-    /// Deletions from the outbox arrive after their leases have moved, and then everybody is
-    /// killed.
+    /// Deletions from the outbox arrive after their leases have moved; then all workers are killed.
     LateDelete,
     /// A process ends itself at a failpoint.
-    CrashPoint(&'static str),
+    Failpoint(&'static str),
 }
 
-/// Between which two.
+/// The link between a process and a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Link {
     Store,
@@ -46,12 +45,12 @@ pub(crate) enum Link {
 }
 
 impl Kind {
-    /// The kinds that make sense for a pair, in a fixed order. A name more than once is dealt more
-    /// often.
+    /// The kinds that are possible for a pair, in a fixed order. A kind that is listed twice is dealt
+    /// twice as often.
     pub(crate) fn all(store: StoreKind, transport: TransportKind, restarts: bool) -> Vec<Self> {
         let mut kinds =
             vec![Self::Kill, Self::Kill, Self::Freeze, Self::ClockJump, Self::LateDelete];
-        kinds.extend(CRASH_POINTS.map(Self::CrashPoint));
+        kinds.extend(FAILPOINTS.map(Self::Failpoint));
         let mut links = Vec::new();
         if store == StoreKind::Postgres {
             links.push(Link::Store);
@@ -69,7 +68,7 @@ impl Kind {
     }
 }
 
-/// A context whose processes are sure to pass a failpoint.
+/// A context whose processes always pass a failpoint.
 pub(crate) fn context_that_passes(point: &str) -> &'static str {
     match point {
         "before-commit" | "after-commit-before-publish" | "after-publish-before-delete" => {
@@ -92,12 +91,12 @@ impl fmt::Display for Kind {
             Self::Restart(Link::Transport) => f.write_str("broker-restart"),
             Self::ClockJump => f.write_str("clock-jump"),
             Self::LateDelete => f.write_str("late-delete"),
-            Self::CrashPoint(point) => write!(f, "crash-{point}"),
+            Self::Failpoint(point) => write!(f, "crash-{point}"),
         }
     }
 }
 
-/// One fault, with everything that chance decides about it.
+/// One fault, with everything that is random about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,

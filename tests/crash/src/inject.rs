@@ -1,4 +1,4 @@
-//! Breaks what the plan says, at its moment, and mends it.
+//! Injects the planned fault at its moment, and ends it.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::journal::Journal;
 use crate::place::Place;
 use crate::protocol::{Question, Told};
 
-/// How long a late deletion may take, with all that it waits for.
+/// How long a late deletion may take, its waiting included.
 const LATE_DELETE_MAX: Duration = Duration::from_secs(15);
 
 /// How long connections are refused after they were cut.
 const REFUSED: Duration = Duration::from_millis(150);
 
-/// What became of a fault.
+/// The result of a fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Injected {
     /// Whether it happened.
@@ -29,8 +29,8 @@ pub(crate) struct Injected {
     pub(crate) over: Instant,
 }
 
-/// Waits for the fault's moment, breaks, and mends. `answered` counts the answered transfers; when
-/// nobody counts any more the moment has come too.
+/// Waits for the fault's moment, injects it, and ends it. `answered` counts the answered transfers;
+/// the moment has also come when the count ends.
 pub(crate) async fn inject(
     fleet: &Fleet,
     place: &Place,
@@ -38,14 +38,14 @@ pub(crate) async fn inject(
     fault: Fault,
     mut answered: watch::Receiver<u64>,
 ) -> Result<Injected> {
-    // Dropped at once: while it lives nobody can count.
+    // Dropped at once: the count is locked while the reference exists.
     drop(answered.wait_for(|count| *count >= fault.after_answers).await);
     sleep(fault.delay).await;
-    if !matches!(fault.kind, Kind::CrashPoint(_)) {
+    if !matches!(fault.kind, Kind::Failpoint(_)) {
         journal.note_fault(format!("-- {} of process {}", fault.kind, fault.target));
     }
     let hit = breaks(fleet, place, journal, fault).await?;
-    if !matches!(fault.kind, Kind::CrashPoint(_)) {
+    if !matches!(fault.kind, Kind::Failpoint(_)) {
         journal.note_fault(format!("-- {} is over", fault.kind));
     }
     Ok(Injected { hit, over: Instant::now() })
@@ -70,8 +70,8 @@ async fn breaks(fleet: &Fleet, place: &Place, journal: &Journal, fault: Fault) -
             Ok(true)
         }
         Kind::LateDelete => Ok(delete_late(fleet, journal).await),
-        // The process was told when it began.
-        Kind::CrashPoint(_) => Ok(false),
+        // The process got it when it started.
+        Kind::Failpoint(_) => Ok(false),
     }
 }
 
@@ -96,9 +96,9 @@ async fn freeze(fleet: &Fleet, fault: Fault) -> bool {
 async fn delete_late(fleet: &Fleet, journal: &Journal) -> bool {
     let told = fleet.ask("accounts", Question::DeleteLate, LATE_DELETE_MAX).await;
     let Some(Told::DeletedLate { tried, deleted }) = told else { return false };
-    journal.note_fault(format!("-- of {tried} late deletions {deleted} were granted"));
-    // What the relays have read already they publish all the same: only without them does a record
-    // that is gone make a difference.
+    journal.note_fault(format!("-- of {tried} late deletions {deleted} succeeded"));
+    // Relays still publish what they have already read. Only when they are gone does the loss of a
+    // record show.
     for process in fleet.slots.iter().filter_map(|slot| slot.working()) {
         process.signal(Signal::KILL);
     }

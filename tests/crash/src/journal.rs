@@ -1,4 +1,4 @@
-//! The journal: what happened to each key, and what was broken meanwhile.
+//! The journal: what happened to each key, and which faults were injected meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use tokio::time::Instant;
 /// How many lines are kept of each key.
 const LINES_PER_KEY_MAX: usize = 400;
 
-/// Under which key the faults stand.
+/// The key of the lines about faults.
 const FAULTS: &str = "";
 
 /// Lines with their times, in microseconds since the journal was begun.
 type Lines = VecDeque<(u128, String)>;
 
-/// What happened, by key, the oldest forgotten first.
+/// What happened, by key. The oldest lines are dropped first.
 #[derive(Clone)]
 pub(crate) struct Journal {
     begun: Instant,
@@ -37,18 +37,18 @@ impl Journal {
         of_key.push_back((at_us, line));
     }
 
-    /// Notes what concerns all keys.
+    /// Notes a fault, which concerns all keys.
     pub(crate) fn note_fault(&self, line: String) {
         self.note(FAULTS, line);
     }
 
-    /// What happened to a key, with what was broken in between.
+    /// What happened to a key, and the faults in between.
     pub(crate) fn history(&self, key: &str) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |key: &str| lines.get(key).into_iter().flatten().cloned();
-        let mut told: Vec<_> = of(key).chain(of(FAULTS)).collect();
-        told.sort();
-        told.iter()
+        let mut history: Vec<_> = of(key).chain(of(FAULTS)).collect();
+        history.sort();
+        history.iter()
             .map(|(at_us, line)| format!("  {:>12.6}  {line}\n", *at_us as f64 / 1e6))
             .collect()
     }

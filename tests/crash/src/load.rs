@@ -1,4 +1,4 @@
-//! The load of a round: sends its transfers and asks again until each has its answer.
+//! The load of a round: sends its transfers, and repeats each until it is answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::protocol::{Answer, Order};
 
-/// How many transfers are on their way at a time.
+/// How many transfers are in flight at a time.
 const CALLERS: usize = 12;
 
 /// The pause before a transfer without an answer is sent again under its key.
@@ -34,8 +34,8 @@ struct Load {
     patience: Duration,
 }
 
-/// Sends the transfers. Ends when all are answered, or when none was for as long as `patience`
-/// says. `count` shows how many are answered so far.
+/// Sends the transfers. Ends when all are answered, or when none was answered for `patience`. `count`
+/// is how many are answered so far.
 pub(crate) async fn run(
     fleet: &Arc<Fleet>,
     journal: &Journal,

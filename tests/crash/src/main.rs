@@ -1,12 +1,13 @@
-//! The crash suite: breaks processes, links, servers and clocks, and checks that no law is broken.
+//! The crash suite: breaks processes, links, servers and clocks, and checks that every law holds.
 //!
-//! `./dev crash --help` says what it can do. It runs itself again as the workers of the service
-//! under test, which use the public API of Mamey and nothing else.
+//! `./dev crash --help` lists its options. It starts itself again as the workers of the service under
+//! test, which use nothing but Mamey's public API.
 
 mod domain;
 mod error;
 mod fault;
 mod fleet;
+mod idle;
 mod inject;
 mod journal;
 mod load;
@@ -15,7 +16,6 @@ mod place;
 mod plan;
 mod protocol;
 mod report;
-mod rest;
 mod rounds;
 mod soak;
 mod svg;
@@ -71,7 +71,7 @@ async fn run(options: &Options) -> Result<bool> {
     let (place, _made) = Place::prepare(options, folder.path()).await?;
     let outcome = play(options, place).await;
     if !matches!(outcome, Ok((true, _))) {
-        // The logs of a run that failed are kept.
+        // A failed run keeps its logs.
         let kept = folder.keep();
         say(&mut std::io::stdout(), &format!("the workers' logs are in {}", kept.display()));
     }
@@ -101,14 +101,14 @@ async fn play(options: &Options, place: Place) -> Result<(bool, String)> {
     Ok((report.broken().is_none(), report.to_json()))
 }
 
-/// Logs are for people, and standard output belongs to the protocol.
+/// To standard error, because standard output carries the protocol.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAMEY_CRASH_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-/// Says one line; nobody hears it when the pipe is closed.
+/// Prints one line; an error, such as a closed pipe, is ignored.
 fn say(to: &mut impl Write, line: &str) {
-    let _nobody_hears = writeln!(to, "{line}").and_then(|()| to.flush());
+    let _ignored = writeln!(to, "{line}").and_then(|()| to.flush());
 }

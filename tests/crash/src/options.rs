@@ -1,13 +1,13 @@
-//! What the suite is told on its command line.
+//! The options of the suite's command line.
 
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Shows by killing things that nothing is lost, nothing is done twice, and order is kept by key.
+/// Injects faults, and checks that nothing is lost, nothing is done twice, and order is kept by key.
 ///
-/// Runs a workload of three contexts, breaks something in each round, waits until all has come to
-/// rest, and checks every account and every read model. Ends with 1 when a law was broken.
+/// Runs a workload of three contexts, injects one fault in each round, waits until all work is done,
+/// and checks every account and every read model. Exits with 1 when a law was broken.
 #[derive(Parser)]
 #[command(name = "crash", args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     pub(crate) options: Options,
 }
 
-/// What the suite starts itself.
+/// Subcommands that the suite starts itself with.
 #[derive(Subcommand)]
 pub(crate) enum Hidden {
     /// One process of the service under test.
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) rounds: u64,
 
-    /// Chooses transfers, faults and their moments [default: by chance, and printed].
+    /// Chooses transfers, faults and their moments [default: random, and printed].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 
@@ -58,11 +58,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     pub(crate) transport_url: Option<String>,
 
-    /// Also kills and restarts the servers, which `./dev servers` must run for this suite alone.
+    /// Also kills and restarts the servers: `./dev servers` must run them for this suite only.
     #[arg(long)]
     pub(crate) restart_servers: bool,
 
-    /// Breaks with these kinds of faults only, by their names in the last line.
+    /// Injects only these kinds of faults, by their names in the last line.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub(crate) faults: Vec<String>,
 
@@ -70,22 +70,22 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=10_000))]
     pub(crate) transfers: u64,
 
-    /// For how many seconds nothing may move before what is missing counts as lost or stuck.
+    /// After how many seconds without progress what is missing counts as lost or stuck.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience_s: u64,
 
     /// Instead of rounds with faults: steady work for this long, watched for leaks.
     ///
-    /// It fails when the median of the last quarter holds over 16 MiB and 15 % more memory than
-    /// that of the second, or over 16 descriptors more.
+    /// It fails when the median of the last quarter has over 16 MiB and 15 % more memory than that of
+    /// the second, or over 16 more descriptors.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) minutes: Option<u64>,
 
-    /// Where the soak's curves are drawn.
+    /// The file for the soak's curves.
     #[arg(long, default_value = "target/crash/soak.svg", value_name = "FILE")]
     pub(crate) svg: std::path::PathBuf,
 
-    /// Breaks a law on purpose, to see that the suite notices.
+    /// Breaks a law on purpose, to check that the suite notices.
     #[arg(long, hide = true)]
     pub(crate) broken_law: Option<String>,
 }
@@ -103,8 +103,8 @@ pub(crate) enum StoreKind {
 }
 
 impl StoreKind {
-    /// How long a partition stays with an instance that is silent. A renewal that takes a third of
-    /// it has failed, and a server on a busy machine takes its time.
+    /// How long a silent instance keeps its partitions. A renewal that takes a third of it counts as
+    /// failed, and a server on a busy machine is slow.
     pub(crate) fn lease(self) -> Duration {
         match self {
             Self::Sqlite => Duration::from_secs(1),

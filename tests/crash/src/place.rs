@@ -23,14 +23,14 @@ pub(crate) struct Place {
     folder: PathBuf,
 }
 
-/// What the suite has made on servers; dropped with this.
+/// What the suite has created on servers, deleted on drop.
 #[derive(Default)]
 pub(crate) struct Made {
     _database: Option<postgres::Database>,
     _vhost: Option<rabbitmq::Vhost>,
 }
 
-/// The ways of one process to the servers.
+/// The connections of one process to the servers.
 pub(crate) struct Links {
     store: Option<FaultProxy>,
     transport: Option<FaultProxy>,
@@ -39,7 +39,7 @@ pub(crate) struct Links {
 }
 
 impl Place {
-    /// Makes what the options do not name; files and logs go to the folder.
+    /// Creates what the options do not name; files and logs go to the folder.
     pub(crate) async fn prepare(options: &Options, folder: &Path) -> Result<(Self, Made)> {
         let mut place = Self {
             store_url: format!("sqlite:{}", folder.join("crash.db").display()),
@@ -75,13 +75,13 @@ impl Place {
         &self.folder
     }
 
-    /// Whether each context has processes of its own; otherwise each process hosts all of them,
-    /// because the transport does not leave it.
+    /// Whether each context has processes of its own. Otherwise each process hosts all contexts,
+    /// because the transport is in-process.
     pub(crate) fn is_distributed(&self) -> bool {
         self.transport == TransportKind::Rabbitmq
     }
 
-    /// How long a partition stays with an instance that is silent.
+    /// How long a silent instance keeps its partitions.
     pub(crate) fn lease(&self) -> Duration {
         self.store.lease()
     }
@@ -90,7 +90,7 @@ impl Place {
         &self.store_url
     }
 
-    /// The ways of a new process, each past a proxy that can break it.
+    /// The connections of a new process, each through a proxy that can break it.
     pub(crate) async fn links(&self) -> Result<Links> {
         let remote_store = self.store == StoreKind::Postgres;
         let remote_transport = self.transport == TransportKind::Rabbitmq;

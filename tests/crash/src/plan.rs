@@ -1,4 +1,4 @@
-//! The plan of a round: everything that chance decides, drawn from the seed and nothing else.
+//! The plan of a round: everything random, drawn from the seed and nothing else.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct Planner {
     pub(crate) seed: u64,
-    /// The faults there are.
+    /// The possible faults.
     pub(crate) kinds: Vec<Kind>,
     pub(crate) transfers: u64,
-    /// How long a partition stays with an instance that is silent.
+    /// How long a silent instance keeps its partitions.
     pub(crate) lease: Duration,
     /// Whether instances can share the store.
     pub(crate) shares: bool,
@@ -46,7 +46,7 @@ impl Planner {
         Plan { round, instances, transfers, fault: self.fault(&mut rng, round) }
     }
 
-    /// Kinds are dealt like cards, so that each comes up before any comes again.
+    /// Kinds are dealt like cards: each comes up once before any comes up again.
     fn fault(&self, rng: &mut Rng, round: u64) -> Fault {
         let cards = self.kinds.len().max(1) as u64;
         let mut deck = self.kinds.clone();
@@ -56,7 +56,7 @@ impl Planner {
         let beyond_lease = self.lease + Duration::from_millis(rng.u64(200..1500));
         let jump_ms = match rng.bool() {
             true => rng.i64(60_000..3_600_000),
-            // Only a little: what is parked until then would wait for just as long.
+            // Not far: what is parked would wait that much longer.
             false => -rng.i64(100..1_500),
         };
         Fault {
@@ -76,10 +76,10 @@ impl Planner {
     }
 }
 
-/// Few messages are parked and replayed, so that only early passes are sure to come.
+/// Few messages are parked and replayed, so only early passes are certain.
 fn passes(kind: Kind, rng: &mut Rng) -> u32 {
     match kind {
-        Kind::CrashPoint("while-parking" | "during-replay") => rng.u32(1..=2),
+        Kind::Failpoint("while-parking" | "during-replay") => rng.u32(1..=2),
         _ => rng.u32(1..=12),
     }
 }

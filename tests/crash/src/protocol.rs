@@ -1,4 +1,4 @@
-//! What the suite and its workers say to each other: one line of JSON each, over the pipes.
+//! The messages between the suite and its workers: one line of JSON each, over the pipes.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::domain::accounts::{Account, Transfer, Transferred};
 use crate::domain::audit::Finding;
 use crate::domain::{Book, CONTEXTS};
 
-/// What a worker is told.
+/// A message to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Order {
@@ -17,15 +17,15 @@ pub(crate) enum Order {
     Open { account: String, balance: i64 },
     /// Send a transfer under its own key.
     Transfer(Transfer),
-    /// Jump with the clock, back too.
+    /// Move the clock, forwards or backwards.
     Jump { by_ms: i64 },
     /// Answer a question.
     Ask { ask: u64, question: Question },
-    /// End in order.
+    /// Shut down.
     Stop,
 }
 
-/// What a worker is asked.
+/// A question to a worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Question {
@@ -33,28 +33,28 @@ pub(crate) enum Question {
     Depth,
     /// Everything that was stored.
     Contents,
-    /// Replay all dead letters; then their codes.
+    /// Replay all dead letters, and report their codes.
     Replay,
-    /// Delete records of the outbox under leases that have moved; then how many were tried and
-    /// how many were deleted.
+    /// Delete records of the outbox under leases that have moved, and report how many deletions were
+    /// tried and how many succeeded.
     DeleteLate,
 }
 
-/// What a worker says.
+/// A message from a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// It works from now on.
+    /// It is ready.
     Ready,
     /// A command has committed.
     Done { key: String, transferred: Option<Transferred> },
-    /// A command has failed or its outcome is not known.
+    /// A command has failed, or its outcome is unknown.
     Failed { key: String, error: String },
-    /// To a question.
+    /// The answer to a question.
     Told { ask: u64, told: Told },
     /// A question could not be answered.
     Unable { ask: u64, error: String },
-    /// A handler begins to apply an event.
+    /// A handler starts to apply an event.
     Applies { context: String, key: String, sequence: u64, message: String },
     /// A run of a message has ended.
     Ended { context: String, key: String, message: String, attempt: u32, error: Option<String> },
@@ -68,7 +68,7 @@ pub(crate) enum Told {
     Depth(Vec<Depth>),
     /// To [`Question::Contents`].
     Contents(Contents),
-    /// To [`Question::Replay`]: the codes, or the failure where there is none.
+    /// To [`Question::Replay`]: the codes, or the failure's text where there is no code.
     Replayed(Vec<String>),
     /// To [`Question::DeleteLate`].
     DeletedLate { tried: u64, deleted: u64 },
@@ -81,8 +81,8 @@ pub(crate) struct Depth {
     pub(crate) outbox: u64,
     pub(crate) parked: u64,
     pub(crate) dead: u64,
-    /// How many records have left the outbox so far.
-    pub(crate) confirmed: u64,
+    /// How many messages were published so far.
+    pub(crate) published: u64,
     /// The age of the oldest record in the outbox.
     pub(crate) lag_ms: u64,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// Adds what another worker told of its contexts.
+    /// Adds what another worker reported of its contexts.
     pub(crate) fn add(&mut self, context: &str, from: &Self) {
         match CONTEXTS.iter().position(|name| *name == context) {
             Some(0) => self.accounts.clone_from(&from.accounts),
@@ -110,20 +110,20 @@ impl Contents {
     }
 }
 
-/// Where a worker speaks: whole lines, whoever speaks at the same time.
+/// A worker's standard output: lines are never mixed, however many tasks write.
 #[derive(Clone)]
-pub(crate) struct Mouth(Arc<Mutex<std::io::Stdout>>);
+pub(crate) struct Output(Arc<Mutex<std::io::Stdout>>);
 
-impl Mouth {
+impl Output {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(std::io::stdout())))
     }
 
-    /// Says one line. Nobody hears it when the suite is gone, and then the worker ends soon.
-    pub(crate) fn say(&self, answer: &Answer) {
+    /// Writes one line. An error is ignored: the suite is gone, and the worker ends soon.
+    pub(crate) fn write(&self, answer: &Answer) {
         let Ok(mut line) = serde_json::to_vec(answer) else { return };
         line.push(b'\n');
         let mut stdout = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _nobody_hears = stdout.write_all(&line).and_then(|()| stdout.flush());
+        let _ignored = stdout.write_all(&line).and_then(|()| stdout.flush());
     }
 }

@@ -1,4 +1,4 @@
-//! The report: a row a round for people, and one line of JSON at the end for programs.
+//! The report: one row per round for people, and one line of JSON at the end for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,7 +48,7 @@ impl fmt::Display for Row {
             (verdict.duplicate_effects, "duplicate effects"),
             (verdict.out_of_order, "out of order"),
             (verdict.stuck, "stuck"),
-            (verdict.money_off, "of money off"),
+            (verdict.money_off, "of money wrong"),
             (verdict.unexpected_dead_letters, "unexpected dead letters"),
             (verdict.leaked_leases, "leaked leases"),
         ] {

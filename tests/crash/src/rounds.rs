@@ -1,4 +1,4 @@
-//! The rounds: work, break, wait for rest, judge.
+//! The rounds: work, break, wait until idle, judge.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -20,11 +20,11 @@ use crate::place::Place;
 use crate::plan::{ACCOUNTS, OPENING_BALANCE, Plan, Planner, account};
 use crate::protocol::{Answer, Order};
 use crate::report::{Report, Row};
-use crate::rest::rest;
+use crate::idle::until_idle;
 use crate::verdict::{Expected, Verdict};
 use crate::worker::Inspection;
 
-/// How often the opening of an account is tried.
+/// How many attempts there are to open an account.
 const OPENINGS_MAX: u32 = 100;
 
 /// A run of the suite.
@@ -47,14 +47,14 @@ impl<'o> Run<'o> {
         }
     }
 
-    /// Plays all rounds, or until one breaks a law, and tells each as it ends.
-    pub(crate) async fn play(&mut self, seed: u64, mut tell: impl FnMut(&Row)) -> Result<Report> {
+    /// Plays all rounds, or until one breaks a law, and reports each as it ends.
+    pub(crate) async fn play(&mut self, seed: u64, mut report_row: impl FnMut(&Row)) -> Result<Report> {
         let planner = self.planner(seed)?;
         let mut report = Report::new(seed);
         for round in 0..self.options.rounds {
             let plan = planner.plan(round);
             let row = self.round(&plan).await?;
-            tell(&row);
+            report_row(&row);
             let clean = row.verdict.is_clean();
             report.add(row);
             report.messages = self.expected.messages();
@@ -93,28 +93,29 @@ impl<'o> Run<'o> {
         let mut injected = injected?;
         let sent = |it: &&Transfer| answers.contains_key(&it.key);
         plan.transfers.iter().filter(sent).for_each(|transfer| self.expected.add(transfer));
-        let rest = rest(&fleet, &self.journal, &self.expected, self.options.patience()).await?;
-        if let (Kind::CrashPoint(_), Some(mended)) = (plan.fault.kind, fleet.mended()) {
-            injected = Injected { hit: fleet.crashed() > 0, over: mended };
+        let patience = self.options.patience();
+        let idle = until_idle(&fleet, &self.journal, &self.expected, patience).await?;
+        if let (Kind::Failpoint(_), Some(restarted)) = (plan.fault.kind, fleet.last_restart()) {
+            injected = Injected { hit: fleet.crashed() > 0, over: restarted };
         }
-        let over = fleet.mended().map_or(injected.over, |mended| mended.max(injected.over));
-        let mut verdict = self.expected.judge(&rest.contents, &rest.depths);
+        let over = fleet.last_restart().map_or(injected.over, |restarted| restarted.max(injected.over));
+        let mut verdict = self.expected.judge(&idle.contents, &idle.depths);
         verdict.stuck += (plan.transfers.len() - answers.len()) as u64;
-        if rest.since.is_none() && verdict.is_clean() {
-            // Everything is there, and yet something waits: it will be done twice, or never ends.
+        if idle.since.is_none() && verdict.is_clean() {
+            // Every effect is there, and yet a message waits: it would be handled twice, or never.
             verdict.stuck +=
-                rest.depths.iter().map(|it| it.outbox + it.parked + it.dead).sum::<u64>();
+                idle.depths.iter().map(|it| it.outbox + it.parked + it.dead).sum::<u64>();
         }
-        verdict.unexpected_dead_letters = rest.unexpected_dead_letters;
+        verdict.unexpected_dead_letters = idle.unexpected_dead_letters;
         self.end(fleet).await?;
         verdict.leaked_leases = self.inspect().await?.leaked_leases;
-        let recovery = rest.since.map(|since| since.saturating_duration_since(over));
+        let recovery = idle.since.map(|since| since.saturating_duration_since(over));
         Ok(Row::new(plan, injected.hit, recovery.unwrap_or_default(), verdict))
     }
 
     async fn fleet(&self, plan: &Plan) -> Result<Fleet> {
         let crash_at = match plan.fault.kind {
-            Kind::CrashPoint(point) => Some((plan.fault.target, point, plan.fault.pass)),
+            Kind::Failpoint(point) => Some((plan.fault.target, point, plan.fault.pass)),
             _ => None,
         };
         self.journal.note_fault(format!("-- round {}: {}", plan.round, plan.fault.kind));
@@ -123,7 +124,7 @@ impl<'o> Run<'o> {
         Fleet::start(&self.place, &self.journal, &self.ahead_ms, orders).await
     }
 
-    /// Opens the accounts; a store that has some already is not one for this suite.
+    /// Opens the accounts; fails in a store that already has some.
     pub(crate) async fn open_accounts(&self, fleet: &Fleet) -> Result<()> {
         for number in 0..ACCOUNTS {
             let name = account(number);
@@ -145,7 +146,7 @@ impl<'o> Run<'o> {
 
     pub(crate) async fn end(&self, fleet: Arc<Fleet>) -> Result<()> {
         let Some(fleet) = Arc::into_inner(fleet) else {
-            return Err(Error::Worker("somebody still uses the fleet".to_owned()));
+            return Err(Error::Worker("a task still uses the fleet".to_owned()));
         };
         fleet.stop().await
     }
@@ -165,14 +166,14 @@ impl<'o> Run<'o> {
         })
     }
 
-    /// What happened to the keys of a verdict.
+    /// The histories of the keys of a verdict.
     pub(crate) fn histories(&self, verdict: &Verdict) -> String {
         let history = |key: &String| format!("history of {key}:\n{}", self.journal.history(key));
         verdict.keys.iter().take(2).map(history).collect()
     }
 }
 
-/// The first name that is none of a kind.
+/// The first name that is not a kind of fault.
 fn unknown<'f>(faults: &'f [String], kinds: &[Kind]) -> Option<&'f String> {
     let names: Vec<_> = kinds.iter().map(ToString::to_string).collect();
     faults.iter().find(|fault| !names.contains(fault))

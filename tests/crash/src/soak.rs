@@ -12,21 +12,21 @@ use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Orders};
 use crate::load;
 use crate::plan::Planner;
-use crate::rest::{depths, rest};
+use crate::idle::{depths, until_idle};
 use crate::rounds::Run;
 use crate::svg;
 
 /// How often the processes are looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// The last quarter may hold this much more memory than the second, by its median. The first is
-/// for warming up: pools, caches and the allocator find their size there.
+/// By how much the median memory of the last quarter may exceed that of the second. The first quarter
+/// is for warming up: pools, caches and the allocator grow to their size.
 const RSS_GROWTH_KIB_MAX: u64 = 16 * 1024;
 
-/// And this much more in relation, in percent; memory grows when it passes both.
+/// And by how many percent; memory has grown when it exceeds both.
 const RSS_GROWTH_PERCENT_MAX: u64 = 15;
 
-/// How many descriptors the last quarter may have more than the second, by its median.
+/// By how many the median descriptors of the last quarter may exceed those of the second.
 const DESCRIPTORS_GROWTH_MAX: u64 = 16;
 
 /// One look at all processes.
@@ -59,7 +59,7 @@ pub(crate) struct Outcome {
     seed: u64,
 }
 
-/// Works for as long as `duration` says, draws the curves, and says whether anything grows.
+/// Works for `duration`, draws the curves, and returns whether anything grows.
 pub(crate) async fn soak(run: &mut Run<'_>, seed: u64, duration: Duration) -> Result<Outcome> {
     let orders = Orders { instances: 1, ..Orders::default() };
     let fleet = Fleet::start(&run.place, &run.journal, &run.ahead_ms, orders).await?;
@@ -70,8 +70,9 @@ pub(crate) async fn soak(run: &mut Run<'_>, seed: u64, duration: Duration) -> Re
     let watching = tokio::spawn(async move { watch(&stop, end).await });
     work(run, &fleet, seed, end).await;
     let samples = watching.await.unwrap_or_default();
-    let rest = rest(&fleet, &run.journal, &run.expected, run.options.patience()).await?;
-    let verdict = run.expected.judge(&rest.contents, &rest.depths);
+    let patience = run.options.patience();
+    let idle = until_idle(&fleet, &run.journal, &run.expected, patience).await?;
+    let verdict = run.expected.judge(&idle.contents, &idle.depths);
     run.end(fleet).await?;
     draw(&run.options.svg, &samples)?;
     let (before, after) = (quarter(&samples, 1), quarter(&samples, 3));
@@ -89,7 +90,7 @@ pub(crate) async fn soak(run: &mut Run<'_>, seed: u64, duration: Duration) -> Re
         out_of_order: verdict.out_of_order,
         stuck: verdict.stuck,
         grows: grows(before, after),
-        lawful: verdict.is_clean() && rest.since.is_some(),
+        lawful: verdict.is_clean() && idle.since.is_some(),
         seed,
     })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::soak::Sample;
 
-/// The size of one curve's panel in pixels, and what its frame leaves free.
+/// The size of a curve's panel and its margin, in pixels.
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 150.0;
 const MARGIN: f64 = 30.0;

@@ -1,4 +1,4 @@
-//! The verdict: what was stored, held against what was answered.
+//! The verdict: compares what was stored with what was answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +19,19 @@ pub(crate) struct Expected {
 /// Broken laws, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// Effects that were promised and are nowhere.
+    /// Effects that were confirmed and do not exist.
     pub(crate) lost: u64,
     /// Effects beyond the first.
     pub(crate) duplicate_effects: u64,
-    /// Effects after a later one of their key.
+    /// Effects that came after a later one of their key.
     pub(crate) out_of_order: u64,
-    /// Effects that are still to come, long after everything else.
+    /// Effects that are still missing while their messages wait.
     pub(crate) stuck: u64,
-    /// By how much the sum of all balances is off, ledger and audit included.
+    /// By how much the sum of all balances is wrong, ledger and audit included.
     pub(crate) money_off: u64,
     /// Dead letters that are not part of the workload.
     pub(crate) unexpected_dead_letters: u64,
-    /// Leases that are held although nobody works.
+    /// Leases that are held although no worker runs.
     pub(crate) leaked_leases: u64,
     /// The keys concerned.
     pub(crate) keys: BTreeSet<String>,
@@ -53,7 +53,7 @@ impl Expected {
         self.moves.values().sum::<u64>() * 2 + self.flagged.len() as u64
     }
 
-    /// Whether every read model has everything, so that there is nothing to wait for.
+    /// Whether every read model is complete.
     pub(crate) fn is_complete(&self, contents: &Contents) -> bool {
         let applied = |books: &[Book]| books.iter().map(|book| book.applied().count()).sum();
         let moves: u64 = self.moves.values().sum();
@@ -63,7 +63,7 @@ impl Expected {
             && contents.findings.len() >= self.flagged.len()
     }
 
-    /// Holds what is stored against this. `depths` says what waits in the stores.
+    /// Compares what is stored with what is expected. `depths` is what waits in the stores.
     pub(crate) fn judge(&self, contents: &Contents, depths: &[Depth]) -> Verdict {
         let mut verdict = Verdict::default();
         let waiting = |sender: &str, receiver: &str| {
@@ -139,7 +139,7 @@ impl Verdict {
         self.lost += missing.saturating_sub(waiting);
     }
 
-    /// Counts doubles and swaps of one book, and returns how many different numbers it holds.
+    /// Counts duplicates and wrong order in one book, and returns how many different numbers it has.
     fn judge_order(&mut self, book: &Book) -> u64 {
         let (mut seen, mut last) = (BTreeSet::new(), 0);
         for sequence in book.applied() {
@@ -161,7 +161,7 @@ impl Verdict {
     }
 }
 
-/// The ledger publishes once for each time that it applies.
+/// The ledger publishes once for each move that it applies.
 fn applications(book: &Book) -> u64 {
     book.applied().count() as u64
 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_answered_is_clean() {
+    fn contents_that_match_the_answers_are_clean() {
         let (expected, contents) = (expected(), lawful());
         assert!(expected.is_complete(&contents));
         assert!(expected.judge(&contents, &[]).is_clean());
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_doubles_and_swaps_are_told_apart() {
+    fn losses_duplicates_and_wrong_order_are_distinguished() {
         let mut contents = lawful();
         contents.audit[0].runs = vec![run(2, 2)];
         contents.audit[1].runs = vec![run(1, 2), run(2, 2)];
@@ -249,7 +249,7 @@ mod tests {
             outbox: 0,
             parked: 1,
             dead: 0,
-            confirmed: 0,
+            published: 0,
             lag_ms: 0,
         };
         let verdict = expected().judge(&contents, &[waits]);

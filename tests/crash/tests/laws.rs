@@ -1,4 +1,4 @@
-//! The suite's own tests: lawful builds pass, and each law that is broken on purpose is caught.
+//! The suite's own tests: correct builds pass, and each law that is broken on purpose is caught.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use mamey_test_support::{postgres, require};
 use serde_json::Value;
 
-/// Rounds in which a broken law has to show; the suite ends with the first that shows it.
+/// A broken law must show within so many rounds; the suite ends with the first that shows it.
 const ROUNDS_UNTIL_CAUGHT: &str = "12";
 
 struct Suite {
@@ -44,7 +44,7 @@ impl Suite {
         }
     }
 
-    /// The suite says which law was broken, and tells the history of a key.
+    /// The suite names the broken law, and prints the history of a key.
     fn caught(&self, law: &str) {
         assert_eq!(self.output.status.code(), Some(1), "{}", self.printed());
         assert!(self.count(law) > 0, "{}", self.printed());
@@ -88,7 +88,7 @@ fn a_parked_key_that_is_not_checked_is_caught() {
 }
 
 #[test]
-fn a_fault_that_is_not_there_is_named_with_those_that_are() {
+fn an_unknown_fault_is_named_with_the_known_ones() {
     let suite = Suite::run(&["--faults", "cut-store"]);
     assert_eq!(suite.output.status.code(), Some(2));
     let printed = suite.printed();

@@ -26,13 +26,13 @@ pub(crate) struct Transfer {
     pub(crate) amount: i64,
     /// How often the ledger fails to book the first of the two moves.
     pub(crate) failures: u32,
-    /// Whether the audit looks at it, which it refuses the first time.
+    /// Whether the audit inspects it; the first run of that fails.
     pub(crate) flagged: bool,
     /// How long each handler takes.
     pub(crate) think_ms: u64,
 }
 
-/// Which places the two moves of a transfer have in the order of their accounts.
+/// The numbers of the two moves of a transfer, in the order of their accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Transferred {
     pub(crate) from_sequence: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Moved {
     pub(crate) think_ms: u64,
 }
 
-/// Somebody has to look at a transfer. It has no key, so nothing waits behind it.
+/// A transfer needs an inspection. The event has no key, so nothing waits behind it.
 #[derive(Event, Serialize, Deserialize)]
 #[event(name = "accounts.flagged")]
 pub(crate) struct Flagged {
@@ -69,7 +69,7 @@ pub(crate) struct Account {
     #[aggregate(id)]
     pub(crate) name: String,
     pub(crate) balance: i64,
-    /// How many moves it has seen.
+    /// The number of its last move.
     pub(crate) sequence: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The audit: a second reader of the accounts, a reader of the ledger, and one who refuses at first.
+//! The audit: reads the accounts and the ledger, and rejects each flagged transfer once.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::accounts::{Flagged, Moved};
 use super::ledger::Booked;
 use super::{Book, Shelf, Trials, book};
 
-/// How often a flagged transfer was looked at.
+/// How often a flagged transfer was inspected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Aggregate)]
 #[aggregate(collection = "findings")]
 pub(crate) struct Finding {

@@ -1,17 +1,17 @@
-//! A book: what one read model has applied of one key, in exactly the order in which it did.
+//! A book: what a read model has applied of one key, in the order in which it applied it.
 
 use mamey::{Aggregate, Context, Criteria, Query, ReadContext, Result};
 use serde::{Deserialize, Serialize};
 
-/// Numbers that were applied one after the other without a gap.
+/// Consecutive numbers that were applied in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) first: u64,
     pub(crate) last: u64,
 }
 
-/// What was applied of one key. When all laws hold it is a single run from 1, so it stays small,
-/// and yet it tells every loss, double and swap.
+/// What was applied of one key. While all laws hold it is a single run from 1, so it stays small, and
+/// it shows every loss, duplicate and wrong order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Aggregate)]
 #[aggregate(collection = "books")]
 pub(crate) struct Book {
@@ -27,7 +27,7 @@ pub(crate) struct Book {
 pub(crate) struct ShowBooks;
 
 impl Book {
-    /// Appends what is applied now.
+    /// Appends one application.
     pub(crate) fn apply(&mut self, sequence: u64, amount: i64) {
         self.balance += amount;
         match self.runs.last_mut() {

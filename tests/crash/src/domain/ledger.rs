@@ -1,4 +1,4 @@
-//! The ledger: books each move of an account, and publishes that it did.
+//! The ledger: books each move of an account, and publishes an event for it.
 
 use std::time::Duration;
 

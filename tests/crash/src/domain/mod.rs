@@ -18,7 +18,8 @@ pub(crate) use trials::{Trials, Witness};
 /// The contexts by name, in the order in which they are started.
 pub(crate) const CONTEXTS: [&str; 3] = ["accounts", "ledger", "audit"];
 
-/// Soon and often: a message that is meant to fail a few times must never use its retries up.
+/// Short pauses and many retries: a message that is meant to fail a few times must not become a dead
+/// letter.
 const RETRY: RetryPolicy = RetryPolicy::new(
     0,
     10_000,

@@ -1,4 +1,4 @@
-//! What makes handlers fail on purpose, and what tells the journal how each run went.
+//! Makes handlers fail on purpose, and reports how each run ended to the journal.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,27 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use mamey::{Context, Error, Invocation, InvocationKind, Layer, MessageId, Next, Result};
 
-use crate::protocol::{Answer, Mouth};
+use crate::protocol::{Answer, Output};
 
-/// How often this process has run each message: in memory, so that a crash makes it fail anew.
+/// How often this process has run each message: in memory, so that it fails again after a crash.
 #[derive(Clone)]
 pub(crate) struct Trials {
     runs: Arc<Mutex<HashMap<(String, MessageId), u32>>>,
-    mouth: Mouth,
+    output: Output,
 }
 
 impl Trials {
-    pub(crate) fn new(mouth: Mouth) -> Self {
-        Self { runs: Arc::default(), mouth }
+    pub(crate) fn new(output: Output) -> Self {
+        Self { runs: Arc::default(), output }
     }
 
-    /// Tells the journal that a handler begins to apply an event.
+    /// Reports to the journal that a handler starts to apply an event.
     pub(super) fn applies(&self, cx: &Context, key: &str, sequence: u64) {
         let (context, message) = (cx.name().to_string(), cx.message_id().to_string());
-        self.mouth.say(&Answer::Applies { context, key: key.to_owned(), sequence, message });
+        self.output.write(&Answer::Applies { context, key: key.to_owned(), sequence, message });
     }
 
-    /// Fails as often as it is asked to, then lets the message pass.
+    /// Fails the given number of times, then lets the message pass.
     pub(super) fn fail_at_first(&self, cx: &Context, failures: u32) -> Result<()> {
         if failures == 0 {
             return Ok(());
@@ -38,7 +38,7 @@ impl Trials {
         Err(Error::timed_out("fails on purpose"))
     }
 
-    /// Whether this process sees the message for the first time.
+    /// Whether this process runs the message for the first time.
     pub(super) fn is_first_run(&self, cx: &Context) -> bool {
         let first = self.count(cx) == 1;
         if !first {
@@ -60,7 +60,7 @@ impl Trials {
     }
 }
 
-/// Tells the journal how each run of a message with a key ended.
+/// Reports to the journal how each run of a message with a key ended.
 pub(crate) struct Witness(pub(crate) Trials);
 
 #[async_trait]
@@ -71,7 +71,7 @@ impl Layer for Witness {
         if let (InvocationKind::Message, Some(metadata), Some(key)) =
             (invocation.kind, invocation.metadata, key)
         {
-            self.0.mouth.say(&Answer::Ended {
+            self.0.output.write(&Answer::Ended {
                 context: invocation.context.to_string(),
                 key: key.to_string(),
                 message: metadata.id.to_string(),

@@ -1,4 +1,4 @@
-//! Keeps one slot of the fleet filled: starts its process, and again whenever that has ended.
+//! Keeps one slot of the fleet filled: starts its process, and restarts it whenever it has ended.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -28,7 +28,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Works until the fleet stops and the process has ended.
+    /// Runs until the fleet stops and the process has ended.
     pub(super) async fn run(mut self) -> Result<()> {
         let (name, shared) = (self.slot.name.clone(), Arc::clone(&self.shared));
         loop {
@@ -60,8 +60,8 @@ impl Keeper {
         let (name, pid) = (&self.slot.name, process.pid());
         self.shared.journal.note_fault(format!("-- {name} begins as {pid}"));
         self.slot.current.send_replace(Some(Arc::clone(process)));
-        let mut mended = self.shared.mended.lock().unwrap_or_else(PoisonError::into_inner);
-        *mended = Some(Instant::now());
+        let mut last = self.shared.last_restart.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Instant::now());
         if *self.shared.stopping.borrow() {
             process.order(Order::Stop);
         }
@@ -75,11 +75,11 @@ impl Keeper {
     }
 }
 
-/// A shutdown that was asked for has to succeed.
+/// A requested shutdown must succeed.
 fn ended_in_order(name: &str, status: ExitStatus) -> Result<()> {
-    // At a failpoint it may end even then.
+    // A failpoint may end it even then.
     if status.success() || status.signal() == Some(SIGABRT) {
         return Ok(());
     }
-    Err(Error::Worker(format!("worker {name} did not end in order: {status}")))
+    Err(Error::Worker(format!("worker {name} did not shut down in order: {status}")))
 }

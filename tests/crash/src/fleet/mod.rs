@@ -1,4 +1,4 @@
-//! The fleet: all worker processes of a round, started again when they end.
+//! The fleet: all worker processes of a round, restarted when they end.
 
 mod keeper;
 mod process;
@@ -23,17 +23,17 @@ use crate::place::{Links, Place};
 use crate::protocol::{Answer, Order, Question, Told};
 use crate::worker::CLOCK_AHEAD_MS;
 
-/// How long a worker may take to begin, and to end in order.
+/// How long a worker may take to start, and to shut down.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
 const END_MAX: Duration = Duration::from_secs(30);
 
-/// How long an answer is awaited before it is asked for again, perhaps of another.
+/// How long to wait for an answer before asking again, possibly another worker.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// How often instances look for work that nobody announced.
+/// How often instances look for work that no notification announced.
 const POLL: Duration = Duration::from_millis(100);
 
-/// With what a worker is started.
+/// The arguments and variables of a worker.
 #[derive(Clone)]
 struct Environment {
     hosts: Vec<String>,
@@ -44,16 +44,16 @@ struct Environment {
 pub(crate) struct Shared {
     journal: Journal,
     place: Arc<Place>,
-    /// How far the clocks of the workers are ahead, over all rounds.
+    /// How far the workers' clocks are ahead, over all rounds.
     ahead_ms: Arc<AtomicI64>,
-    /// When a process that had ended worked again, the last time.
-    mended: Mutex<Option<Instant>>,
-    /// How many processes ended by themselves at a failpoint.
+    /// When a process was last ready again after one had ended.
+    last_restart: Mutex<Option<Instant>>,
+    /// How many processes ended at a failpoint.
     crashed: AtomicU64,
     stopping: watch::Sender<bool>,
 }
 
-/// A place in the fleet, held by one process after the other.
+/// A place in the fleet, taken by one process after the other.
 pub(crate) struct Slot {
     pub(crate) name: String,
     hosts: Vec<String>,
@@ -69,11 +69,11 @@ pub(crate) struct Fleet {
     asks: AtomicU64,
 }
 
-/// What the processes of a round are told beside what is always so.
+/// What is particular to the processes of a round.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Orders<'a> {
     pub(crate) instances: usize,
-    /// Which slot, modulo those that pass it, gets which failpoint.
+    /// The slot (modulo those that pass it), the failpoint, and the pass at which it ends the process.
     pub(crate) crash_at: Option<(usize, &'a str, u32)>,
     pub(crate) broken_law: Option<&'a str>,
 }
@@ -100,7 +100,7 @@ impl Fleet {
             journal: journal.clone(),
             place: Arc::clone(place),
             ahead_ms: Arc::clone(ahead_ms),
-            mended: Mutex::default(),
+            last_restart: Mutex::default(),
             crashed: AtomicU64::new(0),
             stopping: watch::Sender::new(false),
         });
@@ -137,7 +137,7 @@ impl Fleet {
                 let folder = self.shared.place.folder().display();
                 let name = &slot.name;
                 return Err(Error::Worker(format!(
-                    "worker {name} does not begin to work; see {folder}/{name}.log"
+                    "worker {name} did not start; see {folder}/{name}.log"
                 )));
             }
         }
@@ -149,9 +149,9 @@ impl Fleet {
         self.slots.get(number.checked_rem(self.slots.len())?)
     }
 
-    /// When the last process that had ended worked again.
-    pub(crate) fn mended(&self) -> Option<Instant> {
-        *self.shared.mended.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When a process was last ready again after one had ended.
+    pub(crate) fn last_restart(&self) -> Option<Instant> {
+        *self.shared.last_restart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many processes ended at a failpoint.
@@ -159,7 +159,7 @@ impl Fleet {
         self.shared.crashed.load(Ordering::SeqCst)
     }
 
-    /// A process at work that hosts the context; `turn` spreads the choice.
+    /// A running process that hosts the context; `turn` spreads the choice.
     fn working(&self, context: &str, turn: usize) -> Option<Arc<Process>> {
         let hosting = self.slots.iter().filter(|slot| slot.hosts(context));
         let working: Vec<_> = hosting.filter_map(|slot| slot.working()).collect();
@@ -173,7 +173,7 @@ impl Fleet {
         timeout(ANSWER_MAX, answer).await.ok().flatten()
     }
 
-    /// Asks somebody who hosts the context, and awaits the answer as long as `patience` says.
+    /// Asks a process that hosts the context, and awaits the answer for at most `patience`.
     pub(crate) async fn ask(
         &self,
         context: &str,
@@ -189,7 +189,7 @@ impl Fleet {
         }
     }
 
-    /// Lets the clocks of all processes jump, and of those that come after them.
+    /// Moves the clocks of all processes, and of those that are started later.
     pub(crate) fn jump(&self, by_ms: i64) {
         self.shared.ahead_ms.fetch_add(by_ms, Ordering::SeqCst);
         for process in self.slots.iter().filter_map(|slot| slot.working()) {
@@ -197,7 +197,7 @@ impl Fleet {
         }
     }
 
-    /// Ends all processes in order; an error names one that did not end so.
+    /// Shuts all processes down; an error names one that failed to.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.shared.stopping.send_replace(true);
         for slot in &self.slots {
@@ -232,7 +232,7 @@ impl Slot {
         self.hosts.iter().any(|host| host == context)
     }
 
-    /// Its process, when that works.
+    /// Its process, if it is ready.
     pub(crate) fn working(&self) -> Option<Arc<Process>> {
         self.current.borrow().clone().filter(|process| process.is_ready())
     }

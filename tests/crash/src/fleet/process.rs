@@ -1,4 +1,4 @@
-//! One worker process: its pipes, who waits for which answer, and signals to it.
+//! One worker process: its pipes, the callers that wait for answers, and signals to it.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::protocol::{Answer, Order};
 
-/// How many orders may wait for a worker; one that is frozen takes none.
+/// How many orders may wait for a worker; a frozen worker takes none.
 const ORDERS_MAX: usize = 1024;
 
 /// What an answer belongs to.
@@ -36,12 +36,12 @@ pub(crate) struct Process {
 
 #[derive(Default)]
 struct Waiting {
-    /// Nothing can be answered any more.
+    /// The process has ended: there will be no more answers.
     ended: bool,
     threads: HashMap<Thread, Vec<oneshot::Sender<Answer>>>,
 }
 
-/// What its keeper needs of a process.
+/// What the keeper needs of a process.
 pub(super) struct Started {
     pub(super) process: Arc<Process>,
     child: Child,
@@ -76,8 +76,8 @@ impl Process {
             ready: watch::Sender::new(false),
         });
         if let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
-            tokio::spawn(give(stdin, taken));
-            tokio::spawn(hear(stdout, Arc::clone(&process), journal.clone()));
+            tokio::spawn(write_orders(stdin, taken));
+            tokio::spawn(read_answers(stdout, Arc::clone(&process), journal.clone()));
         }
         Ok(Started { process, child })
     }
@@ -86,25 +86,25 @@ impl Process {
         self.pid
     }
 
-    /// Whether it works and has not ended.
+    /// Whether it is ready and has not ended.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow() && !self.lock().ended
     }
 
-    /// Completes when it works; never when it ends before.
+    /// Completes when it is ready; never if it ends first.
     pub(super) async fn ready(&self) {
         let mut ready = self.ready.subscribe();
-        // The sender is this process's own, so it is not gone meanwhile.
+        // The sender belongs to `self`, so it exists while this waits.
         let _ready = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Gives an order that has no answer.
+    /// Sends an order that has no answer.
     pub(crate) fn order(&self, order: Order) {
-        // One that takes no orders has ended or is frozen, and is asked again later.
+        // A process that takes no orders has ended or is frozen; it is asked again later.
         let _full = self.orders.try_send(order);
     }
 
-    /// Gives an order and awaits its answer; `None` when there will be none.
+    /// Sends an order and awaits its answer; `None` when there will be none.
     pub(super) async fn answer(&self, thread: Thread, order: Order) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
         {
@@ -118,7 +118,7 @@ impl Process {
         answered.await.ok()
     }
 
-    /// Sends a signal; one that has ended meanwhile does not care.
+    /// Sends a signal, unless the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| !self.lock().ended) {
@@ -126,7 +126,7 @@ impl Process {
         }
     }
 
-    fn hear(&self, answer: Answer, journal: &Journal) {
+    fn take_answer(&self, answer: Answer, journal: &Journal) {
         let thread = match &answer {
             Answer::Ready => {
                 self.ready.send_replace(true);
@@ -148,7 +148,7 @@ impl Process {
                 journal.note(&key, format!("[{pid}] {context} applies {sequence} ({message})"));
             }
             Answer::Ended { context, key, message, attempt, error } => {
-                let how = error.unwrap_or_else(|| "committed, or known already".to_owned());
+                let how = error.unwrap_or_else(|| "committed, or already handled".to_owned());
                 let line = format!("[{pid}] {context} attempt {attempt} of {message}: {how}");
                 journal.note(&key, line);
             }
@@ -172,7 +172,7 @@ impl Started {
     }
 }
 
-async fn give(mut stdin: ChildStdin, mut orders: mpsc::Receiver<Order>) {
+async fn write_orders(mut stdin: ChildStdin, mut orders: mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         let Ok(mut line) = serde_json::to_vec(&order) else { continue };
         line.push(b'\n');
@@ -182,12 +182,12 @@ async fn give(mut stdin: ChildStdin, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
-async fn hear(stdout: ChildStdout, process: Arc<Process>, journal: Journal) {
+async fn read_answers(stdout: ChildStdout, process: Arc<Process>, journal: Journal) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        // The last line of one that was killed may be cut short.
+        // The last line of a killed process may be incomplete.
         if let Ok(answer) = serde_json::from_str(&line) {
-            process.hear(answer, &journal);
+            process.take_answer(answer, &journal);
         }
     }
 }

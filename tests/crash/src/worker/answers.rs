@@ -1,4 +1,4 @@
-//! How a worker carries out commands and answers questions, over the public API alone.
+//! How a worker runs commands and answers questions, by the public API only.
 
 use mamey::Result;
 use mamey::clock::Clock;
@@ -54,7 +54,7 @@ impl Worker {
                 outbox: outbox.records,
                 parked: store.parked_count().await?,
                 dead: store.dead_letter_count().await?,
-                confirmed: outbox.published,
+                published: outbox.published,
                 lag_ms: age.unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX),
             });
         }
@@ -78,7 +78,7 @@ impl Worker {
         Ok(contents)
     }
 
-    /// Replays what is dead now, and says why each was.
+    /// Replays all dead letters, and returns why each was one.
     async fn replay(&self) -> Result<Vec<String>> {
         let mut reasons = Vec::new();
         for context in &self.hosts {

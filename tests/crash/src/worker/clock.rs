@@ -1,4 +1,4 @@
-//! The clock of a worker: the machine's, moved by what the suite says.
+//! The clock of a worker: the machine's clock, moved by the suite.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

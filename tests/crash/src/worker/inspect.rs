@@ -1,4 +1,4 @@
-//! Looks at the stores from outside once all workers have ended: is any lease still held?
+//! Checks, after all workers have ended, that no lease is still held.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use mamey::{Result, Settings, persistence};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::stranger;
+use super::new_instance;
 use crate::domain::{self, CONTEXTS, Trials};
-use crate::protocol::Mouth;
+use crate::protocol::Output;
 
-/// How long the one who looks holds what it gets, should it end before it gives it back.
+/// How long the inspection holds the leases it gets, should it end before it releases them.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// How often it looks.
@@ -22,16 +22,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inspection {
-    /// Partitions that nobody can have although nobody works, contexts and roles added up.
+    /// Partitions that are still held although no worker runs, over all contexts and roles.
     pub(crate) leaked_leases: u64,
 }
 
-/// Looks at the store that the environment names. Those that were killed have their leases for
-/// some time yet, so it looks again until these have expired.
+/// Inspects the store that the environment names. Killed workers keep their leases for some time, so
+/// it looks again until these have expired.
 pub(crate) async fn inspect() -> Result<Inspection> {
     let settings = Settings::from_env()?;
     let database = persistence::connect(&settings.store_url, Arc::new(SystemClock)).await?;
-    let trials = Trials::new(Mouth::new());
+    let trials = Trials::new(Output::new());
     let end = Instant::now() + settings.lease * 3;
     let mut leaked_leases = 0;
     for context in CONTEXTS.iter().filter_map(|name| domain::context(name, &trials)) {
@@ -51,7 +51,7 @@ async fn leaked(
     end: Instant,
 ) -> Result<u64> {
     let partitions = settings.partitions;
-    let request = LeaseRequest::new(role, stranger(), partitions, HOLD);
+    let request = LeaseRequest::new(role, new_instance(), partitions, HOLD);
     let leaked = loop {
         let held = store.hold_leases(request).await?.leases.len() as u64;
         let leaked = u64::from(partitions).saturating_sub(held);

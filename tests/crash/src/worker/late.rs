@@ -1,4 +1,4 @@
-//! An instance that was away too long: its deletions arrive when its leases have moved on.
+//! An instance that was paused too long: its deletions arrive after its leases have moved.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use mamey::store::{Lease, LeaseRequest, LeaseRole, OutboxRead, Store};
 use mamey::{Result, Settings};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::stranger;
+use super::new_instance;
 
 /// How long it tries to get hold of a lease with records under it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it holds its leases: long enough for records to gather that nobody publishes.
+/// How long it holds its leases: long enough for unpublished records to gather.
 const HOLD: Duration = Duration::from_millis(400);
 
-/// How much of that it lets pass before it reads.
+/// How long it waits before it reads.
 const GATHER: Duration = Duration::from_millis(250);
 
 /// How many records it reads under each lease.
@@ -23,20 +23,20 @@ const RECORDS_PER_LEASE_MAX: u32 = 100;
 /// How often it asks until it gets a lease.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
 
-/// How often it looks whether its leases have moved: at once after that is the worst moment.
+/// How often it checks whether its leases have moved: right after that is the worst moment.
 const AWAY_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// So short that the leases are free again at once.
+/// So short that the leases are free again immediately.
 const NO_TIME: Duration = Duration::from_millis(1);
 
-/// Joins as another relay, reads records under its leases, goes away until these have moved to
-/// others, and then deletes what it read. Nothing of it was published, so whatever it deletes is
-/// lost; the epochs have to keep it from that.
+/// Joins as another relay, reads records under its leases, waits until these have moved to others,
+/// and then deletes what it read. None of it was published, so whatever it deletes is lost; the epochs
+/// must prevent that.
 ///
-/// Returns how many deletions were tried, and how many were granted.
+/// Returns how many deletions were tried, and how many succeeded.
 pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
     let settings = Settings::from_env()?;
-    let request = LeaseRequest::new(LeaseRole::Relay, stranger(), settings.partitions, HOLD);
+    let request = LeaseRequest::new(LeaseRole::Relay, new_instance(), settings.partitions, HOLD);
     let end = Instant::now() + PATIENCE;
     let read = timeout_at(end, read_some(store, request)).await;
     let records = match read {
@@ -56,7 +56,7 @@ pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
     Ok((records.len() as u64, deleted))
 }
 
-/// Asks for leases until there are some, lets records gather under them, and reads these.
+/// Asks for leases until it gets some, lets records gather under them, and reads these.
 async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Lease, u64)>> {
     loop {
         let leases = store.hold_leases(request).await?.leases;

@@ -1,4 +1,4 @@
-//! A worker: one process of the service under test, told over its pipes what to do.
+//! A worker: one process of the service under test, which takes orders over its pipes.
 
 mod answers;
 mod clock;
@@ -15,37 +15,37 @@ pub(crate) use inspect::{Inspection, inspect};
 
 use self::clock::JumpClock;
 use crate::domain::{self, Trials};
-use crate::protocol::{Answer, Mouth, Order};
+use crate::protocol::{Answer, Output, Order};
 
 /// What the tasks of a worker share.
 struct Worker {
     service: RunningService,
     clock: Arc<JumpClock>,
     hosts: Vec<String>,
-    mouth: Mouth,
+    output: Output,
 }
 
-/// Hosts these contexts, as the environment says, until it is told to stop or the suite is gone.
+/// Hosts these contexts until it gets the order to stop or the suite is gone.
 pub(crate) async fn work(hosts: Vec<String>) -> Result<()> {
-    let mouth = Mouth::new();
+    let output = Output::new();
     let clock = Arc::new(JumpClock::from_env());
-    let trials = Trials::new(mouth.clone());
+    let trials = Trials::new(output.clone());
     let contexts = hosts.iter().filter_map(|name| domain::context(name, &trials));
     let service = contexts.fold(Service::from_env()?.clock(clock.clone()), Service::host);
     let service = service.start().await?;
-    let worker = Arc::new(Worker { service, clock, hosts, mouth });
-    worker.mouth.say(&Answer::Ready);
+    let worker = Arc::new(Worker { service, clock, hosts, output });
+    worker.output.write(&Answer::Ready);
     let orders = BufReader::new(tokio::io::stdin()).lines();
     tokio::select! {
         () = take_orders(&worker, orders) => {}
-        // A part of the service has failed for good: like any other program it ends, and whoever
-        // watches over it starts it again.
+        // A part of the service has failed permanently: the process ends, as any program would, and is
+        // started again.
         () = worker.service.wait_for_shutdown() => {}
     }
     worker.service.shutdown().await
 }
 
-/// Ends with the order to stop, or when there is nobody left to give orders.
+/// Ends with the order to stop, or when the suite is gone.
 async fn take_orders(worker: &Arc<Worker>, mut orders: Lines<BufReader<Stdin>>) {
     while let Ok(Some(line)) = orders.next_line().await {
         match serde_json::from_str(&line) {
@@ -55,7 +55,7 @@ async fn take_orders(worker: &Arc<Worker>, mut orders: Lines<BufReader<Stdin>>) 
                 let worker = Arc::clone(worker);
                 tokio::spawn(async move { worker.carry_out(order).await });
             }
-            Err(error) => tracing::error!(%error, line, "an order was not understood"),
+            Err(error) => tracing::error!(%error, line, "an order could not be read"),
         }
     }
 }
@@ -71,10 +71,10 @@ impl Worker {
             },
             Order::Jump { .. } | Order::Stop => return,
         };
-        self.mouth.say(&answer);
+        self.output.write(&answer);
     }
 }
 
-fn stranger() -> mamey::store::InstanceId {
+fn new_instance() -> mamey::store::InstanceId {
     mamey::store::InstanceId::new(Uuid::from_u64_pair(fastrand::u64(..), fastrand::u64(..)))
 }

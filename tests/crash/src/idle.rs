@@ -1,4 +1,4 @@
-//! Waits until everything has come to rest, or nothing moves any more although it should.
+//! Waits until the service under test is idle, or makes no progress although it should.
 
 use std::time::Duration;
 
@@ -18,31 +18,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// How long a worker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// For how many times the patience nobody may answer at all.
+/// After how many times the patience the suite gives up when no worker answers at all.
 const SILENCE_MAX: u32 = 4;
 
-/// What was found when it ended.
+/// What was found at the end.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rest {
+pub(crate) struct Idle {
     pub(crate) contents: Contents,
     pub(crate) depths: Vec<Depth>,
     pub(crate) unexpected_dead_letters: u64,
-    /// Since when everything rested; `None` when it did not.
+    /// Since when the service is idle; `None` when it did not become idle.
     pub(crate) since: Option<Instant>,
 }
 
-/// Replays the dead letters of the workload, and waits until nothing waits anywhere and every read
-/// model is complete, or nothing has changed for as long as `patience` says.
+/// Replays the dead letters of the workload, and waits until no message waits and every read model is
+/// complete, or until nothing has changed for as long as `patience`.
 ///
 /// # Errors
-/// When nobody says what is stored.
-pub(crate) async fn rest(
+/// When no worker reports what is stored.
+pub(crate) async fn until_idle(
     fleet: &Fleet,
     journal: &Journal,
     expected: &Expected,
     patience: Duration,
-) -> Result<Rest> {
-    let (mut found, mut changed) = (Rest::default(), Instant::now());
+) -> Result<Idle> {
+    let (mut found, mut changed) = (Idle::default(), Instant::now());
     let mut answered = Instant::now();
     loop {
         if let Some((contents, depths)) = look(fleet).await {
@@ -56,18 +56,18 @@ pub(crate) async fn rest(
                 found.since = Some(changed);
                 return Ok(found);
             }
-            // Only who was asked and answered can be said to have stood still.
+            // Without an answer we would not know whether anything has changed.
             if changed.elapsed() >= patience {
                 return Ok(found);
             }
         } else if answered.elapsed() >= patience * SILENCE_MAX {
-            return Err(Error::Worker("the workers do not say what they have stored".to_owned()));
+            return Err(Error::Worker("the workers do not report what they have stored".to_owned()));
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// Ages grow by themselves, which is no change.
+/// The age of a record grows without a change, so it is not compared.
 fn depths_differ(now: &[Depth], before: &[Depth]) -> bool {
     let ageless = |depth: &Depth| Depth { lag_ms: 0, ..depth.clone() };
     !now.iter().map(ageless).eq(before.iter().map(ageless))
@@ -77,9 +77,10 @@ fn is_empty(depths: &[Depth]) -> bool {
     depths.iter().all(|depth| depth.outbox + depth.parked + depth.dead == 0)
 }
 
-/// What waits and what is stored; `None` when nobody answers for one of the contexts.
+/// What waits and what is stored; `None` when no worker answers for one of the contexts.
 ///
-/// What waits is asked first: what moves on meanwhile is then missing nowhere.
+/// What waits is read first: a message that moves in between is then counted twice rather than not at
+/// all.
 async fn look(fleet: &Fleet) -> Option<(Contents, Vec<Depth>)> {
     let depths = depths(fleet).await?;
     let mut contents = Contents::default();
@@ -92,7 +93,7 @@ async fn look(fleet: &Fleet) -> Option<(Contents, Vec<Depth>)> {
     Some((contents, depths))
 }
 
-/// What waits in each context; `None` when nobody answers for one of them.
+/// What waits in each context; `None` when no worker answers for one of them.
 pub(crate) async fn depths(fleet: &Fleet) -> Option<Vec<Depth>> {
     let mut depths = Vec::new();
     for context in CONTEXTS {
@@ -104,12 +105,12 @@ pub(crate) async fn depths(fleet: &Fleet) -> Option<Vec<Depth>> {
     Some(depths)
 }
 
-async fn replay(fleet: &Fleet, journal: &Journal, found: &mut Rest) {
+async fn replay(fleet: &Fleet, journal: &Journal, found: &mut Idle) {
     for depth in found.depths.iter().filter(|depth| depth.dead > 0) {
         let told = fleet.ask(&depth.context, Question::Replay, ANSWER_MAX).await;
         let Some(Told::Replayed(reasons)) = told else { continue };
         for reason in reasons.iter().filter(|reason| *reason != LOOK_AGAIN) {
-            journal.note_fault(format!("-- a dead letter nobody expects: {reason}"));
+            journal.note_fault(format!("-- an unexpected dead letter: {reason}"));
             found.unexpected_dead_letters += 1;
         }
     }
