@@ -1,6 +1,6 @@
-//! What Mamey costs in process: dispatch beside a direct call, publishing, codecs, and ids.
+//! What Mamey costs in process: dispatch compared with a direct call, publishing, codecs, and ids.
 //!
-//! `--instructions` counts instructions too, by callgrind, which takes a minute.
+//! `--instructions` also counts instructions with callgrind, which takes a minute.
 
 mod support;
 
@@ -44,7 +44,7 @@ const QUERY_SERVICE: &str = "query over RunningService";
 const OUR_ID: &str = "UUIDv7 id";
 const THEIR_ID: &str = "Uuid::now_v7";
 
-/// What is measured as the time over another probe, and how much that may be.
+/// Probes that are measured as the time over another probe, and their limits.
 const OVER: [(&str, &str, Option<f64>); 4] = [
     (COMMAND_RUNTIME, DIRECT, Some(DISPATCH_NS_MAX)),
     (COMMAND_SERVICE, DIRECT, Some(DISPATCH_NS_MAX)),
@@ -238,7 +238,7 @@ fn message_probes(scope: &Arc<Scope>) -> Result<Vec<Probe>> {
     ])
 }
 
-/// What a handler that publishes `event` leaves in its unit of work.
+/// The envelope that a handler which publishes `event` leaves in its unit of work.
 fn published(scope: &Arc<Scope>, event: &OrderPlaced) -> Envelope {
     let cx = Context::new(Arc::clone(scope), Cause::default());
     cx.publish(event).expect("the event is declared");

@@ -1,7 +1,7 @@
-//! One unit of work on PostgreSQL beside the same written by hand with sqlx, and the relay beside a
-//! loop by hand.
+//! One unit of work on PostgreSQL compared with the same written by hand with sqlx, and the relay
+//! compared with a handwritten loop.
 //!
-//! All work on one server and take turns. A unit handles a message: it loads an account, saves it,
+//! All use one server and take turns. A unit handles a message: it loads an account, saves it,
 //! publishes an event and marks the message as received.
 
 mod support;
@@ -39,13 +39,13 @@ const ROUNDS: usize = 9;
 /// How long a turn takes.
 const TURN: Duration = Duration::from_millis(500);
 
-/// The same for both sides.
+/// The same number for both sides.
 const CONNECTIONS_MAX: u32 = 10;
 
-/// How many records an outbox is loaded with for a turn of its drain.
+/// How many records the outbox holds when a turn of draining it begins.
 const DRAINED: i64 = 20_000;
 
-/// How many records the relay's memory is measured over, unless `MAMEY_BENCH_RECORDS` says.
+/// The size of the backlog for which the relay's memory is measured, unless `MAMEY_BENCH_RECORDS` is set.
 const BACKLOG: i64 = 1_000_000;
 
 const DURABILITY: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
@@ -61,7 +61,7 @@ async fn on_payment_taken(event: PaymentTaken, cx: &Context) -> Result<()> {
     add(event.account, event.amount_cents, cx).await.map(drop)
 }
 
-/// What is done to an account, by us and by hand.
+/// An operation on an account, by Mamey or by hand.
 #[derive(Clone)]
 enum Side {
     Ours(Arc<ContextRuntime>),
@@ -182,7 +182,7 @@ async fn units(
     Ok(())
 }
 
-/// Lets the first way and each of the others work in turns, beginning elsewhere in each round.
+/// Runs the first way and each of the others in turns, starting with another one in each round.
 async fn meet(
     report: &mut Report,
     ways: &[Side],
@@ -209,7 +209,7 @@ async fn meet(
     Ok(())
 }
 
-/// What a relay needs in memory for an outbox that nobody emptied for long.
+/// Measures the memory of a relay on an outbox with a large backlog.
 async fn backlog(
     report: &mut Report,
     store: &Arc<dyn Store>,
@@ -223,7 +223,7 @@ async fn backlog(
     Ok(())
 }
 
-/// Lets the relay and the loop by hand empty the same outbox in turns.
+/// Lets the relay and the handwritten loop empty the same outbox in turns.
 async fn drain(
     report: &mut Report,
     store: &Arc<dyn Store>,

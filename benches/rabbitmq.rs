@@ -1,9 +1,9 @@
-//! Publishing and consuming over RabbitMQ beside the same written by hand with lapin, and the whole
-//! way from a commit on PostgreSQL to a handler in another process.
+//! Publishing and consuming over RabbitMQ compared with the same written by hand with lapin, and the
+//! whole way from a commit on PostgreSQL to a handler in another process.
 //!
-//! Both sides use one broker, one queue, the same route, headers and window, and take turns.
-//! They have a virtual host of their own on the broker of `./dev servers`. The parts are
-//! `lapin` and `journey`: `./dev bench rabbitmq journey` goes the whole way alone.
+//! Both sides use one broker, one queue, the same route, headers and window, and take turns. They have
+//! a virtual host of their own on the broker of `./dev servers`. The parts are `lapin` and `journey`:
+//! `./dev bench rabbitmq journey` runs the second one only.
 
 mod support;
 
@@ -35,7 +35,7 @@ const WINDOW: usize = 256;
 /// How many messages each side moves in a turn.
 const MESSAGES: usize = 8000;
 
-/// How many of them when each is confirmed before the next.
+/// How many messages it moves when each is confirmed before the next.
 const MESSAGES_ONE_BY_ONE: usize = 200;
 
 /// How often each side has its turn.
@@ -90,10 +90,10 @@ impl Rivals {
         Ok(Self { ours, publisher, theirs: ByLapin::connect(url).await? })
     }
 
-    /// Lets the sides publish and then consume in turns, each beginning every other round.
+    /// Lets the sides publish and then consume in turns; each starts every other round.
     async fn meet(&self, report: &mut Report, bytes: usize) -> Outcome<()> {
         let (mut published, mut consumed, mut one_by_one) = <(Turns, Turns, Vec<f64>)>::default();
-        // The first round does not count: queues and buffers grow in it.
+        // The first round does not count: queues and buffers grow during it.
         for round in 0..=ROUNDS {
             for turn in 0..2 {
                 let ours = (round + turn) % 2 == 0;
@@ -154,7 +154,7 @@ impl Rivals {
     }
 }
 
-/// What each side made in its turns, in messages a second.
+/// What each side reached in its turns, in messages per second.
 #[derive(Default)]
 struct Turns {
     ours: Vec<f64>,

@@ -1,7 +1,7 @@
-//! One unit of work on SQLite (load, save, publish) beside the same written by hand with sqlx.
+//! One unit of work on SQLite (load, save, publish) compared with the same written by hand with sqlx.
 //!
-//! Both sides keep a file of their own on the same disk, in WAL with a sync for each commit, and
-//! take turns. No relay runs: only the unit counts.
+//! Each side has a file on the same disk, in WAL mode with a sync for each commit, and they take turns.
+//! No relay runs: only the unit of work is measured.
 
 mod support;
 
@@ -23,7 +23,7 @@ use bank::{AMOUNT_CENTS, Account, Deposited, OWNER, Open, Way, add, go_for, open
 use handwritten::Handwritten;
 use support::{Measured, Report, folder};
 
-/// How many tasks deposit at once, and how many times faster than by hand that has to be.
+/// How many tasks deposit at once, and how many times faster than by hand that must be.
 const LOADS: [(usize, Option<f64>); 3] = [(1, Some(1.0)), (16, Some(4.0)), (64, None)];
 
 /// How often each side has its turn under each load.
@@ -103,14 +103,14 @@ impl Rivals {
         })
     }
 
-    /// Lets both sides work in turns, each beginning every other round.
+    /// Lets both sides work in turns; each starts every other round.
     async fn meet(
         &mut self,
         report: &mut Report,
         tasks: usize,
         target: Option<f64>,
     ) -> Result<(), Box<dyn Error>> {
-        // A first turn each that does not count: it is the one that lets the logs grow.
+        // The first turn of each side does not count: the logs grow during it.
         self.our_turn(tasks).await?;
         self.their_turn(tasks).await?;
         let before = self.database.stats();
@@ -148,7 +148,7 @@ impl Rivals {
         Ok(per_second)
     }
 
-    /// Makes sure that both did all they were counted for, and says how the files were kept.
+    /// Checks that both did what was counted, and returns the durability of the files.
     async fn close(self) -> Result<String, Box<dyn Error>> {
         let published = self.ours.store().outbox_depth().await?.records;
         drop(self.ours);

@@ -1,4 +1,4 @@
-//! The bank that stores are measured with, and how long some tasks work in it at once.
+//! The bank that stores are measured with, and the loop in which tasks work in it at once.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use mamey::{Aggregate, Command, Context, Event, Result, Uuid};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-/// How many tasks work at once at most.
+/// The most tasks that work at once.
 pub(crate) const TASKS_MAX: usize = 64;
 
-/// How many accounts each task has for itself, so that no unit conflicts with another.
+/// How many accounts each task has to itself, so that units do not conflict.
 const ACCOUNTS_PER_TASK: usize = 16;
 
 pub(crate) const OWNER: &str = "Ada Lovelace, 12 St James's Square";
@@ -42,7 +42,7 @@ pub(crate) async fn open_account(command: Open, cx: &Context) -> Result<()> {
     cx.repository().add(&Account { id: command.0, owner: OWNER.to_owned(), balance_cents: 0 })
 }
 
-/// Loads one account, saves it, publishes one event, and says the balance.
+/// Loads one account, saves it, publishes one event, and returns the balance.
 pub(crate) async fn add(account: Uuid, amount_cents: i64, cx: &Context) -> Result<i64> {
     let accounts = cx.repository::<Account>();
     let mut changed = accounts.load(&account).await?;
@@ -57,12 +57,12 @@ pub(crate) fn accounts() -> Arc<Vec<Uuid>> {
     Arc::new((0..ACCOUNTS_PER_TASK * TASKS_MAX).map(|_| Uuid::now_v7()).collect())
 }
 
-/// One way to do something to an account.
+/// One way to run an operation on an account.
 pub(crate) trait Way: Clone + Send + Sync + 'static {
     fn go(&self, account: Uuid) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// How often some tasks went a way in a turn, and how often that is in a second.
+/// How many operations some tasks ran in a turn, and how many per second.
 pub(crate) async fn go_for(
     way: &impl Way,
     length: Duration,

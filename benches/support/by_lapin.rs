@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use mamey::message::Envelope;
 
-/// The same exchange and the same queue as ours: the broker has the same to do for both.
+/// The same exchange and queue as ours, so that the broker does the same work for both.
 const EXCHANGE: &str = "mamey";
 const QUEUE: &str = "bench.0";
 
@@ -30,7 +30,7 @@ impl ByLapin {
         Ok(Self { connection, publishing })
     }
 
-    /// How many messages a second are confirmed, `window` of them unconfirmed at a time.
+    /// How many messages per second are confirmed, with `window` of them unconfirmed at a time.
     pub(crate) async fn publish(
         &self,
         envelopes: Vec<Envelope>,
@@ -61,7 +61,7 @@ impl ByLapin {
         Ok(super::per_second(count, begin.elapsed()))
     }
 
-    /// How many messages a second are read and acknowledged, half a window at once.
+    /// How many messages per second are read and acknowledged, half a window at once.
     pub(crate) async fn consume(
         &self,
         count: usize,

@@ -41,7 +41,7 @@ struct Deposited {
     amount_cents: i64,
 }
 
-/// The one writer of its file.
+/// The only writer of its file.
 pub(crate) struct Handwritten(Mutex<SqliteConnection>);
 
 impl Handwritten {
@@ -88,7 +88,7 @@ impl Handwritten {
         Ok(account.balance_cents)
     }
 
-    /// How many events were published, and how the file is kept.
+    /// How many events were published, and the durability of the file.
     pub(crate) async fn close(self) -> Result<(u64, String), sqlx::Error> {
         let mut connection = self.0.into_inner();
         let events: i64 =

@@ -19,28 +19,28 @@ pub(crate) struct Report {
 pub(crate) struct Measured {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// Our number, in the unit.
+    /// Our number, in `unit`.
     pub(crate) ours: f64,
-    /// What it is compared with, in the unit.
+    /// The number it is compared with, in `unit`.
     pub(crate) theirs: Option<f64>,
     pub(crate) unit: &'static str,
     /// How many times better ours is.
     pub(crate) ratio: Option<f64>,
-    /// For a peer, the least ratio; for a limit, the largest of our number.
+    /// For a peer, the smallest acceptable ratio; for a limit, the largest acceptable number.
     pub(crate) target: Option<f64>,
 }
 
-/// What a number is held against.
+/// What a number is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// Another way to do the same.
+    /// Another way to do the same work.
     Peer,
-    /// A number not to be exceeded.
+    /// A number that must not be exceeded.
     Limit,
 }
 
-/// Whether a part of a benchmark is wanted: all are, unless the words of the call name some.
+/// Whether a part of a benchmark runs: all do, unless the command line names some.
 #[allow(dead_code, reason = "not every benchmark has parts")]
 pub(crate) fn wants(part: &str) -> bool {
     let mut named = env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
@@ -78,8 +78,8 @@ impl Report {
 }
 
 impl Measured {
-    /// Ours beside theirs, by the medians of their rounds. What the machine does to a round it does
-    /// to both, so the rounds are compared one by one.
+    /// Ours compared with theirs, by the median of their rounds. A disturbance of the machine affects
+    /// both sides of a round, so the rounds are compared one by one.
     pub(crate) fn peer(
         name: impl Into<String>,
         unit: &'static str,
@@ -100,7 +100,7 @@ impl Measured {
         }
     }
 
-    /// Ours held against a number that it must not exceed.
+    /// Ours compared with a number that it must not exceed.
     pub(crate) fn limit(
         name: impl Into<String>,
         ours: f64,
@@ -150,7 +150,7 @@ fn number(value: f64) -> String {
     if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// The middle of some numbers, 0 of none. Noise of a shared machine lies on both sides of it.
+/// The median, or 0 without numbers. It tolerates the noise of a shared machine.
 pub(crate) fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -24,7 +24,7 @@ const SAVE: &str =
 const ENQUEUE: &str =
     "INSERT INTO hand.outbox (id, type, key, sent_at, payload) VALUES ($1, $2, $3, $4, $5)";
 
-/// All of it in one statement, each part bound to the one before.
+/// The whole commit in one statement; each part depends on the one before.
 const COMMIT: &str = "\
 WITH saved AS (
   UPDATE hand.accounts SET version = version + 1, data = $3
@@ -52,7 +52,7 @@ impl ByHand {
         connections_max: u32,
         accounts: &[Uuid],
     ) -> Result<Self, sqlx::Error> {
-        // Without the question before each use, which would cost it a trip more.
+        // Without a ping before each use, which would cost one more round trip.
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
             .test_before_acquire(false)
@@ -66,7 +66,7 @@ impl ByHand {
         Ok(Self(pool))
     }
 
-    /// Loads, saves, publishes and remembers the message in a transaction.
+    /// Loads, saves, publishes and marks the message as received, in a transaction.
     pub(crate) async fn in_transaction(&self, id: Uuid, message: Uuid) -> Result<(), sqlx::Error> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let mut transaction = self.0.begin().await?;
@@ -91,7 +91,7 @@ impl ByHand {
         transaction.commit().await
     }
 
-    /// Loads, and does the rest in one statement.
+    /// Loads, then does the rest in one statement.
     pub(crate) async fn in_one_statement(
         &self,
         id: Uuid,

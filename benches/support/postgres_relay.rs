@@ -1,4 +1,4 @@
-//! Drains a loaded outbox on PostgreSQL: the relay, and the loop that is usually written by hand.
+//! Drains a full outbox on PostgreSQL: by the relay, and by the loop that is usually written by hand.
 
 use std::error::Error;
 use std::fs;
@@ -13,7 +13,7 @@ use sqlx::postgres::PgPool;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Copies of the records that are there, each with an id of its own.
+/// Copies the sample records, each with an id of its own.
 const FILL: &str = "\
 INSERT INTO bank._outbox (slot, key, sent_at, metadata, payload)
 SELECT slot, key, sent_at,
@@ -32,14 +32,14 @@ const DELETE: &str = "DELETE FROM bank._outbox WHERE sequence = ANY($1)";
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
-/// Empties the outbox and keeps a sample of what was in it.
+/// Empties the outbox and keeps samples of its records.
 pub(crate) async fn take_samples(pool: &PgPool) -> Done<()> {
     sqlx::raw_sql(SAMPLES).execute(pool).await?;
     sqlx::raw_sql("TRUNCATE bank._outbox").execute(pool).await?;
     Ok(())
 }
 
-/// Loads the outbox with about so many records, and says how many they are.
+/// Fills the outbox with about this many records, and returns how many there are.
 pub(crate) async fn fill(pool: &PgPool, records: i64) -> Done<u64> {
     let keys: i64 = sqlx::query_scalar("SELECT count(*) FROM bank.samples").fetch_one(pool).await?;
     let filled = sqlx::query(FILL).bind(records / keys.max(1)).execute(pool).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn fill(pool: &PgPool, records: i64) -> Done<u64> {
     Ok(filled.rows_affected())
 }
 
-/// How many records the relay moves in a second.
+/// How many records the relay moves per second.
 pub(crate) async fn ours(store: &Arc<dyn Store>, records: u64) -> Done<f64> {
     let publisher = MemoryTransport::new().publisher();
     let relay = Relay::new(Arc::clone(store), publisher, RelayOptions::default());
@@ -63,7 +63,7 @@ pub(crate) async fn ours(store: &Arc<dyn Store>, records: u64) -> Done<f64> {
     Ok(records as f64 / taken.as_secs_f64())
 }
 
-/// How many records a loop by hand moves in a second.
+/// How many records the handwritten loop moves per second.
 pub(crate) async fn by_hand(pool: &PgPool, records: u64) -> Done<f64> {
     let publisher = MemoryTransport::new().publisher();
     let begin = Instant::now();
@@ -89,7 +89,7 @@ async fn step(pool: &PgPool, publisher: &dyn Publisher) -> Done<u64> {
     Ok(done.len() as u64)
 }
 
-/// How much the process grew at most while it relayed, in MiB.
+/// By how many MiB the process grew at most while it relayed.
 pub(crate) async fn growth_mib(store: &Arc<dyn Store>, records: u64) -> Done<f64> {
     // The peak is counted from here.
     fs::write("/proc/self/clear_refs", "5")?;

@@ -5,22 +5,22 @@ use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long one probe runs before the next one has its turn.
+/// How long a probe runs in a turn.
 const TURN: Duration = Duration::from_millis(2);
 
-/// How often every probe has its turn.
+/// How many turns every probe has.
 const ROUNDS: usize = 151;
 
-/// How many runs allocations are counted over.
+/// Over how many runs allocations are counted.
 const COUNTED_RUNS: u32 = 1000;
 
-/// Runs that are subtracted, so that neither start nor end of the process counts.
+/// The runs that are subtracted, so that the start and end of the process do not count.
 const INSTRUCTION_RUNS_LOW: u32 = 500;
 
-/// Runs whose instructions are counted.
+/// The runs whose instructions are counted.
 const INSTRUCTION_RUNS_HIGH: u32 = 5500;
 
-/// The argument that lets this program run one probe and nothing else.
+/// The argument with which this program runs one probe and nothing else.
 pub(crate) const ALONE: &str = "--alone";
 
 /// One small operation.
@@ -30,7 +30,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// `run` does the operation as often as it is told.
+    /// `run` repeats the operation the given number of times.
     pub(crate) fn new(name: &'static str, run: impl FnMut(u32) + 'static) -> Self {
         let run = Box::new(run);
         Self { name, run }
@@ -66,7 +66,7 @@ impl Probe {
 
 /// Nanoseconds of one operation of each probe, in every round.
 ///
-/// The probes alternate, in both directions, so that a slow moment of the machine meets them all.
+/// The probes alternate, in both directions, so that a slow moment of the machine affects them all.
 pub(crate) fn times_ns(probes: &mut [Probe]) -> Vec<Vec<f64>> {
     let runs: Vec<u32> = probes.iter_mut().map(Probe::runs_per_turn).collect();
     let mut times = vec![Vec::with_capacity(ROUNDS); probes.len()];

@@ -28,20 +28,20 @@ pub(crate) const RECEIVER: &str = "--receiver";
 /// Over how many keys the messages are spread.
 const KEYS: u32 = 256;
 
-/// How many messages go before anything is measured: statements, leases and caches settle.
+/// How many messages are sent before anything is measured: statements, leases and caches warm up.
 const WARM_UP: u32 = 2000;
 
 /// How many messages measure the throughput.
 const SATURATED: u32 = 20_000;
 
-/// How many commands are under way at a time meanwhile.
+/// How many commands run at a time meanwhile.
 const SENDERS: usize = 128;
 
-/// The steady load: messages a second, and for how long.
+/// The steady load: messages per second, and for how long.
 const STEADY_PER_SECOND: u32 = 1000;
 const STEADY_SECONDS: u32 = 20;
 
-/// How long the receiver may be silent before the run fails.
+/// How long the receiver may make no progress before the run fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Done<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -85,17 +85,18 @@ fn micros() -> u64 {
     since.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
-/// Where the receiver says what it handles. A thread of its own writes it.
+/// Where the receiver reports what it handles. A thread of its own writes it.
 static TOLD: OnceLock<mpsc::Sender<(u32, u64)>> = OnceLock::new();
 
 fn tell(number: u32, began: u64) {
     if let Some(told) = TOLD.get() {
-        // Who no longer listens has what it wanted.
+        // The parent that no longer reads has all it needs.
         let _ = told.send((number, began));
     }
 }
 
-/// The process that handles: it tells its parent what it began when, and ends with its input.
+/// The process that handles: it reports to its parent when it started each message, and ends when its
+/// input is closed.
 pub(crate) async fn receive() -> Done<()> {
     let (told, telling) = mpsc::channel::<(u32, u64)>();
     TOLD.get_or_init(|| told);
@@ -142,7 +143,7 @@ impl Receiver {
                 let words = line.split_once(' ');
                 let read = words.map(|(number, at)| (number.parse(), at.parse()));
                 if let Some((Ok(number), Ok(at))) = read {
-                    // What is handled again began when it began first.
+                    // The first start counts when a message is handled again.
                     lock(&noted).entry(number).or_insert(at);
                 }
             }
@@ -150,7 +151,7 @@ impl Receiver {
         Ok(Self { process, began })
     }
 
-    /// Waits until so many were handled.
+    /// Waits until this many messages were handled.
     async fn until(&self, handled: usize) -> Done<()> {
         let (mut last, mut patience) = (0, Instant::now() + PATIENCE);
         loop {
@@ -162,7 +163,7 @@ impl Receiver {
                 (last, patience) = (now, Instant::now() + PATIENCE);
             }
             if Instant::now() > patience {
-                return Err(format!("{now} of {handled} were handled, and no more come").into());
+                return Err(format!("{now} of {handled} were handled, and no progress").into());
             }
             sleep(Duration::from_millis(1)).await;
         }
@@ -179,7 +180,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // After an error it must not stay; after the end there is none.
+        // It must not outlive an error; after `end` there is no process.
         let _ = self.process.kill();
     }
 }
@@ -204,7 +205,7 @@ pub(crate) async fn run(report: &mut Report) -> Done<()> {
     saturate(&service, &receiver, sent..sent + SATURATED).await?;
     let rate = crate::per_second(SATURATED as usize, begin.elapsed());
     report.add(Measured::limit(
-        "commit to handler, as fast as it goes: rate",
+        "commit to handler, as fast as possible: rate",
         rate,
         "messages/s",
         None,
@@ -218,7 +219,7 @@ pub(crate) async fn run(report: &mut Report) -> Done<()> {
     receiver.end()
 }
 
-/// Commits as fast as it goes until all is handled; the next number.
+/// Commits as fast as possible until everything is handled; returns the next number.
 async fn saturate(
     service: &RunningService,
     receiver: &Receiver,
@@ -228,7 +229,7 @@ async fn saturate(
     let sending =
         stream::iter(numbers).map(|number| async move { service.send(Place(number)).await });
     sending.buffer_unordered(SENDERS).try_collect::<()>().await?;
-    // One more: it said that it was there.
+    // One more: its report that it is ready.
     receiver.until(usize::try_from(end)? + 1).await?;
     Ok(end)
 }
@@ -243,7 +244,7 @@ async fn steadily(
 ) -> Done<Times> {
     let (commits, failed) = (Commits::default(), Arc::new(AtomicU64::new(0)));
     let mut tick = interval(Duration::from_secs(1) / STEADY_PER_SECOND);
-    // Late ticks are made up for: the load stays what it is said to be.
+    // Late ticks are caught up, so that the load stays constant.
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (end, mut sending) = (numbers.end, JoinSet::new());
     for number in numbers {
@@ -276,7 +277,7 @@ struct Times {
 
 impl Times {
     fn of(commits: &HashMap<u32, (u64, u64)>, handled: &HashMap<u32, u64>) -> Self {
-        // Signed: a handler may begin before the sender hears that its commit is done.
+        // Signed: a handler may start before the sender learns that its commit is done.
         let millis = |from: u64, to: u64| (to as f64 - from as f64) / 1000.0;
         let mut times = Self { commit: vec![], to_handler: vec![], all: vec![] };
         for (number, (begun, committed)) in commits {
@@ -310,7 +311,7 @@ impl Times {
     }
 }
 
-/// The value below which a share of sorted times lies.
+/// The quantile of sorted times.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()

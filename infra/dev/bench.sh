@@ -18,8 +18,8 @@ fi
 
 name="$1"
 if [ ! -e "benches/$name.rs" ]; then
-    echo "error: there is no benchmark '$name'; ./dev bench lists those there are" >&2
+    echo "error: there is no benchmark '$name'; ./dev bench lists them" >&2
     exit 2
 fi
-# All but the failpoints, which a user's build has not either.
+# All features but the failpoints, which a user's build does not have.
 exec cargo bench --package mamey --features postgres,rabbitmq,testing --bench "$name" -- "${@:2}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the crash suite; where it needs a server, on servers of its own, which it may kill.
+# Runs the crash suite. If it needs servers, it gets its own, which it may kill.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -7,7 +7,7 @@ source infra/dev/packages.sh
 
 needed=()
 
-# Which servers the arguments ask for, unless they bring their own.
+# Sets `needed` to the servers that the arguments ask for, and `own_urls` if they name URLs.
 read_arguments() {
     local previous="" argument
     for argument in "$@"; do
@@ -20,7 +20,7 @@ read_arguments() {
     done
 }
 
-# Servers of this run alone, in a folder of their own: the suite kills them.
+# Servers for this run only, in a folder of their own: the suite kills them.
 start_servers() {
     MAMEY_SERVERS_DIR="$(mktemp -d -t mamey-crash-servers-XXXXXX)"
     export MAMEY_SERVERS_DIR

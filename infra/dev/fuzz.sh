@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes each decoder that meets bytes from outside, guided by coverage.
+# Fuzzes each decoder of bytes from outside, guided by coverage.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source infra/dev/packages.sh
 
-# How long each target runs, unless --seconds says otherwise.
+# How many seconds each target runs without --seconds.
 seconds=30
 # An input that takes longer is a hang.
 input_seconds_max=1
@@ -39,8 +39,8 @@ read_arguments() {
     for folder in fuzz/corpus/*/; do targets+=("$(basename "$folder")"); done
 }
 
-# Sets `program`. The flags are those of cargo-fuzz that need no nightly toolchain: LLVM counts the
-# edges and compares, and libFuzzer reads them.
+# Sets `program`. The flags are those of cargo-fuzz that need no nightly toolchain: LLVM counts edges
+# and comparisons, and libFuzzer reads the counts.
 build() {
     if ! ensure_program c++ "a C++ compiler, which libFuzzer is built with" g++ libc6-dev; then
         echo "error: there is no C++ compiler (c++), which libFuzzer is built with;" \
@@ -60,7 +60,7 @@ build() {
     program="$work/target/$host/release/mamey-fuzz"
 }
 
-# fuzz TARGET : what libFuzzer learns stays in $work/corpus, so that the next run begins with it.
+# fuzz TARGET: inputs that libFuzzer finds stay in $work/corpus, and the next run starts with them.
 fuzz() {
     local target="$1" log="$work/$1.log"
     mkdir -p "$work/corpus/$target" "$work/found"
@@ -86,6 +86,6 @@ for target in "${targets[@]}"; do
 done
 if [ "$failed" -gt 0 ]; then
     echo "error: $failed of ${#targets[@]} targets failed; what they failed on is in $work/found:" \
-        "mend it, and add the file to fuzz/corpus" >&2
+        "fix it, and add the file to fuzz/corpus" >&2
     exit 1
 fi

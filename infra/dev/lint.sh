@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks everything that can be checked without running the code.
+# Checks everything that can be checked without running tests.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -23,8 +23,8 @@ lint_scripts() {
         return
     fi
     step "shellcheck"
-    # servers.sh stands for all that it sources: a name set in one and used in another is known
-    # only when they are read together.
+    # servers.sh includes all that it sources: names that are set in one file and used in another are
+    # known only when the files are read together.
     shellcheck --external-sources --check-sourced \
         dev .ci/run infra/dev/*.sh infra/servers/servers.sh infra/compose/*.sh
 }
@@ -35,9 +35,9 @@ lint_dependencies() {
         return
     fi
     step "cargo deny"
-    # The check looks at every platform's crates; a build has fetched those of this one alone.
+    # The check reads the crates of every platform; a build has fetched only those of this one.
     cargo fetch --locked
-    # Offline: advisories need a download, and a lint must not change its mind overnight.
+    # Offline: advisories need a download, and the result of a lint must not change overnight.
     cargo deny --workspace --offline check bans licenses sources
 }
 

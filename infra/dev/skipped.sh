@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says which tests of a run were skipped and why: skipped.sh FILE, with a line NAME: REASON for each.
+# Prints which tests were skipped and why: skipped.sh FILE, with a line NAME: REASON for each.
 set -euo pipefail
 
 file="$1"
@@ -12,7 +12,7 @@ else
     echo "== $count tests were skipped" >&2
 fi
 
-# A missing server has many tests and one reason, which is said once, above their names.
+# Many tests share one reason, such as a missing server: it is printed once, above their names.
 sed 's|^\([^ ]*\): \(.*\)$|\2\t\1|' "$file" | LC_ALL=C sort | awk -F '\t' '
     $1 != reason { reason = $1; print "   " reason }
     { print "      " $2 }

@@ -8,7 +8,7 @@ needed=(postgres pgbouncer rabbitmq redis mongodb)
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source infra/dev/packages.sh
 
-# What the suites of stores and transports counted, and which of their cases did not run.
+# The conformance suites report here how many cases they ran, and which they did not run.
 MAMEY_CONFORMANCE_REPORT_FILE="$(realpath -m "${CARGO_TARGET_DIR:-target}/conformance-report")"
 export MAMEY_CONFORMANCE_REPORT_FILE
 
@@ -37,10 +37,10 @@ ensure_c_compiler() {
     exit 1
 }
 
-# The clients that our messages are tried with live in a virtual environment of Python.
+# The interoperability tests use Python clients, in a virtual environment.
 ensure_python() {
     if python3 -c 'import ensurepip' 2>/dev/null; then return; fi
-    install_packages "Python, for the clients that are not ours" python3 python3-venv ||
+    install_packages "Python, for the interoperability tests" python3 python3-venv ||
         echo "== Python's venv is not installed (apt-get install python3-venv)" >&2
 }
 
@@ -52,14 +52,14 @@ start_servers() {
     fi
     local name
     for name in "${needed[@]}"; do
-        # What is already up belongs to somebody, who will want it after this run.
+        # A server that is already up stays up after this run.
         if ! ./dev servers status "$name" >/dev/null; then started+=("$name"); fi
     done
     ./dev servers up "${needed[@]}"
     local urls
     urls="$(./dev servers env "${needed[@]}")"
     eval "$urls"
-    # A test that finds no URL must fail now; without this it would pass by skipping.
+    # A test without a URL must fail now; without this it would be skipped.
     export MAMEY_REQUIRE_SERVERS=1
 }
 

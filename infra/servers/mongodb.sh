@@ -20,7 +20,7 @@ mongodb_packages() {
     mongodb_python >/dev/null || echo python3
     if mongodb_program >/dev/null; then return; fi
     "$(mongodb_python || echo false)" -m pip --version >/dev/null 2>&1 || echo python3-pip
-    # Not grep -q: it leaves at the first match, and the pipe then fails for a program still writing.
+    # Not grep -q: it exits at the first match, and the pipe then fails for a program that still writes.
     /sbin/ldconfig -p | grep libcurl.so.4 >/dev/null || echo libcurl4
 }
 

@@ -47,14 +47,13 @@ postgres_create_primary() {
     dir="$(node_dir postgres)"
     data="$dir/data"
     echo "$password" >"$dir/password"
-    # No sync: if the machine crashes now, the next run begins anew anyway.
+    # No sync: if the machine crashes now, the next run starts over anyway.
     "${postgres_user[@]}" "$(postgres_programs)/initdb" -D "$data" --username mamey \
         --pwfile "$dir/password" --auth scram-sha-256 --locale C.UTF-8 --encoding UTF8 \
         --no-sync >>"$dir/log"
-    # The replica receives these settings with its copy. fsync stays on: a commit must cost
-    # here what it costs in production. Shared memory lives in the data folder and replication
-    # slots keep a bounded amount of log, so that neither a kill nor a dead replica leaves
-    # a growing rest.
+    # The replica gets these settings with its copy. fsync stays on: a commit must cost here what it
+    # costs in production. Shared memory is in the data folder, and replication slots keep a bounded
+    # amount of log, so that a kill or a dead replica leaves nothing that grows.
     cat >>"$data/postgresql.conf" <<SETTINGS
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -85,9 +84,9 @@ postgres_start_node() {
         -D "$(node_dir "$1")/data" -c port="$(port_of "$1" sql)"
 }
 
-# A killed postgres leaves its lock file. While its pid is a zombie, or somebody else's by now, the
-# next one believes it alive; we know better, so the file gets a pid that cannot exist. What it says
-# about shared memory stays: by that the next one sees that no process of the old one is left.
+# A killed postgres leaves its lock file. While its pid is a zombie or belongs to another process, a new
+# postgres takes it for alive, so the file gets a pid that cannot exist. Its entry about shared memory
+# stays: it shows the new one that no process of the old one is left.
 postgres_forget_killed() {
     local file
     file="$(node_dir "$1")/data/postmaster.pid"

@@ -62,8 +62,8 @@ rabbitmq_prepare() {
     local node dir
     for node in $(rabbitmq_brokers "$1"); do
         dir="$(node_dir "$node")"
-        # The cookie is how nodes know each other as friends; Erlang reads it from HOME and
-        # refuses one that others may read.
+        # Nodes authenticate each other by the cookie. Erlang reads it from HOME and refuses one that
+        # others may read.
         (umask 077 && echo "$password" >"$dir/.erlang.cookie")
         chmod 400 "$dir/.erlang.cookie"
         echo "$1" >"$dir/server"
@@ -83,7 +83,7 @@ default_pass = $password
 log.console = true
 log.console.use_colors = off
 log.file = false
-# Publishing stops when the disk runs low; the default asks for more than a small machine has.
+# Publishing stops when the disk runs low; the default limit is more than a small machine has.
 disk_free_limit.absolute = 100MB
 # A node that was paused for long rejoins by itself.
 cluster_partition_handling = pause_minority
@@ -91,8 +91,8 @@ SETTINGS
     if [ "$1" = rabbitmq-cluster ]; then rabbitmq_cluster_settings "$2"; fi
 }
 
-# The first node founds the cluster and looks for nobody; the others look for it alone, until it is
-# there. If all looked for all, each would wait its turn, and the first for peers that are not yet.
+# The first node founds the cluster and looks for no peer; the others look for the first one until it
+# is there. If all looked for all, the first would wait for peers that do not exist yet.
 rabbitmq_cluster_settings() {
     [ "$1" != rabbitmq-1 ] || return 0
     cat <<SETTINGS

@@ -4,8 +4,8 @@ set -euo pipefail
 
 infra_dir="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-# Fixed, and no secret: the servers listen on loopback alone. A URL that carries this word is one
-# of our own, so a shell that has evaluated `env` does not look like a user with own servers.
+# Fixed, and not secret: the servers listen on loopback only. A URL with this word is one of ours, so a
+# shell that has evaluated `env` does not look like one with the user's own servers.
 password="mamey-loopback"
 
 single_servers=(postgres pgbouncer rabbitmq redis mongodb)
@@ -80,7 +80,7 @@ down() {
     choose "${all_servers[@]}" -- "$@"
     if [ ! -d "$servers_dir" ]; then return; fi
     take_lock
-    # Backwards, at once: none of them needs another in order to stop.
+    # In reverse order and in parallel: none needs another in order to stop.
     for server in "${chosen[@]}"; do
         if was_begun "$server"; then stop_in_background "$server"; fi
     done
@@ -99,7 +99,7 @@ cluster() {
     esac
 }
 
-# What the user has set wins over what runs here, variable by variable.
+# The user's variables take precedence over what runs here, one by one.
 env_of() {
     local server variable line
     if user_has_own "$1"; then

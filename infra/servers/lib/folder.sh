@@ -3,7 +3,7 @@
 
 # /var/tmp rather than target/: PostgreSQL runs as its own user when we are root, who cannot
 # enter a checkout under /root, and `cargo clean` must not pull the data from under a server.
-# Rather than /tmp: that is often memory, where an fsync costs nothing and measures nothing.
+# Not /tmp: that is often in memory, where an fsync costs nothing and benchmarks would be wrong.
 servers_dir="$(realpath -m "${MAMEY_SERVERS_DIR:-/var/tmp/mamey-servers-$(id -u)}")"
 
 say() { echo "$*" >&2; }
@@ -21,8 +21,8 @@ create_folder() {
     mkdir -p "$servers_dir/installed" "$servers_dir/nodes" "$servers_dir/prepared"
 }
 
-# The lock is held through a file descriptor, so it ends with its holders, even by kill -9. Helpers
-# such as initdb inherit it and servers do not: whoever takes the lock next finds no helper at work.
+# The lock is held by a file descriptor, so it ends with its holders, even after kill -9. Helpers such
+# as initdb inherit it and servers do not: when the lock is free, no helper runs.
 take_lock() {
     exec {lock_fd}<"$servers_dir"
     if flock --nonblock "$lock_fd"; then return; fi

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Takes a server from any state, a crash in the middle included, to up or to nothing.
+# Takes a server from any state, even after a crash, to up or to nothing.
 
-# A server is one or several nodes (processes). Its family names the file whose functions know it.
+# A server is one or several nodes (processes). Its family names the file with its functions.
 family_of() { echo "${1%-cluster}"; }
 
 nodes_of() { "$(family_of "$1")_nodes" "$1"; }
@@ -18,7 +18,7 @@ is_users() { [ -n "${!1:-}" ] && [[ "${!1}" != *"$password"* ]]; }
 
 user_has_own() { is_users "$(first_variable "$1")"; }
 
-# The mark is set when a server was ready for the first time and its data is whole.
+# The mark is set when a server was ready for the first time and its data is complete.
 is_prepared() { [ -e "$servers_dir/prepared/$1" ]; }
 
 was_begun() {
@@ -50,7 +50,7 @@ find_node() {
     done
 }
 
-# ensure_node FAMILY NODE SECONDS: whatever state the node is in, it answers afterwards.
+# ensure_node FAMILY NODE SECONDS: the node answers afterwards, whatever state it was in.
 ensure_node() {
     case "$(node_state "$2")" in
         running) ;;
@@ -74,7 +74,7 @@ start_servers() {
     wait_for_jobs "did not start; what runs already stays up"
 }
 
-# Half-made data is thrown away: making it again takes a second or two, mending it takes a person.
+# Incomplete data is deleted: making it again takes seconds, repairing it takes a person.
 claim() {
     local node lost
     if is_prepared "$1"; then
@@ -82,7 +82,7 @@ claim() {
             if is_alive "$node"; then continue; fi
             lost="$(lost_ports "$node")"
             if [ -n "$lost" ]; then
-                say "$node: port $lost is taken by now, so $1 starts anew with empty data"
+                say "$node: port $lost is taken now, so $1 starts again with empty data"
                 discard "$1"
                 break
             fi
@@ -97,7 +97,7 @@ claim() {
 discard() {
     local node family nodes i
     family="$(family_of "$1")"
-    # The mark goes first: a crash after this line is a server to be made anew.
+    # The mark is deleted first: after a crash from here on, the server is made anew.
     rm -f "$servers_dir/prepared/$1"
     read -ra nodes <<<"$(nodes_of "$1")"
     for ((i = ${#nodes[@]} - 1; i >= 0; i--)); do stop_node "${nodes[i]}" "$("${family}_stop_signal")"; done
@@ -124,7 +124,7 @@ start() {
     fi
 }
 
-# Jobs ignore Ctrl-C, so the trap passes it on to them.
+# Jobs ignore Ctrl-C, so the trap sends them a signal.
 jobs_running=()
 job_names=()
 trap 'kill "${jobs_running[@]}" 2>/dev/null; say "stopped in the middle; run again, or ./dev servers down"; exit 130' INT TERM

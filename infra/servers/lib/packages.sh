@@ -24,16 +24,16 @@ install_packages() {
 
 run_apt() {
     export DEBIAN_FRONTEND=noninteractive
-    # A run that was killed in the middle leaves packages unpacked but not configured, and for
-    # a while a dpkg that holds the lock.
+    # A killed run leaves packages unpacked but not configured, and for a while a dpkg that holds the
+    # lock.
     wait_until 30 dpkg --configure -a || true
-    # Without a network, the lists and packages of an earlier day may still do.
+    # Without a network, older lists and packages may suffice.
     apt-get --quiet update || true
     apt-get --quiet --yes -o DPkg::Lock::Timeout=120 install --no-install-recommends "$@"
 }
 
-# Debian starts a service as soon as it is installed, on its default port. A policy that somebody
-# else has set is left as it is; one of ours that a crash left behind is taken over.
+# Debian starts a service as soon as it is installed, on its default port. A policy that is not ours
+# stays as it is; one of ours that a crash left is reused.
 forbid_services() {
     if [ -e "$policy_file" ] && ! grep -qsF "$policy_mark" "$policy_file"; then return; fi
     printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$policy_file"
@@ -44,7 +44,7 @@ allow_services() {
     if grep -qsF "$policy_mark" "$policy_file"; then rm -f "$policy_file"; fi
 }
 
-# Nor at the next boot, for what apt has just brought. What was there before is left as it was.
+# Newly installed services must not start at the next boot either. Older ones stay as they were.
 keep_from_boot() {
     local log="$servers_dir/installed/apt.log" pair
     command -v systemctl >/dev/null || return 0

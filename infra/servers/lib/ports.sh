@@ -25,7 +25,7 @@ first_port() {
 
 port_of() { cat "$(node_dir "$1")/port-$2"; }
 
-# Somebody listens there. A listener too busy to accept counts as well.
+# True when a process listens there, even one too busy to accept.
 is_taken() {
     local status=0
     # shellcheck disable=SC2016
@@ -35,8 +35,8 @@ is_taken() {
 
 is_promised() { grep -qsx "$1" "$servers_dir"/nodes/*/port-*; }
 
-# claim_port NODE KIND: nodes are given their ports one after another, before any starts; two that
-# looked at the same time could choose the same.
+# claim_port NODE KIND: nodes get their ports one after another, before any starts, so that no two
+# choose the same one.
 claim_port() {
     local file port first
     file="$(node_dir "$1")/port-$2"
@@ -51,7 +51,7 @@ claim_port() {
     die "$1: ports $first to $((port - 1)) are all taken; free one and run again"
 }
 
-# The ports of a dead node that somebody else listens on by now.
+# The ports of a dead node on which another process listens now.
 lost_ports() {
     local file
     for file in "$(node_dir "$1")"/port-*; do

@@ -7,19 +7,19 @@ node_dir() { echo "$servers_dir/nodes/$1"; }
 stat_fields() {
     local stat
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    # The name stands in parentheses and may hold spaces, so what counts begins after the last one.
+    # The name is in parentheses and may hold spaces, so the fields begin after the last parenthesis.
     echo "${stat##*) }"
 }
 
-# When a process was born, in clock ticks since boot: with it, a pid that the system has given
-# to somebody else is never mistaken for ours.
+# When a process was started, in clock ticks since boot. It shows whether the system has given the pid
+# to another process.
 birth_of() {
     local fields
     read -ra fields <<<"$(stat_fields "$1")"
     echo "${fields[19]:-}"
 }
 
-# running, paused, dead (was started, is no more) or absent (was never started).
+# running, paused, dead (was started and has ended) or absent (was never started).
 node_state() {
     local pid birth fields
     if ! { read -r pid birth <"$(node_dir "$1")/pid"; } 2>/dev/null; then
@@ -27,7 +27,7 @@ node_state() {
         return
     fi
     read -ra fields <<<"$(stat_fields "$pid")"
-    # A zombie only waits to be collected; signals still reach it, but nothing answers.
+    # A zombie takes signals but does not answer.
     if [ "${fields[19]:-}" != "$birth" ] || [[ "${fields[0]}" == [ZX] ]]; then
         echo dead
     elif [ "${fields[0]}" = T ]; then
@@ -45,8 +45,8 @@ node_pid() {
 
 is_alive() { [[ "$(node_state "$1")" == @(running|paused) ]]; }
 
-# start_process NODE COMMAND…: the child records its own pid before it becomes the server, so a
-# crash of this script at any point leaves no process that nobody knows of.
+# start_process NODE COMMAND…: the child records its own pid before it becomes the server, so that a
+# crash of this script never leaves an unknown process.
 start_process() {
     local dir node="$1" pid
     dir="$(node_dir "$node")"
@@ -56,7 +56,7 @@ start_process() {
         release_lock_here
         pid="$BASHPID"
         echo "$pid $(birth_of "$pid")" >"$dir/pid"
-        # Where a crashing server drops its core, and no folder of the caller is kept in use.
+        # A crashing server writes its core here, and no folder of the caller stays in use.
         cd "$dir"
         exec setsid "$@"
     ) >>"$dir/log" 2>&1 </dev/null &
@@ -92,7 +92,7 @@ signal_node() {
 
 is_gone() { ! is_alive "$1"; }
 
-# stop_node NODE SIGNAL: asks, then insists. Helpers that outlive their parent are ended too.
+# stop_node NODE SIGNAL: sends the signal, then SIGKILL. Helpers that outlive their parent are ended, too.
 stop_node() {
     local node="$1" pid
     local -A births=()
@@ -109,7 +109,7 @@ stop_node() {
     rm -f "$(node_dir "$node")/pid"
 }
 
-# wait_ready NODE SECONDS COMMAND…: the command must come true while the process lives.
+# wait_ready NODE SECONDS COMMAND…: waits until the command succeeds while the process runs.
 wait_ready() {
     local node="$1" seconds="$2" deadline=$((SECONDS + $2))
     shift 2
@@ -128,5 +128,5 @@ fail_with_log() {
     log="$(node_dir "$1")/log"
     say "--- the last lines of $log"
     tail -n 15 "$log" >&2 || true
-    die "$1: $2; mend what the log names and run again, or start afresh with ./dev servers down"
+    die "$1: $2; fix what the log names and run again, or start over with ./dev servers down"
 }
