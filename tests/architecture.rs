@@ -8,8 +8,9 @@ use std::path::Path;
 /// The endings of what the page names as a path.
 const ENDINGS: [&str; 4] = [".rs", ".sql", ".md", "/"];
 
-/// Folders that the page names relative to a crate, because several crates have them.
-const RELATIVE: [&str; 12] = [
+/// What the page names relative to a crate: folders that several crates have, and a file to come.
+const RELATIVE: [&str; 13] = [
+    "mongo/outbox.rs",
     "memory/",
     "sqlite/",
     "postgres/",

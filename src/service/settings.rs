@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mamey_core::message::SLOTS;
 use mamey_core::{Error, Result, redact_url};
+use mamey_messaging::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
 
 const STORE: &str = "MAMEY_STORE";
 const TRANSPORT: &str = "MAMEY_TRANSPORT";
@@ -81,10 +82,10 @@ impl Default for Settings {
         Self {
             store_url: "sqlite:mamey.db".to_owned(),
             transport_url: "memory:".to_owned(),
-            partitions: 8,
-            lease: Duration::from_secs(15),
-            poll: Duration::from_secs(1),
-            drain: Duration::from_secs(25),
+            partitions: PARTITIONS_DEFAULT,
+            lease: LEASE_DEFAULT,
+            poll: POLL_DEFAULT,
+            drain: DRAIN_DEFAULT,
             inbox_window: Duration::from_hours(14 * 24),
         }
     }
@@ -273,6 +274,22 @@ mod tests {
     #[test]
     fn everything_has_an_embedded_default() {
         assert_eq!(Settings::from_variables([]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_the_documents_name() {
+        let Settings { partitions, lease, poll, drain, inbox_window, .. } = Settings::default();
+        let readme = include_str!("../../README.md");
+        for (name, value) in [
+            (PARTITIONS, u128::from(partitions)),
+            (LEASE_MS, lease.as_millis()),
+            (POLL_MS, poll.as_millis()),
+            (DRAIN_MS, drain.as_millis()),
+            (INBOX_DAYS, u128::from(inbox_window.as_secs() / 86_400)),
+        ] {
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            assert!(row.ends_with(&format!("| {value} |")), "{row}");
+        }
     }
 
     #[test]
