@@ -42,7 +42,11 @@ struct Calls<'s> {
 
 impl<'s> Calls<'s> {
     fn of(service: &'s RunningService) -> Self {
-        Self { send: service.send(Ring), query: service.query(Count), request: asked(service, Count) }
+        Self {
+            send: service.send(Ring),
+            query: service.query(Count),
+            request: asked(service, Count),
+        }
     }
 }
 

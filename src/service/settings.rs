@@ -287,7 +287,8 @@ mod tests {
             (DRAIN_MS, drain.as_millis()),
             (INBOX_DAYS, u128::from(inbox_window.as_secs() / 86_400)),
         ] {
-            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            let row =
+                readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
             assert!(row.ends_with(&format!("| {value} |")), "{row}");
         }
     }
@@ -328,7 +329,10 @@ mod tests {
             .with_poll(Duration::from_secs(4))
             .with_drain(Duration::from_secs(5))
             .with_inbox_window(Duration::from_hours(6));
-        assert_eq!((&*settings.store_url, &*settings.transport_url), ("memory:", "amqp://localhost"));
+        assert_eq!(
+            (&*settings.store_url, &*settings.transport_url),
+            ("memory:", "amqp://localhost")
+        );
         assert_eq!((settings.partitions, settings.lease.as_secs()), (2, 3));
         assert_eq!((settings.poll.as_secs(), settings.drain.as_secs()), (4, 5));
         assert_eq!(settings.inbox_window, Duration::from_hours(6));

@@ -57,9 +57,7 @@ pub(super) async fn start(service: Service) -> Result<RunningService> {
 
 fn check_names(contexts: &[BoundedContext]) -> Result<()> {
     if contexts.is_empty() {
-        return Err(Error::misconfigured(
-            "the service hosts no context: add one with `.host(…)`",
-        ));
+        return Err(Error::misconfigured("the service hosts no context: add one with `.host(…)`"));
     }
     let mut names = BTreeSet::new();
     for context in contexts {
@@ -179,8 +177,12 @@ async fn forget_received(store: Arc<dyn Store>, clock: Arc<dyn Clock>, window: D
     loop {
         match store.expire_inbox(clock.now().minus(window)).await {
             Ok(0) => {}
-            Ok(forgotten) => tracing::debug!(forgotten, "the inbox forgot messages past its window"),
-            Err(error) => tracing::warn!(%error, "the inbox could not forget old messages; it is tried again"),
+            Ok(forgotten) => {
+                tracing::debug!(forgotten, "the inbox forgot messages past its window")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the inbox could not forget old messages; it is tried again")
+            }
         }
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
     }

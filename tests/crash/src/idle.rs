@@ -61,7 +61,9 @@ pub(crate) async fn until_idle(
                 return Ok(found);
             }
         } else if answered.elapsed() >= patience * SILENCE_MAX {
-            return Err(Error::Worker("the workers do not report what they have stored".to_owned()));
+            return Err(Error::Worker(
+                "the workers do not report what they have stored".to_owned(),
+            ));
         }
         sleep(LOOK_EVERY).await;
     }

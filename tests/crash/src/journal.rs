@@ -48,7 +48,8 @@ impl Journal {
         let of = |key: &str| lines.get(key).into_iter().flatten().cloned();
         let mut history: Vec<_> = of(key).chain(of(FAULTS)).collect();
         history.sort();
-        history.iter()
+        history
+            .iter()
             .map(|(at_us, line)| format!("  {:>12.6}  {line}\n", *at_us as f64 / 1e6))
             .collect()
     }

@@ -12,6 +12,7 @@ use crate::domain::accounts::Transfer;
 use crate::error::{Error, Result};
 use crate::fault::Kind;
 use crate::fleet::{Fleet, Orders};
+use crate::idle::until_idle;
 use crate::inject::{Injected, inject};
 use crate::journal::Journal;
 use crate::load;
@@ -20,7 +21,6 @@ use crate::place::Place;
 use crate::plan::{ACCOUNTS, OPENING_BALANCE, Plan, Planner, account};
 use crate::protocol::{Answer, Order};
 use crate::report::{Report, Row};
-use crate::idle::until_idle;
 use crate::verdict::{Expected, Verdict};
 use crate::worker::Inspection;
 
@@ -48,7 +48,11 @@ impl<'o> Run<'o> {
     }
 
     /// Plays all rounds, or until one breaks a law, and reports each as it ends.
-    pub(crate) async fn play(&mut self, seed: u64, mut report_row: impl FnMut(&Row)) -> Result<Report> {
+    pub(crate) async fn play(
+        &mut self,
+        seed: u64,
+        mut report_row: impl FnMut(&Row),
+    ) -> Result<Report> {
         let planner = self.planner(seed)?;
         let mut report = Report::new(seed);
         for round in 0..self.options.rounds {
@@ -98,7 +102,8 @@ impl<'o> Run<'o> {
         if let (Kind::Failpoint(_), Some(restarted)) = (plan.fault.kind, fleet.last_restart()) {
             injected = Injected { hit: fleet.crashed() > 0, over: restarted };
         }
-        let over = fleet.last_restart().map_or(injected.over, |restarted| restarted.max(injected.over));
+        let over =
+            fleet.last_restart().map_or(injected.over, |restarted| restarted.max(injected.over));
         let mut verdict = self.expected.judge(&idle.contents, &idle.depths);
         verdict.stuck += (plan.transfers.len() - answers.len()) as u64;
         if idle.since.is_none() && verdict.is_clean() {

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Orders};
+use crate::idle::{depths, until_idle};
 use crate::load;
 use crate::plan::Planner;
-use crate::idle::{depths, until_idle};
 use crate::rounds::Run;
 use crate::svg;
 

@@ -15,7 +15,7 @@ pub(crate) use inspect::{Inspection, inspect};
 
 use self::clock::JumpClock;
 use crate::domain::{self, Trials};
-use crate::protocol::{Answer, Output, Order};
+use crate::protocol::{Answer, Order, Output};
 
 /// What the tasks of a worker share.
 struct Worker {
