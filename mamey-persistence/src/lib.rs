@@ -7,7 +7,7 @@
 //! | `postgres` | [`PostgresDatabase`], shared by all instances of a service |
 //!
 //! [`connect`] picks one by URL. All keep every promise of [`mamey_core::store`] and run its
-//! conformance suite; whoever knows `memory/outbox.rs` can guess `sqlite/outbox.rs`.
+//! conformance suite, and have the same files: `memory/outbox.rs`, `sqlite/outbox.rs`, …
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

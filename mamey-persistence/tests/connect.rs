@@ -1,4 +1,4 @@
-//! A URL picks the store, and one that picks none says what would.
+//! A URL picks the store; one that names none is refused by an error that lists those of this build.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The store in memory keeps every promise of the ports.
+//! The store in memory passes the conformance suite.
 #![cfg(feature = "memory")]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The store on SQLite keeps every promise of the ports.
+//! The store on SQLite passes the conformance suite.
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

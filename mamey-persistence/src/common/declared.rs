@@ -1,4 +1,4 @@
-//! Checks what a context declares and asks, before any store acts on it.
+//! Checks what a context declares, and its units and queries against it, before a store acts.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::filters::check_filter;
 /// The largest document, in bytes: 16 MiB.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The longest name of a collection or an indexed field, in bytes: what PostgreSQL takes too.
+/// The longest name of a collection or an indexed field, in bytes: the limit of PostgreSQL.
 const NAME_BYTES_MAX: usize = 63;
 
 /// The collections that a context has declared.
@@ -52,11 +52,11 @@ impl Declared {
         }
     }
 
-    /// Refuses a unit that could not be stored as it stands.
+    /// Refuses a unit that cannot be stored.
     pub(crate) fn check_unit(&self, unit: &UnitOfWork) -> Result<()> {
         if unit.transaction.is_some() {
             return Err(Error::misconfigured(
-                "the unit of work holds a transaction of another store: open it on this one",
+                "the unit of work carries a transaction of another store: open it on this one",
             ));
         }
         for guard in &unit.guards {
@@ -88,11 +88,11 @@ impl Declared {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "{name}/{id} comes with values that do not fit the declared indexes of `{name}`"
+            "the indexed values of {name}/{id} do not fit the declared indexes of `{name}`"
         )))
     }
 
-    /// Refuses a filter on what is not indexed or with values of another type.
+    /// Refuses a filter on a field that is not indexed, or with values of another type.
     pub(crate) fn check_filter(
         &self,
         collection: &'static Collection,
@@ -102,7 +102,7 @@ impl Declared {
         check_filter(collection, filter)
     }
 
-    /// As [`Declared::check_filter`], and the same for the order.
+    /// As [`Declared::check_filter`], for the order as well.
     pub(crate) fn check_find(&self, find: &Find) -> Result<()> {
         self.check_filter(find.collection, &find.filter)?;
         find.order.iter().try_for_each(|key| field_type(find.collection, key.field).map(drop))

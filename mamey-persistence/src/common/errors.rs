@@ -1,26 +1,26 @@
-//! The errors that every store gives in the same words.
+//! Errors whose wording all stores share.
 
 use mamey_core::Error;
 use mamey_core::criteria::Value;
 
-/// The taken-id error that every store gives.
+/// The error for an id that is taken.
 pub(crate) fn id_taken(collection: &str, id: &Value) -> Error {
-    Error::already_exists(format!("{collection}/{id} exists already"))
+    Error::already_exists(format!("{collection}/{id} already exists"))
 }
 
-/// The taken-value error that every store gives.
+/// The error for a value of a unique field that is taken.
 pub(crate) fn value_taken(collection: &str, field: &str) -> Error {
     Error::already_exists(format!(
         "another document of `{collection}` has the same `{field}`, which is unique"
     ))
 }
 
-/// The conflict error that every store gives.
+/// The error for a document that another unit has changed.
 pub(crate) fn changed(collection: &str, id: &Value) -> Error {
     Error::conflict(format!("{collection}/{id} changed since it was read"))
 }
 
-/// What every call says after a database was closed.
+/// The error of every call after the database was closed.
 pub(crate) fn closed() -> Error {
     Error::unavailable("the store is closed")
 }

@@ -11,7 +11,7 @@ pub(crate) fn check_id(collection: &'static Collection, id: &Value) -> Result<()
     Err(wrong_type(collection, ID_FIELD))
 }
 
-/// Not-a-number has no place in any order, so no store takes it.
+/// Whether a value can stand in a field. Not-a-number has no place in an order, so no store takes it.
 pub(crate) fn type_fits(expected: ValueType, value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -31,5 +31,5 @@ pub(crate) fn field_type(collection: &'static Collection, field: &str) -> Result
 
 pub(crate) fn wrong_type(collection: &Collection, field: &str) -> Error {
     let name = collection.name;
-    Error::invalid(format!("a value for `{field}` of `{name}` has another type than the field"))
+    Error::invalid(format!("a value for `{field}` of `{name}` does not have the type of the field"))
 }

@@ -1,4 +1,4 @@
-//! Bounds the filters that callers build, and checks what they compare.
+//! Bounds filters, and checks that they compare indexed fields with values of their types.
 
 use mamey_core::criteria::{Collection, Filter, Value, ValueType};
 use mamey_core::{Error, Result, Retry};
@@ -11,12 +11,13 @@ const CONDITIONS_PER_FILTER_MAX: usize = 256;
 /// The most values in one filter.
 const VALUES_PER_FILTER_MAX: usize = 8192;
 
-/// Refuses a filter that is too large, names what is not indexed or has values of another type.
+/// Refuses a filter that is too large, names a field without an index, or has a value of another
+/// type.
 pub(crate) fn check_filter(collection: &'static Collection, filter: &Filter) -> Result<()> {
     FilterSize::default().add(collection, filter)
 }
 
-/// Counts a filter, which callers may build without an end.
+/// How large a filter is; callers can build one of any size.
 #[derive(Default)]
 struct FilterSize {
     conditions: usize,
@@ -63,6 +64,6 @@ impl FilterSize {
 }
 
 fn too_large(what: &str, max: usize) -> Error {
-    Error::limit_exceeded(format!("a filter holds at most {max} {what}; ask in several steps"))
-        .with_retry(Retry::Never)
+    let message = format!("a filter takes at most {max} {what}; split it into several queries");
+    Error::limit_exceeded(message).with_retry(Retry::Never)
 }

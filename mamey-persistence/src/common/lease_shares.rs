@@ -1,4 +1,4 @@
-//! How partitions are shared among instances: the rules that every store follows.
+//! Shares partitions among instances, by the rules that every store follows.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use mamey_core::message::Partition;
 use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
 use mamey_core::{Error, Result};
 
-/// The partitions of one role by number. An entry stays for ever, because its epoch must never
-/// come again.
+/// The partitions of one role by number. An entry is never removed, because an epoch must not be
+/// used twice.
 pub(crate) type Shares = BTreeMap<u16, Share>;
 
 /// Who holds one partition.
@@ -20,16 +20,16 @@ pub(crate) struct Share {
     pub(crate) expires: Timestamp,
 }
 
-/// Renews what the caller holds, and takes free or expired partitions up to its fair share: all
-/// partitions divided by the living instances, rounded up.
+/// Renews what the caller holds, and gives it free or expired partitions up to its fair share: all
+/// partitions divided by the instances that are alive, rounded up.
 pub(crate) fn share_out(
     shares: &mut Shares,
     request: &LeaseRequest,
-    living: usize,
+    alive: usize,
     now: Timestamp,
 ) -> Result<Holdings> {
     let all = Partition::all(request.partitions)?;
-    let fair = usize::from(request.partitions).div_ceil(living.max(1));
+    let fair = usize::from(request.partitions).div_ceil(alive.max(1));
     let expires = now.plus(request.duration);
     let mut leases = Vec::new();
     for share in shares.values_mut() {
@@ -81,7 +81,7 @@ pub(crate) fn count_alive(
 pub(crate) fn other_partition_count(request: &LeaseRequest, other: u16) -> Error {
     let role = request.role.as_str();
     Error::misconfigured(format!(
-        "this instance uses {} partitions as {role}, while a living one uses {other}: \
+        "this instance uses {} partitions as {role}, while another that is alive uses {other}: \
          give all instances one number, and change it only while none runs",
         request.partitions
     ))
@@ -96,7 +96,8 @@ impl Share {
         self.holder == Some(request.holder) && self.partition.of() == request.partitions
     }
 
-    /// Another count of partitions comes from instances that are gone: nobody mixes two.
+    /// A share of another number of partitions is free: `count_alive` has made sure that no instance
+    /// which is alive uses that number.
     fn is_free(&self, request: &LeaseRequest, now: Timestamp) -> bool {
         let given_up = self.holder.is_none() || self.expires <= now;
         !self.is_held_by(request) && (given_up || self.partition.of() != request.partitions)
@@ -127,17 +128,17 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// An instance asks while so many are thought to live.
+        /// An instance asks, while so many count as alive.
         Hold(u8, usize),
-        /// An instance gives its first leases back.
+        /// An instance releases its first leases.
         Release(u8, usize),
         Pass(Duration),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let living = 0..=usize::from(INSTANCES);
+        let alive = 0..=usize::from(INSTANCES);
         let step = prop_oneof![
-            4 => (0..INSTANCES, living).prop_map(|(who, living)| Step::Hold(who, living)),
+            4 => (0..INSTANCES, alive).prop_map(|(who, alive)| Step::Hold(who, alive)),
             1 => (0..INSTANCES, 0..3_usize).prop_map(|(who, many)| Step::Release(who, many)),
             2 => (0_u64..15).prop_map(|s| Step::Pass(Duration::from_secs(s))),
         ];
@@ -159,13 +160,13 @@ mod tests {
     }
 
     impl Model {
-        fn hold(&mut self, who: u8, living: usize) -> Result<Holdings, TestCaseError> {
-            let holdings = share_out(&mut self.shares, &request(who), living, self.now).unwrap();
-            let fair = usize::from(PARTITIONS).div_ceil(living.max(1));
+        fn hold(&mut self, who: u8, alive: usize) -> Result<Holdings, TestCaseError> {
+            let holdings = share_out(&mut self.shares, &request(who), alive, self.now).unwrap();
+            let fair = usize::from(PARTITIONS).div_ceil(alive.max(1));
             prop_assert_eq!(holdings.surplus, holdings.leases.len().saturating_sub(fair));
             for lease in &holdings.leases {
                 let last = self.last_epoch.insert(lease.partition, (lease.epoch, who));
-                // Work under an epoch belongs to one instance alone, for ever.
+                // An epoch belongs to one instance only.
                 let alone = last.is_none_or(|(epoch, by)| {
                     lease.epoch > epoch || lease.epoch == epoch && by == who
                 });
@@ -198,30 +199,30 @@ mod tests {
     proptest! {
         #[test]
         fn no_partition_is_held_twice_and_all_find_a_fair_holder(
-            steps in steps(), living in 1..=INSTANCES,
+            steps in steps(), alive in 1..=INSTANCES,
         ) {
             let mut model = Model::default();
             for step in steps {
                 match step {
-                    Step::Hold(who, living) => drop(model.hold(who, living)?),
+                    Step::Hold(who, alive) => drop(model.hold(who, alive)?),
                     Step::Release(who, many) => model.release(who, many),
                     Step::Pass(time) => model.now = model.now.plus(time),
                 }
                 model.check()?;
             }
-            // The others are gone; what the living hold too much of, they give back.
+            // The leases of the others run out; those that are alive release their surplus.
             model.now = model.now.plus(DURATION);
             let mut shared = Vec::new();
             for _round in 0..2 {
                 shared.clear();
-                for who in 0..living {
-                    let surplus = model.hold(who, living.into())?.surplus;
+                for who in 0..alive {
+                    let surplus = model.hold(who, alive.into())?.surplus;
                     model.release(who, surplus);
                     shared.push(model.believed[&who].0.len());
                 }
                 model.check()?;
             }
-            let fair = usize::from(PARTITIONS).div_ceil(living.into());
+            let fair = usize::from(PARTITIONS).div_ceil(alive.into());
             prop_assert!(shared.iter().all(|held| *held <= fair), "{:?}", shared);
             prop_assert_eq!(shared.iter().sum::<usize>(), usize::from(PARTITIONS));
         }

@@ -101,10 +101,8 @@ impl State {
                 continue;
             };
             for (place, value) in unique_values(write.collection, index) {
-                let earlier = writes.iter().take(at);
-                let taken = earlier.filter(|other| other.collection.name == write.collection.name).any(
-                    |other| matches!(&other.change, Change::Put { index, .. } if index.get(place) == Some(value)),
-                );
+                let mut earlier = writes.iter().take(at);
+                let taken = earlier.any(|other| gives(other, write.collection, place, value));
                 if taken || self.is_held(write, place, value, writes) {
                     let field = write.collection.indexes.get(place).map(|index| index.field);
                     return Err(value_taken(write.collection.name, field.unwrap_or_default()));
@@ -182,4 +180,12 @@ impl State {
     fn documents_of(&mut self, collection: &'static Collection) -> &mut Documents {
         self.documents.entry(collection.name).or_insert_with(|| Documents::new(collection))
     }
+}
+
+/// Whether a write gives the field at this place this value.
+fn gives(write: &Write, collection: &'static Collection, place: usize, value: &Value) -> bool {
+    let Change::Put { index, .. } = &write.change else {
+        return false;
+    };
+    write.collection.name == collection.name && index.get(place) == Some(value)
 }

@@ -1,4 +1,4 @@
-//! Keeps committed messages until the relay confirms them.
+//! Keeps committed messages until the relay has published them.
 
 use async_trait::async_trait;
 use mamey_core::Result;
@@ -12,10 +12,10 @@ impl OutboxStore for MemoryStore {
         Ok(self.state()?.outbox.read(read))
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, published: &[(Lease, u64)]) -> Result<u64> {
         let mut state = self.state()?;
         let state = &mut *state;
-        Ok(state.outbox.confirm(confirmed, &state.leases))
+        Ok(state.outbox.delete_published(published, &state.leases))
     }
 
     async fn outbox_changed(&self) {

@@ -1,15 +1,16 @@
-//! The errors that every SQL store gives in the same words.
+//! Errors whose wording all SQL stores share.
 
 use std::fmt::Display;
 
 use mamey_core::Error;
 use mamey_core::criteria::Value;
 
+/// The error for a document that is not JSON.
 pub(crate) fn not_json(collection: &str, id: &Value, cause: impl Display) -> Error {
     Error::invalid(format!("{collection}/{id} is not JSON: {cause}"))
 }
 
-/// A field, or the id, whose values stand there as another type.
+/// The error for a field, or the id, whose values are stored as another type.
 pub(crate) fn other_type(collection: &str, field: &str, of: &str) -> Error {
     Error::misconfigured(format!(
         "`{field}` of `{collection}` is stored as {of}: keep that type, \
@@ -17,6 +18,7 @@ pub(crate) fn other_type(collection: &str, field: &str, of: &str) -> Error {
     ))
 }
 
+/// The error for a field that cannot become unique.
 pub(crate) fn not_unique(collection: &str, field: &str) -> Error {
     Error::misconfigured(format!(
         "`{field}` of `{collection}` cannot become unique, because two documents have the same \

@@ -1,8 +1,8 @@
-//! What identifies a numbered step of a schema.
+//! Identifies the text of a migration.
 
 use uuid::Uuid;
 
-/// Tells two texts of a migration apart; nobody attacks it.
+/// Distinguishes two texts of a migration. It need not resist an attack.
 pub(crate) fn checksum(sql: &str) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, sql.as_bytes()).to_string()
 }

@@ -2,10 +2,10 @@
 
 use mamey_core::criteria::ValueType;
 
-/// Stands before the name of an indexed field, so that it clashes with no column of ours.
+/// The prefix of the column of an indexed field, so that it is never the name of another column.
 pub(crate) const FIELD_PREFIX: &str = "f_";
 
-/// The stable name of a type, as recorded beside collections and indexes.
+/// The stable name of a type, as recorded with collections and indexes.
 pub(crate) const fn type_name(of: ValueType) -> &'static str {
     match of {
         ValueType::Bool => "bool",

@@ -1,4 +1,4 @@
-//! Writes messages and failures into columns and reads them back, alike on every SQL database.
+//! Writes messages and failures into columns and reads them back, as every SQL store does.
 
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
@@ -15,12 +15,13 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
         .map_err(|cause| Error::invalid(format!("cannot be stored: {cause}")).with_source(cause))
 }
 
-/// A version, epoch or sequence as databases keep it. One beyond the range matches nothing stored.
+/// A version, epoch or sequence as databases keep it. A number beyond the range is clamped, and
+/// matches nothing stored.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The columns of a row by their places, whichever driver brings it.
+/// The columns of a row by their places, for any driver.
 pub(crate) trait Columns {
     fn number(&self, at: usize) -> Result<i64, sqlx::Error>;
     fn number_or_null(&self, at: usize) -> Result<Option<i64>, sqlx::Error>;
@@ -57,7 +58,7 @@ pub(crate) fn outbox_record(row: &impl Columns) -> Result<OutboxRecord, sqlx::Er
     Ok(OutboxRecord::new(row.number(0)?.unsigned_abs(), envelope(row, 1)?))
 }
 
-/// Columns: records, the oldest's time, confirmed.
+/// Columns: records, the time of the oldest, how many were published.
 pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Error> {
     Ok(OutboxDepth::new(
         row.number(0)?.unsigned_abs(),
@@ -88,7 +89,7 @@ pub(crate) fn dead_letter(row: &impl Columns) -> Result<DeadLetter, sqlx::Error>
     .with_last_failed(time(row, 3)?))
 }
 
-/// The envelope whose metadata and payload stand at two neighbouring places.
+/// The envelope whose metadata is at this place and whose payload is at the next.
 fn envelope(row: &impl Columns, at: usize) -> Result<Envelope, sqlx::Error> {
     let payload = Bytes::copy_from_slice(row.bytes(at + 1)?);
     Ok(Envelope::new(json(row, at)?, payload))

@@ -82,13 +82,6 @@ impl SqliteStore {
         let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
         documents.map_err(|cause| self.database.error(cause))
     }
-
-    /// The one number that a query counts.
-    pub(super) async fn number(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64> {
-        let row = self.database.readers.fetch_one(query).await;
-        let count = row.and_then(|row| row.try_get::<i64, _>(0));
-        count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
-    }
 }
 
 fn document(row: &SqliteRow, id: ValueType) -> Result<Document, sqlx::Error> {

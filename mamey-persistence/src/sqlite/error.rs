@@ -1,4 +1,4 @@
-//! Says what a failure of SQLite means: whom it concerns, and whether it may pass.
+//! Says what a failure of SQLite means: whether it refuses one unit, and whether to retry.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ const NOTADB: u32 = 26;
 /// The low byte of an extended result code is the primary one.
 const PRIMARY_MASK: u32 = 0xff;
 
-/// What SQLite says when a script fails one of its checks.
+/// The message of SQLite when a check of a script fails.
 const FAILED_CHECK: &str = "NOT NULL constraint failed: mamey_checks.failed";
 
-/// Which column of which collection holds a taken value.
+/// The column whose value is taken, and its collection.
 pub(super) struct Taken {
     pub(super) collection: String,
     pub(super) column: String,
 }
 
-/// What was taken, when that is the failure.
+/// The column whose value is taken, if that is the failure.
 pub(super) fn unique_violation(cause: &sqlx::Error) -> Option<Taken> {
     let database = cause.as_database_error()?;
     if primary_code(cause) != Some(CONSTRAINT) {
@@ -60,7 +60,7 @@ pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
         Some(CORRUPT) => {
             (ErrorKind::Other, format!("{file} is damaged: stop the service and restore a copy"))
         }
-        Some(NOTADB) => return may_be_mended(not_a_database(path)).with_source(cause),
+        Some(NOTADB) => return may_be_fixed(not_a_database(path)).with_source(cause),
         Some(READONLY | CANTOPEN) => (
             ErrorKind::Misconfigured,
             format!(
@@ -76,18 +76,19 @@ pub(super) fn store_error(path: &Path, cause: Arc<sqlx::Error>) -> Error {
         ),
         _ => (ErrorKind::Other, format!("{file}: {cause}")),
     };
-    may_be_mended(Error::new(kind, message)).with_source(cause)
+    may_be_fixed(Error::new(kind, message)).with_source(cause)
 }
 
-/// Work that meets a file without permissions, or a process without file handles, says nothing
-/// about itself: it must wait until a person has mended that, and not be given up.
-fn may_be_mended(error: Error) -> Error {
+/// Missing permissions, or a process without free file handles, say nothing about the work: it
+/// waits until a person has fixed that, and must not be given up.
+fn may_be_fixed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Misconfigured => error.with_retry(Retry::Later),
         _ => error,
     }
 }
 
+/// The error for a file that SQLite did not write.
 pub(super) fn not_a_database(path: &Path) -> Error {
     Error::misconfigured(format!(
         "{} is not an SQLite file: name another path, or move the file away",
@@ -105,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_person_may_mend_while_it_runs_is_tried_again() {
-        let error = may_be_mended(not_a_database(Path::new("a.db")));
+    fn what_a_person_may_fix_while_it_runs_is_retried() {
+        let error = may_be_fixed(not_a_database(Path::new("a.db")));
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Misconfigured, Retry::Later));
     }
 }

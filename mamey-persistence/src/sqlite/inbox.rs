@@ -77,13 +77,6 @@ impl InboxStore for SqliteStore {
     }
 }
 
-impl SqliteStore {
-    /// One number about this context.
-    pub(super) async fn count(&self, sql: &'static str) -> Result<u64> {
-        self.number(sqlx::query(sql).bind(self.context())).await
-    }
-}
-
 /// Marks a message as received; the unit is a duplicate when it was before.
 pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Timestamp) {
     script

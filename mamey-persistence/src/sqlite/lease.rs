@@ -48,8 +48,8 @@ const RELEASE_ALL: &str =
 const FORGET_INSTANCES: &str =
     "DELETE FROM mamey_members; UPDATE mamey_leases SET holder = NULL WHERE holder IS NOT NULL";
 
-/// Frees what the instances of earlier processes held: whoever has the file lock knows that they
-/// are gone, and need not wait until their leases expire. Epochs stay.
+/// Frees what the instances of earlier processes held. The holder of the file lock knows that they
+/// have ended, so nobody waits until their leases expire. Epochs stay.
 pub(super) async fn forget_instances(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(FORGET_INSTANCES).execute(connection).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! Keeps committed messages until the relay confirms them.
+//! Keeps committed messages until the relay has published them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ WHERE context = ? AND sequence > ? AND (? >> slot) & 1
   AND sequence NOT IN (SELECT value FROM json_each(?))
 ORDER BY sequence LIMIT ?";
 
-const CONFIRM: &str = "\
+const DELETE_PUBLISHED: &str = "\
 DELETE FROM mamey_outbox
 WHERE sequence IN (SELECT value FROM json_each(?))
   AND context = ? AND (? >> slot) & 1
@@ -33,7 +33,8 @@ WHERE sequence IN (SELECT value FROM json_each(?))
     SELECT 1 FROM mamey_leases
     WHERE context = ? AND role = ? AND number = ? AND partitions = ? AND epoch = ?)";
 
-const COUNT_CONFIRMED: &str = "\
+/// The counter is named `confirmed` in files of every build so far.
+const COUNT_PUBLISHED: &str = "\
 INSERT INTO mamey_counters (context, name, value) VALUES (?, 'confirmed', ?)
 ON CONFLICT DO UPDATE SET value = value + excluded.value";
 
@@ -59,17 +60,16 @@ impl OutboxStore for SqliteStore {
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
-        if confirmed.is_empty() {
+    async fn delete_published(&self, published: &[(Lease, u64)]) -> Result<u64> {
+        if published.is_empty() {
             return Ok(0);
         }
         let mut by_lease: HashMap<Lease, Vec<u64>> = HashMap::new();
-        for (lease, sequence) in confirmed {
+        for (lease, sequence) in published {
             by_lease.entry(*lease).or_default().push(*sequence);
         }
         let context = self.context().to_owned();
-        let confirm = Confirm { context, by_lease };
-        self.database.submit(confirm).await
+        self.database.submit(DeletePublished { context, by_lease }).await
     }
 
     async fn outbox_changed(&self) {
@@ -104,25 +104,26 @@ pub(super) fn slot_mask(partitions: impl Iterator<Item = Partition>) -> i64 {
         .fold(0, |mask, slot| mask | 1_i64.wrapping_shl(u32::from(slot)))
 }
 
-struct Confirm {
+/// Deletes records whose lease is still current, and counts them.
+struct DeletePublished {
     context: String,
     by_lease: HashMap<Lease, Vec<u64>>,
 }
 
 #[async_trait]
-impl Work for Confirm {
+impl Work for DeletePublished {
     type Output = u64;
 
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<u64, Stop<u64>> {
         let mut script = Script::default();
-        let confirm: Cow<'_, str> = mamey_core::inject_fault!(
+        let delete: Cow<'_, str> = mamey_core::inject_fault!(
             "epoch-ignored",
-            CONFIRM.replace("epoch = ?", "epoch <> -?").into(),
-            CONFIRM.into()
+            DELETE_PUBLISHED.replace("epoch = ?", "epoch <> -?").into(),
+            DELETE_PUBLISHED.into()
         );
         for (lease, sequences) in &self.by_lease {
             script
-                .statement(&confirm, Expect::Anything)
+                .statement(&delete, Expect::Anything)
                 .bind(to_json(sequences)?)
                 .bind(self.context.as_str())
                 .bind(slot_mask(std::iter::once(lease.partition)))
@@ -136,7 +137,7 @@ impl Work for Confirm {
         if deleted > 0 {
             let mut script = Script::default();
             script
-                .statement(COUNT_CONFIRMED, Expect::Anything)
+                .statement(COUNT_PUBLISHED, Expect::Anything)
                 .bind(self.context.as_str())
                 .bind(stored(deleted));
             script.run(transaction).await?;

@@ -1,4 +1,4 @@
-//! What was answered is there after the end of the process, however it ended.
+//! What was answered is still there after the process has ended, in whatever way.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn receiving(number: u128, outcome: Outcome) -> UnitOfWork {
     UnitOfWork::default().with_receipt(Receipt::new(message(number), Origin::Delivery, outcome))
 }
 
-/// Leaves something of every kind.
+/// Writes something of every kind.
 async fn fill(store: &dyn Store) {
     let failure = Failure::from(&Error::unavailable("no"));
     let mut handled = receiving(1, Outcome::Handled);
@@ -54,7 +54,7 @@ async fn assert_filled(store: &dyn Store) {
     assert_eq!(store.parked_count().await.unwrap(), 1);
     assert_eq!(store.dead_letter_count().await.unwrap(), 1);
     let leases = store.hold_leases(request()).await.unwrap().leases;
-    // Freed by the new process and taken again, so the epoch has moved on.
+    // The new process has freed the leases and taken them again, so the epoch has advanced.
     assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
     let read = OutboxRead::new(&leases, 10);
     let records = store.read_outbox(read).await.unwrap();
@@ -73,7 +73,7 @@ async fn everything_is_there_after_a_close() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let error = store.ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(!folder.path("store.db-wal").exists(), "the log is folded into the file");
+    assert!(!folder.path("store.db-wal").exists(), "the log is merged into the file");
     let again = folder.open().await;
     assert_filled(&*notes(&again).await).await;
 }
@@ -101,7 +101,7 @@ async fn a_new_process_takes_over_at_once() {
     assert_eq!((holdings.leases.len(), holdings.surplus), (2, 0));
 }
 
-/// The files as they are in the moment after the answer are what a power failure would leave.
+/// The files right after the answer are what a power failure would leave.
 #[tokio::test]
 async fn everything_is_in_the_files_once_it_is_answered() {
     let folder = Folder::new();
@@ -117,7 +117,7 @@ async fn everything_is_in_the_files_once_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_waits_for_goes_on() {
+async fn a_commit_that_nobody_waits_for_still_runs() {
     let folder = Folder::new();
     let database = folder.open().await;
     let store = notes(&database).await;

@@ -1,4 +1,4 @@
-//! Whose file it is, who may open it, and which build made it.
+//! Who owns a file, who may open it, and which build made it.
 
 use futures_util::future::join_all;
 use mamey_core::store::Database;
@@ -49,7 +49,7 @@ async fn a_file_with_altered_migrations_is_refused() {
 }
 
 #[tokio::test]
-async fn files_of_others_are_refused_and_left_as_they_are() {
+async fn files_of_other_programs_are_refused_and_left_unchanged() {
     let folder = Folder::new();
     let path = folder.path("store.db");
     folder.execute("CREATE TABLE theirs (a)").await;
@@ -70,7 +70,7 @@ async fn files_of_others_are_refused_and_left_as_they_are() {
 }
 
 #[tokio::test]
-async fn missing_folders_are_made_and_impossible_ones_are_named() {
+async fn missing_folders_are_created_and_impossible_ones_are_named() {
     let folder = Folder::new();
     let deep = folder.path("a/b/store.db");
     let database = open(&deep, SqliteOptions::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Units that are ready together share a transaction, and a lone one waits for nobody.
+//! Units that are ready together share a transaction, and a lone unit does not wait for others.
 
 use futures_util::future::join_all;
 use mamey_core::store::{CommitOutcome, Expected};
@@ -33,8 +33,8 @@ async fn lone_units_have_a_transaction_each() {
     assert_eq!(database.stats().transactions - before.transactions, 5);
 }
 
-/// Refusals of every kind between units that stand: none takes its neighbours along, in whichever
-/// order they come.
+/// Units that are refused for every reason, between units that commit, in every order: a refused unit
+/// does not affect its neighbours.
 #[tokio::test]
 async fn refused_units_do_not_touch_their_neighbours() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! Indexes that come, go and come back on a collection that holds documents.
+//! Indexes that are added, removed and added again on a collection with documents.
 
 use mamey_core::ErrorKind;
 use mamey_core::criteria::{Collection, Comparison, Filter, Find, Index, Value, ValueType};
@@ -37,7 +37,7 @@ async fn find(
 }
 
 #[tokio::test]
-async fn a_new_index_knows_the_documents_that_were_there() {
+async fn a_new_index_finds_existing_documents() {
     let folder = Folder::new();
     let database = folder.open().await;
     let store = notes(&database).await;
@@ -92,14 +92,14 @@ async fn documents_that_do_not_fit_are_named_and_nothing_changes() {
     commit(&*notes(&database).await, add("later", "{}")).await;
     let unit = put(&NOTES, "odd", Expected::Version(1), "{\"total\":2}", Vec::new());
     commit(&*store, unit).await;
-    let mended = collection(&database, &BY_TOTAL).await.unwrap();
-    assert_eq!(find(&*mended, &BY_TOTAL, "total", Value::Int(2)).await, ["odd"]);
+    let fixed = collection(&database, &BY_TOTAL).await.unwrap();
+    assert_eq!(find(&*fixed, &BY_TOTAL, "total", Value::Int(2)).await, ["odd"]);
     let other_type = collection(&database, &BY_TOTAL_TEXT).await;
     assert_misconfigured(other_type, &["total", "int"]);
 }
 
 #[tokio::test]
-async fn an_index_that_comes_back_is_filled_anew() {
+async fn an_index_that_is_declared_again_is_filled_again() {
     let folder = Folder::new();
     let database = folder.open().await;
     let store = collection(&database, &BY_EMAIL).await.unwrap();

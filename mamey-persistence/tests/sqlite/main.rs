@@ -1,4 +1,4 @@
-//! What is true of SQLite alone: the file, its owner, its migrations, and how commits group.
+//! What only SQLite does: the file, its owner, its migrations, and how commits are grouped.
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

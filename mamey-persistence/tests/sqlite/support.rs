@@ -1,4 +1,4 @@
-//! A file in a folder of its own, and the units that the tests write into it.
+//! A file in a temporary folder, and the units that the tests write into it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

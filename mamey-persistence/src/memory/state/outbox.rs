@@ -12,7 +12,7 @@ use super::leases::Leases;
 pub(crate) struct Outbox {
     records: BTreeMap<u64, Envelope>,
     sequence: u64,
-    confirmed: u64,
+    published: u64,
 }
 
 impl Outbox {
@@ -38,9 +38,10 @@ impl Outbox {
             .collect()
     }
 
-    pub(crate) fn confirm(&mut self, confirmed: &[(Lease, u64)], leases: &Leases) -> u64 {
+    /// Deletes what was published under a lease that is still current, and says how many records.
+    pub(crate) fn delete_published(&mut self, published: &[(Lease, u64)], leases: &Leases) -> u64 {
         let before = self.records.len();
-        for (lease, sequence) in confirmed {
+        for (lease, sequence) in published {
             let record = self.records.get(sequence);
             let covered =
                 record.is_some_and(|record| lease.partition.contains(record.metadata.slot()));
@@ -49,7 +50,7 @@ impl Outbox {
             }
         }
         let deleted = (before - self.records.len()) as u64;
-        self.confirmed += deleted;
+        self.published += deleted;
         deleted
     }
 
@@ -58,7 +59,7 @@ impl Outbox {
         OutboxDepth::new(
             self.records.len() as u64,
             oldest.map(|envelope| envelope.metadata.time),
-            self.confirmed,
+            self.published,
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Records the outcome of the message that a unit handles: its mark in the inbox, parking or dead letter.
+//! Records what a unit did with its message: handled, parked or given up.
 
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;

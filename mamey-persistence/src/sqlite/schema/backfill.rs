@@ -1,4 +1,4 @@
-//! Fills the column of a new index from the documents that are there.
+//! Fills the column of a new index from the existing documents.
 
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Index, Value, ValueType};
@@ -66,7 +66,7 @@ fn value_of(table: &Table, index: &Index, row: &SqliteRow) -> Result<Value, Stop
     ))))
 }
 
-/// The indexed value that a JSON scalar stands for.
+/// The indexed value of a JSON scalar.
 fn from_json(of: ValueType, scalar: &Json) -> Option<Value> {
     if scalar.is_null() {
         return Some(Value::Null);
@@ -75,7 +75,7 @@ fn from_json(of: ValueType, scalar: &Json) -> Option<Value> {
     Some(match of {
         ValueType::Bool => Value::Bool(scalar.as_bool()?),
         ValueType::Int => Value::Int(scalar.as_i64()?),
-        // The two zeros are one, as everywhere in the indexes.
+        // Adding zero turns -0 into 0, as in all indexes.
         ValueType::Float => Value::Float(scalar.as_f64()? + 0.0),
         ValueType::Text => Value::Text(text()?.to_owned()),
         ValueType::Uuid => Value::Uuid(Uuid::try_parse(text()?).ok()?),

@@ -37,7 +37,7 @@ pub(crate) struct Prepare {
     pub(crate) tables: Vec<Arc<Table>>,
 }
 
-/// An index as the file knows it.
+/// An index as recorded in the file.
 struct Known {
     of: String,
     unique: bool,
@@ -129,7 +129,8 @@ async fn known_indexes(
     Ok(rows.into_iter().map(known).collect())
 }
 
-/// Changes an index that is there: its uniqueness, or its values when they were not kept up.
+/// Drops an index that is built again: its uniqueness has changed, or its values are stale and are
+/// filled anew.
 async fn revive(
     connection: &mut SqliteConnection,
     table: &Table,
@@ -173,7 +174,8 @@ async fn record(
         .map(drop)
 }
 
-/// The column stays, and its values grow stale; a unique index must not judge by them.
+/// Drops the index of a field that is no longer declared. The column stays and its values become
+/// stale, which a unique index must not refuse by.
 async fn retire(
     connection: &mut SqliteConnection,
     context: &ContextName,

@@ -12,7 +12,7 @@ use crate::sql::migration::checksum;
 use crate::sqlite::connection::file::APPLICATION_ID;
 use crate::sqlite::error::store_error;
 
-/// One step, which never changes once it was released.
+/// One step. It never changes after its release.
 struct Migration {
     number: i64,
     name: &'static str,
@@ -64,8 +64,8 @@ fn check(path: &Path, applied: &[(i64, String)]) -> Result<()> {
             Some(known) if known.number == *number && checksum(known.sql) == *sum => {}
             Some(_) => {
                 return Err(Error::misconfigured(format!(
-                    "migration {number} of {file} is not the one of this build: \
-                     the file was made by another version; use the build that made it"
+                    "migration {number} of {file} differs from the one of this build: \
+                     another version made the file; use the build that made it"
                 )));
             }
             None => {

@@ -5,7 +5,7 @@ use mamey_core::message::ContextName;
 
 use crate::sql::names::FIELD_PREFIX;
 
-/// The SQL for one collection, written once. All names in it were checked by `Declared`.
+/// The table of one collection, with the SQL that is written once. `Declared` has checked all names.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) collection: &'static Collection,
@@ -77,7 +77,7 @@ impl Table {
         format!("ALTER TABLE {} ADD COLUMN {column} {of}", self.name)
     }
 
-    /// The id stands behind a field that is not unique, because it is the last key of every order.
+    /// The index of a field that is not unique ends with the id, the last key of every order.
     pub(crate) fn create_index(&self, index: &Index) -> String {
         let (name, column) = (self.index_name(index.field), column(index.field));
         if index.unique {

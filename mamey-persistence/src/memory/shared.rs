@@ -1,0 +1,43 @@
+//! What all contexts in one database share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mamey_core::Result;
+use mamey_core::clock::Clock;
+use mamey_core::message::ContextName;
+
+use super::state::State;
+use crate::common::errors::closed;
+use crate::common::lock::lock;
+
+/// One database.
+pub(super) struct Shared {
+    pub(super) clock: Arc<dyn Clock>,
+    closed: AtomicBool,
+    contexts: Mutex<HashMap<ContextName, Arc<Mutex<State>>>>,
+}
+
+impl Shared {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, closed: AtomicBool::new(false), contexts: Mutex::default() }
+    }
+
+    /// The state of a context, which all opens of it share.
+    pub(super) fn state(&self, context: &ContextName) -> Result<Arc<Mutex<State>>> {
+        self.check_open()?;
+        Ok(Arc::clone(lock(&self.contexts).entry(context.clone()).or_default()))
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        Ok(())
+    }
+}
