@@ -21,15 +21,15 @@ pub(crate) struct Share {
 }
 
 /// Renews what the caller holds, and gives it free or expired partitions up to its fair share: all
-/// partitions divided by the instances that are alive, rounded up.
+/// partitions divided by the members of the role, rounded up.
 pub(crate) fn share_out(
     shares: &mut Shares,
     request: &LeaseRequest,
-    alive: usize,
+    members: usize,
     now: Timestamp,
 ) -> Result<Holdings> {
     let all = Partition::all(request.partitions)?;
-    let fair = usize::from(request.partitions).div_ceil(alive.max(1));
+    let fair = usize::from(request.partitions).div_ceil(members.max(1));
     let expires = now.plus(request.duration);
     let mut leases = Vec::new();
     for share in shares.values_mut() {
@@ -56,32 +56,30 @@ pub(crate) fn share_out(
     Ok(Holdings::new(leases, surplus))
 }
 
-/// How many instances of a role are alive: the caller and `others`, given by their numbers of
-/// partitions.
+/// How many members a role has: the caller and `others`, given by their numbers of partitions.
 ///
 /// # Errors
 /// `Misconfigured` when one of them divides the slots into another number of partitions: a slot
 /// must belong to the same partition for all instances.
-#[cfg(any(feature = "memory", feature = "sqlite"))]
-pub(crate) fn count_alive(
+pub(crate) fn count_members(
     request: &LeaseRequest,
     others: impl IntoIterator<Item = u16>,
 ) -> Result<usize> {
-    let mut alive = 1;
+    let mut members = 1;
     for partitions in others {
         if partitions != request.partitions {
             return Err(other_partition_count(request, partitions));
         }
-        alive += 1;
+        members += 1;
     }
-    Ok(alive)
+    Ok(members)
 }
 
-/// The refusal of an instance that uses another number of partitions than one that is alive.
-pub(crate) fn other_partition_count(request: &LeaseRequest, other: u16) -> Error {
+/// The refusal of an instance that uses another number of partitions than another member.
+fn other_partition_count(request: &LeaseRequest, other: u16) -> Error {
     let role = request.role.as_str();
     Error::misconfigured(format!(
-        "this instance uses {} partitions as {role}, while another that is alive uses {other}: \
+        "this instance uses {} partitions as {role}, while another member uses {other}: \
          give all instances one number, and change it only while none runs",
         request.partitions
     ))
@@ -96,8 +94,8 @@ impl Share {
         self.holder == Some(request.holder) && self.partition.of() == request.partitions
     }
 
-    /// A share of another number of partitions is free: `count_alive` has made sure that no instance
-    /// which is alive uses that number.
+    /// A share of another number of partitions is free: `count_members` has made sure that no other
+    /// member uses that number.
     fn is_free(&self, request: &LeaseRequest, now: Timestamp) -> bool {
         let given_up = self.holder.is_none() || self.expires <= now;
         !self.is_held_by(request) && (given_up || self.partition.of() != request.partitions)
@@ -128,7 +126,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// An instance asks, while so many count as alive.
+        /// An instance asks, while the role has so many members.
         Hold(u8, usize),
         /// An instance releases its first leases.
         Release(u8, usize),
@@ -136,9 +134,9 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let alive = 0..=usize::from(INSTANCES);
+        let members = 0..=usize::from(INSTANCES);
         let step = prop_oneof![
-            4 => (0..INSTANCES, alive).prop_map(|(who, alive)| Step::Hold(who, alive)),
+            4 => (0..INSTANCES, members).prop_map(|(who, members)| Step::Hold(who, members)),
             1 => (0..INSTANCES, 0..3_usize).prop_map(|(who, many)| Step::Release(who, many)),
             2 => (0_u64..15).prop_map(|s| Step::Pass(Duration::from_secs(s))),
         ];
@@ -160,9 +158,9 @@ mod tests {
     }
 
     impl Model {
-        fn hold(&mut self, who: u8, alive: usize) -> Result<Holdings, TestCaseError> {
-            let holdings = share_out(&mut self.shares, &request(who), alive, self.now).unwrap();
-            let fair = usize::from(PARTITIONS).div_ceil(alive.max(1));
+        fn hold(&mut self, who: u8, members: usize) -> Result<Holdings, TestCaseError> {
+            let holdings = share_out(&mut self.shares, &request(who), members, self.now).unwrap();
+            let fair = usize::from(PARTITIONS).div_ceil(members.max(1));
             prop_assert_eq!(holdings.surplus, holdings.leases.len().saturating_sub(fair));
             for lease in &holdings.leases {
                 let last = self.last_epoch.insert(lease.partition, (lease.epoch, who));
@@ -199,30 +197,30 @@ mod tests {
     proptest! {
         #[test]
         fn no_partition_is_held_twice_and_all_find_a_fair_holder(
-            steps in steps(), alive in 1..=INSTANCES,
+            steps in steps(), members in 1..=INSTANCES,
         ) {
             let mut model = Model::default();
             for step in steps {
                 match step {
-                    Step::Hold(who, alive) => drop(model.hold(who, alive)?),
+                    Step::Hold(who, members) => drop(model.hold(who, members)?),
                     Step::Release(who, many) => model.release(who, many),
                     Step::Pass(time) => model.now = model.now.plus(time),
                 }
                 model.check()?;
             }
-            // The leases of the others run out; those that are alive release their surplus.
+            // The leases of the others run out; the members release their surplus.
             model.now = model.now.plus(DURATION);
             let mut shared = Vec::new();
             for _round in 0..2 {
                 shared.clear();
-                for who in 0..alive {
-                    let surplus = model.hold(who, alive.into())?.surplus;
+                for who in 0..members {
+                    let surplus = model.hold(who, members.into())?.surplus;
                     model.release(who, surplus);
                     shared.push(model.believed[&who].0.len());
                 }
                 model.check()?;
             }
-            let fair = usize::from(PARTITIONS).div_ceil(alive.into());
+            let fair = usize::from(PARTITIONS).div_ceil(members.into());
             prop_assert!(shared.iter().all(|held| *held <= fair), "{:?}", shared);
             prop_assert_eq!(shared.iter().sum::<usize>(), usize::from(PARTITIONS));
         }

@@ -12,7 +12,7 @@ use super::error::Stop;
 use super::query::bind::column;
 use super::schema::statement::{execute, in_schema};
 use super::store::PostgresStore;
-use crate::common::lease_shares::{Share, Shares, other_partition_count, share_out};
+use crate::common::lease_shares::{Share, Shares, count_members, share_out};
 use crate::sql::rows::stored;
 
 /// For each context and role, one instance at a time.
@@ -98,7 +98,7 @@ impl PostgresStore {
         let place = format!("{} {role}", self.tables.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.join(connection, request).await?;
-        let members = 1 + self.others(connection, request).await?;
+        let members = self.members(connection, request).await?;
         let rows = self.query(SHARES).bind(role).fetch_all(&mut *connection).await?;
         let before = rows.iter().map(read_share).collect::<Result<Shares, Stop>>()?;
         let mut shares = before.clone();
@@ -128,8 +128,8 @@ impl PostgresStore {
         Ok(Timestamp::from_micros(joined.try_get(0)?))
     }
 
-    /// How many other members its role has.
-    async fn others(
+    /// How many members the role of the caller has.
+    async fn members(
         &self,
         connection: &mut PgConnection,
         request: &LeaseRequest,
@@ -141,11 +141,8 @@ impl PostgresStore {
                 .bind(request.holder.as_uuid())
                 .fetch_all(connection)
                 .await?;
-        let differs = |partitions: &&i32| **partitions != i32::from(request.partitions);
-        match others.iter().find(differs) {
-            Some(other) => Err(other_partition_count(request, narrow(*other)?).into()),
-            None => Ok(others.len()),
-        }
+        let others = others.into_iter().map(narrow).collect::<Result<Vec<_>, _>>()?;
+        Ok(count_members(request, others)?)
     }
 
     /// All in one statement, because the others of the role wait meanwhile.

@@ -13,7 +13,7 @@ use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
 use super::commit::work::{Stop, Work};
 use super::store::SqliteStore;
-use crate::common::lease_shares::{Share, Shares, count_alive, share_out};
+use crate::common::lease_shares::{Share, Shares, count_members, share_out};
 use crate::sql::rows::stored;
 
 const FORGET_EXPIRED: &str =
@@ -87,10 +87,10 @@ impl Work for Hold {
     type Output = Holdings;
 
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<Holdings, Stop<Holdings>> {
-        let alive = self.join(transaction).await?;
+        let members = self.join(transaction).await?;
         let before = self.shares(transaction.connection().await?).await?;
         let mut shares = before.clone();
-        let holdings = share_out(&mut shares, &self.request, alive, self.now)?;
+        let holdings = share_out(&mut shares, &self.request, members, self.now)?;
         let mut script = Script::default();
         for (number, share) in &shares {
             if before.get(number) != Some(share) {
@@ -103,7 +103,7 @@ impl Work for Hold {
 }
 
 impl Hold {
-    /// Counts the caller as alive, and says how many instances of its role are.
+    /// Makes the caller a member of its role, and says how many members the role has.
     async fn join(&self, transaction: &mut Transaction<'_>) -> Result<usize, Stop<Holdings>> {
         let (role, holder) = (self.request.role.as_str(), bytes(self.request.holder));
         let mut script = Script::default();
@@ -122,7 +122,7 @@ impl Hold {
             .bind(holder)
             .fetch_all(transaction.connection().await?)
             .await?;
-        Ok(count_alive(&self.request, others)?)
+        Ok(count_members(&self.request, others)?)
     }
 
     async fn shares(&self, connection: &mut SqliteConnection) -> Result<Shares, Stop<Holdings>> {

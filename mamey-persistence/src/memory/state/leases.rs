@@ -1,4 +1,4 @@
-//! Who holds which partition, and which instances are alive.
+//! Who holds which partition, and the members of each role.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
 
-use crate::common::lease_shares::{Shares, count_alive, share_out};
+use crate::common::lease_shares::{Shares, count_members, share_out};
 
 /// The leases of one context.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Leases {
     shares: HashMap<LeaseRole, Shares>,
 }
 
-/// An instance that is alive until its entry expires.
+/// An instance, until its entry expires.
 struct Member {
     partitions: u16,
     expires: Timestamp,
@@ -30,22 +30,22 @@ impl Leases {
     }
 
     pub(crate) fn hold(&mut self, request: &LeaseRequest, now: Timestamp) -> Result<Holdings> {
-        let alive = self.join(request, now)?;
+        let members = self.join(request, now)?;
         let shares = self.shares.entry(request.role).or_default();
-        share_out(shares, request, alive, now)
+        share_out(shares, request, members, now)
     }
 
-    /// Counts the caller as alive, and says how many instances of its role are.
+    /// Makes the caller a member of its role, and says how many members the role has.
     fn join(&mut self, request: &LeaseRequest, now: Timestamp) -> Result<usize> {
         self.members.retain(|_, member| member.expires > now);
         let others = self
             .members
             .iter()
             .filter(|((role, holder), _)| *role == request.role && *holder != request.holder);
-        let alive = count_alive(request, others.map(|(_, member)| member.partitions))?;
+        let members = count_members(request, others.map(|(_, member)| member.partitions))?;
         let member = Member { partitions: request.partitions, expires: now.plus(request.duration) };
         self.members.insert((request.role, request.holder), member);
-        Ok(alive)
+        Ok(members)
     }
 
     pub(crate) fn release(&mut self, leases: &[Lease]) {
