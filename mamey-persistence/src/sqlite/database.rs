@@ -29,22 +29,19 @@ use crate::common::declared::Declared;
 /// [`Database::close`], so that commits that have begun finish while the runtime still runs.
 ///
 /// ```
-/// use std::sync::Arc;
-///
 /// use mamey::persistence::{SqliteDatabase, SqliteOptions};
 /// use mamey::store::Database;
 ///
-/// # async fn open() -> mamey::Result<()> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mamey::Result<()> {
 /// # let folder = std::env::temp_dir().join(format!("mamey-doc-{}", std::process::id()));
 /// # let path = folder.join("orders.db").display().to_string();
 /// let database = SqliteDatabase::open(&path, SqliteOptions::default()).await?;
 /// assert_eq!(database.stats().units, 0);
-/// // `Service::builder().store(Arc::new(database))` gives it to a service.
 /// database.close().await;
 /// # std::fs::remove_dir_all(folder).unwrap();
 /// # Ok(())
 /// # }
-/// # tokio::runtime::Runtime::new().unwrap().block_on(open()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct SqliteDatabase {
