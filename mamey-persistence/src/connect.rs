@@ -22,10 +22,12 @@ struct Backend {
     /// Reads a URL without touching a file or a server; `None` when the feature is off.
     check: Option<fn(&str) -> Result<()>>,
     /// Connects; `None` when the feature is off.
-    connect: Option<fn(&str, Arc<dyn Clock>) -> Pending<'_, Arc<dyn Database>>>,
+    connect: Option<Connect>,
     /// Says what a database lacks; `None` as well for a store that always migrates itself.
     migration_sql: Option<MigrationSql>,
 }
+
+type Connect = for<'u> fn(&'u str, Arc<dyn Clock>) -> Pending<'u, Arc<dyn Database>>;
 
 type MigrationSql = for<'u> fn(&'u str, &'u [Schema]) -> Pending<'u, String>;
 

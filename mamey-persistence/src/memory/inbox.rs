@@ -26,7 +26,7 @@ impl InboxStore for MemoryStore {
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
         let mut state = self.state()?;
         let state = &mut *state;
-        // A message that still waits here must stay known, however old it is.
+        // A message that is still parked or a dead letter must stay known, however old it is.
         let waits = |id| state.parking.holds(id) || state.parking.is_dead(id);
         Ok(state.inbox.expire(before, &waits))
     }

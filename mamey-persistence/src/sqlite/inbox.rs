@@ -28,7 +28,7 @@ const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ?
 const SAVED_REPLY: &str =
     "SELECT body FROM mamey_replies WHERE context = ? AND command = ? AND key = ?";
 
-/// A message that still waits here must stay known, however old it is.
+/// A message that is still parked or a dead letter must stay known, however old it is.
 const EXPIRE_INBOX: &str = "\
 DELETE FROM mamey_inbox WHERE context = ? AND id IN (
   SELECT id FROM mamey_inbox AS old
@@ -43,7 +43,7 @@ const EXPIRE_REPLIES: &str = "\
 DELETE FROM mamey_replies WHERE context = ? AND (command, key) IN (
   SELECT command, key FROM mamey_replies WHERE context = ? AND saved_at < ? LIMIT ?)";
 
-/// How many entries of a kind are forgotten at once, so that commits wait for little.
+/// The most entries of a kind that one transaction deletes, so that commits do not wait long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
 
 #[async_trait]
@@ -77,7 +77,7 @@ impl InboxStore for SqliteStore {
     }
 }
 
-/// Marks a message as received; the unit is a duplicate when it was before.
+/// Marks a message as received; the unit is a duplicate if the mark exists.
 pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Timestamp) {
     script
         .statement(RECEIVE, Expect::Change(Ok(CommitOutcome::Duplicate)))
@@ -86,7 +86,7 @@ pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Ti
         .bind(now.as_micros());
 }
 
-/// Remembers a reply; the unit is a duplicate when its key is taken.
+/// Remembers a reply; the unit is a duplicate if its key is taken.
 pub(super) fn save_reply(script: &mut Script, context: &str, reply: &SavedReply, now: Timestamp) {
     script
         .statement(SAVE_REPLY, Expect::Change(Ok(CommitOutcome::Duplicate)))
@@ -97,6 +97,7 @@ pub(super) fn save_reply(script: &mut Script, context: &str, reply: &SavedReply,
         .bind(now.as_micros());
 }
 
+/// Deletes marks and replies from before a time, a bounded number of each.
 struct Expire {
     context: String,
     before: Timestamp,

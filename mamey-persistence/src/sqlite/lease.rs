@@ -76,6 +76,7 @@ impl LeaseStore for SqliteStore {
     }
 }
 
+/// Renews and takes leases for one instance.
 struct Hold {
     context: String,
     request: LeaseRequest,
@@ -147,6 +148,7 @@ impl Hold {
     }
 }
 
+/// Frees leases whose epoch is still current.
 struct Release {
     context: String,
     leases: Vec<Lease>,
@@ -172,6 +174,7 @@ impl Work for Release {
     }
 }
 
+/// Removes an instance from a role, and frees what it holds there.
 struct Retire {
     context: String,
     role: LeaseRole,

@@ -129,7 +129,7 @@ impl SqliteStore {
     }
 }
 
-/// Takes a dead letter away, back to parking when it is replayed.
+/// Deletes a dead letter, and parks its message again when it is replayed.
 struct EndDeadLetter {
     context: String,
     id: MessageId,

@@ -124,6 +124,7 @@ impl SqliteStore {
     }
 }
 
+/// The order of the writes of a unit.
 const REMOVE: u8 = 0;
 const UPDATE: u8 = 1;
 const UPDATE_UNIQUE: u8 = 2;

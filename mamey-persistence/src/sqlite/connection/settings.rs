@@ -37,7 +37,7 @@ pub(crate) fn writing(path: &Path, options: &SqliteOptions) -> SqliteConnectOpti
     }
 }
 
-/// Opens the writing connection for the first time.
+/// Opens the writing connection, and names the file on failure.
 pub(crate) async fn connect(
     path: &Path,
     options: &SqliteConnectOptions,
