@@ -127,7 +127,7 @@ pub fn check_url(url: &str) -> Result<()> {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> mamey::Result<()> {
-/// let orders = Schema { context: ContextName::new("orders")?, collections: Vec::new() };
+/// let orders = Schema::new(ContextName::new("orders")?, Vec::new());
 /// let sql = migration_sql("postgres://admin@db/shop", &[orders]).await?;
 /// std::fs::write("migration.sql", sql).expect("the folder can be written");
 /// # Ok(())

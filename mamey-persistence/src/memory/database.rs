@@ -28,7 +28,7 @@ use crate::common::lock::lock;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> mamey::Result<()> {
 /// let database = MemoryDatabase::new();
-/// let orders = Schema { context: ContextName::new("orders")?, collections: Vec::new() };
+/// let orders = Schema::new(ContextName::new("orders")?, Vec::new());
 /// let store = database.open(&orders).await?;
 /// assert_eq!(store.outbox_depth().await?.records, 0);
 /// # Ok(())
