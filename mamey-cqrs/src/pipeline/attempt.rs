@@ -34,8 +34,8 @@ pub(super) async fn run<W: Work>(
 
 /// Cancels a handler that takes longer than `limit`.
 ///
-/// A handler that never waits costs no look at a clock: the timer starts when the handler first
-/// waits. The timer is unconstrained: a handler that uses up the task's budget cannot starve it.
+/// The timer starts when the handler first waits, so a handler that never waits does not read the
+/// clock. The timer is unconstrained: a handler that uses up the task's budget cannot starve it.
 pub(super) async fn within<T>(
     limit: Duration,
     mut handler: Pin<&mut impl Future<Output = Result<T>>>,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// Reads a message from its payload, upcasting an older version.
 pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Result<M> {
     let Metadata { content_type, version, .. } = &envelope.metadata;
-    // An event without a media type is written as JSON, but what is read must name its own.
+    // A codec writes a payload without a media type as JSON; a handler refuses to guess.
     if content_type.is_empty() || !is_json(content_type) {
         return Err(Error::unsupported(format!(
             "the payload is `{content_type:.64}`; only `{CONTENT_TYPE_JSON}` is read"

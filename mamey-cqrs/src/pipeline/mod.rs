@@ -131,7 +131,7 @@ impl Pipeline {
     async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
         let (mut cause, mut conflicts) = (cause.clone(), Conflicts::default());
         loop {
-            let last = conflicts.met == self.conflict_retries;
+            let last = conflicts.count == self.conflict_retries;
             let message = work.message(last)?;
             let cx = Context::new(Arc::clone(&self.scope), cause.clone());
             match attempt::run(&work, message, &cx, self.timeout).await {

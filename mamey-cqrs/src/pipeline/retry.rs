@@ -11,35 +11,35 @@ const PAUSES: Backoff =
 /// The conflicts of one call so far.
 #[derive(Default)]
 pub(super) struct Conflicts {
-    pub(super) met: u32,
-    met_taken: bool,
+    pub(super) count: u32,
+    was_taken: bool,
 }
 
 impl Conflicts {
     /// Returns when it is time to run again.
     ///
     /// # Errors
-    /// The error itself, when another run could only meet it again.
+    /// The error itself, when another run would fail in the same way.
     pub(super) async fn pause_after(&mut self, error: Error) -> Result<()> {
         if !self.may_pass(&error) {
             return Err(error);
         }
-        self.met += 1;
-        self.met_taken |= error.kind() == ErrorKind::AlreadyExists;
-        tracing::debug!(conflicts = self.met, %error, "running again");
-        // Rivals for one document that all run again at once would only meet again.
-        if let Some(earlier) = self.met.checked_sub(2) {
+        self.count += 1;
+        self.was_taken |= error.kind() == ErrorKind::AlreadyExists;
+        tracing::debug!(conflicts = self.count, %error, "running again");
+        // Calls that compete for one document conflict again if all of them run again at once.
+        if let Some(earlier) = self.count.checked_sub(2) {
             tokio::time::sleep(PAUSES.delay(earlier, fastrand::f64())).await;
         }
         Ok(())
     }
 
-    /// Whether another run may see what this one could not: a version that moved, or, once, an id
-    /// or a unique value that a rival took between this handler's look and its commit.
+    /// Whether another run may succeed: after another commit changed a version, or, once, took an id
+    /// or a unique value between this handler's read and its commit.
     fn may_pass(&self, error: &Error) -> bool {
         match error.kind() {
             ErrorKind::Conflict => error.retry() == Retry::Immediately,
-            ErrorKind::AlreadyExists => !self.met_taken,
+            ErrorKind::AlreadyExists => !self.was_taken,
             _ => false,
         }
     }

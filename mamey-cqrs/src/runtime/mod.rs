@@ -155,7 +155,7 @@ impl ContextRuntime {
     /// Sends a command; await it, or first add what belongs to it.
     ///
     /// The answer is the handler's reply, given after its commit. It is `NotFound` when nothing
-    /// handles the command here, and otherwise what the handler or the commit said.
+    /// handles the command here, and otherwise the error of the handler or of the commit.
     pub fn send<C: Command>(&self, command: C) -> CommandRequest<'_, C> {
         CommandRequest::new(&self.dispatcher, command)
     }

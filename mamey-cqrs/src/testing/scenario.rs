@@ -1,4 +1,4 @@
-//! Scenarios: what a bounded context has been through, and one call that a test makes of it.
+//! Scenarios: a bounded context in a given state, and the calls that a test makes.
 
 use std::fmt;
 use std::sync::Arc;

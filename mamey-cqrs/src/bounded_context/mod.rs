@@ -1,23 +1,20 @@
 //! Declares a bounded context: what it handles, publishes and stores.
 
+mod open;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::context::Scope;
 use mamey_core::criteria::Collection;
-use mamey_core::message::{Catalog, CatalogEntry, ContextName, Direction, validate_message_name};
-use mamey_core::store::Schema;
-use mamey_core::transport::Topology;
-use mamey_core::{Aggregate, Command, Error, Event, Message, Query, Request, Result, RetryPolicy};
+use mamey_core::message::{Catalog, CatalogEntry, Direction, validate_message_name};
+use mamey_core::{Aggregate, Command, Event, Message, Query, Request, RetryPolicy};
 use serde::de::DeserializeOwned;
 
 use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
-use crate::pipeline::Pipeline;
 use crate::pipeline::layer::Layer;
 use crate::runtime::registry::Registry;
 use crate::runtime::serving::{Served, Serves};
-use crate::runtime::{ContextRuntime, Resources};
 
 /// How long one run of a handler may take, unless the context sets another timeout.
 pub const HANDLER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -284,57 +281,6 @@ impl BoundedContext {
         &self.catalog
     }
 
-    /// Checks the declaration for mistakes.
-    ///
-    /// ```
-    /// use mamey::{BoundedContext, ErrorKind};
-    ///
-    /// let error = BoundedContext::new("Orders & Co").check().unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Misconfigured);
-    /// ```
-    ///
-    /// # Errors
-    /// `Misconfigured`, naming every mistake and how to fix it.
-    pub fn check(&self) -> Result<()> {
-        self.checked_name().map(|_| ())
-    }
-
-    /// The collections that it stores, for the database to open it.
-    ///
-    /// # Errors
-    /// As [`BoundedContext::check`].
-    pub fn schema(&self) -> Result<Schema> {
-        Ok(Schema::new(self.checked_name()?, self.collections.clone()))
-    }
-
-    /// What it sends and receives, with its input spread over `partitions`.
-    ///
-    /// # Errors
-    /// As [`BoundedContext::check`].
-    pub fn topology(&self, partitions: u16) -> Result<Topology> {
-        Ok(Topology::new(self.checked_name()?, partitions)
-            .with_handles(self.catalog.names(Direction::Handles).collect())
-            .with_publishes(self.catalog.names(Direction::Publishes).collect()))
-    }
-
-    /// Opens the context on its store.
-    ///
-    /// # Errors
-    /// As [`BoundedContext::check`].
-    pub fn open(self, resources: Resources) -> Result<Arc<ContextRuntime>> {
-        let name = self.checked_name()?;
-        let Resources { store, clock, ids, requester } = resources;
-        let catalog = self.catalog;
-        let scope = Arc::new(Scope::new(name, store, clock, ids, catalog, requester));
-        let pipeline = Pipeline {
-            scope,
-            layers: self.layers,
-            timeout: self.timeout,
-            conflict_retries: self.conflict_retries,
-        };
-        Ok(Arc::new(ContextRuntime::new(pipeline, self.registry, self.served, self.retry)))
-    }
-
     fn declare<M: Message>(&mut self, direction: Direction) {
         let name = M::NAME;
         if let Err(error) = validate_message_name(name) {
@@ -358,17 +304,6 @@ impl BoundedContext {
 
     fn problem(&mut self, problem: String) {
         self.problems.push(problem);
-    }
-
-    fn checked_name(&self) -> Result<ContextName> {
-        let name = ContextName::new(&self.name)
-            .map_err(|error| Error::misconfigured(error.message().to_owned()))?;
-        let unanswered = self.served.without_handler(&self.registry, &self.name);
-        let problems: Vec<String> = self.problems.iter().cloned().chain(unanswered).collect();
-        if problems.is_empty() {
-            return Ok(name);
-        }
-        Err(Error::misconfigured(problems.join("; ")).with_context(format!("declaring `{name}`")))
     }
 }
 

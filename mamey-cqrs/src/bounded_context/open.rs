@@ -1,0 +1,77 @@
+//! Checks a declaration, says what it needs of stores and transports, and opens it.
+
+use std::sync::Arc;
+
+use mamey_core::context::Scope;
+use mamey_core::message::{ContextName, Direction};
+use mamey_core::store::Schema;
+use mamey_core::transport::Topology;
+use mamey_core::{Error, Result};
+
+use super::BoundedContext;
+use crate::pipeline::Pipeline;
+use crate::runtime::{ContextRuntime, Resources};
+
+impl BoundedContext {
+    /// Checks the declaration for mistakes.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, ErrorKind};
+    ///
+    /// let error = BoundedContext::new("Orders & Co").check().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    /// ```
+    ///
+    /// # Errors
+    /// `Misconfigured`, naming every mistake and how to fix it.
+    pub fn check(&self) -> Result<()> {
+        self.checked_name().map(|_| ())
+    }
+
+    /// The collections that it stores, for the database to open it.
+    ///
+    /// # Errors
+    /// As [`BoundedContext::check`].
+    pub fn schema(&self) -> Result<Schema> {
+        Ok(Schema::new(self.checked_name()?, self.collections.clone()))
+    }
+
+    /// What it sends and receives, with its input spread over `partitions`.
+    ///
+    /// # Errors
+    /// As [`BoundedContext::check`].
+    pub fn topology(&self, partitions: u16) -> Result<Topology> {
+        Ok(Topology::new(self.checked_name()?, partitions)
+            .with_handles(self.catalog.names(Direction::Handles).collect())
+            .with_publishes(self.catalog.names(Direction::Publishes).collect()))
+    }
+
+    /// Opens the context on its store.
+    ///
+    /// # Errors
+    /// As [`BoundedContext::check`].
+    pub fn open(self, resources: Resources) -> Result<Arc<ContextRuntime>> {
+        let name = self.checked_name()?;
+        let Resources { store, clock, ids, requester } = resources;
+        let catalog = self.catalog;
+        let scope = Arc::new(Scope::new(name, store, clock, ids, catalog, requester));
+        let pipeline = Pipeline {
+            scope,
+            layers: self.layers,
+            timeout: self.timeout,
+            conflict_retries: self.conflict_retries,
+        };
+        Ok(Arc::new(ContextRuntime::new(pipeline, self.registry, self.served, self.retry)))
+    }
+
+    fn checked_name(&self) -> Result<ContextName> {
+        let name = ContextName::new(&self.name)
+            .map_err(|error| Error::misconfigured(error.message().to_owned()))?;
+        let unanswered = self.served.without_handler(&self.registry, &self.name);
+        let problems: Vec<String> = self.problems.iter().cloned().chain(unanswered).collect();
+        if problems.is_empty() {
+            return Ok(name);
+        }
+        Err(Error::misconfigured(problems.join("; ")).with_context(format!("declaring `{name}`")))
+    }
+}
