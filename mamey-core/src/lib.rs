@@ -38,6 +38,7 @@ mod log_throttle;
 mod redact;
 mod retry;
 
+pub use async_trait::async_trait;
 pub use backoff::Backoff;
 pub use context::{Context, ReadContext, Repository};
 pub use domain::{Aggregate, Versioned};
