@@ -1,4 +1,4 @@
-//! What a backend can do, declared by itself, so that callers ask instead of guessing.
+//! What a backend can do: it declares this itself, so that callers need not guess.
 
 /// What a store can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

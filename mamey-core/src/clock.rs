@@ -1,4 +1,4 @@
-//! Time as a port: timestamps, the system's clock, and one that tests move by hand.
+//! Time as a port: timestamps, the system clock, and a clock that tests set.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -38,13 +38,13 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This moment plus `duration`, held at the end of the representable range.
+    /// This moment plus `duration`; saturates at the end of the representable range.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// This moment minus `duration`, held at the start of the representable range.
+    /// This moment minus `duration`; saturates at the start of the representable range.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(micros(duration)))
@@ -57,12 +57,13 @@ impl Timestamp {
         Duration::from_micros(micros.unsigned_abs())
     }
 
-    /// Reads RFC 3339, in any offset; also `…us`, as a moment beyond RFC 3339 is written.
+    /// Reads RFC 3339 in any offset, and `…us`: the form in which a moment outside of RFC 3339's
+    /// range is written.
     ///
     /// # Errors
-    /// `Invalid` when the text is no RFC 3339 date and time.
+    /// `Invalid` when the text is not an RFC 3339 date and time.
     pub fn parse_rfc3339(text: &str) -> Result<Self> {
-        // What was written must be read again, or a document that holds it is lost.
+        // Whatever `Display` writes must be readable, or a document that holds it is lost.
         if let Some(Ok(micros)) = text.strip_suffix("us").map(str::parse) {
             return Ok(Self(micros));
         }
@@ -85,7 +86,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 1000;
         let time = OffsetDateTime::from_unix_timestamp_nanos(nanos);
-        // RFC 3339 has the years 0 to 9999; beyond them the bare number is the honest form.
+        // RFC 3339 has the years 0 to 9999; other moments are written as a number.
         let Some(time) = time.ok().filter(|time| (0..=9999).contains(&time.year())) else {
             return write!(f, "{}us", self.0);
         };
@@ -112,7 +113,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Where the time comes from. Tests replace it to be deterministic.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now. It may jump in both directions, as wall clocks do.
+    /// The current time. It may jump forwards and backwards, as wall clocks do.
     fn now(&self) -> Timestamp;
 }
 
@@ -127,7 +128,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 
@@ -143,7 +144,7 @@ impl ManualClock {
         self.0.fetch_add(micros(duration), Ordering::SeqCst);
     }
 
-    /// Moves the clock to `now`, backwards too.
+    /// Sets the clock to `now`, which may be earlier.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.0, Ordering::SeqCst);
     }

@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 use crate::clock::{Clock, SystemClock};
 use crate::{Error, Result};
 
-/// The identity of one message, unique for ever; effects happen once per id and context.
+/// The identity of one message, unique for all time; effects happen once per id and context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(Uuid);
@@ -28,7 +28,7 @@ impl MessageId {
         self.0
     }
 
-    /// A stable id for a foreign message whose own id is no UUID: the same `source` and `id`
+    /// A stable id for a foreign message whose own id is not a UUID: the same `source` and `id`
     /// always give the same value, so that redeliveries are recognized.
     #[must_use]
     pub fn from_foreign(source: &str, id: &str) -> Self {
@@ -56,7 +56,7 @@ impl FromStr for MessageId {
 
 /// Where ids and other random bits come from. Tests replace it to be deterministic.
 pub trait IdSource: Send + Sync + 'static {
-    /// A new UUID, unique for ever; version 7 wherever that is possible.
+    /// A new UUID, never repeated; version 7 where possible.
     fn next_uuid(&self) -> Uuid;
 
     /// A new message id.
@@ -65,7 +65,7 @@ pub trait IdSource: Send + Sync + 'static {
     }
 }
 
-/// UUIDv7 from a clock and the operating system's randomness, fetched a page at a time.
+/// UUIDv7 from a clock and the operating system's randomness, read in blocks.
 ///
 /// Ids of one source never go backwards, even when its clock does.
 pub struct UuidV7Source {
@@ -83,7 +83,7 @@ struct State {
     counter: u16,
 }
 
-/// The largest value of the 12-bit counter that stands behind the milliseconds.
+/// The largest value of the 12-bit counter that follows the milliseconds.
 const COUNTER_MAX: u16 = 0x0fff;
 
 impl UuidV7Source {
@@ -133,10 +133,10 @@ impl State {
 
     #[expect(
         clippy::expect_used,
-        reason = "ids without randomness would collide: no work can go on"
+        reason = "ids without randomness would collide, so no work can continue"
     )]
     fn refill(&mut self) {
-        getrandom::fill(&mut self.entropy).expect("the operating system gives random bytes");
+        getrandom::fill(&mut self.entropy).expect("the operating system provides random bytes");
         self.used = 0;
     }
 
@@ -163,7 +163,7 @@ pub fn new_uuid() -> Uuid {
     SOURCE.next_uuid()
 }
 
-/// Ids `…0001`, `…0002` and so on, for tests that compare them.
+/// Ids `…0001`, `…0002` and so on, for tests that compare ids.
 #[derive(Debug, Default)]
 pub struct SequentialIds(std::sync::atomic::AtomicU64);
 

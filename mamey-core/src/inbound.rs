@@ -1,4 +1,4 @@
-//! The port between a consumer, which receives messages, and the handlers that take them.
+//! The port between a consumer, which receives messages, and the handlers.
 
 use async_trait::async_trait;
 
@@ -12,7 +12,7 @@ use crate::{Result, RetryPolicy};
 pub struct Incoming<'a> {
     /// The message.
     pub envelope: &'a Envelope,
-    /// Where it comes from: fresh from the transport or out of parking.
+    /// Where it comes from: the transport or parking.
     pub origin: Origin,
     /// Which run this is, counted from 1 over all deliveries and retries.
     pub attempt: u32,
@@ -26,7 +26,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Takes messages for one bounded context.
+/// Handles the messages of one bounded context.
 #[async_trait]
 pub trait Inbound: Send + Sync + 'static {
     /// The context.
@@ -40,16 +40,16 @@ pub trait Inbound: Send + Sync + 'static {
 
     /// Runs the handler and commits what it did together with the message's receipt.
     ///
-    /// `Ok` means that the store has answered: the effect is committed, was there before, or must
-    /// wait behind a parked message of its lane.
+    /// `Ok` means that the store has answered: the effect is committed, was committed before, or
+    /// must wait behind a parked message of its lane.
     ///
     /// # Errors
-    /// What the handler or the commit said; nothing of this run was kept. A panic of the handler
+    /// The handler's or the commit's error; nothing of this run is stored. A panic of the handler
     /// is an error too. `NotFound` when no handler takes the name, `Unsupported` when none reads
     /// the version.
     ///
     /// # Cancellation
-    /// Dropping the future before the commit has begun undoes everything. From then on the commit
-    /// goes on by itself, and the inbox absorbs the redelivery.
+    /// Dropping the future before the commit has begun undoes everything. After that the commit
+    /// continues on its own, and the inbox absorbs the redelivery.
     async fn handle(&self, incoming: Incoming<'_>) -> Result<CommitOutcome>;
 }

@@ -1,4 +1,4 @@
-//! What generated code refers to; not for people, and free to change.
+//! What generated code refers to; not a public API, and free to change.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ pub use uuid;
 pub use crate::message::unknown_version;
 use crate::{Error, Result};
 
-/// Whether two message names are equal, where `==` cannot be asked: in a constant.
+/// Whether two message names are equal, in a constant, where `==` is not allowed.
 #[must_use]
 pub const fn same_name(one: &str, two: &str) -> bool {
     let (one, two) = (one.as_bytes(), two.as_bytes());
@@ -29,7 +29,7 @@ pub const fn same_name(one: &str, two: &str) -> bool {
 /// Reads what a typed id called `kind` wraps.
 ///
 /// # Errors
-/// `Invalid` when the text is not such an id; only its beginning is repeated.
+/// `Invalid` when the text is not such an id; the error repeats only its beginning.
 pub fn parse_id<T>(kind: &str, text: &str) -> Result<T>
 where
     T: FromStr<Err: Display>,

@@ -1,16 +1,16 @@
-//! Hides the secrets of a URL, so that it can be logged.
+//! Hides the secrets in a URL so that it can be logged.
 
 /// The URL with its user information's password and every query value replaced by `***`.
 ///
-/// Text that is no URL comes back as it is up to the first `@`, so that a half-typed URL does not
-/// leak either.
+/// Text that is not a URL is treated as one without a scheme, so that a mistyped URL does not leak its
+/// password either.
 #[must_use]
 pub fn redact_url(url: &str) -> String {
     let (base, query) = match url.split_once('?') {
         Some((base, query)) => (base, Some(query)),
         None => (url, None),
     };
-    // An unescaped password may hold a `?`: then nothing tells it from a query.
+    // An unescaped password may contain a `?`: it cannot be told from a query, so hide everything.
     if query.is_some_and(|query| query.contains('@')) {
         return url
             .split_once("://")
@@ -29,7 +29,7 @@ fn redact_userinfo(base: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), base),
     };
-    // The last `@` ends the user information: a password may hold one unescaped.
+    // The last `@` ends the user information: a password may contain an unescaped one.
     match rest.rsplit_once('@') {
         Some((userinfo, host)) => {
             let user = userinfo.split(':').next().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Backoff;
 
-/// What happens when a handler fails in a way that may pass: first it runs again at once, then the
+/// What happens after a failure that may be temporary: the handler first runs again at once, then the
 /// message is parked and retried after growing pauses, then it becomes a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -45,9 +45,9 @@ impl RetryPolicy {
     /// No second run: the first failure is final.
     pub const NEVER: Self = Self { immediate: 0, delayed: 0, backoff: Backoff::DEFAULT };
 
-    /// The pause before the run that follows `attempts` failed ones, or `None` when it was the last.
+    /// The pause before the run that follows `attempts` failed ones; `None` when no run is left.
     ///
-    /// `random` is in `0.0..1.0` and spreads the pause.
+    /// `random` is in `0.0..1.0` and shortens the pause by up to the backoff's jitter.
     #[must_use]
     pub fn delay_after(&self, attempts: u32, random: f64) -> Option<Duration> {
         let delayed_so_far = attempts.saturating_sub(self.immediate.saturating_add(1));
@@ -62,7 +62,8 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Two more runs at once, then eight with pauses from 200 ms to a minute: about two minutes.
+    /// Two more runs at once, then eight after pauses from 200 ms up to a minute: about two minutes
+    /// in total.
     fn default() -> Self {
         Self { immediate: 2, delayed: 8, backoff: Backoff::DEFAULT }
     }

@@ -5,7 +5,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::Parse;
 use syn::{Attribute, Error, LitStr, Path, Result, Token, parse_quote};
 
-/// Gives each option of every `#[attribute(…)]` to `take`, refusing unknown and repeated ones.
+/// Passes each option of every `#[attribute(…)]` to `take`, and refuses unknown and repeated ones.
 pub(crate) fn each_option(
     attrs: &[Attribute],
     attribute: &str,

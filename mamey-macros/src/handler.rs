@@ -9,7 +9,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
         Ok(()) => item,
         Err(error) => {
             let error = error.into_compile_error();
-            // With the function, so that its callers do not fail as well.
+            // Keep the function, so that its callers compile.
             [error, item].into_iter().collect()
         }
     }
@@ -46,7 +46,7 @@ fn check_signature(signature: &Signature) -> Result<()> {
         ReturnType::Type(_, reply) if !is_unit(reply) => Ok(()),
         _ => {
             let error = "a handler can fail: add `-> Result<Reply>`, or `-> Result<()>` \
-                         where there is nothing to answer";
+                         where there is nothing to reply";
             Err(Error::new_spanned(&signature.ident, error))
         }
     }
@@ -82,7 +82,7 @@ fn check_arguments(signature: &Signature) -> Result<()> {
 fn check_context(reference: &TypeReference) -> Result<()> {
     let named = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_");
     if let Some(lifetime) = named {
-        let error = "the context is borrowed for one call of any length: remove the lifetime";
+        let error = "the context is borrowed for one call: remove the lifetime";
         return Err(Error::new_spanned(lifetime, error));
     }
     if reference.mutability.is_some() {

@@ -49,14 +49,14 @@ impl Inner {
             Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
             _ => None,
         };
-        let mend = match name.as_deref() {
+        let fix = match name.as_deref() {
             Some("Uuid") => return Ok(Self::Uuid),
             Some("String") => return Ok(Self::Text),
             Some("i64") => return Ok(Self::Integer),
             Some("u64" | "usize" | "u128") => "an id wraps `i64`: no store orders larger integers",
             _ => "an id wraps `Uuid`, `String` or `i64`, written by these names",
         };
-        Err(Error::new_spanned(ty, mend))
+        Err(Error::new_spanned(ty, fix))
     }
 }
 
@@ -152,7 +152,7 @@ fn expand_new(input: &DeriveInput, krate: &Path) -> TokenStream {
         #[automatically_derived]
         #[allow(dead_code, clippy::new_without_default)]
         impl #ident {
-            /// A new id, unique for ever; prefer `Context::new_id` in handlers.
+            /// A new id, never repeated; prefer `Context::new_id` in handlers.
             #[must_use]
             #vis fn new() -> Self {
                 Self(#krate::id::new_uuid())

@@ -1,11 +1,11 @@
-//! Checks and makes the names that leave the process or become columns.
+//! Checks and derives the names that are sent or become columns.
 
 use syn::{Error, LitStr, Result};
 
 /// The longest name of a message or code, in bytes; as `mamey_core` checks it.
 const DOTTED_NAME_BYTES_MAX: usize = 120;
 
-/// The longest name of a collection or an indexed field, in bytes: every database takes it, with
+/// The longest name of a collection or an indexed field, in bytes: every database accepts it, with
 /// room for an index's prefix.
 const COLUMN_NAME_BYTES_MAX: usize = 48;
 
@@ -30,7 +30,7 @@ pub(crate) fn is_dotted(text: &str) -> bool {
     text.len() <= DOTTED_NAME_BYTES_MAX && text.split('.').all(word)
 }
 
-/// Whether every store takes the text as the name of a collection or a column.
+/// Whether every store accepts the text as the name of a collection or a column.
 pub(crate) fn is_column(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     text.len() <= COLUMN_NAME_BYTES_MAX
@@ -38,7 +38,7 @@ pub(crate) fn is_column(text: &str) -> bool {
         && text.bytes().all(letter)
 }
 
-/// What [`is_column`] asks for.
+/// What [`is_column`] requires, in words.
 pub(crate) fn column_rule() -> String {
     format!(
         "lowercase letters, digits and underscores, starting with a letter, \
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_store_could_take_are_refused() {
+    fn names_that_some_store_would_refuse_are_refused() {
         for bad in ["", "1a", "_a", "A", "a-b", "a b", "é", &"x".repeat(49)] {
             assert!(!is_column(bad), "{bad}");
         }

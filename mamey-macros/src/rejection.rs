@@ -100,7 +100,7 @@ fn expand_impl(ident: &Ident, krate: &Path, body: &TokenStream) -> TokenStream {
     }
 }
 
-/// Spanned to the field's type, so that one that is no rejection is pointed at.
+/// Spanned to the field's type, so that the error points at one that is not a rejection.
 fn code_of(ty: &Type, krate: &Path) -> TokenStream {
     quote_spanned! { ty.span() => <#ty as #krate::Rejection>::code }
 }
@@ -137,8 +137,8 @@ fn read_code<'a>(
             only.map(|(member, ty)| Code::OfField(member, ty))
         }
         (None, false) => {
-            let mend = format!("add a stable code: `#[rejection(code = \"context.{own}\")]`");
-            Err(Error::new_spanned(ident, mend))
+            let fix = format!("add a stable code: `#[rejection(code = \"context.{own}\")]`");
+            Err(Error::new_spanned(ident, fix))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at the shape of the type that a derive stands on.
+//! Reads the shape of the type that a derive is applied to.
 
 use syn::punctuated::Punctuated;
 use syn::{
@@ -11,14 +11,14 @@ pub(crate) fn refuse_generics(input: &DeriveInput, what: &str) -> Result<()> {
     let Some(param) = input.generics.params.first() else {
         return Ok(());
     };
-    let mend = match param {
+    let fix = match param {
         GenericParam::Lifetime(_) => "own the data, for instance `String` for `&str`",
         _ => "write one type for each use",
     };
-    Err(Error::new_spanned(param, format!("{what} cannot be generic: {mend}")))
+    Err(Error::new_spanned(param, format!("{what} cannot be generic: {fix}")))
 }
 
-/// Refuses `#[attribute(…)]` inside the type, where it would be passed over in silence.
+/// Refuses `#[attribute(…)]` inside the type, where it would be ignored silently.
 pub(crate) fn refuse_inside(data: &Data, attribute: &str, place: &str) -> Result<()> {
     match data {
         Data::Struct(data) => refuse_on_fields(&data.fields, attribute, place),

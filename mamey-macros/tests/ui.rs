@@ -1,6 +1,6 @@
-//! Every wrong use of a macro has an error that says the mend; the expected text stands beside it.
+//! Every wrong use of a macro has an error that says how to fix it; the expected text is beside it.
 
 #[test]
-fn wrong_uses_are_refused_with_their_mend() {
+fn wrong_uses_are_refused_with_a_fix() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

@@ -13,7 +13,7 @@ use crate::id::MessageId;
 use crate::message::{ContextName, Request, TraceContext};
 use crate::store::Store;
 
-/// What a query handler is given. It reads and cannot write.
+/// What a query handler is given. It can read but not write.
 pub struct ReadContext {
     scope: Arc<Scope>,
     cause: Cause,
@@ -36,13 +36,13 @@ impl ReadContext {
 
     /// Asks another context, and waits for its reply: `cx.request(message).to("context").await?`.
     ///
-    /// It happens at once and outside of the unit of work: what it sets off elsewhere stays, also
-    /// when this handler fails, and happens again when this handler runs again. Give a command an
-    /// idempotency key that follows from [`ReadContext::message_id`]. No connection to the store
-    /// and no lock is held meanwhile, but the handler's own time runs.
+    /// It happens at once and outside of the unit of work: its effect in the other context stays
+    /// even if this handler fails, and is repeated when this handler runs again. Give a command an
+    /// idempotency key derived from [`ReadContext::message_id`]. No connection to the store and no
+    /// lock is held while waiting, but the wait counts towards the handler's timeout.
     ///
-    /// A reply is a look at another context's state, old when it arrives. For what must not be
-    /// lost, publish or send a message instead.
+    /// A reply shows another context's state, which may have changed when it arrives. Publish or
+    /// send a message instead when nothing may be lost.
     pub fn request<R: Request>(&self, request: R) -> UnaddressedRequest<'_, R> {
         let origin = RequestOrigin {
             sender: self.scope.name.to_shared(),
@@ -59,21 +59,21 @@ impl ReadContext {
         UnaddressedRequest::new(origin, request)
     }
 
-    /// The id of the message that is being handled: the same in every run of it, so it is the key
-    /// to pass on to a system outside that deduplicates.
+    /// The id of the message that is being handled. It is the same in every run, so pass it as the
+    /// deduplication key to systems outside.
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         let new = || self.scope.ids.message_id();
         *self.message_id.get_or_init(|| self.cause.message_id.unwrap_or_else(new))
     }
 
-    /// The id shared by everything that one outside request set off.
+    /// The id shared by everything that one outside request caused.
     #[must_use]
     pub fn correlation_id(&self) -> MessageId {
         self.cause.correlation_id.unwrap_or_else(|| self.message_id())
     }
 
-    /// The trace this call belongs to; a new one when the caller brought none.
+    /// The trace this call belongs to; a new one when the caller has none.
     #[must_use]
     pub fn trace_context(&self) -> &TraceContext {
         let new = || TraceContext::root(&*self.scope.ids);
@@ -92,7 +92,7 @@ impl ReadContext {
         &self.scope.name
     }
 
-    /// The time now.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.scope.clock.now()

@@ -33,7 +33,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// The aggregate with this id, or `None`.
     ///
     /// # Errors
-    /// `Invalid` when the stored document is not an `A`; what the store says.
+    /// `Invalid` when the stored document is not an `A`; the store's error.
     pub async fn get(&self, id: &A::Id) -> Result<Option<Versioned<A>>> {
         let mut found = self.get_many(std::slice::from_ref(id)).await?;
         Ok(found.pop().flatten())
@@ -79,8 +79,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// All aggregates that match, read a page at a time: memory stays at one page of the criteria's
     /// size, however many there are.
     ///
-    /// Each page is read when it is needed and sees what is committed then. An aggregate that was
-    /// there from the beginning to the end comes once, unless its sort keys move meanwhile.
+    /// Each page is read when it is needed and sees what is committed then. An aggregate that exists
+    /// during the whole read is returned once, unless its sort keys change.
     ///
     /// # Errors
     /// Items are as [`ReadRepository::find`]; the first error ends the stream.
@@ -100,7 +100,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         Ok(self.find(criteria.limit(1)).await?.items.pop())
     }
 
-    /// How many aggregates match; the page of the criteria does not matter.
+    /// How many aggregates match; page and order of the criteria are ignored.
     ///
     /// # Errors
     /// As [`ReadRepository::find`].

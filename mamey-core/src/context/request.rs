@@ -1,4 +1,4 @@
-//! A request on its way: whom to ask, for how long, and what belongs to it.
+//! A request to another context: its target, its timeout and its origin.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct RequestOrigin<'a> {
     pub clock: &'a dyn Clock,
     /// Where the request's id comes from.
     pub ids: &'a dyn IdSource,
-    /// What set the request off.
+    /// What caused the request.
     pub cause: Cause,
 }
 
@@ -46,21 +46,21 @@ impl<'a> RequestOrigin<'a> {
     }
 }
 
-/// A request that does not know yet whom it is for.
+/// A request without a target.
 #[must_use = "say whom to ask, as `.to(\"catalog\")`, and await it"]
 pub struct UnaddressedRequest<'a, R> {
     origin: RequestOrigin<'a>,
     request: R,
 }
 
-/// A request that is asked when it is awaited.
+/// A request that is sent when it is awaited.
 ///
 /// A request that failed with `TimedOut` or `Unavailable` may have taken effect in the other
 /// context: give a command an [`idempotency_key`](Self::idempotency_key), and it is safe to repeat.
 ///
 /// # Cancellation
-/// Dropped, nobody waits for the reply any more; the request may be handled all the same.
-#[must_use = "a request is asked when it is awaited"]
+/// When dropped, the reply is no longer awaited; the request may still be handled.
+#[must_use = "a request is sent when it is awaited"]
 pub struct AddressedRequest<'a, R> {
     origin: RequestOrigin<'a>,
     request: R,
@@ -90,16 +90,16 @@ impl<'a, R: Request> UnaddressedRequest<'a, R> {
 
 impl<R: Request> AddressedRequest<'_, R> {
     /// How long to wait for the reply, from 1 ms to [`REQUEST_TIMEOUT_MAX`];
-    /// [`REQUEST_TIMEOUT_DEFAULT`] if not said.
+    /// [`REQUEST_TIMEOUT_DEFAULT`] unless set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets a command take effect once under this key in the context that is asked, which returns
-    /// the first reply for every repetition. In a handler let the key follow from
-    /// [`message_id`](super::ReadContext::message_id), which is the same in every run. A query
-    /// has no use for it.
+    /// Makes a command take effect once under this key in the other context, which returns the
+    /// first reply for every repetition. In a handler derive the key from
+    /// [`message_id`](super::ReadContext::message_id), which is the same in every run. It has no
+    /// effect on a query.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
@@ -117,7 +117,7 @@ impl<R: Request> AddressedRequest<'_, R> {
         self
     }
 
-    /// The id that everything set off by one outside request shares.
+    /// The id that everything caused by one outside request shares.
     pub fn correlation_id(mut self, id: MessageId) -> Self {
         self.origin.cause.correlation_id = Some(id);
         self
@@ -136,7 +136,7 @@ impl<R: Request> AddressedRequest<'_, R> {
         let answer = reply.into_answer(&request.metadata)?;
         serde_json::from_slice(&answer).map_err(|cause| {
             Error::invalid(format!(
-                "context `{from:.48}` answered what is no reply to version {} of `{}`: {cause}",
+                "the answer of context `{from:.48}` is not a reply to version {} of `{}`: {cause}",
                 R::VERSION,
                 R::NAME
             ))

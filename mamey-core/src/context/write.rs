@@ -24,7 +24,7 @@ use crate::{Error, Result, ResultExt};
 ///
 /// Everything a handler writes or sends is buffered in its unit of work and committed at once
 /// after the handler has returned `Ok`; nothing of it happens otherwise. A handler may run more
-/// than once (a conflict, a redelivery): what it does outside of the context must bear that.
+/// than once (a conflict, a redelivery): what it does outside of the context must tolerate that.
 ///
 /// It dereferences to [`ReadContext`], so helpers that only read take either.
 pub struct Context {
@@ -86,22 +86,24 @@ impl Context {
         self.enqueue(message, target, Headers::default())
     }
 
-    /// Takes out what the call has buffered, and the transaction that it opened.
+    /// Takes what the call has buffered, and the transaction that it opened.
     ///
     /// # Errors
-    /// `Misconfigured` while somebody holds the [place](Context::transaction) of the transaction:
-    /// what it did could then not commit with the rest.
+    /// `Misconfigured` while the [place](Context::transaction) of the transaction is held: its
+    /// statements could not commit with the rest.
     pub fn take_unit(&self) -> Result<UnitOfWork> {
         let mut transaction = self.transaction.try_lock().ok_or_else(|| {
-            Error::misconfigured("the transaction is still in use: drop it before the handler ends")
+            Error::misconfigured(
+                "the transaction is still in use: drop it before the handler returns",
+            )
         })?;
         let mut unit = self.unit.take();
         unit.transaction = transaction.take();
         Ok(unit)
     }
 
-    /// The place of a transaction that the handler opens, empty until then. It is for extensions
-    /// that a store offers beside its ports; who holds it keeps others out.
+    /// The place of the transaction that the handler opens, empty until then, held exclusively. It is
+    /// for extensions that a store offers beside its ports.
     pub async fn transaction(&self) -> TransactionPlace<'_> {
         TransactionPlace(self.transaction.lock().await)
     }
@@ -154,7 +156,7 @@ impl Context {
     }
 }
 
-/// The place of a handler's transaction, held alone.
+/// The place of a handler's transaction, held exclusively.
 pub struct TransactionPlace<'c>(AsyncMutexGuard<'c, Option<OpenTransaction>>);
 
 impl Deref for TransactionPlace<'_> {

@@ -58,14 +58,14 @@ impl<A> Criteria<A> {
         self
     }
 
-    /// The most documents of one page, from 1 to [`PAGE_SIZE_MAX`]; values beyond are held there.
+    /// The most documents of one page; clamped to 1 to [`PAGE_SIZE_MAX`].
     #[must_use]
     pub fn limit(mut self, documents: u32) -> Self {
         self.limit = documents.clamp(1, PAGE_SIZE_MAX);
         self
     }
 
-    /// Goes on after the end of an earlier page.
+    /// Starts after the end of an earlier page.
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);
@@ -80,7 +80,7 @@ impl<A> Criteria<A> {
 }
 
 impl<A> Criteria<A> {
-    /// What the store is asked: one document more than the page, to know whether there is a next.
+    /// What to ask the store: one document more than the page, to know whether there is a next one.
     pub(crate) fn to_find(&self, collection: &'static Collection) -> Result<Find> {
         let mut order = self.sort.clone();
         let descending = order.last().is_some_and(|key| key.descending);
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// A store as small as can be: what `filter` matches, in order, up to the limit.
+    /// A minimal store: what `filter` matches, in order, up to the limit.
     fn find<'r>(rows: &'r [Row], find: &Find) -> Vec<&'r Row> {
         let mut found: Vec<&Row> =
             rows.iter().filter(|row| find.filter.matches(&|field| row.value(field))).collect();
@@ -214,14 +214,14 @@ mod tests {
                 seen.extend(ids(&page));
                 let Some(last) = page.last().filter(|_| more) else { break };
                 let cursor = cursor_at(&asked.order, &|field| last.value(field).clone());
-                // As a caller gets it and gives it back.
+                // As a caller receives it and sends it back.
                 criteria = criteria.after(cursor.to_string().parse().unwrap());
             }
             prop_assert_eq!(seen, expected);
         }
 
         #[test]
-        fn a_cursor_of_other_criteria_is_refused_or_only_another_start(token in sort()) {
+        fn a_cursor_of_other_criteria_is_refused_or_starts_elsewhere(token in sort()) {
             let values = token.iter().map(|(kind, null)| match (kind, null) {
                 (_, true) => Value::Null,
                 (0, _) => Value::Int(1),

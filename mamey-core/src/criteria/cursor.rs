@@ -9,14 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::Value;
 use crate::{Error, Result};
 
-/// The longest token that is read, in characters: room for four sort keys of the longest indexed
-/// text, however JSON has to write it.
+/// The longest token that is read, in characters: enough for four sort keys of the longest indexed
+/// text, escaped as JSON.
 const TOKEN_CHARS_MAX: usize = 128 * 1024;
 
 /// Where a page ended: the values of its last document's sort keys and id.
 ///
-/// Print it to hand it out and parse it when it comes back. A token is only a position, never a
-/// permission: a caller may forge one and gains nothing but another starting point.
+/// Print it to give it to a caller, and parse it when the caller sends it back. It is a position,
+/// never a permission: a caller who forges one only starts somewhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub(super) Vec<Value>);
 

@@ -1,4 +1,4 @@
-//! An aggregate's indexed fields as typed constants, from which criteria are built.
+//! An aggregate's indexed fields as typed constants, to build criteria from.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,11 +1,11 @@
-//! The filter tree that stores translate, and its plain evaluation that defines what it means.
+//! The filter tree that stores translate, and the plain evaluation that defines its meaning.
 
 use super::Value;
 
 /// The field name that stands for the document's id in a filter or a sort.
 pub const ID_FIELD: &str = "id";
 
-/// How a field is compared with a value.
+/// How a field is compared with a value. Exhaustive, as [`Filter`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// Equal; null equals null.
@@ -22,8 +22,10 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
-/// A condition on a document's indexed fields. Every condition is true or false: null never makes
-/// it unknown, and there is no negation, so that all stores agree.
+/// A condition on a document's indexed fields. It is either true or false, never unknown because of
+/// a null, and there is no negation: so all stores agree.
+///
+/// Exhaustive: a store that did not translate one of them would find the wrong documents.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     /// True when all are true; true when empty.

@@ -7,13 +7,13 @@ use super::find::SortKey;
 use super::value::Value;
 use crate::{Error, Result};
 
-/// The cursor that stands after a document with these values of the sort keys.
+/// The cursor after a document with these values of the sort keys.
 pub(crate) fn cursor_at(order: &[SortKey], value_of: &dyn Fn(&str) -> Value) -> Cursor {
     Cursor(order.iter().map(|key| value_of(key.field)).collect())
 }
 
-/// "Comes after the cursor in this order", written as a plain filter, so that stores need to know
-/// nothing of cursors: later in the first key, or equal there and later in the second, and so on.
+/// "Comes after the cursor in this order" as a plain filter, so that stores need no notion of
+/// cursors: later in the first key, or equal there and later in the second, and so on.
 pub(super) fn after_filter(
     collection: &Collection,
     order: &[SortKey],
@@ -42,7 +42,7 @@ fn type_fits(collection: &Collection, field: &str, value: &Value) -> bool {
     value.is_null() && field != ID_FIELD || value.value_type() == expected
 }
 
-/// Null is the smallest value, which plain comparisons leave out.
+/// Null is the smallest value; plain comparisons never match it.
 fn later(key: &SortKey, value: &Value) -> Filter {
     let null = compare(key.field, Comparison::Equal, Value::Null);
     match (key.descending, value.is_null()) {

@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
-/// The longest text that can be an id or the value of an indexed field, in bytes: every store can
-/// index it.
+/// The longest text of an id or an indexed field, in bytes: every store can index it.
 pub const INDEXED_TEXT_BYTES_MAX: usize = 2048;
 
 /// The type of an id or an indexed field: it decides the column's type.
+///
+/// Exhaustive: a store must map every type, or it could not open the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {
     /// True or false.
@@ -30,7 +31,7 @@ pub enum ValueType {
     Time,
 }
 
-/// One value of an id or an indexed field.
+/// One value of an id or an indexed field. Exhaustive, as [`ValueType`] is.
 ///
 /// Values of one type are ordered as stores order them: null first, text and UUIDs by bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,7 +59,7 @@ pub enum Value {
     Time(Timestamp),
 }
 
-/// JSON has no infinity, but an index may hold one, and a page may end there.
+/// JSON has no infinity, but an index may contain one, and a page may end there.
 mod float {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -185,7 +186,7 @@ impl fmt::Display for Value {
 /// A type that can be an aggregate's id or an indexed field.
 ///
 /// Derive it on an enum without fields (stored as the variant's name) or on a newtype of another
-/// indexable type. `u64` is absent on purpose: no store orders it; use `i64`.
+/// indexable type. `u64` is missing on purpose, because no store can order it: use `i64`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an id or an indexed field",
     note = "use an integer up to `i64`, `f64`, `bool`, `String`, `Uuid`, `Timestamp`, a typed id, or an `Option` of these",
@@ -195,7 +196,7 @@ pub trait IndexValue: Clone + Send + Sync + 'static {
     /// The type of its values.
     const TYPE: ValueType;
 
-    /// This value as stores see it.
+    /// This value as it is stored in the index.
     fn to_value(&self) -> Value;
 }
 
@@ -226,7 +227,7 @@ macro_rules! scalars {
 
 scalars! {
     bool => Bool, |value| *value;
-    // Stores see no difference between the two zeros, so neither do we.
+    // Stores do not distinguish the two zeros, so neither do we.
     f64 => Float, |value| if *value == 0.0 { 0.0 } else { *value };
     f32 => Float, |value| f64::from(if *value == 0.0 { 0.0 } else { *value });
     String => Text, Clone::clone;

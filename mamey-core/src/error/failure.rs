@@ -33,7 +33,7 @@ macro_rules! constructors {
 }
 
 impl Error {
-    /// An error of `kind`, with that kind's usual advice on retrying.
+    /// An error of `kind`, with the retry advice that is usual for it.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
@@ -46,14 +46,14 @@ impl Error {
         }))
     }
 
-    /// Wraps a failure that Mamey knows nothing about; it is retried later.
+    /// Wraps any other failure; it is retried later.
     #[must_use]
     pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         Self::new(ErrorKind::Other, source.to_string()).with_source(source)
     }
 
-    /// A rejection known only by code and message, for instance from another process.
+    /// A rejection of which only code and message are known, for example one from another process.
     #[must_use]
     pub fn rejected(
         code: impl Into<Cow<'static, str>>,
@@ -91,7 +91,7 @@ impl Error {
         lease_lost => LeaseLost;
     }
 
-    /// Replaces the kind's usual advice on retrying.
+    /// Replaces the kind's usual retry advice.
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
@@ -105,7 +105,7 @@ impl Error {
         self
     }
 
-    /// Says what was being done; the last call stands outermost.
+    /// Says what was being done; the last call is printed first.
     #[must_use]
     pub fn with_context(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
         self.0.doing.push(doing.into());

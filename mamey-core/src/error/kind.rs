@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A domain rule said no; see [`Rejection`].
+    /// A domain rule refused it; see [`Rejection`](crate::Rejection).
     Rejected,
     /// Input from outside is malformed or failed validation.
     Invalid,
@@ -20,7 +20,7 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The backend or this build cannot do what was asked.
     Unsupported,
-    /// Configuration or registration is wrong; a person has to mend it.
+    /// Configuration or registration is wrong; a person has to fix it.
     Misconfigured,
     /// A named limit would be exceeded.
     LimitExceeded,
@@ -32,7 +32,7 @@ pub enum ErrorKind {
     TimedOut,
     /// The work was cancelled, for instance by a shutdown.
     Cancelled,
-    /// A partition is held by another instance now.
+    /// Another instance holds the partition now.
     LeaseLost,
     /// Anything else: a failure of the user's own code, a panic, a broken invariant.
     Other,

@@ -12,7 +12,7 @@ pub trait ResultExt<T> {
     /// Says what was being done, evaluated only on failure.
     ///
     /// # Errors
-    /// The same error, with its context grown by one.
+    /// The same error, with what was being done added.
     fn with_context<C: Into<Cow<'static, str>>>(self, doing: impl FnOnce() -> C) -> Result<T>;
 }
 

@@ -1,18 +1,20 @@
-//! The catalog: which messages a context takes and gives.
+//! The catalog: which messages a context handles, publishes and serves.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::kinds::Message;
 
-/// How a context relates to a message.
+/// What a context does with a message.
+///
+/// Exhaustive: whoever prints or checks a catalog must decide about each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
-    /// The context handles this command for callers of its own process.
+    /// The context handles this command for callers in its own process.
     Command,
-    /// The context answers this query for callers of its own process.
+    /// The context answers this query for callers in its own process.
     Query,
-    /// The context takes this message from the transport.
+    /// The context handles this message from the transport.
     Handles,
     /// The context publishes this event.
     Publishes,
@@ -52,17 +54,17 @@ impl CatalogEntry {
     }
 }
 
-/// All messages that one context takes and gives.
+/// All messages that one context handles, publishes and serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog(BTreeMap<(Direction, &'static str), CatalogEntry>);
 
 impl Catalog {
-    /// Adds an entry; false when that direction and name are there already.
+    /// Adds an entry; false when its direction and name are taken.
     pub fn insert(&mut self, entry: CatalogEntry) -> bool {
         self.0.insert((entry.direction, entry.name), entry).is_none()
     }
 
-    /// Whether a message of `name` is there in `direction`.
+    /// Whether there is an entry for `name` in `direction`.
     #[must_use]
     pub fn contains(&self, direction: Direction, name: &'static str) -> bool {
         self.0.contains_key(&(direction, name))
@@ -80,7 +82,7 @@ impl Catalog {
 }
 
 impl fmt::Display for Catalog {
-    /// One line an entry: direction, name, version.
+    /// One line for each entry: direction, name, version.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for entry in self.iter() {
             let direction = entry.direction.to_string();

@@ -1,10 +1,10 @@
-//! A message on its way: metadata and payload bytes.
+//! The envelope: metadata and payload bytes.
 
 use bytes::Bytes;
 
 use super::Metadata;
 
-/// A message on its way: [`Metadata`] and payload bytes.
+/// A message in transit: [`Metadata`] and payload bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {

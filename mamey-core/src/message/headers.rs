@@ -27,8 +27,8 @@ impl Headers {
     /// Sets a header, replacing one of the same name.
     ///
     /// # Errors
-    /// `Invalid` for a name that cannot travel or is reserved, `LimitExceeded` for one header too
-    /// many ([`HEADERS_MAX`]) or a value too long ([`HEADER_VALUE_BYTES_MAX`]).
+    /// `Invalid` for a name that cannot be sent or is reserved, `LimitExceeded` for more than
+    /// [`HEADERS_MAX`] headers or a value longer than [`HEADER_VALUE_BYTES_MAX`].
     pub fn insert(&mut self, name: &str, value: impl Into<String>) -> Result<()> {
         let value = value.into();
         validate_header_name(name)?;
@@ -57,7 +57,7 @@ impl Headers {
         self.0.get(name).map(String::as_str)
     }
 
-    /// All headers, by name in order.
+    /// All headers, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_could_not_travel_are_refused_by_name() {
+    fn headers_that_cannot_be_sent_are_refused_by_name() {
         let mut headers = Headers::default();
         for bad in ["", "Region", "x-region", "region_", "id", "traceparent", &"x".repeat(21)] {
             assert!(headers.insert(bad, "v").is_err(), "{bad}");

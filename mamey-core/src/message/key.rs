@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::MessageId;
 
-/// How many slots the keys are spread over. Part of the wire contract: it never changes.
+/// The number of slots that keys are spread over. Part of the wire contract: it never changes.
 pub const SLOTS: u16 = 64;
 
 /// The longest key that can be published, in bytes.
@@ -55,7 +55,7 @@ impl From<String> for Key {
     }
 }
 
-/// The slot of a message: its key's, or one drawn from its id when it has no key.
+/// The slot of a message: that of its key, or one computed from its id when it has no key.
 #[must_use]
 pub fn slot_of(key: Option<&Key>, id: MessageId) -> u16 {
     match key {
@@ -64,14 +64,14 @@ pub fn slot_of(key: Option<&Key>, id: MessageId) -> u16 {
     }
 }
 
-/// FNV-1a of 64 bits, folded: simple enough to be computed again in SQL or another language.
+/// FNV-1a of 64 bits, folded: simple enough to repeat in SQL or in another language.
 fn slot(bytes: &[u8]) -> u16 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
     let hash = bytes.iter().fold(OFFSET, step);
     let folded = (hash >> 32) ^ hash;
-    // Below 64, so the conversion keeps every bit.
+    // Below 64, so the conversion loses nothing.
     (folded % u64::from(SLOTS)) as u16
 }
 

@@ -1,4 +1,4 @@
-//! What an envelope says about its payload.
+//! Everything about a message but its payload.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::id::MessageId;
 /// The longest name, sender, tenant or content type, in bytes.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
-/// Everything about a message but its payload.
+/// Everything about a message but its payload: identity, name, sender, target, order and trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metadata {
@@ -29,7 +29,7 @@ pub struct Metadata {
     /// Whom it is for.
     #[serde(default)]
     pub target: Target,
-    /// The same for everything that one outside request set off.
+    /// The same for everything that one outside request caused.
     pub correlation_id: MessageId,
     /// The message whose handler sent this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub struct Metadata {
     /// The tenant it belongs to, in systems that have tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Arc<str>>,
-    /// Its place in a distributed trace.
+    /// Its position in a distributed trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
     /// The media type of the payload.
@@ -66,8 +66,8 @@ fn is_default(content_type: &str) -> bool {
 }
 
 impl Metadata {
-    /// The least that a message says: version 1 of `name`, as JSON, for any subscriber, without a
-    /// key, sent at the epoch, and the first of its correlation.
+    /// The minimum: version 1 of `name`, as JSON, for any subscriber, without a key, sent at the
+    /// epoch, and first of its correlation.
     #[must_use]
     pub fn new(id: MessageId, name: impl Into<Cow<'static, str>>, sender: &str) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Metadata {
         self
     }
 
-    /// Its place in a distributed trace.
+    /// Its position in a distributed trace.
     #[must_use]
     pub fn with_trace(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
         self.trace = trace.into();

@@ -1,4 +1,4 @@
-//! Names of contexts and messages, checked once so that they fit every backend.
+//! Names of contexts and messages, checked once so that every backend accepts them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl ContextName {
     /// Checks and wraps a name.
     ///
     /// # Errors
-    /// `Invalid` when the name has another form.
+    /// `Invalid` when the name does not have this form.
     pub fn new(name: &str) -> Result<Self> {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let fits = name.len() <= CONTEXT_NAME_BYTES_MAX
@@ -43,7 +43,7 @@ impl ContextName {
         &self.0
     }
 
-    /// The name as shared text, to be stamped on messages without copying.
+    /// The name as shared text, to put on messages without copying.
     #[must_use]
     pub fn to_shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
@@ -73,7 +73,7 @@ impl From<ContextName> for String {
 /// Checks a message name: words of lowercase letters, digits and dashes, joined by dots.
 ///
 /// # Errors
-/// `Invalid` when the name has another form.
+/// `Invalid` when the name does not have this form.
 pub fn validate_message_name(name: &str) -> Result<()> {
     let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let word = |word: &str| !word.is_empty() && word.bytes().all(letters);
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn context_names_that_no_backend_could_take_are_refused() {
+    fn context_names_that_some_backend_would_refuse_are_refused() {
         for bad in ["", "Orders", "1orders", "or ders", "orders.eu", "ordérs", &"x".repeat(49)] {
             assert!(ContextName::new(bad).is_err(), "{bad}");
         }

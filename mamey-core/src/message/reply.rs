@@ -1,8 +1,8 @@
-//! Replies on the wire: what the other context's handler answered, or why it did not.
+//! Replies on the wire: the other context's answer, or the reason why there is none.
 //!
 //! The reply to the request `catalog.get-price` is an envelope named `catalog.get-price.reply`
 //! whose payload is the handler's answer, or one named `catalog.get-price.error` whose payload is
-//! `{"kind", "retry", "code", "message"}`, `code` for rejections alone. Its sender is the context
+//! `{"kind", "retry", "code", "message"}`, with `code` only for rejections. Its sender is the context
 //! that answered, its target the one that asked; it carries the request's version, tenant, trace
 //! and correlation id, and the request's own id as its causation id.
 
@@ -17,13 +17,13 @@ use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::{Error, ErrorKind, Result, Retry};
 
-/// The longest text of an error that travels in a reply, in bytes; the rest is cut off.
+/// The longest error text in a reply, in bytes; the rest is cut off.
 pub const REPLY_ERROR_BYTES_MAX: usize = 8 * 1024;
 
 const REPLY: &str = ".reply";
 const ERROR: &str = ".error";
 
-/// Why there is no answer, as it travels.
+/// Why there is no answer, as it is sent.
 #[derive(Serialize, Deserialize)]
 struct Failure<'a> {
     kind: Cow<'a, str>,
@@ -63,12 +63,11 @@ impl Envelope {
         Self { metadata, payload }
     }
 
-    /// Reads this envelope as the reply to `request`, and gives the answer's JSON.
+    /// Reads this envelope as the reply to `request`, and returns the answer's JSON.
     ///
     /// # Errors
-    /// The error that the other context answered with, `Cancelled` and `LeaseLost` as
-    /// `Unavailable`, because they speak of its process and not of this one; `Invalid` for what is
-    /// no reply to this request.
+    /// The other context's error. `Cancelled` and `LeaseLost` become `Unavailable`: they are about
+    /// the other process, not this one. `Invalid` when this envelope is not a reply to `request`.
     pub fn into_answer(self, request: &Metadata) -> Result<Bytes> {
         self.check_correlation(request)?;
         let from = self.metadata.sender.clone();
@@ -77,7 +76,7 @@ impl Envelope {
             Some(REPLY) => Ok(self.payload),
             Some(ERROR) => Err(Failure::read(&self.payload)),
             _ => Err(Error::invalid(format!(
-                "`{:.64}` is no reply to `{}`",
+                "`{:.64}` is not a reply to `{}`",
                 self.metadata.name, request.name
             ))),
         };
@@ -92,14 +91,14 @@ impl Envelope {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "`{:.64}` came as a reply to `{}` and belongs to another request: its `causationid` has \
-             to be the request's id, its `correlationid` the request's",
+            "`{:.64}` was sent as a reply to `{}` but belongs to another request: its `causationid` \
+             must be the request's id, and its `correlationid` the request's",
             reply.name, request.name
         )))
     }
 }
 
-/// A rejection's text is for people and travels bare; any other tells what was being done.
+/// A rejection's text is for people and is sent alone; other errors also say what was being done.
 fn write_failure(error: &Error) -> Bytes {
     let message = match error.kind() {
         ErrorKind::Rejected => Cow::Borrowed(error.message()),
@@ -111,7 +110,7 @@ fn write_failure(error: &Error) -> Bytes {
         code: error.code().map(Cow::Borrowed),
         message: Cow::Borrowed(start(&message)),
     };
-    // Texts alone: nothing in it can fail to be written.
+    // It consists of text only, so writing it cannot fail.
     serde_json::to_vec(&failure).unwrap_or_default().into()
 }
 
@@ -119,7 +118,9 @@ impl<'a> Failure<'a> {
     fn read(payload: &'a [u8]) -> Error {
         match serde_json::from_slice::<Self>(payload) {
             Ok(failure) => failure.into_error(),
-            Err(cause) => Error::invalid(format!("an error that cannot be read: {cause}")),
+            Err(cause) => {
+                Error::invalid(format!("the reply is an error that cannot be read: {cause}"))
+            }
         }
     }
 
@@ -132,7 +133,7 @@ impl<'a> Failure<'a> {
             }
             Some(ErrorKind::Cancelled | ErrorKind::LeaseLost) => ErrorKind::Unavailable,
             Some(kind) => kind,
-            // A newer build may know more kinds.
+            // The other context may run a newer build with more kinds.
             None => ErrorKind::Other,
         };
         Error::new(kind, message).with_retry(self.retry)
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_comes_back_as_itself_with_its_advice() {
+    fn every_kind_is_read_as_itself_with_its_retry_advice() {
         let read = |error| reply(Err(error)).into_answer(&request().metadata).unwrap_err();
         let refused = read(Error::rejected("catalog.sold-out", "no tea is left"));
         assert_eq!(refused.kind(), ErrorKind::Rejected);
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_to_this_request_is_invalid() {
+    fn what_is_not_a_reply_to_this_request_is_invalid() {
         let request = request().metadata;
         let good = || reply(Ok(Bytes::from_static(b"1")));
         let spoil: [fn(&mut Metadata); 4] = [
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_a_newer_build_is_some_other_error() {
+    fn a_kind_of_a_newer_build_is_read_as_other() {
         let mut failed = reply(Err(Error::not_found("none")));
         failed.payload = Bytes::from_static(br#"{"kind":"new","retry":"later","message":"m"}"#);
         let error = failed.into_answer(&request().metadata).unwrap_err();
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_does_not_travel() {
+    fn what_is_too_large_is_not_sent() {
         let large = reply(Ok(Bytes::from(vec![b'1'; PAYLOAD_BYTES_MAX + 1])));
         let error = large.into_answer(&request().metadata).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));

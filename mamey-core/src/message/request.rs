@@ -1,27 +1,27 @@
-//! Requests: the commands and queries that other contexts may send and get a reply to.
+//! Requests: commands and queries that other contexts may send and await.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::kinds::Message;
 
-/// The header in which the idempotency key of a requested command travels.
+/// The header that carries the idempotency key of a requested command.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotencykey";
 
-/// A command or a query that other contexts may send, and get a reply to.
+/// A command or a query that other contexts may send and await.
 ///
 /// The derives of [`Command`](crate::Command) and [`Query`](crate::Query) implement it for a
 /// message with an explicit name, because only such a name survives a renamed type. Both sides need
 /// the same name, and shapes that read each other as JSON; they need not share a crate.
 ///
-/// A change of the reply that old callers cannot read needs a new name, as long as there are old
-/// callers; a change of the request needs a new version.
+/// A change of the reply that old callers cannot read needs a new name for as long as there are old
+/// callers; such a change of the request needs a new version.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel between contexts: it has no name on the wire",
+    message = "`{Self}` cannot be sent to another context: it has no name on the wire",
     note = "give it one, as `#[query(name = \"context.message-name\", reply = …)]` or `#[command(name = …)]`, and derive `serde::Serialize` and `serde::Deserialize` on it and on its reply"
 )]
 pub trait Request: Message + Serialize + DeserializeOwned {
-    /// What the other context answers.
+    /// What the other context replies.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 
     /// Whether it is handled as a command or as a query: [`ByCommand`] or [`ByQuery`].

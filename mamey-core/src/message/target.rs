@@ -1,4 +1,4 @@
-//! Whom a message is for.
+//! The target: whom a message is for.
 
 use std::fmt;
 
@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::ContextName;
 
 /// Whom a message is for.
+///
+/// Exhaustive: a transport that did not route one of them would lose messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
@@ -18,7 +20,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Whether a context called `name` is meant.
+    /// Whether a context named `name` is meant.
     #[must_use]
     pub fn includes(&self, name: &ContextName) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! W3C trace context: which trace a message belongs to.
+//! W3C trace context: the trace that a message belongs to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::IdSource;
 use crate::{Error, Result};
 
-/// The longest `tracestate` that is carried on, in bytes; the W3C asks for at least 512.
+/// The longest `tracestate` that is passed on, in bytes; the W3C requires at least 512.
 const STATE_BYTES_MAX: usize = 512;
 
 /// A position in a distributed trace, as in the W3C headers `traceparent` and `tracestate`.
@@ -29,7 +29,7 @@ impl TraceContext {
         Self { trace_id, parent_id, flags: 1, state: None }
     }
 
-    /// The same trace one step on: a new parent, the same flags and state.
+    /// The next step of the same trace: a new parent, the same flags and state.
     #[must_use]
     pub fn child(&self, ids: &dyn IdSource) -> Self {
         Self { parent_id: span_id(ids), ..self.clone() }
@@ -114,7 +114,7 @@ fn parse_traceparent(text: &str) -> Option<TraceContext> {
     let trace_id = hex(parts.next()?, 32)?;
     let parent_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
     let flags = u8::try_from(hex(parts.next()?, 2)?).ok()?;
-    // Version ff is forbidden; a later version may carry more parts, version 00 may not.
+    // Version ff is forbidden. A later version may have more parts, version 00 may not.
     let trailing_is_fine = version > 0 || parts.next().is_none();
     let valid = version < 0xff && trailing_is_fine && trace_id != 0 && parent_id != 0;
     valid.then_some(TraceContext { trace_id, parent_id, flags, state: None })

@@ -1,4 +1,4 @@
-//! The port to commits: a unit of work is stored at once or not at all.
+//! The port to commits: a unit of work is stored completely or not at all.
 
 use async_trait::async_trait;
 
@@ -23,12 +23,14 @@ impl CommitToken {
     }
 }
 
-/// How a commit went.
+/// How a commit ended.
+///
+/// Exhaustive: whoever commits must decide about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
     /// Everything is stored, durably where the store is durable.
     Committed(CommitToken),
-    /// The message or the idempotency key took effect before; nothing was stored now.
+    /// The message or the idempotency key took effect before; nothing was stored by this commit.
     Duplicate,
     /// A message of the same lane is parked, so this one must wait behind it; nothing was stored.
     LaneParked,
@@ -37,7 +39,7 @@ pub enum CommitOutcome {
 /// Commits units of work.
 #[async_trait]
 pub trait CommitStore: Send + Sync {
-    /// Commits the unit at once or not at all.
+    /// Commits the whole unit or nothing.
     ///
     /// Outbox records of one key get sequences in commit order. Units that are ready together may
     /// share one round trip; a lone unit never waits for company.
@@ -45,11 +47,11 @@ pub trait CommitStore: Send + Sync {
     /// # Errors
     /// `Conflict` for a version or guard that does not hold, `AlreadyExists` for a taken id or
     /// unique field (naming it), `LimitExceeded`. After these nothing is stored. After
-    /// `Unavailable` the answer may have been lost on its way: whether the unit is stored then
-    /// shows in the inbox or under the idempotency key.
+    /// `Unavailable` the answer may have been lost: the inbox or the idempotency key then shows
+    /// whether the unit is stored.
     ///
     /// # Cancellation
-    /// Dropping the future does not stop a commit that was handed over; its outcome then shows in
-    /// the inbox or under the idempotency key.
+    /// Dropping the future does not stop a commit that has begun; the inbox or the idempotency key
+    /// then shows its outcome.
     async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome>;
 }

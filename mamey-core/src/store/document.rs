@@ -1,4 +1,4 @@
-//! The port to documents: optimistic reads that hold nothing.
+//! The port to documents: optimistic reads that hold no lock and no connection.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,14 +26,13 @@ impl Document {
     }
 }
 
-/// Reads documents. Sees what is committed and nothing else; holds no lock or connection between
-/// calls.
+/// Reads documents. It sees only what is committed, and holds no lock or connection between calls.
 #[async_trait]
 pub trait DocumentStore: Send + Sync {
     /// The documents with these ids, in the order of the ids, `None` for those that are absent.
     ///
     /// # Errors
-    /// `Misconfigured` when the collection was not declared to the context.
+    /// `Misconfigured` when the context did not declare the collection.
     async fn load(
         &self,
         collection: &'static Collection,

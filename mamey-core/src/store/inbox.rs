@@ -1,4 +1,4 @@
-//! The port to the inbox and to remembered replies: what took effect already.
+//! The port to the inbox and to remembered replies: what has already taken effect.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,31 +27,31 @@ impl SavedReply {
     }
 }
 
-/// Asks what took effect already. Only committed units write it.
+/// Reads what has already taken effect. Only committed units write it.
 #[async_trait]
 pub trait InboxStore: Send + Sync {
-    /// Whether this message took effect, was parked or became a dead letter here before.
+    /// Whether this message has already taken effect, been parked or become a dead letter here.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn was_received(&self, id: MessageId) -> Result<bool>;
 
-    /// How many messages were received, as far as they are remembered: handled, parked and dead.
+    /// How many received messages are remembered: handled, parked and dead-lettered.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn received_count(&self) -> Result<u64>;
 
     /// The reply remembered for a command under a key.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>>;
 
-    /// Forgets what was received or replied before `before`, and says how many entries that were.
-    /// A message that is parked or a dead letter stays known however old it is.
+    /// Forgets what was received or replied before `before`, and returns the number of entries.
+    /// A parked message or dead letter is never forgotten, whatever its age.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64>;
 }

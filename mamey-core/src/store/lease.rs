@@ -58,11 +58,11 @@ impl LeaseRole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Lease {
-    /// What for.
+    /// The purpose.
     pub role: LeaseRole,
     /// Which partition.
     pub partition: Partition,
-    /// Raised each time the partition changes hands: work under an older epoch is void.
+    /// Raised each time the partition moves to another instance: work under an older epoch is void.
     pub epoch: u64,
 }
 
@@ -74,18 +74,18 @@ impl Lease {
     }
 }
 
-/// Asks for a fair share of the partitions.
+/// A request for a fair share of the partitions.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct LeaseRequest {
-    /// What for.
+    /// The purpose.
     pub role: LeaseRole,
     /// Who asks.
     pub holder: InstanceId,
     /// How many partitions there are in all.
     pub partitions: u16,
-    /// How long the leases hold, by the database's clock. Count it by a local monotonic clock from
-    /// before the call, and stop working when it is over.
+    /// How long the leases last, by the database's clock. Measure it with a local monotonic clock
+    /// that starts before the call, and stop working when it has passed.
     pub duration: Duration,
 }
 
@@ -123,13 +123,13 @@ impl LeaseRequest {
     }
 }
 
-/// What an instance holds after asking.
+/// What an instance holds after a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holdings {
-    /// Its leases, all of them renewed just now.
+    /// Its leases, all just renewed.
     pub leases: Vec<Lease>,
-    /// How many of them are more than its fair share: finish their work, then release them.
+    /// How many of them exceed its fair share: finish their work, then release them.
     pub surplus: usize,
 }
 
@@ -144,26 +144,26 @@ impl Holdings {
 /// Shares partitions among instances.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Shows that `holder` lives, renews what it holds, and takes free or expired partitions up
-    /// to its fair share: all partitions divided by the living instances, rounded up.
+    /// Counts `holder` as alive, renews its leases, and takes free or expired partitions up to its
+    /// fair share: all partitions divided by the instances that are alive, rounded up.
     ///
-    /// The first call of a new instance counts it; the others then find a surplus.
+    /// After the first call of a new instance, the other instances find a surplus.
     ///
     /// # Errors
-    /// `Misconfigured` when living instances use another number of partitions; `Unavailable` and
+    /// `Misconfigured` when other instances that are alive use another number of partitions; `Unavailable` and
     /// the like.
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings>;
 
-    /// Gives leases back at once. Those that moved to another epoch are left alone.
+    /// Releases leases at once. Leases with an outdated epoch are ignored.
     ///
     /// # Errors
-    /// `Unavailable` and the like; they then expire by themselves.
+    /// `Unavailable` and other errors of the store; they then expire by themselves.
     async fn release_leases(&self, leases: &[Lease]) -> Result<()>;
 
-    /// Takes the instance off the list of the living for a role, so that the others' share grows
-    /// at once; releases all it holds.
+    /// Stops counting the instance as alive in a role, so that the others' share grows at once, and
+    /// releases all its leases.
     ///
     /// # Errors
-    /// `Unavailable` and the like; it then expires by itself.
+    /// `Unavailable` and other errors of the store; it then expires by itself.
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Ports of a store. Whoever knows one backend can guess the others: one file a port.
+//! Ports of a store, one file for each.
 
 mod commit;
 mod document;
@@ -36,8 +36,8 @@ pub use write::{Change, Expected, Guard, Write};
 
 /// One bounded context's share of a database.
 ///
-/// All calls may run at the same time. Unless a method says otherwise, dropping its future before
-/// it is ready has either no effect or the whole effect, never a part of it.
+/// All methods may be called concurrently. Unless a method says otherwise, dropping its future early
+/// has no effect or the whole effect, never a part of it.
 #[async_trait]
 pub trait Store:
     Any
@@ -52,10 +52,10 @@ pub trait Store:
     /// What this store can do.
     fn capabilities(&self) -> StoreCapabilities;
 
-    /// Asks the database for a sign of life.
+    /// Checks that the database responds.
     ///
     /// # Errors
-    /// `Unavailable` when there is none.
+    /// `Unavailable` when it does not.
     async fn ping(&self) -> Result<()>;
 }
 
@@ -64,17 +64,17 @@ pub trait Store:
 pub trait Database: Send + Sync + 'static {
     /// Migrates the share of one context to what this build needs, and opens it.
     ///
-    /// Safe to call from several instances at once, and again at any time.
+    /// Safe to repeat, and to call from several instances at once.
     ///
     /// # Errors
     /// `Misconfigured` when the schema was made by a newer, incompatible build or is not Mamey's;
-    /// `Unavailable` when the database is out of reach.
+    /// `Unavailable` when the database cannot be reached.
     async fn open(&self, schema: &Schema) -> Result<Arc<dyn Store>>;
 
-    /// Where this is, for people and logs, without secrets.
+    /// Describes the location for people and logs, without secrets.
     fn describe(&self) -> String;
 
-    /// Finishes the commits that have begun and closes all connections. Later calls fail.
+    /// Finishes the commits that have begun, and closes all connections. Later calls fail.
     async fn close(&self);
 }
 

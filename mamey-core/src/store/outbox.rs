@@ -34,9 +34,9 @@ pub struct OutboxRead<'a> {
     /// Only records with a larger sequence. A commit may become visible late, below a cursor that
     /// moved on: read from 0 from time to time.
     pub after: u64,
-    /// No records of these keys, because they wait for an earlier one.
+    /// No records of these keys, because they wait behind an earlier record.
     pub skip: &'a [Key],
-    /// Nor those with these sequences, because the reader holds them already.
+    /// No records with these sequences, because the reader has them already.
     pub held: &'a [u64],
     /// How many at most.
     pub limit: u32,
@@ -57,14 +57,14 @@ impl<'a> OutboxRead<'a> {
         self
     }
 
-    /// No records of these keys, because they wait for an earlier one.
+    /// No records of these keys, because they wait behind an earlier record.
     #[must_use]
     pub const fn with_skip(mut self, skip: &'a [Key]) -> Self {
         self.skip = skip;
         self
     }
 
-    /// Nor those with these sequences, because the reader holds them already.
+    /// No records with these sequences, because the reader has them already.
     #[must_use]
     pub const fn with_held(mut self, held: &'a [u64]) -> Self {
         self.held = held;
@@ -96,10 +96,10 @@ impl OutboxDepth {
 /// Reads and confirms outbox records. Only committed units write them.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Records in ascending sequence. Reading takes nothing away.
+    /// Records in ascending sequence. Reading removes nothing.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>>;
 
     /// Deletes confirmed records, each under the lease it was read with, and says how many.
@@ -107,11 +107,11 @@ pub trait OutboxStore: Send + Sync {
     /// Records whose lease has moved to another epoch stay: their new holder confirms them.
     ///
     /// # Errors
-    /// `Unavailable` and the like; then none or all are deleted.
+    /// `Unavailable` and other errors of the store; then none or all are deleted.
     async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64>;
 
-    /// Completes after a commit may have added records since the last call. A hint only: it may
-    /// come for nothing, and for commits of other instances it may not come at all.
+    /// Completes after a commit may have added records since the last call. It is a hint: it may be
+    /// spurious, and it may be missing for commits of other instances.
     ///
     /// # Cancellation
     /// Safe: a hint that was not received is kept for the next call.
@@ -120,6 +120,6 @@ pub trait OutboxStore: Send + Sync {
     /// How much waits, and how much was confirmed so far.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn outbox_depth(&self) -> Result<OutboxDepth>;
 }

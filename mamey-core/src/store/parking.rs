@@ -1,4 +1,4 @@
-//! The ports to parking and dead letters: messages that failed, each keeping its lane in order.
+//! The ports to parking and dead letters: messages that failed, with their lanes kept in order.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use crate::id::MessageId;
 use crate::message::{Envelope, Partition};
 use crate::{Error, Result};
 
-/// The longest failure text that is kept, in bytes.
+/// The longest failure text that is stored, in bytes.
 const FAILURE_BYTES_MAX: usize = 2048;
 
-/// Why a message failed, as kept beside it.
+/// Why a message failed, as it is stored beside the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
@@ -19,7 +19,7 @@ pub struct Failure {
     pub kind: String,
     /// The rejection's code, if it was one.
     pub code: Option<String>,
-    /// What the error said, cut to 2048 bytes.
+    /// The error's text, cut to 2048 bytes.
     pub message: String,
 }
 
@@ -57,19 +57,19 @@ impl From<&Error> for Failure {
     }
 }
 
-/// A message that waits in the store to be handled again.
+/// A message that waits in the store for its next attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParkedMessage {
     /// The message.
     pub envelope: Envelope,
-    /// How often it was tried.
+    /// How many attempts there were.
     pub attempts: u32,
-    /// When it was parked first.
+    /// When it was first parked.
     pub since: Timestamp,
-    /// When to try again.
+    /// When the next attempt is due.
     pub due: Timestamp,
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub failure: Failure,
 }
 
@@ -80,21 +80,21 @@ impl ParkedMessage {
         Self { envelope, failure, attempts: 0, since: Timestamp::EPOCH, due: Timestamp::EPOCH }
     }
 
-    /// How often it was tried.
+    /// How many attempts there were.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// When it was parked first.
+    /// When it was first parked.
     #[must_use]
     pub const fn with_since(mut self, since: Timestamp) -> Self {
         self.since = since;
         self
     }
 
-    /// When to try again.
+    /// When the next attempt is due.
     #[must_use]
     pub const fn with_due(mut self, due: Timestamp) -> Self {
         self.due = due;
@@ -106,10 +106,10 @@ impl ParkedMessage {
 #[async_trait]
 pub trait ParkingStore: Send + Sync {
     /// Heads of lanes, and messages without a key, of these partitions that are due at `now`, the
-    /// longest due first. A lane's later messages are never returned before its head is gone.
+    /// longest due first. A lane's later messages are returned only after its head is gone.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn due_parked(
         &self,
         partitions: &[Partition],
@@ -120,13 +120,13 @@ pub trait ParkingStore: Send + Sync {
     /// When the next head of these partitions is due.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>>;
 
     /// How many messages are parked, successors included.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn parked_count(&self) -> Result<u64>;
 }
 
@@ -135,11 +135,11 @@ pub trait ParkingStore: Send + Sync {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DeadLetterReason {
-    /// The handler's answer is final: a rejection or another error that no retry can mend.
+    /// The handler's answer is final: a rejection or another error that a retry cannot fix.
     Refused,
     /// Every retry failed.
     Exhausted,
-    /// No handler here takes it, or reads its version or its payload.
+    /// No handler here takes it, or can read its version or its payload.
     Unreadable,
 }
 
@@ -163,7 +163,7 @@ impl DeadLetterReason {
     }
 }
 
-/// A message that was given up and waits for a person.
+/// A message that was given up and waits for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -171,13 +171,13 @@ pub struct DeadLetter {
     pub envelope: Envelope,
     /// Why it was given up.
     pub reason: DeadLetterReason,
-    /// How often it was tried.
+    /// How many attempts there were.
     pub attempts: u32,
-    /// When it was parked first, or given up when it never was parked.
+    /// When it was first parked, or given up if it was never parked.
     pub first_failed: Timestamp,
     /// When it was given up.
     pub last_failed: Timestamp,
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub failure: Failure,
 }
 
@@ -195,14 +195,14 @@ impl DeadLetter {
         }
     }
 
-    /// How often it was tried.
+    /// How many attempts there were.
     #[must_use]
     pub const fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// When it was parked first, or given up when it never was parked.
+    /// When it was first parked, or given up if it was never parked.
     #[must_use]
     pub const fn with_first_failed(mut self, first_failed: Timestamp) -> Self {
         self.first_failed = first_failed;
@@ -217,38 +217,38 @@ impl DeadLetter {
     }
 }
 
-/// Dead letters, for people and their tools.
+/// Reads, replays and discards dead letters, for operators and their tools.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync {
     /// Dead letters after the one with the id `after`, in the order in which they were given up;
-    /// from the first when `after` is gone, so that a loop may replay or discard as it reads.
+    /// from the first one when `after` is gone, so that a loop may replay or discard while it reads.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>>;
 
     /// One dead letter.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>>;
 
-    /// Parks it again, due at once, ahead of its lane's parked messages, with its attempts at 0.
-    /// False when there is no such dead letter: of two racing replays, one is true.
+    /// Parks it again, due at once, ahead of its lane's parked messages, with its attempts set to 0.
+    /// False when there is no such dead letter: of two concurrent replays, one returns true.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn replay_dead_letter(&self, id: MessageId) -> Result<bool>;
 
     /// Deletes it. False when there is no such dead letter.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn discard_dead_letter(&self, id: MessageId) -> Result<bool>;
 
-    /// How many there are.
+    /// How many dead letters there are.
     ///
     /// # Errors
-    /// `Unavailable` and the like.
+    /// `Unavailable` and other errors of the store.
     async fn dead_letter_count(&self) -> Result<u64>;
 }

@@ -4,7 +4,9 @@ use super::{DeadLetterReason, Failure};
 use crate::clock::Timestamp;
 use crate::message::Envelope;
 
-/// Where the message that is being handled rests until this commit.
+/// Where the message is stored until this commit.
+///
+/// Exhaustive: a store that did not handle one of them would handle messages twice or lose them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// With the transport: the commit records it in the inbox.
@@ -15,7 +17,7 @@ pub enum Origin {
 
 /// What a commit records of the message that is being handled.
 ///
-/// A store applies it so: from [`Origin::Delivery`] it inserts the id into the inbox, and the unit
+/// A store applies it as follows. From [`Origin::Delivery`] it inserts the id into the inbox, and the unit
 /// is a [`CommitOutcome::Duplicate`] when it is there; then, unless the outcome is to park, the
 /// unit is [`CommitOutcome::LaneParked`] when another message of the lane is parked. From
 /// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
@@ -25,7 +27,7 @@ pub enum Origin {
 pub struct Receipt {
     /// The message.
     pub envelope: Envelope,
-    /// Where it rests until now.
+    /// Where it is stored until now.
     pub origin: Origin,
     /// What becomes of it.
     pub outcome: Outcome,
@@ -40,26 +42,28 @@ impl Receipt {
 }
 
 /// What becomes of a message.
+///
+/// Exhaustive: a store that did not apply one of them would lose messages.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It took effect: the rest of the unit is that effect.
+    /// It takes effect: the rest of the unit is that effect.
     Handled,
     /// It waits in parking, at the end of its lane, or where it was when it comes from parking.
     Park {
-        /// When to try again.
+        /// When the next attempt is due.
         due: Timestamp,
-        /// How often it was tried; 0 for a successor that only waits its turn.
+        /// How many attempts there were; 0 for a successor that only waits for its turn.
         attempts: u32,
-        /// Why the last try failed.
+        /// Why the last attempt failed.
         failure: Failure,
     },
-    /// It is set aside for a person.
+    /// It is given up, and kept for an operator.
     DeadLetter {
         /// Why it was given up.
         reason: DeadLetterReason,
-        /// How often it was tried.
+        /// How many attempts there were.
         attempts: u32,
-        /// Why the last try failed.
+        /// Why the last attempt failed.
         failure: Failure,
     },
 }

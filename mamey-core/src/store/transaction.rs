@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
-/// A database transaction that a handler opened, of a kind that only its store knows. Dropped, it
-/// is rolled back.
+/// A database transaction that a handler opened, of a type that only its store knows. It is rolled
+/// back when it is dropped.
 pub struct OpenTransaction(Box<dyn Any + Send + Sync>);
 
 impl OpenTransaction {

@@ -1,4 +1,4 @@
-//! The unit of work: everything a handler did, as plain data that commits at once or not at all.
+//! The unit of work: everything that one handler call did, committed completely or not at all.
 
 use super::inbox::SavedReply;
 use super::receipt::Receipt;

@@ -67,6 +67,8 @@ impl Write {
 }
 
 /// What must be stored for a write to succeed.
+///
+/// Exhaustive: a store that did not check one of them would overwrite documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Nothing under this id; otherwise `AlreadyExists`.
@@ -75,7 +77,7 @@ pub enum Expected {
     Version(u64),
 }
 
-/// What a write does.
+/// What a write does. Exhaustive, as [`Expected`] is.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Stores the document; its version becomes the expected one plus one, or 1.
@@ -85,8 +87,8 @@ pub enum Change {
         /// Values of the indexed fields, in the collection's order.
         index: Vec<Value>,
     },
-    /// Removes the document. With [`Expected::Absent`] it was added and removed in one unit: there
-    /// is nothing to do but the check.
+    /// Removes the document. With [`Expected::Absent`] it was added and removed in one unit: only
+    /// the check is left to do.
     Remove,
 }
 

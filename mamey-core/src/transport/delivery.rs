@@ -5,13 +5,15 @@ use std::fmt;
 use crate::message::Envelope;
 
 /// What becomes of a received message.
+///
+/// Exhaustive: a transport that did not apply one of them would lose messages or deliver them twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Committed, parked or dead-lettered in the store: never deliver it again.
     Ack,
-    /// Not handled: deliver it again, in its place.
+    /// Not handled: deliver it again, in the same order.
     Return,
-    /// Cannot be kept by the store: move it to the transport's own dead-letter place.
+    /// The store cannot keep it: move it to the transport's own dead letters.
     Reject {
         /// Why, for people.
         reason: String,
@@ -20,11 +22,11 @@ pub enum Settlement {
 
 /// How a transport learns what became of a delivery.
 pub trait Settle: Send + 'static {
-    /// Takes the settlement. Does not block: a transport that has to talk to a server batches.
+    /// Takes the settlement without blocking: a transport with a server sends settlements in batches.
     fn settle(self: Box<Self>, settlement: Settlement);
 }
 
-/// A received message. Dropped without a word it is released, so nothing is lost by a panic.
+/// A received message. Dropped without a settlement it is returned, so a panic loses nothing.
 pub struct Delivery {
     envelope: Envelope,
     redelivered: bool,
@@ -39,8 +41,8 @@ impl Delivery {
         Self { envelope, redelivered, near_its_limit: false, settle: Some(settle) }
     }
 
-    /// Says whether the transport has delivered it so often that it will soon give it up: then it
-    /// is kept elsewhere instead of handled.
+    /// Says whether the transport has delivered it so often that it will soon give it up: then the
+    /// consumer parks it instead of handling it.
     #[must_use]
     pub const fn near_its_limit(mut self, near: bool) -> Self {
         self.near_its_limit = near;
@@ -59,13 +61,13 @@ impl Delivery {
         self.redelivered
     }
 
-    /// Whether the transport will soon deliver it no more.
+    /// Whether the transport will soon stop delivering it.
     #[must_use]
     pub const fn is_near_its_limit(&self) -> bool {
         self.near_its_limit
     }
 
-    /// Says what became of it.
+    /// Tells the transport what became of it.
     pub fn settle(mut self, settlement: Settlement) {
         if let Some(settle) = self.settle.take() {
             settle.settle(settlement);

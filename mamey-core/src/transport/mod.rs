@@ -20,9 +20,11 @@ pub use request::{
 pub use topology::Topology;
 
 /// How a confirmed message was routed.
+///
+/// Exhaustive: whoever publishes must decide whether a message without a subscriber is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
-    /// To one context or more.
+    /// To one or more contexts.
     Delivered,
     /// To none: it was for any subscriber, and there is none.
     NoSubscriber,
@@ -31,18 +33,19 @@ pub enum Routed {
 /// Publishes messages.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Publishes one message. `Ok` means confirmed and routed: a durable transport has stored it
-    /// for every subscriber, any other has had it settled by every subscriber.
+    /// Publishes one message. `Ok` means confirmed and routed: a durable transport has stored the
+    /// message for every subscriber; with any other, every subscriber has settled it.
     ///
-    /// Several publishes may run at once. The order of two is kept when the first is awaited
-    /// before the second begins, or for messages of different keys not at all.
+    /// Several publishes may run at once. Order is guaranteed only between publishes of one key,
+    /// and only if the first is awaited before the second starts.
     ///
     /// # Errors
     /// `Unroutable` when a targeted or `must_route` message has no route, `LimitExceeded` when it
-    /// is too large, `Unavailable` and the like. After an error it may or may not have arrived.
+    /// is too large, `Unavailable` and other errors of the transport. After an error the message may
+    /// or may not have arrived.
     ///
     /// # Cancellation
-    /// As after an error: it may or may not arrive.
+    /// As after an error: the message may or may not arrive.
     async fn publish(&self, envelope: &Envelope) -> Result<Routed>;
 }
 
@@ -51,15 +54,15 @@ pub trait Publisher: Send + Sync + 'static {
 pub trait Subscriber: Send + 'static {
     /// The next message; `None` when the subscription was closed.
     ///
-    /// What the transport cannot decode it moves, bytes intact, to its own dead-letter place and
-    /// reports; it is not returned here. The number of unsettled deliveries is bounded by the
-    /// prefetch: at the limit this waits.
+    /// A message that the transport cannot decode is not returned: the transport moves it, bytes
+    /// unchanged, to its own dead letters and logs it. The number of unsettled deliveries is bounded
+    /// by the prefetch: at the limit this method waits.
     ///
     /// # Errors
     /// `Unavailable` when the connection is lost: subscribe again.
     ///
     /// # Cancellation
-    /// Safe: a message is either returned or still to come.
+    /// Safe: a message is either returned or delivered later.
     async fn next(&mut self) -> Result<Option<Delivery>>;
 }
 
@@ -89,10 +92,10 @@ pub trait Transport: Send + Sync + 'static {
     /// What this transport can do.
     fn capabilities(&self) -> TransportCapabilities;
 
-    /// Where this is, for people and logs, without secrets.
+    /// Describes the location for people and logs, without secrets.
     fn describe(&self) -> String;
 
-    /// Declares what a context sends and receives; again at any time, with the same effect.
+    /// Declares what a context sends and receives. Safe to repeat.
     ///
     /// # Errors
     /// `Misconfigured` when what exists differs, naming the difference; `Unavailable`.
@@ -101,26 +104,26 @@ pub trait Transport: Send + Sync + 'static {
     /// The publisher, for all contexts.
     fn publisher(&self) -> Arc<dyn Publisher>;
 
-    /// Begins to receive. Dropping the subscriber ends it, and what it left unsettled is delivered
-    /// to the next.
+    /// Starts to receive. Dropping the subscriber ends the subscription; what it left unsettled is
+    /// delivered to the next subscriber.
     ///
     /// # Errors
     /// `Misconfigured` when the context was not applied, `Unavailable`.
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>>;
 
-    /// Asks other contexts, for all contexts. One that only refuses, if the capabilities deny
-    /// requests.
+    /// Sends requests to other contexts, on behalf of all contexts. It refuses every request if the
+    /// capabilities exclude requests.
     fn requester(&self) -> Arc<dyn Requester> {
         Arc::new(Unconnected)
     }
 
-    /// Begins to bring the requests to a context to its `responder`, at most
-    /// [`REQUESTS_SERVED_MAX`] at a time. A panic of the responder fails its own request alone.
+    /// Starts to pass the requests to a context to its `responder`, at most
+    /// [`REQUESTS_SERVED_MAX`] at a time. A panic of the responder fails only its own request.
     ///
-    /// Several instances of one context may serve: each request comes to one of them.
+    /// Several instances of one context may serve: each request goes to one of them.
     ///
     /// # Errors
-    /// `Unsupported` when the capabilities deny requests, `Unavailable`.
+    /// `Unsupported` when the capabilities exclude requests, `Unavailable`.
     async fn serve(
         &self,
         context: &ContextName,
@@ -129,10 +132,10 @@ pub trait Transport: Send + Sync + 'static {
         Err(request::cannot_request(&format!("context `{context}` serves requests, but")))
     }
 
-    /// Asks for a sign of life.
+    /// Checks that the server responds.
     ///
     /// # Errors
-    /// `Unavailable` when there is none.
+    /// `Unavailable` when it does not.
     async fn ping(&self) -> Result<()>;
 
     /// Closes all connections. Later calls fail.

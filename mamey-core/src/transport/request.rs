@@ -7,41 +7,40 @@ use async_trait::async_trait;
 use crate::message::Envelope;
 use crate::{Error, Result};
 
-/// How long a request waits for its reply, unless its caller says otherwise: 5 s.
+/// How long a request waits for its reply unless its caller sets a timeout: 5 s.
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// The longest that a request may wait for its reply: one minute. What takes longer is sent as a
-/// message, and answered by another.
+/// The longest time that a request may wait for its reply: one minute. Send work that takes longer
+/// as a message, and answer with another message.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_mins(1);
 
-/// How many requests of one transport may wait for their replies at a time; one more is
+/// How many requests of one transport may wait for their replies at a time; further ones fail with
 /// `Unavailable` at once.
 pub const REQUESTS_WAITING_MAX: usize = 1024;
 
-/// How many requests one instance of a context serves at a time. Beyond it a transport without a
-/// queue answers `Unavailable` at once; one with a queue keeps as many again waiting.
+/// How many requests one instance of a context serves at a time. Beyond it, a transport without a
+/// queue answers `Unavailable` at once; one with a queue keeps the same number waiting.
 pub const REQUESTS_SERVED_MAX: usize = 256;
 
-/// Asks other contexts.
+/// Sends requests to other contexts.
 #[async_trait]
 pub trait Requester: Send + Sync + 'static {
     /// Sends a request to the context that is its target, and returns the reply, which the caller
     /// reads with [`Envelope::into_answer`].
     ///
-    /// Nothing is stored: a request is asked once and is gone with its timeout. Requests have no
-    /// order among each other.
+    /// Nothing is stored: a request is sent once and ends with its timeout. Requests have no order.
     ///
     /// # Errors
     /// `Unroutable` when no context serves its name, `TimedOut` when no reply came in time,
     /// `Unavailable` when too many requests wait, when the other side is full, or when the
     /// connection is lost; `LimitExceeded` when it is too large. After any of these but
-    /// `Unroutable` and `LimitExceeded` it may have been handled all the same.
+    /// `Unroutable` and `LimitExceeded` it may still have been handled.
     ///
     /// # Cancellation
-    /// Nobody waits any more; the request may be handled all the same.
+    /// The reply is no longer awaited; the request may still be handled.
     async fn request(&self, request: &Envelope, timeout: Duration) -> Result<Envelope>;
 
-    /// What was asked so far.
+    /// What it did so far.
     fn totals(&self) -> RequestTotals;
 }
 
@@ -49,11 +48,11 @@ pub trait Requester: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTotals {
-    /// Requests that got their reply, be it an answer or an error.
+    /// Requests that received a reply: an answer or an error.
     pub replied: u64,
-    /// Requests whose time was over.
+    /// Requests that timed out.
     pub timed_out: u64,
-    /// Replies for which nobody waited any more; they were dropped.
+    /// Replies that arrived after the timeout and were dropped.
     pub late_replies: u64,
 }
 
@@ -75,21 +74,21 @@ pub trait Responder: Send + Sync + 'static {
     /// A name that it does not serve is answered `Unroutable`.
     ///
     /// # Cancellation
-    /// As of the handler: before its commit has begun, everything is undone.
+    /// As for the handler: before its commit has begun, everything is undone.
     async fn respond(&self, request: Envelope) -> Envelope;
 }
 
-/// Requests are being served. Dropped, it takes nothing new.
+/// A context's requests being served. When dropped, it accepts no more.
 #[async_trait]
 pub trait Serving: Send + Sync + 'static {
-    /// Takes nothing new, and completes when everything that runs has been answered.
+    /// Stops accepting requests, and completes when all running ones are answered.
     ///
     /// # Cancellation
-    /// What runs goes on.
+    /// Running requests continue.
     async fn stop(&self);
 }
 
-/// The requester of a context that no transport connects, such as one in a test of its own.
+/// The requester of a context without a transport, such as one in a unit test: it refuses.
 #[derive(Clone, Copy, Debug)]
 pub struct Unconnected;
 
@@ -106,6 +105,6 @@ impl Requester for Unconnected {
 
 pub(super) fn cannot_request(what: &str) -> Error {
     Error::unsupported(format!(
-        "{what} nothing here carries requests: use a transport that does, such as `memory:`"
+        "{what} no transport here carries requests: use one that does, such as `memory:`"
     ))
 }

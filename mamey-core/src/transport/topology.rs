@@ -2,8 +2,7 @@
 
 use crate::message::ContextName;
 
-/// What one context sends and receives, from which a transport derives exchanges, queues or
-/// whatever else it needs.
+/// What one context sends and receives. A transport derives its exchanges and queues from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topology {
@@ -13,7 +12,7 @@ pub struct Topology {
     pub handles: Vec<&'static str>,
     /// Names of the events it publishes.
     pub publishes: Vec<&'static str>,
-    /// Over how many partitions its input is spread.
+    /// The number of partitions that its input is spread over.
     pub partitions: u16,
 }
 

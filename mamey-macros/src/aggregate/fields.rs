@@ -1,4 +1,4 @@
-//! Finds the id and the indexed fields of an aggregate, and refuses what no store could keep.
+//! Finds the id and the indexed fields of an aggregate, and refuses names that a store cannot use.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;

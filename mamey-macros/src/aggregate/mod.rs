@@ -47,8 +47,8 @@ impl Options {
 
 fn no_collection(input: &DeriveInput) -> Error {
     let own = kebab_case(&input.ident.to_string()).replace('-', "_");
-    let mend = format!("say where it is kept: add `#[aggregate(collection = \"{own}s\")]`");
-    Error::new_spanned(&input.ident, mend)
+    let fix = format!("say where it is kept: add `#[aggregate(collection = \"{own}s\")]`");
+    Error::new_spanned(&input.ident, fix)
 }
 
 fn expand_aggregate(input: &DeriveInput, fields: &Fields<'_>, options: &Options) -> TokenStream {
@@ -87,7 +87,7 @@ fn expand_value(indexed: &IndexedField<'_>, krate: &Path) -> TokenStream {
     quote! { #to_value(&self.#member) }
 }
 
-/// Spanned to the field's type, so that a type that cannot be indexed is pointed at.
+/// Spanned to the field's type, so that the error points at a type that cannot be indexed.
 fn value_type(ty: &syn::Type, krate: &Path) -> TokenStream {
     quote_spanned! { ty.span() => <#ty as #krate::criteria::IndexValue>::TYPE }
 }

@@ -1,4 +1,4 @@
-//! The field that a message is ordered by.
+//! The field that is a message's key.
 
 use proc_macro2::TokenStream;
 use quote::quote_spanned;
@@ -18,7 +18,7 @@ impl KeyPath {
     pub(super) fn expand(&self, input: &DeriveInput, krate: &Path) -> Result<TokenStream> {
         self.check(input)?;
         let path = &self.0;
-        // Spanned to the field, so that one that does not print is pointed at.
+        // Spanned to the field, so that the error points at one that does not implement `Display`.
         Ok(quote_spanned! { path.span() =>
             fn key(&self) -> ::core::option::Option<#krate::message::Key> {
                 let field = &self.#path;
@@ -27,7 +27,7 @@ impl KeyPath {
         })
     }
 
-    /// The first step is ours to check; the compiler knows about the others.
+    /// Checks the first field; the compiler checks the others.
     fn check(&self, input: &DeriveInput) -> Result<()> {
         let Data::Struct(data) = &input.data else {
             let error = "the variants of an enum share no field: \
@@ -47,8 +47,8 @@ impl KeyPath {
         }
         let fields = names_of(&data.fields);
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let mend = format!("`key` names a field; `{}` has {}", input.ident, listed(&fields));
-        Err(Error::new_spanned(&self.0, mend))
+        let fix = format!("`key` names a field; `{}` has {}", input.ident, listed(&fields));
+        Err(Error::new_spanned(&self.0, fix))
     }
 }
 

@@ -79,7 +79,7 @@ fn expand_kind(kind: Kind, input: &DeriveInput, options: &Options) -> TokenStrea
     }
 }
 
-/// What callers of other contexts may send: a command or a query whose name is written out.
+/// What other contexts may send: a command or a query whose name is written out.
 fn expand_request(kind: Kind, input: &DeriveInput, options: &Options) -> Option<TokenStream> {
     let (ident, krate, reply) = (&input.ident, &options.krate, &options.reply);
     let by = match kind {
@@ -87,7 +87,7 @@ fn expand_request(kind: Kind, input: &DeriveInput, options: &Options) -> Option<
         Kind::Query if options.is_named => quote!(ByQuery),
         _ => return None,
     };
-    // Spanned to the reply, so that one that is not serde is pointed at.
+    // Spanned to the reply, so that the error points at one that serde cannot handle.
     let reply = quote_spanned! { reply.span() => type Reply = #reply; };
     Some(quote! {
         #[automatically_derived]
@@ -121,7 +121,7 @@ fn expand_upcast(old: &Type, krate: &Path) -> TokenStream {
     }
 }
 
-/// An old type of another name would never be reached, one of a later version never be left.
+/// An old type with another name would never be used, and one with a later version would recurse.
 fn expand_upcast_checks(input: &DeriveInput, old: &Type, krate: &Path) -> TokenStream {
     let ident = &input.ident;
     let shown = quote!(#old).to_string();

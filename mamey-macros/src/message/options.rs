@@ -1,4 +1,4 @@
-//! What `#[command(…)]`, `#[query(…)]`, `#[event(…)]` and `#[message(…)]` can say.
+//! The options of `#[command(…)]`, `#[query(…)]`, `#[event(…)]` and `#[message(…)]`.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -14,7 +14,7 @@ use crate::names::{check_dotted, is_dotted, kebab_case};
 pub(super) struct Options {
     pub(super) krate: Path,
     pub(super) name: String,
-    /// Whether the name is written out, so that it may stand on the wire.
+    /// Whether the name is written out, so that it may be sent.
     pub(super) is_named: bool,
     pub(super) version: u32,
     pub(super) reply: Type,
@@ -115,20 +115,20 @@ impl Written {
     }
 }
 
-/// What stays in its process can be called after its type; what travels needs a name that a
-/// renamed type does not change.
+/// A message that stays in its process can be named after its type; one that is sent needs a name
+/// that does not change with the type's.
 fn default_name(kind: Kind, at: Span, own: String) -> Result<String> {
     let attribute = kind.attribute();
     if matches!(kind, Kind::Event | Kind::Message) {
         let error = format!(
-            "name it on the wire, where renaming the type must not reach: \
+            "give it a name on the wire, which renaming the type does not change: \
              add `#[{attribute}(name = \"context.{own}\")]`"
         );
         return Err(Error::new(at, error));
     }
     if !is_dotted(&own) {
         let error = format!(
-            "this type's name does not make a message's: \
+            "this type's name cannot be turned into a message's name: \
              add `#[{attribute}(name = \"context.message-name\")]`"
         );
         return Err(Error::new(at, error));

@@ -53,7 +53,7 @@ fn ids_print_and_parse_as_what_they_wrap() {
 }
 
 #[test]
-fn what_is_no_id_is_invalid_and_only_its_beginning_is_repeated() {
+fn text_that_is_not_an_id_is_invalid_and_only_its_beginning_is_repeated() {
     let error = "x".repeat(10_000).parse::<OrderId>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("is not a `OrderId`"), "{error}");

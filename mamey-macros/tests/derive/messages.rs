@@ -202,13 +202,13 @@ fn every_older_version_is_upcast_through_the_chain() {
 }
 
 #[test]
-fn types_from_a_user_s_macro_have_keys_and_lift_too() {
+fn types_from_a_users_macro_have_keys_and_are_upcast_too() {
     let repriced = OrderRepriced::decode(1, br#"{"type": "order-1", "euros": 3}"#).unwrap();
     assert_eq!(repriced.key(), Some(Key::from("300")));
 }
 
 #[test]
-fn versions_that_nobody_knows_are_refused_with_the_mend() {
+fn unknown_versions_are_refused_with_a_fix() {
     let newer = OrderPlaced::decode(5, b"{}").unwrap_err();
     assert_eq!(newer.kind(), ErrorKind::Unsupported);
     assert!(newer.message().contains("deploy the consumers"), "{newer}");

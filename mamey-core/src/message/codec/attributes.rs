@@ -1,4 +1,4 @@
-//! The attributes of a CloudEvent as text, whichever way they travelled.
+//! The attributes of a CloudEvent as text, independent of the form in which they were sent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -10,11 +10,11 @@ use crate::message::Envelope;
 use crate::message::attribute::{SPEC_VERSION, SPEC_VERSION_1_0};
 use crate::{Result, ResultExt};
 
-/// CloudEvents 1.0, binary mode: the body is the payload byte by byte, its media type is
-/// `datacontenttype`, and every other attribute is a property of its own name.
+/// CloudEvents 1.0, binary mode: the body is exactly the payload, its media type is
+/// `datacontenttype`, and every other attribute is a property of the same name.
 ///
 /// The attributes are those of [`CloudEventsJson`](super::CloudEventsJson). A transport writes the
-/// properties the way its CloudEvents binding asks for, such as with a prefix.
+/// properties as its CloudEvents binding requires, for example with a prefix.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloudEventsBinary {

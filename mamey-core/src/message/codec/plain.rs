@@ -1,4 +1,4 @@
-//! The plain form `{sender, target, type, payload}`, for systems that already speak it.
+//! The plain form `{sender, target, type, payload}`, for systems that already use it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,11 @@ use crate::{Error, Result};
 /// The target that means every subscriber.
 const ANY: &str = "MSG_SERVICE_ANY";
 
-/// `{sender, target, type, payload}` with `MSG_SERVICE_ANY` as the target for everyone.
+/// `{sender, target, type, payload}`, with the target `MSG_SERVICE_ANY` for every subscriber.
 ///
-/// The form has no room for the rest, so id, version, key, time, correlation, tenant, trace and
-/// headers travel beside it as transport properties. A foreign message without the property `id`
-/// gets a new id each time it is read: it is at-least-once, because content is never an identity.
+/// The form has no other fields, so id, version, key, time, correlation, tenant, trace and headers
+/// are sent beside it as transport properties. A foreign message without the property `id` gets a
+/// new id each time it is read: it is handled at least once, because content is never an identity.
 #[non_exhaustive]
 pub struct Plain {
     /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.
@@ -133,7 +133,7 @@ fn target(text: Option<&str>) -> Result<Target> {
     }
 }
 
-/// Properties that cannot be headers belong to the transport or to somebody else: left out.
+/// Properties that cannot be headers are left out: they belong to the transport or the sender.
 fn free_headers(wire: &WireMessage) -> Headers {
     let mut headers = Headers::default();
     for (name, value) in &wire.properties {

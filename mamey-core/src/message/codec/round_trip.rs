@@ -1,4 +1,4 @@
-//! The law of every codec, as properties: what was written is read as it was.
+//! The law of every codec as properties: what was written is read back unchanged.
 
 use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
@@ -13,7 +13,7 @@ use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Key, Metadata, Target, TraceContext,
 };
 
-/// Text as people, machines and attackers write it, without being empty.
+/// Text as people, machines and attackers write it, never empty.
 const TEXT: &str = "[ -~]{1,40}|\\PC{1,20}|.{1,20}";
 
 fn id() -> impl Strategy<Value = MessageId> {
@@ -47,7 +47,7 @@ fn headers() -> impl Strategy<Value = Headers> {
     })
 }
 
-/// JSON as a handler's message is written, and as somebody else may have spaced it.
+/// JSON as a handler's message is written, and with the white space of another writer.
 fn json() -> impl Strategy<Value = Bytes> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::Result;
 use crate::message::Envelope;
 
-/// What a transport carries: a body, and properties beside it where the transport has them.
+/// What a transport carries: a body, and properties beside it if the transport has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireMessage {

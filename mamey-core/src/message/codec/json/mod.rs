@@ -20,8 +20,8 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 ///
 /// `source` is the sender and `type` the name. Extensions: `messageversion`, `target` (absent for
 /// any), `correlationid`, `causationid`, `partitionkey` (the key), `tenant`, `traceparent`,
-/// `tracestate`; free headers are further extensions. A JSON payload stands in `data` byte by
-/// byte, any other in `data_base64`.
+/// `tracestate`; free headers are further extensions. A JSON payload is copied unchanged
+/// into `data`, any other goes into `data_base64`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloudEventsJson {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_claims_to_be_json_goes_on_as_it_came() {
+    fn what_only_claims_to_be_json_is_passed_on_unchanged() {
         let codec = CloudEventsJson::default();
         for payload in [&b"\x89PNG"[..], b" {} ", b"{", b"1 2"] {
             let data = STANDARD.encode(payload);

@@ -32,7 +32,7 @@ impl Event<'_> {
     fn take_payload(&mut self) -> Result<Bytes> {
         match (self.data.take(), self.attributes.take(DATA_BASE64)) {
             (Some(_), Some(_)) => {
-                Err(Error::invalid("`data` and `data_base64` are both there; send one"))
+                Err(Error::invalid("`data` and `data_base64` are both present; send one"))
             }
             (Some(data), None) => Ok(Bytes::copy_from_slice(data.get().as_bytes())),
             (None, Some(text)) => STANDARD
@@ -58,7 +58,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
                 let mut raw: BTreeMap<String, &'de RawValue> = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
                     if raw.contains_key(&name) {
-                        let twice = format!("attribute `{name}` is there twice: send it once");
+                        let twice = format!("attribute `{name}` occurs twice: send it once");
                         return Err(serde::de::Error::custom(twice));
                     }
                     raw.insert(name, value);
@@ -75,7 +75,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
 fn texts(raw: BTreeMap<String, &RawValue>) -> Result<Attributes> {
     let mut attributes = Attributes::default();
     for (name, value) in raw {
-        // These are not ours to interpret, so they may be anything.
+        // Ignored attributes may have any value.
         if !IGNORED.contains(&name.as_str()) && value.get() != "null" {
             let text = text(&name, value)?;
             attributes.insert(name, text);

@@ -56,8 +56,8 @@ impl Structured<'_> {
     }
 }
 
-/// The payload as JSON that stands in `data` byte by byte; `None` for what only claims to be JSON
-/// or is padded. Somebody sent it as Base64, so it goes on as Base64.
+/// The payload if it can be copied unchanged into `data`; `None` when it only claims to be JSON or
+/// has white space around it. Its sender used Base64, so it is written as Base64 again.
 fn as_json(payload: &[u8]) -> Option<&RawValue> {
     let raw: &RawValue = serde_json::from_slice(payload).ok()?;
     (raw.get().len() == payload.len()).then_some(raw)
