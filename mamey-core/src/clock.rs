@@ -13,6 +13,15 @@ use crate::{Error, Result};
 /// A moment in microseconds since the Unix epoch, in UTC.
 ///
 /// Microseconds are what every supported store keeps. On the wire it is RFC 3339.
+///
+/// ```
+/// use std::time::Duration;
+/// use mamey::Timestamp;
+///
+/// let noon = Timestamp::parse_rfc3339("2026-01-01T12:00:00Z")?;
+/// assert_eq!(noon.plus(Duration::from_secs(90)).to_string(), "2026-01-01T12:01:30.000000Z");
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -129,6 +138,16 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until a test moves it.
+///
+/// ```
+/// use std::time::Duration;
+/// use mamey::Timestamp;
+/// use mamey::clock::{Clock, ManualClock};
+///
+/// let clock = ManualClock::at(Timestamp::EPOCH);
+/// clock.advance(Duration::from_secs(1));
+/// assert_eq!(clock.now().as_millis(), 1000);
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 

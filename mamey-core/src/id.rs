@@ -11,6 +11,15 @@ use crate::clock::{Clock, SystemClock};
 use crate::{Error, Result};
 
 /// The identity of one message, unique for all time; effects happen once per id and context.
+///
+/// ```
+/// use mamey::MessageId;
+///
+/// let foreign = MessageId::from_foreign("https://shop.example", "A-1");
+/// assert_eq!(foreign, MessageId::from_foreign("https://shop.example", "A-1"));
+/// assert_eq!(foreign.to_string().parse::<MessageId>()?, foreign);
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(Uuid);

@@ -4,6 +4,12 @@
 ///
 /// Text that is not a URL is treated as one without a scheme, so that a mistyped URL does not leak its
 /// password either.
+///
+/// ```
+/// use mamey::redact_url;
+///
+/// assert_eq!(redact_url("postgres://app:s3cret@db/orders"), "postgres://app:***@db/orders");
+/// ```
 #[must_use]
 pub fn redact_url(url: &str) -> String {
     let (base, query) = match url.split_once('?') {

@@ -6,6 +6,18 @@ use crate::Backoff;
 
 /// What happens after a failure that may be temporary: the handler first runs again at once, then the
 /// message is parked and retried after growing pauses, then it becomes a dead letter.
+///
+/// ```
+/// use std::time::Duration;
+/// use mamey::{Backoff, RetryPolicy};
+///
+/// let backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
+/// let policy = RetryPolicy::new(1, 3, backoff);
+/// assert!(policy.is_immediate_after(1));
+/// assert_eq!(policy.delay_after(2, 0.0), Some(Duration::from_secs(1)));
+/// assert_eq!(policy.delay_after(4, 0.0), Some(Duration::from_secs(4)));
+/// assert_eq!(policy.delay_after(5, 0.0), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RetryPolicy {

@@ -9,10 +9,10 @@
 //! | [`Aggregate`](macro@Aggregate) | what is loaded, changed and saved as one |
 //! | [`Rejection`](macro@Rejection) | a domain "no" with a stable code |
 //! | [`Id`](macro@Id), [`IndexValue`](macro@IndexValue) | types of ids and indexed fields |
-//! | [`macro@handler`] | short errors for a function that is to be a handler |
+//! | [`macro@handler`] | short errors for functions that should be handlers |
 //!
-//! Generated code names Mamey as `::mamey`. Each derive's attribute takes `crate = path`, on the
-//! type, where Mamey is found elsewhere; the examples here use `crate = mamey_core`.
+//! Generated code refers to Mamey as `::mamey`. Where Mamey has another path, each derive's attribute
+//! takes `crate = path` on the type.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -32,28 +32,27 @@ use syn::{DeriveInput, Result, parse_macro_input};
 
 /// A command: an instruction to one handler, which replies.
 ///
-/// A command is `Clone`, because a conflict runs its handler again.
+/// A command is `Clone`, because its handler runs again after a conflict.
 ///
 /// | `#[command(…)]` | Meaning | Default |
 /// |---|---|---|
-/// | `reply = Type` | what the handler answers | `()` |
-/// | `name = "orders.place-order"` | its name on the wire | the type's name as `place-order` |
+/// | `reply = Type` | what the handler replies | `()` |
+/// | `name = "orders.place-order"` | its name on the wire | the type's name, such as `place-order` |
 /// | `version = 2` | the version of its shape | `1` |
-/// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
+/// | `key = field` | its key: a field that implements `Display`, or a path such as `customer.id` | none |
 /// | `from = OldType` | upcasts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
-/// A name that is written out makes it a `Request` too, which other
-/// contexts may send and await: then it and its reply derive `serde::Serialize` and
-/// `serde::Deserialize`. The default name changes when the type is renamed, so it never travels.
+/// With a name that is written out it is a `Request` too, which other contexts may send and
+/// await: then it and its reply derive `serde::Serialize` and
+/// `serde::Deserialize`. The default name changes when the type is renamed, so it is never sent.
 ///
 /// ```
-/// use mamey_core::Message;
-/// use mamey_macros::Command;
+/// use mamey::{Command, Message};
 ///
 /// #[derive(Clone, Command)]
-/// #[command(reply = u64, key = customer, crate = mamey_core)]
+/// #[command(reply = u64, key = customer)]
 /// pub struct PlaceOrder {
 ///     pub customer: String,
 /// }
@@ -71,26 +70,26 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 ///
 /// | `#[query(…)]` | Meaning | Default |
 /// |---|---|---|
-/// | `reply = Type` | what the handler answers | `()` |
-/// | `name = "orders.find-order"` | its name on the wire | the type's name as `find-order` |
+/// | `reply = Type` | what the handler replies | `()` |
+/// | `name = "orders.find-order"` | its name on the wire | the type's name, such as `find-order` |
 /// | `version = 2` | the version of its shape | `1` |
 /// | `from = OldType` | upcasts an older version by `From<OldType>`; see [`Event`](macro@Event) | none |
 /// | `validate` | checks its `garde::Validate` before the handler runs | off |
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
-/// A name that is written out makes it a `Request` too, which other
-/// contexts may ask: then it and its reply derive `serde::Serialize` and `serde::Deserialize`.
+/// With a name that is written out it is a `Request` too, which other contexts may send and
+/// await: then it and its reply derive `serde::Serialize` and `serde::Deserialize`.
 ///
 /// ```
-/// use mamey_macros::Query;
+/// use mamey::Query;
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Query)]
-/// #[query(reply = u64, crate = mamey_core)]
+/// #[query(reply = u64)]
 /// pub struct CountOrders;
 ///
 /// #[derive(Query, Serialize, Deserialize)]
-/// #[query(name = "catalog.get-price", reply = Option<u64>, crate = mamey_core)]
+/// #[query(name = "catalog.get-price", reply = Option<u64>)]
 /// pub struct GetPrice {
 ///     pub sku: String,
 /// }
@@ -105,7 +104,7 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 /// | `#[event(…)]` | Meaning | Default |
 /// |---|---|---|
 /// | `name = "orders.order-placed"` | its name on the wire, which begins with its context | required |
-/// | `key = field` | what it is ordered by: a field that prints, or a path as `customer.id` | none |
+/// | `key = field` | its key: a field that implements `Display`, or a path such as `customer.id` | none |
 /// | `version = 2` | the version of its shape | `1` |
 /// | `from = OldType` | upcasts an older version by `From<OldType>` | none |
 /// | `must_route` | publishing without a single subscriber is a failure | off |
@@ -119,12 +118,11 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 /// version upcasts the one before it, so a chain reads every version that was ever sent.
 ///
 /// ```
-/// use mamey_core::Message;
-/// use mamey_macros::Event;
+/// use mamey::{Event, Message};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Event, Serialize, Deserialize)]
-/// #[event(name = "orders.order-placed", key = order, crate = mamey_core)]
+/// #[event(name = "orders.order-placed", key = order)]
 /// struct OrderPlacedV1 {
 ///     order: u32,
 ///     euros: i64,
@@ -132,7 +130,6 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 ///
 /// #[derive(Event, Serialize, Deserialize)]
 /// #[event(name = "orders.order-placed", key = order, version = 2, from = OrderPlacedV1)]
-/// #[event(crate = mamey_core)]
 /// struct OrderPlaced {
 ///     order: u32,
 ///     cents: i64,
@@ -146,7 +143,7 @@ pub fn derive_query(input: TokenStream) -> TokenStream {
 ///
 /// let placed = OrderPlaced::decode(1, br#"{"order": 7, "euros": 3}"#)?;
 /// assert_eq!(placed.cents, 300);
-/// # Ok::<(), mamey_core::Error>(())
+/// # Ok::<(), mamey::Error>(())
 /// ```
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
@@ -159,11 +156,11 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 /// begin with a context.
 ///
 /// ```
-/// use mamey_core::Message;
+/// use mamey::Message;
 /// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(mamey_macros::Message, Serialize, Deserialize)]
-/// #[message(name = "payments.take-payment", key = order, crate = mamey_core)]
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[message(name = "payments.take-payment", key = order)]
 /// pub struct TakePayment {
 ///     pub order: u32,
 /// }
@@ -190,12 +187,11 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// changing its type, is a migration.
 ///
 /// ```
-/// use mamey_core::criteria::Criteria;
-/// use mamey_macros::Aggregate;
+/// use mamey::{Aggregate, Criteria};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Aggregate, Serialize, Deserialize)]
-/// #[aggregate(collection = "orders", crate = mamey_core)]
+/// #[aggregate(collection = "orders")]
 /// pub struct Order {
 ///     #[aggregate(id)]
 ///     number: i64,
@@ -220,11 +216,9 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
 ///
 /// ```
-/// use mamey_core::{ErrorKind, Result};
-/// use mamey_macros::Rejection;
+/// use mamey::{ErrorKind, Rejection, Result};
 ///
 /// #[derive(Debug, thiserror::Error, Rejection)]
-/// #[rejection(crate = mamey_core)]
 /// pub enum OrderError {
 ///     #[error("an order needs at least one line")]
 ///     #[rejection(code = "orders.empty")]
@@ -245,27 +239,24 @@ pub fn derive_rejection(input: TokenStream) -> TokenStream {
 
 /// A typed id over `Uuid`, `String` or `i64`.
 ///
-/// It prints, parses, serializes and is stored as what it wraps: `Display`, `FromStr`,
+/// It prints, parses, serializes and is stored as the value it wraps: `Display`, `FromStr`,
 /// `Serialize`, `Deserialize`, `IndexValue`, `From` of the wrapped type and `as_inner()`. Over
 /// `Uuid` it also has `new()` and works with `Context::new_id`; over `String` also `From<&str>`.
-/// `Clone` is needed; `Copy`, `Debug`, `PartialEq`, `Eq`, `Hash` and the like are ordinary derives
-/// beside it.
+/// `Clone` is needed; derive `Copy`, `Debug`, `PartialEq`, `Eq`, `Hash` and others beside it.
 ///
 /// | `#[id(…)]` | Meaning | Default |
 /// |---|---|---|
 /// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
 /// ```
-/// use mamey_macros::Id;
-/// use uuid::Uuid;
+/// use mamey::{Id, Uuid};
 ///
 /// #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
-/// #[id(crate = mamey_core)]
 /// pub struct OrderId(Uuid);
 ///
 /// let id = OrderId::new();
 /// assert_eq!(id.to_string().parse::<OrderId>()?, id);
-/// # Ok::<(), mamey_core::Error>(())
+/// # Ok::<(), mamey::Error>(())
 /// ```
 #[proc_macro_derive(Id, attributes(id))]
 pub fn derive_id(input: TokenStream) -> TokenStream {
@@ -274,7 +265,7 @@ pub fn derive_id(input: TokenStream) -> TokenStream {
 
 /// A type that can be an indexed field: an enum without data, or a newtype of an indexable type.
 ///
-/// A variant is stored as text: its name as `out-of-stock`, or the one that is given. `Clone` is
+/// A variant is stored as text: its name, such as `out-of-stock`, or the name that is given. `Clone` is
 /// needed beside it.
 ///
 /// | `#[index_value(…)]` | On | Meaning |
@@ -283,11 +274,10 @@ pub fn derive_id(input: TokenStream) -> TokenStream {
 /// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
 ///
 /// ```
-/// use mamey_core::criteria::{IndexValue as _, Value};
-/// use mamey_macros::IndexValue;
+/// use mamey::IndexValue;
+/// use mamey::criteria::Value;
 ///
 /// #[derive(Clone, IndexValue)]
-/// #[index_value(crate = mamey_core)]
 /// pub enum OrderStatus {
 ///     Pending,
 ///     OutOfStock,
@@ -302,12 +292,11 @@ pub fn derive_index_value(input: TokenStream) -> TokenStream {
 
 /// Checks that a function can be a handler: `async fn(Message, &Context) -> Result<Reply>`.
 ///
-/// It changes nothing: functions without it can be registered as well. Where one does not fit, the
-/// error then stands at the function and says the mend, rather than at its registration.
+/// It changes nothing, and functions without it can be registered too. With it, the error for a
+/// function of another shape points at the function and says how to fix it.
 ///
 /// ```
-/// use mamey_core::{Context, Result};
-/// use mamey_macros::handler;
+/// use mamey::{Context, Result, handler};
 ///
 /// struct PlaceOrder;
 ///

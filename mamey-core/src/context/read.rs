@@ -14,6 +14,38 @@ use crate::message::{ContextName, Request, TraceContext};
 use crate::store::Store;
 
 /// What a query handler is given. It can read but not write.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// use mamey::{Query, ReadContext};
+///
+/// #[derive(Query)]
+/// #[query(reply = Option<i64>)]
+/// pub struct FindTotal {
+///     pub order: OrderId,
+/// }
+///
+/// async fn find_total(query: FindTotal, cx: &ReadContext) -> Result<Option<i64>> {
+///     let order = cx.repository::<Order>().get(&query.order).await?;
+///     Ok(order.map(|order| order.cents))
+/// }
+/// ```
 pub struct ReadContext {
     scope: Arc<Scope>,
     cause: Cause,
@@ -43,6 +75,21 @@ impl ReadContext {
     ///
     /// A reply shows another context's state, which may have changed when it arrives. Publish or
     /// send a message instead when nothing may be lost.
+    ///
+    /// ```
+    /// use mamey::{Query, ReadContext, Result};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Query, Serialize, Deserialize)]
+    /// #[query(name = "catalog.get-price", reply = i64)]
+    /// pub struct GetPrice {
+    ///     pub sku: String,
+    /// }
+    ///
+    /// async fn price_of(sku: &str, cx: &ReadContext) -> Result<i64> {
+    ///     cx.request(GetPrice { sku: sku.to_owned() }).to("catalog").await
+    /// }
+    /// ```
     pub fn request<R: Request>(&self, request: R) -> UnaddressedRequest<'_, R> {
         let origin = RequestOrigin {
             sender: self.scope.name.to_shared(),
@@ -61,6 +108,31 @@ impl ReadContext {
 
     /// The id of the message that is being handled. It is the same in every run, so pass it as the
     /// deduplication key to systems outside.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// async fn charge(cents: i64, cx: &Context) {
+    ///     // The same in every run of this handler, so the provider charges once.
+    ///     let idempotency_key = cx.message_id().to_string();
+    /// #   let _ = (cents, idempotency_key);
+    /// }
+    /// ```
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         let new = || self.scope.ids.message_id();
@@ -99,6 +171,29 @@ impl ReadContext {
     }
 
     /// A new id.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// fn next_order(customer: &str, cx: &Context) -> Order {
+    ///     Order { id: cx.new_id(), customer: customer.to_owned(), cents: 0 }
+    /// }
+    /// ```
     #[must_use]
     pub fn new_id<I: NewId>(&self) -> I {
         I::from_new_uuid(self.scope.ids.next_uuid())

@@ -12,6 +12,32 @@ use crate::store::Store;
 use crate::{Result, ResultExt};
 
 /// Reads aggregates of one type. It sees what is committed.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// use mamey::{Page, ReadContext, Versioned};
+///
+/// async fn of_customer(customer: &str, cx: &ReadContext) -> Result<Page<Versioned<Order>>> {
+///     let criteria = Order::CUSTOMER.eq(customer).sort_by(Order::CENTS.desc()).limit(20);
+///     cx.repository::<Order>().find(criteria).await
+/// }
+/// ```
 pub struct ReadRepository<'c, A> {
     store: &'c dyn Store,
     of: PhantomData<fn() -> A>,
@@ -81,6 +107,34 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     ///
     /// Each page is read when it is needed and sees what is committed then. An aggregate that exists
     /// during the whole read is returned once, unless its sort keys change.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// use futures_util::TryStreamExt;
+    /// use mamey::ReadContext;
+    /// use mamey::criteria::Criteria;
+    ///
+    /// async fn revenue(cx: &ReadContext) -> Result<i64> {
+    ///     let orders = cx.repository::<Order>().stream(Criteria::all().limit(500));
+    ///     orders.try_fold(0, |sum, order| async move { Ok(sum + order.cents) }).await
+    /// }
+    /// ```
     ///
     /// # Errors
     /// Items are as [`ReadRepository::find`]; the first error ends the stream.

@@ -17,6 +17,32 @@ use crate::store::{Change, Document, Expected, Guard, Store, Write};
 /// Loading by id sees what the unit has buffered; [`Repository::find`], [`Repository::count`] and
 /// [`Repository::exists`] see only what is committed. Writes are buffered and committed at once
 /// after the handler.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// async fn raise(order: OrderId, cents: i64, cx: &Context) -> Result<()> {
+///     let orders = cx.repository::<Order>();
+///     let mut order = orders.load(&order).await?;
+///     order.cents += cents;
+///     orders.save(&order)
+/// }
+/// ```
 pub struct Repository<'c, A> {
     read: ReadRepository<'c, A>,
     unit: &'c SharedUnit,
@@ -122,6 +148,31 @@ impl<'c, A: Aggregate> Repository<'c, A> {
 
     /// Removes a loaded aggregate, under the same condition as [`Repository::save`].
     ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// async fn delete(order: OrderId, cx: &Context) -> Result<()> {
+    ///     let orders = cx.repository::<Order>();
+    ///     let order = orders.load(&order).await?;
+    ///     orders.remove(&order)
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// `LimitExceeded`.
     pub fn remove(&self, aggregate: &Versioned<A>) -> Result<()> {
@@ -131,6 +182,33 @@ impl<'c, A: Aggregate> Repository<'c, A> {
 
     /// Makes the commit a conflict when a loaded aggregate has changed in the meantime, for
     /// decisions that rest on it without writing it.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// async fn pay_if_placed(order: OrderId, cx: &Context) -> Result<()> {
+    ///     let orders = cx.repository::<Order>();
+    ///     let order = orders.load(&order).await?;
+    ///     // The decision depends on this order, although it is not written.
+    ///     orders.guard(&order)?;
+    ///     cx.publish(&OrderPlaced { order: order.id })
+    /// }
+    /// ```
     ///
     /// # Errors
     /// `LimitExceeded` past [`GUARDS_PER_UNIT_MAX`](crate::store::GUARDS_PER_UNIT_MAX) in one unit.

@@ -58,6 +58,24 @@ pub struct UnaddressedRequest<'a, R> {
 /// A request that failed with `TimedOut` or `Unavailable` may have taken effect in the other
 /// context: give a command an [`idempotency_key`](Self::idempotency_key), and it is safe to repeat.
 ///
+/// ```
+/// use std::time::Duration;
+/// use mamey::{Command, Context, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Command, Serialize, Deserialize)]
+/// #[command(name = "payments.reserve", reply = u64)]
+/// pub struct Reserve {
+///     pub cents: i64,
+/// }
+///
+/// async fn reserve(cents: i64, cx: &Context) -> Result<u64> {
+///     let key = cx.message_id().to_string();
+///     let request = cx.request(Reserve { cents }).to("payments");
+///     request.idempotency_key(key).timeout(Duration::from_secs(2)).await
+/// }
+/// ```
+///
 /// # Cancellation
 /// When dropped, the reply is no longer awaited; the request may still be handled.
 #[must_use = "a request is sent when it is awaited"]

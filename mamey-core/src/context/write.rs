@@ -27,6 +27,40 @@ use crate::{Error, Result, ResultExt};
 /// than once (a conflict, a redelivery): what it does outside of the context must tolerate that.
 ///
 /// It dereferences to [`ReadContext`], so helpers that only read take either.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// #[derive(Clone, Command)]
+/// #[command(reply = OrderId)]
+/// pub struct PlaceOrder {
+///     pub customer: String,
+///     pub cents: i64,
+/// }
+///
+/// async fn place_order(command: PlaceOrder, cx: &Context) -> Result<OrderId> {
+///     let PlaceOrder { customer, cents } = command;
+///     let order = Order { id: cx.new_id(), customer, cents };
+///     cx.repository::<Order>().add(&order)?;
+///     cx.publish(&OrderPlaced { order: order.id })?;
+///     Ok(order.id)
+/// }
+/// ```
 pub struct Context {
     read: ReadContext,
     unit: SharedUnit,
@@ -61,6 +95,33 @@ impl Context {
 
     /// As [`Context::publish`], with free headers.
     ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// use mamey::message::Headers;
+    ///
+    /// fn announce(order: OrderId, cx: &Context) -> Result<()> {
+    ///     let mut headers = Headers::default();
+    ///     headers.insert("region", "eu")?;
+    ///     cx.publish_with_headers(&OrderPlaced { order }, headers)
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`Context::publish`].
     pub fn publish_with_headers<E: Event>(&self, event: &E, headers: Headers) -> Result<()> {
@@ -77,6 +138,38 @@ impl Context {
     }
 
     /// Sends a message to one context by name, once this unit has committed. It must route.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// use mamey::Message;
+    ///
+    /// #[derive(Message, Serialize, Deserialize)]
+    /// #[message(name = "payments.take-payment", key = order)]
+    /// pub struct TakePayment {
+    ///     pub order: OrderId,
+    ///     pub cents: i64,
+    /// }
+    ///
+    /// fn ask_for_payment(order: &Order, cx: &Context) -> Result<()> {
+    ///     cx.send("payments", &TakePayment { order: order.id, cents: order.cents })
+    /// }
+    /// ```
     ///
     /// # Errors
     /// `Invalid` for a malformed name or a message that cannot be written as JSON,

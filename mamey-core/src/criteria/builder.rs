@@ -17,6 +17,31 @@ use crate::Result;
 /// Built from the field constants that the derive of `Aggregate` writes:
 /// `Order::CUSTOMER.eq(id).and(Order::TOTAL.ge(100)).sort_by(Order::TOTAL.desc()).limit(20)`.
 /// The id always breaks ties, so pages neither overlap nor skip.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// use mamey::Criteria;
+///
+/// let large: Criteria<Order> = Order::CENTS.ge(10_000);
+/// let of_ada = large.and(Order::CUSTOMER.eq("ada")).sort_by(Order::CENTS.desc()).limit(20);
+/// # let _ = of_ada;
+/// ```
 pub struct Criteria<A> {
     filter: Filter,
     sort: Vec<SortKey>,
@@ -45,6 +70,28 @@ impl<A> Criteria<A> {
     }
 
     /// Also documents that `other`'s filter matches.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// let of_ada_or_bob = Order::CUSTOMER.eq("ada").or(Order::CUSTOMER.eq("bob"));
+    /// # let _ = of_ada_or_bob;
+    /// ```
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.filter = self.filter.or(other.filter);
@@ -66,6 +113,33 @@ impl<A> Criteria<A> {
     }
 
     /// Starts after the end of an earlier page.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// use mamey::{Criteria, ReadContext};
+    ///
+    /// /// The second page, for a caller who sends the first page's cursor back.
+    /// async fn more(cursor: &str, cx: &ReadContext) -> Result<usize> {
+    ///     let criteria = Criteria::all().after(cursor.parse()?);
+    ///     Ok(cx.repository::<Order>().find(criteria).await?.items.len())
+    /// }
+    /// ```
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);

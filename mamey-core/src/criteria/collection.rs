@@ -4,6 +4,16 @@ use super::filter::ID_FIELD;
 use super::value::ValueType;
 
 /// Where aggregates of one type are kept.
+///
+/// ```
+/// use mamey::criteria::{Collection, Index, ValueType};
+///
+/// const ORDERS: &Collection = &Collection::new("orders", ValueType::Uuid).with_indexes(&[
+///     Index::new("number", ValueType::Int).with_unique(true),
+///     Index::new("customer", ValueType::Text),
+/// ]);
+/// assert_eq!(ORDERS.value_type("customer"), Some(ValueType::Text));
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Collection {

@@ -17,6 +17,12 @@ const TOKEN_CHARS_MAX: usize = 128 * 1024;
 ///
 /// Print it to give it to a caller, and parse it when the caller sends it back. It is a position,
 /// never a permission: a caller who forges one only starts somewhere else.
+///
+/// ```
+/// use mamey::criteria::Cursor;
+///
+/// assert!("not a cursor".parse::<Cursor>().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub(super) Vec<Value>);
 

@@ -9,6 +9,30 @@ use super::sort::Sort;
 use super::value::{IndexValue, Value};
 
 /// The indexed field `T` of the aggregate `A`, such as `Order::CUSTOMER`.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// let cheap = Order::CENTS.lt(100);
+/// let of_some = Order::CUSTOMER.one_of(["ada".to_owned(), "bob".to_owned()]);
+/// let of_a = Order::CUSTOMER.starts_with("a");
+/// # let _ = (cheap, of_some, of_a);
+/// ```
 pub struct Field<A, T> {
     name: &'static str,
     of: PhantomData<fn(A) -> T>,

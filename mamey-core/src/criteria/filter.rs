@@ -26,6 +26,15 @@ pub enum Comparison {
 /// a null, and there is no negation: so all stores agree.
 ///
 /// Exhaustive: a store that did not translate one of them would find the wrong documents.
+///
+/// ```
+/// use mamey::criteria::{Comparison, Filter, Value};
+///
+/// let filter =
+///     Filter::Compare { field: "cents", comparison: Comparison::Less, value: Value::Int(100) };
+/// assert!(filter.matches(&|_| &Value::Int(99)));
+/// assert!(!filter.matches(&|_| &Value::Null));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     /// True when all are true; true when empty.

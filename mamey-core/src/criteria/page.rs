@@ -9,6 +9,34 @@ pub const PAGE_SIZE_DEFAULT: u32 = 50;
 pub const PAGE_SIZE_MAX: u32 = 1000;
 
 /// One page of documents, and where the next one starts.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// use mamey::{Criteria, ReadContext};
+///
+/// /// The customers of one page, and the token with which a caller asks for the next.
+/// async fn customers(cx: &ReadContext) -> Result<(Vec<String>, Option<String>)> {
+///     let page = cx.repository::<Order>().find(Criteria::all()).await?;
+///     let next = page.next.map(|cursor| cursor.to_string());
+///     Ok((page.items.into_iter().map(|order| order.into_inner().customer).collect(), next))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page<T> {

@@ -187,6 +187,13 @@ impl fmt::Display for Value {
 ///
 /// Derive it on an enum without fields (stored as the variant's name) or on a newtype of another
 /// indexable type. `u64` is missing on purpose, because no store can order it: use `i64`.
+///
+/// ```
+/// use mamey::criteria::{IndexValue, Value};
+///
+/// assert_eq!(7_u32.to_value(), Value::Int(7));
+/// assert_eq!(None::<String>.to_value(), Value::Null);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an id or an indexed field",
     note = "use an integer up to `i64`, `f64`, `bool`, `String`, `Uuid`, `Timestamp`, a typed id, or an `Option` of these",

@@ -43,6 +43,32 @@ impl NewId for Uuid {
 ///
 /// It dereferences to the aggregate. Saving it succeeds only while the stored version is still the
 /// same; otherwise the commit is a conflict and the handler runs again.
+///
+/// ```
+/// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+/// # pub struct OrderId(Uuid);
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # #[aggregate(collection = "orders")]
+/// # pub struct Order {
+/// #     #[aggregate(id)]
+/// #     id: OrderId,
+/// #     #[aggregate(index)]
+/// #     customer: String,
+/// #     #[aggregate(index)]
+/// #     cents: i64,
+/// # }
+/// # #[derive(Event, Serialize, Deserialize)]
+/// # #[event(name = "orders.order-placed", key = order)]
+/// # pub struct OrderPlaced { pub order: OrderId }
+/// use mamey::Versioned;
+///
+/// /// It is used like the aggregate.
+/// fn add_shipping(order: &mut Versioned<Order>) {
+///     order.cents += 490;
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<A> {
     aggregate: A,

@@ -11,6 +11,18 @@ use super::rejection::Rejection;
 ///
 /// One pointer wide. [`fmt::Display`] prints what was being done and what failed, outermost first;
 /// [`fmt::Debug`] adds the kind and the chain of sources.
+///
+/// ```
+/// use mamey::{Error, ErrorKind, Result, ResultExt, Retry};
+///
+/// fn connect() -> Result<()> {
+///     Err(Error::unavailable("connection refused"))
+/// }
+///
+/// let error = connect().with_context(|| "asking the bank").unwrap_err();
+/// assert_eq!(error.to_string(), "asking the bank: connection refused");
+/// assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Later));
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -47,6 +59,16 @@ impl Error {
     }
 
     /// Wraps any other failure; it is retried later.
+    ///
+    /// ```
+    /// use mamey::{Error, Retry};
+    ///
+    /// fn parse(text: &str) -> mamey::Result<u16> {
+    ///     text.parse().map_err(Error::other)
+    /// }
+    ///
+    /// assert_eq!(parse("many").unwrap_err().retry(), Retry::Later);
+    /// ```
     #[must_use]
     pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
@@ -92,6 +114,13 @@ impl Error {
     }
 
     /// Replaces the kind's usual retry advice.
+    ///
+    /// ```
+    /// use mamey::{Error, Retry};
+    ///
+    /// let final_error = Error::unavailable("the account was closed").with_retry(Retry::Never);
+    /// assert_eq!(final_error.retry(), Retry::Never);
+    /// ```
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
@@ -137,6 +166,20 @@ impl Error {
     }
 
     /// The domain error behind this one, if it is an `E`.
+    ///
+    /// ```
+    /// use mamey::{Error, Rejection};
+    ///
+    /// #[derive(Debug, thiserror::Error, Rejection)]
+    /// #[error("only {left} left")]
+    /// #[rejection(code = "stock.too-few")]
+    /// struct TooFew {
+    ///     left: u32,
+    /// }
+    ///
+    /// let error = Error::from(TooFew { left: 3 });
+    /// assert_eq!(error.rejection::<TooFew>().map(|too_few| too_few.left), Some(3));
+    /// ```
     #[must_use]
     pub fn rejection<E: Rejection>(&self) -> Option<&E> {
         self.0.source.as_deref()?.downcast_ref()

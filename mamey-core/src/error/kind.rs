@@ -5,6 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What kind of failure an [`Error`] is.
+///
+/// ```
+/// use mamey::ErrorKind;
+///
+/// assert_eq!(ErrorKind::TimedOut.as_str(), "timed-out");
+/// assert_eq!(ErrorKind::from_name("timed-out"), Some(ErrorKind::TimedOut));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

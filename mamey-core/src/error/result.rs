@@ -8,6 +8,14 @@ use super::failure::Error;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Adds what was being done to a failing [`Result`].
+///
+/// ```
+/// use mamey::{Error, Result, ResultExt};
+///
+/// let failed: Result<()> = Err(Error::not_found("there is no orders/7"));
+/// let error = failed.with_context(|| "placing an order").unwrap_err();
+/// assert_eq!(error.to_string(), "placing an order: there is no orders/7");
+/// ```
 pub trait ResultExt<T> {
     /// Says what was being done, evaluated only on failure.
     ///

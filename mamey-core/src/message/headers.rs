@@ -19,6 +19,16 @@ const HEADER_NAME_BYTES_MAX: usize = 20;
 /// Free headers of a message, by name.
 ///
 /// Names are 1 to 20 lowercase letters and digits, because they travel as CloudEvents attributes.
+///
+/// ```
+/// use mamey::message::Headers;
+///
+/// let mut headers = Headers::default();
+/// headers.insert("region", "eu")?;
+/// assert_eq!(headers.get("region"), Some("eu"));
+/// assert!(headers.insert("source", "me").is_err(), "the name of an attribute is reserved");
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Headers(BTreeMap<String, String>);

@@ -13,6 +13,14 @@ pub const SLOTS: u16 = 64;
 pub const KEY_BYTES_MAX: usize = 255;
 
 /// What orders messages: those of one sender with equal keys are handled in commit order.
+///
+/// ```
+/// use mamey::message::Key;
+///
+/// let key = Key::new(7);
+/// assert_eq!(key, Key::from("7"));
+/// assert!(key.slot() < mamey::message::SLOTS);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(Box<str>);

@@ -105,6 +105,19 @@ pub trait Query: Message {
 }
 
 /// A fact that one context publishes and every other context handles at most once.
+///
+/// ```
+/// use mamey::{Event, Message};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(name = "orders.order-placed", key = order)]
+/// pub struct OrderPlaced {
+///     pub order: u32,
+/// }
+///
+/// assert_eq!(OrderPlaced { order: 7 }.key(), Some("7".into()));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     note = "add `#[derive(mamey::Event, Serialize, Deserialize)]` and `#[event(name = \"context.event-name\", key = field)]`"

@@ -15,6 +15,15 @@ use crate::id::MessageId;
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
 /// Everything about a message but its payload: identity, name, sender, target, order and trace.
+///
+/// ```
+/// use mamey::MessageId;
+/// use mamey::message::{Key, Metadata};
+///
+/// let id = MessageId::from_foreign("shop", "A-1");
+/// let metadata = Metadata::new(id, "shop.sold", "shop").with_version(2).with_key(Key::new(7));
+/// assert_eq!((metadata.version, metadata.correlation_id), (2, id));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metadata {

@@ -14,6 +14,14 @@ const CONTEXT_NAME_BYTES_MAX: usize = 48;
 const MESSAGE_NAME_BYTES_MAX: usize = 120;
 
 /// The name of a bounded context: lowercase letters, digits and dashes, starting with a letter.
+///
+/// ```
+/// use mamey::message::ContextName;
+///
+/// assert_eq!(ContextName::new("orders")?.as_str(), "orders");
+/// assert!(ContextName::new("Orders").is_err());
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContextName(Arc<str>);

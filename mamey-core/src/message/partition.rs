@@ -6,6 +6,14 @@ use super::key::SLOTS;
 use crate::{Error, Result};
 
 /// A share of the keys: every slot whose number leaves `number` when divided by `of`.
+///
+/// ```
+/// use mamey::message::{Key, Partition};
+///
+/// let partition = Partition::of_slot(Key::new("order-1").slot(), 8)?;
+/// assert_eq!(partition.to_string(), "2/8");
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
     number: u16,

@@ -9,6 +9,15 @@ use super::ContextName;
 /// Whom a message is for.
 ///
 /// Exhaustive: a transport that did not route one of them would lose messages.
+///
+/// ```
+/// use mamey::message::{ContextName, Target};
+///
+/// let payments = ContextName::new("payments")?;
+/// assert!(Target::Any.includes(&payments));
+/// assert!(!Target::Service(ContextName::new("orders")?).includes(&payments));
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {

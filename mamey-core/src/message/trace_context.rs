@@ -12,6 +12,16 @@ use crate::{Error, Result};
 const STATE_BYTES_MAX: usize = 512;
 
 /// A position in a distributed trace, as in the W3C headers `traceparent` and `tracestate`.
+///
+/// ```
+/// use mamey::message::TraceContext;
+///
+/// let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let trace = TraceContext::parse(parent, None)?;
+/// assert!(trace.is_sampled());
+/// assert_eq!(trace.traceparent(), parent);
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(String, Option<String>)", into = "(String, Option<String>)")]
 pub struct TraceContext {

@@ -6,6 +6,17 @@ use crate::criteria::{Collection, Value};
 use crate::{Error, Result};
 
 /// A change to one document.
+///
+/// ```
+/// use mamey::criteria::{Collection, Value, ValueType};
+/// use mamey::store::{Change, Expected, UnitOfWork, Write};
+///
+/// const ORDERS: &Collection = &Collection::new("orders", ValueType::Int);
+/// let mut unit = UnitOfWork::default();
+/// unit.write(Write::new(ORDERS, Value::Int(7), Expected::Version(3), Change::Remove))?;
+/// assert_eq!(unit.writes.len(), 1);
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Write {

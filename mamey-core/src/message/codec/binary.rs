@@ -15,6 +15,17 @@ use crate::{Result, ResultExt};
 ///
 /// The attributes are those of [`CloudEventsJson`](super::CloudEventsJson). A transport writes the
 /// properties as its CloudEvents binding requires, for example with a prefix.
+///
+/// ```
+/// use mamey::MessageId;
+/// use mamey::message::{CloudEventsBinary, Codec, Envelope, Metadata};
+///
+/// let id = MessageId::from_foreign("shop", "A-1");
+/// let sold = Envelope::new(Metadata::new(id, "shop.sold", "shop"), "{}".into());
+/// let wire = CloudEventsBinary::default().encode(&sold)?;
+/// assert_eq!((&wire.body[..], wire.properties["type"].as_str()), (&b"{}"[..], "shop.sold"));
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloudEventsBinary {

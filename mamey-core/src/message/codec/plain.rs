@@ -22,6 +22,15 @@ const ANY: &str = "MSG_SERVICE_ANY";
 /// The form has no other fields, so id, version, key, time, correlation, tenant, trace and headers
 /// are sent beside it as transport properties. A foreign message without the property `id` gets a
 /// new id each time it is read: it is handled at least once, because content is never an identity.
+///
+/// ```
+/// use mamey::message::{Codec, Plain, WireMessage};
+///
+/// let body = r#"{"sender":"shop","target":"MSG_SERVICE_ANY","type":"shop.sold","payload":{}}"#;
+/// let envelope = Plain::default().decode(&WireMessage::new(body.into()))?;
+/// assert_eq!(envelope.metadata.name, "shop.sold");
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[non_exhaustive]
 pub struct Plain {
     /// The largest body read or written, in bytes; [`BODY_BYTES_MAX`] by default.

@@ -22,6 +22,19 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// any), `correlationid`, `causationid`, `partitionkey` (the key), `tenant`, `traceparent`,
 /// `tracestate`; free headers are further extensions. A JSON payload is copied unchanged
 /// into `data`, any other goes into `data_base64`.
+///
+/// ```
+/// use mamey::MessageId;
+/// use mamey::message::{CloudEventsJson, Codec, Envelope, Metadata};
+///
+/// let id = MessageId::from_foreign("shop", "A-1");
+/// let sold = Envelope::new(Metadata::new(id, "shop.sold", "shop"), "{}".into());
+/// let codec = CloudEventsJson::default();
+/// let wire = codec.encode(&sold)?;
+/// assert_eq!(wire.content_type, "application/cloudevents+json");
+/// assert_eq!(codec.decode(&wire)?, sold);
+/// # Ok::<(), mamey::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CloudEventsJson {
