@@ -1,17 +1,24 @@
-//! Writes envelopes as AMQP messages, and reads them back whichever form they have.
+//! Writes envelopes as AMQP messages, and reads messages of every encoding.
+
+mod headers;
+mod properties;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use mamey_core::clock::Timestamp;
-use mamey_core::message::attribute::{ID, SPEC_VERSION, TIME, TRACEPARENT, TRACESTATE};
+use lapin::types::{FieldTable, ShortString};
+use mamey_core::message::attribute::{ID, SPEC_VERSION};
 use mamey_core::message::{
     CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
     is_cloud_event,
 };
 use mamey_core::{Error, Result, Retry};
+
+use headers::{HEADERS_BYTES_MAX, PREFIX, attribute, put_all, put_trace, same_name, take};
+
+pub(super) use headers::failed_deliveries;
+pub(super) use properties::PERSISTENT;
 
 /// How messages are written for RabbitMQ. All encodings are read, whichever is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,32 +33,7 @@ pub enum RabbitEncoding {
     Plain,
 }
 
-/// Before each CloudEvents attribute in a header.
-const PREFIX: &str = "cloudEvents_";
-
-/// Which is read as well: the binding of CloudEvents to AMQP allows both.
-const OTHER_PREFIX: &str = "cloudEvents:";
-
-/// How large all headers may be together, in bytes: they have to fit into one frame, of which
-/// brokers allow 128 KiB. What has more travels in structured mode.
-const HEADERS_BYTES_MAX: usize = 96 * 1024;
-
-/// What a header takes beside its name and value, in bytes.
-const HEADER_OVERHEAD_BYTES: usize = 8;
-
-/// The longest text of a property, in bytes: AMQP's short string.
-const PROPERTY_BYTES_MAX: usize = 255;
-
-/// The property that says a message survives the broker's restart.
-pub(super) const PERSISTENT: u8 = 2;
-
-/// Also written, for tracers that know nothing of CloudEvents.
-const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, TRACESTATE];
-
-/// How often a quorum queue has delivered a message in vain, absent the first time.
-const DELIVERIES: &str = "x-delivery-count";
-
-/// The codecs of all forms.
+/// The codecs of all encodings.
 pub(super) struct Wire {
     encoding: RabbitEncoding,
     binary: CloudEventsBinary,
@@ -74,13 +56,15 @@ impl Wire {
     /// Writes an envelope as properties and body.
     ///
     /// # Errors
-    /// As the codec; `LimitExceeded` for a media type that fits no AMQP property.
+    /// As the codec; `LimitExceeded` for headers that fit no frame in the plain form, and for a
+    /// media type that fits no AMQP property.
     pub(super) fn write(&self, envelope: &Envelope) -> Result<(BasicProperties, Bytes)> {
         let mut headers = FieldTable::default();
         let wire = match self.encoding {
             RabbitEncoding::CloudEventsBinary => {
                 let mut wire = self.binary.encode(envelope)?;
-                if headers_bytes(&wire) > HEADERS_BYTES_MAX {
+                // Headers that do not fit into a frame go into the body of the structured mode.
+                if headers::bytes(&wire) > HEADERS_BYTES_MAX {
                     self.json.encode(envelope)?
                 } else {
                     put_all(&mut headers, PREFIX, &mut wire)?;
@@ -90,20 +74,20 @@ impl Wire {
             RabbitEncoding::CloudEventsJson => self.json.encode(envelope)?,
             RabbitEncoding::Plain => {
                 let mut wire = self.plain.encode(envelope)?;
-                check_headers(&envelope.metadata, headers_bytes(&wire))?;
+                check_headers(&envelope.metadata, headers::bytes(&wire))?;
                 put_all(&mut headers, "", &mut wire)?;
                 wire
             }
         };
         put_trace(&mut headers, &envelope.metadata);
-        let properties = properties(&envelope.metadata, &wire, headers)?;
+        let properties = properties::with_headers(headers, &envelope.metadata, &wire)?;
         Ok((properties, wire.body))
     }
 
-    /// Reads a message of any form.
+    /// Reads a message of any encoding.
     ///
     /// # Errors
-    /// As the codec, saying what is wrong.
+    /// As the codec, which says what is wrong.
     pub(super) fn read(&self, properties: &BasicProperties, body: &Bytes) -> Result<Envelope> {
         let none = FieldTable::default();
         let headers = properties.headers().as_ref().unwrap_or(&none);
@@ -118,43 +102,13 @@ impl Wire {
             take(headers, attribute, &mut wire)?;
             return self.binary.decode(&wire);
         }
-        take(headers, whole, &mut wire)?;
+        take(headers, same_name, &mut wire)?;
         if let Some(id) = properties.message_id() {
-            // A foreign sender's own identity of the message; the header is ours.
+            // A foreign sender's id of the message, unless a header of ours holds it.
             wire.properties.entry(ID.into()).or_insert_with(|| id.as_str().to_owned());
         }
         self.plain.decode(&wire)
     }
-}
-
-/// How often the broker has delivered a message in vain.
-pub(super) fn failed_deliveries(properties: &BasicProperties) -> u32 {
-    let headers = properties.headers().as_ref();
-    let count = match headers.and_then(|headers| headers.inner().get(DELIVERIES)) {
-        Some(AMQPValue::LongLongInt(count)) => u32::try_from(*count).ok(),
-        Some(AMQPValue::LongInt(count)) => u32::try_from(*count).ok(),
-        Some(AMQPValue::LongUInt(count)) => Some(*count),
-        Some(AMQPValue::ShortInt(count)) => u32::try_from(*count).ok(),
-        Some(AMQPValue::ShortShortInt(count)) => u32::try_from(*count).ok(),
-        _ => None,
-    };
-    count.unwrap_or_default()
-}
-
-fn attribute(header: &str) -> Option<&str> {
-    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(OTHER_PREFIX))
-}
-
-/// In the plain form a header is called what it is.
-const fn whole(header: &str) -> Option<&str> {
-    Some(header)
-}
-
-fn headers_bytes(wire: &WireMessage) -> usize {
-    let each = |(name, value): (&Cow<'_, str>, &String)| {
-        PREFIX.len() + name.len() + value.len() + HEADER_OVERHEAD_BYTES
-    };
-    wire.properties.iter().map(each).sum()
 }
 
 fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
@@ -169,122 +123,15 @@ fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
     .with_retry(Retry::Never))
 }
 
-/// Moves all attributes into headers.
-fn put_all(headers: &mut FieldTable, prefix: &str, wire: &mut WireMessage) -> Result<()> {
-    for (name, value) in std::mem::take(&mut wire.properties) {
-        let name = ShortString::try_new(format!("{prefix}{name}"))
-            .map_err(|cause| Error::invalid(format!("`{name}` cannot name a header: {cause}")))?;
-        headers.insert(name, AMQPValue::LongString(value.into()));
-    }
-    Ok(())
-}
-
-fn put_trace(headers: &mut FieldTable, metadata: &Metadata) {
-    let Some(trace) = &metadata.trace else {
-        return;
-    };
-    let values = [Some(trace.traceparent()), trace.tracestate().map(str::to_owned)];
-    for (name, value) in TRACE_HEADERS.into_iter().zip(values) {
-        if let Some(value) = value {
-            headers.insert(name.into(), AMQPValue::LongString(value.into()));
-        }
-    }
-}
-
-fn properties(
-    metadata: &Metadata,
-    wire: &WireMessage,
-    headers: FieldTable,
-) -> Result<BasicProperties> {
-    let content_type = short(&wire.content_type).ok_or_else(|| {
-        Error::limit_exceeded(format!(
-            "the media type of `{}` has {} bytes, AMQP carries {PROPERTY_BYTES_MAX}; use a \
-             shorter one",
-            metadata.name,
-            wire.content_type.len()
-        ))
-        .with_retry(Retry::Never)
-    })?;
-    let seconds = u64::try_from(metadata.time.as_millis() / 1000).unwrap_or_default();
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type(content_type)
-        .with_message_id(metadata.id.to_string().into())
-        .with_correlation_id(metadata.correlation_id.to_string().into())
-        .with_timestamp(seconds)
-        .with_headers(headers);
-    // What is too long for a property is in the message all the same.
-    if let Some(name) = short(&metadata.name) {
-        properties = properties.with_type(name);
-    }
-    if let Some(sender) = short(&metadata.sender) {
-        properties = properties.with_app_id(sender);
-    }
-    Ok(properties)
-}
-
-fn short(text: &str) -> Option<ShortString> {
-    ShortString::try_new(text).ok()
-}
-
-/// Takes the headers that `name_of` knows, as text.
-fn take(
-    headers: &FieldTable,
-    name_of: fn(&str) -> Option<&str>,
-    wire: &mut WireMessage,
-) -> Result<()> {
-    for (header, value) in headers.inner() {
-        let Some(name) = name_of(header.as_str()) else {
-            continue;
-        };
-        let moment = (name == TIME).then(|| moment(value)).flatten();
-        if let Some(text) =
-            moment.map_or_else(|| text(header.as_str(), value), |it| Ok(Some(it)))?
-        {
-            wire.properties.insert(Cow::Owned(name.to_owned()), text);
-        }
-    }
-    Ok(())
-}
-
-/// A time that is no text: the binding of CloudEvents to AMQP lets senders write milliseconds since
-/// the epoch, and AMQP 0.9.1 has a type of its own, in seconds.
-fn moment(value: &AMQPValue) -> Option<String> {
-    let micros = match value {
-        AMQPValue::LongLongInt(millis) => millis.checked_mul(1000)?,
-        AMQPValue::LongInt(millis) => i64::from(*millis) * 1000,
-        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).ok()?.checked_mul(1_000_000)?,
-        _ => return None,
-    };
-    Some(Timestamp::from_micros(micros).to_string())
-}
-
-/// A header's value as text; `None` for tables, lists and the like, which no attribute is.
-fn text(header: &str, value: &AMQPValue) -> Result<Option<String>> {
-    Ok(Some(match value {
-        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec())
-            .map_err(|_| Error::invalid(format!("header `{header}` is no text in UTF-8")))?,
-        AMQPValue::ShortString(text) => text.as_str().to_owned(),
-        AMQPValue::Boolean(value) => value.to_string(),
-        AMQPValue::ShortShortInt(value) => value.to_string(),
-        AMQPValue::ShortShortUInt(value) => value.to_string(),
-        AMQPValue::ShortInt(value) => value.to_string(),
-        AMQPValue::ShortUInt(value) => value.to_string(),
-        AMQPValue::LongInt(value) => value.to_string(),
-        AMQPValue::LongUInt(value) => value.to_string(),
-        AMQPValue::LongLongInt(value) => value.to_string(),
-        _ => return Ok(None),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use lapin::types::AMQPValue;
     use mamey_core::id::{IdSource, UuidV7Source};
     use mamey_core::message::{BODY_BYTES_MAX, ContextName, Headers, Target, TraceContext};
 
     use super::*;
 
-    const FORMS: [RabbitEncoding; 3] =
+    const ENCODINGS: [RabbitEncoding; 3] =
         [RabbitEncoding::CloudEventsBinary, RabbitEncoding::CloudEventsJson, RabbitEncoding::Plain];
 
     fn sample() -> Envelope {
@@ -298,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read_whichever_is_written() {
+    fn every_encoding_is_read_whichever_is_written() {
         let reader = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
-        for form in FORMS {
+        for encoding in ENCODINGS {
             let sent = sample();
-            let (properties, body) = Wire::new(form, BODY_BYTES_MAX).write(&sent).unwrap();
-            assert_eq!(reader.read(&properties, &body).unwrap(), sent, "{form:?}");
+            let (properties, body) = Wire::new(encoding, BODY_BYTES_MAX).write(&sent).unwrap();
+            assert_eq!(reader.read(&properties, &body).unwrap(), sent, "{encoding:?}");
             let text = |property: &Option<ShortString>| property.clone().unwrap().to_string();
             assert_eq!(text(properties.message_id()), sent.metadata.id.to_string());
             assert_eq!(text(properties.kind()), "orders.order-placed");

@@ -1,0 +1,138 @@
+//! The attributes of a message as AMQP headers: written as text, read from whatever type a sender
+//! used.
+
+use std::borrow::Cow;
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use mamey_core::clock::Timestamp;
+use mamey_core::message::attribute::{TIME, TRACEPARENT, TRACESTATE};
+use mamey_core::message::{Metadata, WireMessage};
+use mamey_core::{Error, Result};
+
+/// Before each CloudEvents attribute in a header.
+pub(super) const PREFIX: &str = "cloudEvents_";
+
+/// Read as well: the binding of CloudEvents to AMQP allows both prefixes.
+const OTHER_PREFIX: &str = "cloudEvents:";
+
+/// The limit of all headers together, in bytes: they have to fit into one frame, for which brokers
+/// allow 128 KiB.
+pub(super) const HEADERS_BYTES_MAX: usize = 96 * 1024;
+
+/// What a header takes beside its name and value, in bytes.
+const HEADER_OVERHEAD_BYTES: usize = 8;
+
+/// Written without a prefix too, for tracers that do not know CloudEvents.
+const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, TRACESTATE];
+
+/// How often a quorum queue has delivered a message before; absent the first time.
+const DELIVERIES: &str = "x-delivery-count";
+
+/// The attribute that a header of CloudEvents' binary mode holds.
+pub(super) fn attribute(header: &str) -> Option<&str> {
+    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(OTHER_PREFIX))
+}
+
+/// The attribute that a header of the plain form holds: it has the same name.
+pub(super) const fn same_name(header: &str) -> Option<&str> {
+    Some(header)
+}
+
+/// How many bytes the attributes take as headers, about.
+pub(super) fn bytes(wire: &WireMessage) -> usize {
+    let each = |(name, value): (&Cow<'_, str>, &String)| {
+        PREFIX.len() + name.len() + value.len() + HEADER_OVERHEAD_BYTES
+    };
+    wire.properties.iter().map(each).sum()
+}
+
+/// Moves all attributes into headers.
+pub(super) fn put_all(
+    headers: &mut FieldTable,
+    prefix: &str,
+    wire: &mut WireMessage,
+) -> Result<()> {
+    for (name, value) in std::mem::take(&mut wire.properties) {
+        let name = ShortString::try_new(format!("{prefix}{name}"))
+            .map_err(|cause| Error::invalid(format!("`{name}` cannot name a header: {cause}")))?;
+        headers.insert(name, AMQPValue::LongString(value.into()));
+    }
+    Ok(())
+}
+
+pub(super) fn put_trace(headers: &mut FieldTable, metadata: &Metadata) {
+    let Some(trace) = &metadata.trace else {
+        return;
+    };
+    let values = [Some(trace.traceparent()), trace.tracestate().map(str::to_owned)];
+    for (name, value) in TRACE_HEADERS.into_iter().zip(values) {
+        if let Some(value) = value {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+    }
+}
+
+/// Takes the headers that hold an attribute, as text.
+pub(super) fn take(
+    headers: &FieldTable,
+    attribute_of: fn(&str) -> Option<&str>,
+    wire: &mut WireMessage,
+) -> Result<()> {
+    for (header, value) in headers.inner() {
+        let Some(name) = attribute_of(header.as_str()) else {
+            continue;
+        };
+        let moment = (name == TIME).then(|| moment(value)).flatten();
+        if let Some(text) =
+            moment.map_or_else(|| text(header.as_str(), value), |it| Ok(Some(it)))?
+        {
+            wire.properties.insert(Cow::Owned(name.to_owned()), text);
+        }
+    }
+    Ok(())
+}
+
+/// How often the broker has delivered a message before, each time without an answer.
+pub(crate) fn failed_deliveries(properties: &BasicProperties) -> u32 {
+    let headers = properties.headers().as_ref();
+    let count = match headers.and_then(|headers| headers.inner().get(DELIVERIES)) {
+        Some(AMQPValue::LongLongInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::LongInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::LongUInt(count)) => Some(*count),
+        Some(AMQPValue::ShortInt(count)) => u32::try_from(*count).ok(),
+        Some(AMQPValue::ShortShortInt(count)) => u32::try_from(*count).ok(),
+        _ => None,
+    };
+    count.unwrap_or_default()
+}
+
+/// A time that is not text: the binding of CloudEvents to AMQP lets senders write milliseconds
+/// since the epoch, and AMQP 0.9.1 has a type of its own, in seconds.
+fn moment(value: &AMQPValue) -> Option<String> {
+    let micros = match value {
+        AMQPValue::LongLongInt(millis) => millis.checked_mul(1000)?,
+        AMQPValue::LongInt(millis) => i64::from(*millis) * 1000,
+        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).ok()?.checked_mul(1_000_000)?,
+        _ => return None,
+    };
+    Some(Timestamp::from_micros(micros).to_string())
+}
+
+/// A header's value as text; `None` for tables, lists and other types that no attribute has.
+fn text(header: &str, value: &AMQPValue) -> Result<Option<String>> {
+    Ok(Some(match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec())
+            .map_err(|_| Error::invalid(format!("header `{header}` is not text in UTF-8")))?,
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(value) => value.to_string(),
+        AMQPValue::ShortShortUInt(value) => value.to_string(),
+        AMQPValue::ShortInt(value) => value.to_string(),
+        AMQPValue::ShortUInt(value) => value.to_string(),
+        AMQPValue::LongInt(value) => value.to_string(),
+        AMQPValue::LongUInt(value) => value.to_string(),
+        AMQPValue::LongLongInt(value) => value.to_string(),
+        _ => return Ok(None),
+    }))
+}
