@@ -152,8 +152,8 @@ impl Responder for Held {
     }
 
     async fn respond(&self, request: Envelope) -> Envelope {
-        let mut let_go = self.0.clone();
-        let_go.wait_for(|let_go| *let_go).await.unwrap();
+        let mut released = self.0.clone();
+        released.wait_for(|released| *released).await.unwrap();
         let id = UuidV7Source::default().message_id();
         let payments = ContextName::new("payments").unwrap();
         request.reply(&payments, id, request.metadata.time, Ok(Bytes::from_static(b"1")))
@@ -164,7 +164,7 @@ impl Responder for Held {
 async fn more_requests_than_are_served_at_a_time_are_refused_at_once() {
     let transport = MemoryTransport::new();
     let payments = ContextName::new("payments").unwrap();
-    let (let_go, held) = tokio::sync::watch::channel(false);
+    let (released, held) = tokio::sync::watch::channel(false);
     let _serving = transport.serve(&payments, Arc::new(Held(held))).await.unwrap();
     let request = || {
         let mut request = event();
@@ -179,7 +179,7 @@ async fn more_requests_than_are_served_at_a_time_are_refused_at_once() {
     let error = request().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("serves 256 requests at a time"), "{error}");
-    let_go.send_replace(true);
+    released.send_replace(true);
     for asked in asked {
         asked.await.unwrap();
     }

@@ -54,7 +54,7 @@ impl Waiting {
         Ok(WaitingRequest { waiting: Arc::clone(self), id, reply })
     }
 
-    /// Gives a request its reply or error; a reply for which nobody waits is counted and dropped.
+    /// Gives a request its reply or error; a reply that arrives late is counted and dropped.
     pub(crate) fn finish(&self, request: MessageId, outcome: Result<Envelope>) {
         let waiter = self.requests().remove(&request);
         let is_reply = outcome.is_ok();

@@ -112,7 +112,7 @@ impl Broker {
         }
     }
 
-    /// Whether nobody has watched the context's dead letters until now.
+    /// Marks the context's dead letters as watched; whether they were not before.
     pub(super) fn begin_watching(&self, context: &ContextName) -> bool {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.insert(context.clone())

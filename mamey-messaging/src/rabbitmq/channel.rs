@@ -38,7 +38,7 @@ pub(super) async fn with_confirms(live: &Live, limit: Duration) -> Result<Channe
     Ok(channel)
 }
 
-/// Publishes on a channel that nobody else uses meanwhile.
+/// Publishes on a channel with no other user.
 pub(super) async fn publish(
     channel: &Channel,
     outgoing: &Outgoing,

@@ -102,7 +102,7 @@ impl RabbitTransport {
         options.layout.plan(topology, options.delivery_limit)
     }
 
-    /// How many messages wait among a context's dead letters on the broker, whoever put them there.
+    /// How many dead letters of a context wait on the broker, those that it gave up itself included.
     ///
     /// # Errors
     /// `Misconfigured` when the context was not applied, `Unavailable`.

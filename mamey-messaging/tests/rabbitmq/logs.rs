@@ -74,13 +74,13 @@ async fn messages_that_the_broker_returns_are_not_printed() {
     let transport = connect(&url).await;
     transport.apply(&topology(1)).await.unwrap();
     // Both ways of publishing get it back.
-    let mut nobody_handles = event("order-1", SECRET);
-    nobody_handles.metadata.name = "orders.unheard-of".into();
-    let routed = transport.publisher().publish(&nobody_handles).await.unwrap();
+    let mut unhandled = event("order-1", SECRET);
+    unhandled.metadata.name = "orders.unheard-of".into();
+    let routed = transport.publisher().publish(&unhandled).await.unwrap();
     assert_eq!(routed, Routed::NoSubscriber);
-    let mut astray = event("order-1", SECRET);
-    astray.metadata.target = Target::Service(context("nobody"));
-    let error = transport.publisher().publish(&astray).await.unwrap_err();
+    let mut unrouted = event("order-1", SECRET);
+    unrouted.metadata.target = Target::Service(context("nobody"));
+    let error = transport.publisher().publish(&unrouted).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unroutable);
 
     // The driver's other log lines still arrive, from the same thread.

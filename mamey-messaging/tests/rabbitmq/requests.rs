@@ -21,28 +21,28 @@ use tokio::time::{sleep, timeout};
 
 use crate::world::{Foreign, SOON, connect, context};
 
-/// Answers with the request's payload once it is released, and counts how often each request came.
+/// Answers with the request's payload once it is released, and counts how often each one arrived.
 struct Echo {
-    let_go: watch::Sender<bool>,
-    came: Mutex<BTreeMap<MessageId, u32>>,
+    released: watch::Sender<bool>,
+    received: Mutex<BTreeMap<MessageId, u32>>,
 }
 
 impl Echo {
-    fn new(let_go: bool) -> Arc<Self> {
-        Arc::new(Self { let_go: watch::Sender::new(let_go), came: Mutex::default() })
+    fn new(released: bool) -> Arc<Self> {
+        Arc::new(Self { released: watch::Sender::new(released), received: Mutex::default() })
     }
 
     fn count(&self) -> usize {
-        self.came.lock().unwrap().len()
+        self.received.lock().unwrap().len()
     }
 
-    async fn until_came(&self, count: usize) {
-        let came = async {
+    async fn until_received(&self, count: usize) {
+        let received = async {
             while self.count() < count {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, came).await.expect("the requests do not come");
+        timeout(SOON, received).await.expect("the requests do not arrive");
     }
 }
 
@@ -53,8 +53,8 @@ impl Responder for Echo {
     }
 
     async fn respond(&self, request: Envelope) -> Envelope {
-        *self.came.lock().unwrap().entry(request.metadata.id).or_default() += 1;
-        self.let_go.subscribe().wait_for(|let_go| *let_go).await.unwrap();
+        *self.received.lock().unwrap().entry(request.metadata.id).or_default() += 1;
+        self.released.subscribe().wait_for(|released| *released).await.unwrap();
         let (id, time) = (new_id(), request.metadata.time);
         request.reply(&context("payments"), id, time, Ok(request.payload.clone()))
     }
@@ -91,13 +91,13 @@ async fn a_lost_connection_fails_what_waits_and_the_next_request_makes_another()
     let requester = caller.requester();
     let waits = request("1");
     let (ended, ()) = tokio::join!(requester.request(&waits, SOON), async {
-        echo.until_came(1).await;
+        echo.until_received(1).await;
         proxy.set(Mode::Reset).await.unwrap();
         proxy.set(Mode::Forward).await.unwrap();
     });
     let error = ended.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    echo.let_go.send_replace(true);
+    echo.released.send_replace(true);
     ask_again(&*requester).await;
 }
 
@@ -136,8 +136,8 @@ async fn a_request_is_handled_once_wherever_connections_are_cut() {
     let (answered, ()) = tokio::join!(join_all((0..4).map(|_| ask())), cut);
     assert!(answered.iter().sum::<usize>() > 0, "nothing was answered");
     ask_again(&*requester).await;
-    let came = echo.came.lock().unwrap();
-    assert!(came.values().all(|times| *times == 1), "some were handled twice: {came:?}");
+    let received = echo.received.lock().unwrap();
+    assert!(received.values().all(|times| *times == 1), "some were handled twice: {received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,7 +152,7 @@ async fn a_context_that_is_full_says_so_at_once() {
     let most = 2 * REQUESTS_SERVED_MAX;
     let asking = join_all((0..most + 10).map(|_| ask()));
     let refusing = async {
-        echo.until_came(REQUESTS_SERVED_MAX).await;
+        echo.until_received(REQUESTS_SERVED_MAX).await;
         let error = loop {
             match requester.request(&request("1"), Duration::from_millis(200)).await {
                 Err(error) if error.kind() == ErrorKind::TimedOut => {}
@@ -162,7 +162,7 @@ async fn a_context_that_is_full_says_so_at_once() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains("is full"), "{error}");
         assert_eq!(echo.count(), REQUESTS_SERVED_MAX);
-        echo.let_go.send_replace(true);
+        echo.released.send_replace(true);
     };
     let (outcomes, ()) = tokio::join!(asking, refusing);
     let (answered, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -185,14 +185,14 @@ async fn a_request_that_waited_longer_than_its_timeout_is_never_handled() {
     }));
     let late = request("1");
     let waiting = async {
-        echo.until_came(REQUESTS_SERVED_MAX).await;
+        echo.until_received(REQUESTS_SERVED_MAX).await;
         let error = requester.request(&late, Duration::from_millis(300)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        echo.let_go.send_replace(true);
+        echo.released.send_replace(true);
     };
     tokio::join!(busy, waiting);
     ask_again(&*requester).await;
-    assert!(!echo.came.lock().unwrap().contains_key(&late.metadata.id));
+    assert!(!echo.received.lock().unwrap().contains_key(&late.metadata.id));
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) async fn count(broker: &Broker, context: &ContextName) -> Result<u64>
 }
 
 /// Reports new dead letters until the transport is closed. Consumers report what they reject
-/// themselves, but nobody else reports a message that the broker gave up for its delivery limit.
+/// themselves, but nothing else reports a message that the broker gave up for its delivery limit.
 pub(crate) async fn watch(broker: Weak<Broker>, context: ContextName) {
     let mut known = 0;
     // A transport that was dropped without being closed must not be kept alive by this task.

@@ -137,7 +137,7 @@ async fn receive(
 /// Why a request whose channel was lost gets no reply.
 pub(super) fn connection_lost() -> Error {
     Error::unavailable(
-        "the connection to RabbitMQ was lost before the reply came; the request may have been \
+        "the connection to RabbitMQ was lost before the reply arrived; the request may have been \
          handled nevertheless",
     )
 }

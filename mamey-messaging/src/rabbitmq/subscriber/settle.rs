@@ -111,7 +111,7 @@ impl Shared {
 
     pub(super) fn push(&self, ready: Ready) {
         let mut state = self.lock();
-        // What came after a returned delivery goes back with it.
+        // What was delivered after a returned message goes back with it.
         if !state.returning {
             state.ready.push_back(ready);
             self.arrived.notify_one();

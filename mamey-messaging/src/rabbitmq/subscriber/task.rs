@@ -78,7 +78,7 @@ impl Source {
         match call(limit, &doing, channel::consume(&channel, name, self.prefetch)).await {
             Ok(consumer) => Ok(Consuming { channel, consumer }),
             Err(error) => {
-                // The queue may be gone.
+                // The queue may have been deleted.
                 self.broker.forget_declared(&self.context);
                 Err(error)
             }

@@ -1,4 +1,4 @@
-//! The one place that tells our own exchanges and queues from those that others have made.
+//! Whose exchanges and queues are used: our own, or those that others have made.
 
 use mamey_core::Result;
 use mamey_core::message::{ContextName, Metadata, Partition};
@@ -51,7 +51,7 @@ impl Layout {
     /// The queue of a partition.
     ///
     /// # Errors
-    /// `Misconfigured` when nobody has named one.
+    /// `Misconfigured` when none was named.
     pub(crate) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {
         match self {
             Self::Own(_) => Ok(own::queue(context, partition)),
@@ -62,7 +62,7 @@ impl Layout {
     /// The queue of a context's dead letters.
     ///
     /// # Errors
-    /// `Misconfigured` when nobody has named one.
+    /// `Misconfigured` when none was named.
     pub(crate) fn dead_letters(&self, context: &ContextName) -> Result<String> {
         match self {
             Self::Own(_) => Ok(own::dead_letters(context)),

@@ -43,13 +43,11 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(encoding: RabbitEncoding, body_bytes_max: usize) -> Self {
-        let mut plain = Plain::default();
-        plain.body_bytes_max = body_bytes_max;
         Self {
             encoding,
             binary: CloudEventsBinary::default().with_body_bytes_max(body_bytes_max),
             json: CloudEventsJson::default().with_body_bytes_max(body_bytes_max),
-            plain,
+            plain: Plain::default().with_body_bytes_max(body_bytes_max),
         }
     }
 
