@@ -8,12 +8,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
+use super::table::{Table, column};
 use crate::sql::names::type_name;
 use crate::sqlite::commit::script::{Expect, Script};
 use crate::sqlite::commit::transaction::Transaction;
 use crate::sqlite::commit::work::Stop;
 use crate::sqlite::query::values::read_value;
-use crate::sqlite::schema::table::{Table, column};
 
 /// How many documents are read at once.
 const DOCUMENTS_PER_STEP: i64 = 500;

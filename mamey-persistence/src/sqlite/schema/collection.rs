@@ -10,13 +10,13 @@ use mamey_core::message::ContextName;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
+use super::backfill::backfill;
+use super::table::Table;
 use crate::sql::errors::{not_unique, other_type};
 use crate::sql::names::type_name;
 use crate::sqlite::commit::transaction::Transaction;
 use crate::sqlite::commit::work::{Stop, Work};
 use crate::sqlite::error::unique_violation;
-use crate::sqlite::schema::backfill::backfill;
-use crate::sqlite::schema::table::Table;
 
 const KNOWN_COLLECTION: &str =
     "SELECT id_type FROM mamey_collections WHERE context = ? AND name = ?";
