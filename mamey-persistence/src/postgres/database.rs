@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::commit::committer::Committer;
 use super::commit::functions;
+use super::connection::url;
 use super::options::PostgresOptions;
 use super::schema::plan::Wanted;
 use super::schema::tables::Tables;
@@ -18,7 +19,6 @@ use super::schema::{missing_sql, prepare};
 use super::shared::Shared;
 use super::stats::PostgresStats;
 use super::store::PostgresStore;
-use super::url;
 
 /// A database on a PostgreSQL server, which any number of instances share.
 ///

@@ -4,23 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value, ValueType};
 use mamey_core::store::{Document, DocumentStore};
-use sqlx::postgres::{PgRow, PgValueFormat};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::query::bind::PgQuery;
 use super::query::filter::{Bound, Condition, order_by};
-use super::query::text::{escape, unescape, value_text};
+use super::query::values::{escape, read_json, read_value, value_text};
 use super::schema::names::sql_type;
 use super::store::PostgresStore;
 use crate::common::fields::check_id;
-
-/// The one version that the binary form of JSON has.
-const JSONB_VERSION: u8 = 1;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -117,30 +112,6 @@ impl PostgresStore {
 fn document(row: &PgRow, id: ValueType) -> Result<Document, sqlx::Error> {
     let version: i64 = row.try_get(1)?;
     Ok(Document::new(read_value(row, 0, id)?, version.unsigned_abs(), read_json(row, 2)?))
-}
-
-/// The text of a JSON document. On the wire the number of the form's version precedes it.
-fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
-    let value = row.try_get_raw(at)?;
-    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
-    match (value.format(), bytes) {
-        (PgValueFormat::Text, text) | (PgValueFormat::Binary, [JSONB_VERSION, text @ ..]) => {
-            Ok(Bytes::copy_from_slice(text))
-        }
-        _ => Err(sqlx::Error::Decode("a document has an unknown binary form of JSON".into())),
-    }
-}
-
-/// The value in a column of this type.
-fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
-    Ok(match of {
-        ValueType::Bool => Value::Bool(row.try_get(at)?),
-        ValueType::Int => Value::Int(row.try_get(at)?),
-        ValueType::Float => Value::Float(row.try_get(at)?),
-        ValueType::Text => Value::Text(unescape(row.try_get(at)?)),
-        ValueType::Uuid => Value::Uuid(row.try_get(at)?),
-        ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
-    })
 }
 
 fn bind_all(sql: String, values: Vec<Bound>) -> PgQuery<'static> {

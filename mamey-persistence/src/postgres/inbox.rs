@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
 use super::error::lock_is_held;
-use super::query::text::escape;
+use super::query::values::escape;
 use super::schema::statement::in_schema;
 use super::store::PostgresStore;
 

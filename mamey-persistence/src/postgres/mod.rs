@@ -2,7 +2,7 @@
 //!
 //! | Port or task | File |
 //! |---|---|
-//! | `Database`: connect, open a context, close | `database.rs` (its URL: `url.rs`) |
+//! | `Database`: connect, open a context, close | `database.rs` (its URL: `connection/url.rs`) |
 //! | `Store`, and what the other ports share | `store.rs` (what contexts share: `shared.rs`) |
 //! | `DocumentStore` | `document.rs`, with criteria in `query/filter.rs` |
 //! | `CommitStore` | `commit/mod.rs`; which units share a call: `commit/grouping.rs` |
@@ -24,7 +24,6 @@ mod enlist;
 mod error;
 mod inbox;
 mod lease;
-mod lending;
 mod options;
 mod outbox;
 mod parking;
@@ -34,7 +33,6 @@ mod shared;
 mod stats;
 mod store;
 mod transaction;
-mod url;
 mod wakeup;
 
 pub use self::database::PostgresDatabase;

@@ -5,7 +5,7 @@ use mamey_core::Result;
 use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 
 use super::query::bind::{column, slots};
-use super::query::text::escape;
+use super::query::values::escape;
 use super::store::PostgresStore;
 use crate::sql::rows::{outbox_depth, outbox_record, stored};
 

@@ -10,7 +10,7 @@ use mamey_core::store::{OpenTransaction, Store};
 use mamey_core::{Context, Error, Result};
 use sqlx::postgres::PgConnection;
 
-use super::lending::LentTransaction;
+use super::connection::lending::LentTransaction;
 use super::store::PostgresStore;
 
 /// Statements of a handler's own, in the transaction of its unit of work.

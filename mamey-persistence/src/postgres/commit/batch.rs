@@ -12,7 +12,7 @@ use super::answer::{self, UnitAnswer};
 use super::locks::{in_order, key_lock, lane_lock};
 use super::work::{Document, Step, Work};
 use crate::postgres::query::bind::{PgQuery, column, slot};
-use crate::postgres::query::text::escape;
+use crate::postgres::query::values::escape;
 
 /// The units of a call, which have nothing in common, and the documents that they lock.
 pub(crate) struct Batch<'w> {

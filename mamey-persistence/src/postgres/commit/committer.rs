@@ -14,8 +14,8 @@ use super::grouping::{Grouping, Waiting};
 use super::work::Work;
 use crate::common::lock::lock;
 use crate::common::wakeup::Listeners;
+use crate::postgres::connection::lending::LentTransaction;
 use crate::postgres::error::may_run_again;
-use crate::postgres::lending::LentTransaction;
 use crate::postgres::shared::Shared;
 
 /// How often a call is sent again that the server ended in favour of another transaction. Nothing of

@@ -10,7 +10,7 @@ use super::answer::{self, UnitAnswer};
 use super::locks::{key_lock, lane_lock};
 use super::work::{Document, Step, Work};
 use crate::postgres::query::bind::{PgQuery, slot};
-use crate::postgres::query::text::escape;
+use crate::postgres::query::values::escape;
 
 /// A unit that handles at most one delivered message, changes at most one document and sends at
 /// most one message. It borrows all of it.

@@ -27,8 +27,8 @@ use mamey_core::store::{
 use mamey_core::{Error, Result};
 
 use self::work::Work;
+use super::connection::lending::LentTransaction;
 use super::error::{is_broken, unique_violation};
-use super::lending::LentTransaction;
 use super::store::PostgresStore;
 use crate::common::errors::value_taken;
 

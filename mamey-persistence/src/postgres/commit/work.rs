@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::claims::{self, Claim, Size};
 use super::receipt;
-use crate::postgres::query::text::{escape, has_nul_escape, value_text};
+use crate::postgres::query::values::{escape, has_nul_escape, value_text};
 use crate::postgres::schema::table::Table;
 use crate::postgres::schema::tables::Tables;
 use crate::sql::errors::not_json;

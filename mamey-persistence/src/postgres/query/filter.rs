@@ -2,7 +2,7 @@
 
 use mamey_core::criteria::{Comparison, Filter, ID_FIELD, SortKey, Value, ValueType};
 
-use super::text::{escape, value_text};
+use super::values::{escape, value_text};
 use crate::postgres::schema::names::{column, sql_type};
 use crate::sql::filter::{self, Conditions, end_of_prefix};
 

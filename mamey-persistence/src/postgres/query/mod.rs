@@ -2,4 +2,4 @@
 
 pub(crate) mod bind;
 pub(crate) mod filter;
-pub(crate) mod text;
+pub(crate) mod values;

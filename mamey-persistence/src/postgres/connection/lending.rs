@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::connection::{ANSWER_GRACE, Connections};
-use super::error::is_broken;
-use super::query::bind::PgQuery;
+use super::{ANSWER_GRACE, Connections};
+use crate::postgres::error::is_broken;
+use crate::postgres::query::bind::PgQuery;
 
 /// A connection that is lent out. Dropped in the middle of a statement, it is closed.
 pub(crate) struct Lent<'c> {

@@ -10,7 +10,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::options::PostgresOptions;
+use crate::postgres::options::PostgresOptions;
 
 /// Our own parameters, for the error about an unknown one.
 const OUR_PARAMETERS: &str = "`connections_max`, `acquire_timeout_ms`, `connect_timeout_ms`, \

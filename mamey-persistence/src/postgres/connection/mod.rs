@@ -1,5 +1,8 @@
 //! The connections to the server: opened when needed, kept while idle, and given a limited time.
 
+pub(crate) mod lending;
+pub(crate) mod url;
+
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -10,8 +13,8 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::options::PostgresOptions;
 use crate::common::lock::lock;
+use crate::postgres::options::PostgresOptions;
 
 /// A connection that was idle for longer is pinged before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);

@@ -1,8 +1,17 @@
-//! Escapes the character NUL, which PostgreSQL cannot hold, in a way that keeps order and prefixes.
+//! Writes values into columns and reads them and documents back.
+//!
+//! Text is escaped, because PostgreSQL cannot hold the character NUL; order and prefixes stay.
 
 use std::borrow::Cow;
 
-use mamey_core::criteria::Value;
+use bytes::Bytes;
+use mamey_core::clock::Timestamp;
+use mamey_core::criteria::{Value, ValueType};
+use sqlx::Row;
+use sqlx::postgres::{PgRow, PgValueFormat};
+
+/// The one version that the binary form of JSON has.
+const JSONB_VERSION: u8 = 1;
 
 /// The first character of an escape. NUL becomes two characters, and so does this one.
 const MARK: char = '\u{1}';
@@ -56,6 +65,30 @@ pub(crate) fn has_nul_escape(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let before = json.as_bytes().get(..at).unwrap_or_default();
         before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
+    })
+}
+
+/// The text of a JSON document. On the wire the number of the form's version precedes it.
+pub(crate) fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
+    let value = row.try_get_raw(at)?;
+    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
+    match (value.format(), bytes) {
+        (PgValueFormat::Text, text) | (PgValueFormat::Binary, [JSONB_VERSION, text @ ..]) => {
+            Ok(Bytes::copy_from_slice(text))
+        }
+        _ => Err(sqlx::Error::Decode("a document has an unknown binary form of JSON".into())),
+    }
+}
+
+/// The value in a column of this type.
+pub(crate) fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value, sqlx::Error> {
+    Ok(match of {
+        ValueType::Bool => Value::Bool(row.try_get(at)?),
+        ValueType::Int => Value::Int(row.try_get(at)?),
+        ValueType::Float => Value::Float(row.try_get(at)?),
+        ValueType::Text => Value::Text(unescape(row.try_get(at)?)),
+        ValueType::Uuid => Value::Uuid(row.try_get(at)?),
+        ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
     })
 }
 
