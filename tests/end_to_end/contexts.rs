@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use mamey::context::Cause;
 use mamey::message::{Headers, Metadata, TraceContext};
 use mamey::{
     BoundedContext, Command, Context, Event, Invocation, Layer, MessageId, Next, Result,
-    RunningService, Service, Uuid,
+    RunningService, Service, Uuid, async_trait,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
-use mamey::{Context, Error, Invocation, InvocationKind, Layer, MessageId, Next, Result};
+use mamey::{
+    Context, Error, Invocation, InvocationKind, Layer, MessageId, Next, Result, async_trait,
+};
 
 use crate::protocol::{Answer, Output};
 
