@@ -31,8 +31,8 @@ pub use mamey_core::private::uuid::Uuid;
 pub use mamey_core::{
     Aggregate, Backoff, Command, Context, Error, ErrorKind, Event, Message, Query, ReadContext,
     Rejection, Repository, Request, Result, ResultExt, Retry, RetryPolicy, Versioned, async_trait,
-    capabilities,
-    clock, context, criteria, domain, id, inbound, message, redact_url, store, transport,
+    capabilities, clock, context, criteria, domain, id, inbound, message, redact_url, store,
+    transport,
 };
 pub use mamey_cqrs::{
     BoundedContext, CommandHandler, CommandRequest, ContextRuntime, Invocation, InvocationKind,
