@@ -23,7 +23,6 @@ mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use mamey_core::async_trait;
 pub use mamey_core::clock::Timestamp;
 pub use mamey_core::criteria::{Criteria, IndexValue, Page};
 pub use mamey_core::id::MessageId;
