@@ -95,8 +95,7 @@ fn check(key: &str) -> Result<()> {
 }
 
 fn unwritable(cause: Error) -> Error {
-    Error::invalid(format!("the reply cannot be saved under its idempotency key: {cause}"))
-        .with_source(cause)
+    Error::invalid(format!("the reply cannot be remembered: {cause}")).with_source(cause)
 }
 
 fn unreadable(cause: serde_json::Error) -> Error {
