@@ -12,7 +12,7 @@ mod armed;
 #[cfg(feature = "failpoints")]
 pub use armed::{acknowledged, deleting_first, is_broken, point};
 
-/// A moment at which the process may be ended: `MAMEY_FAILPOINT=before-commit:3` ends it when it
+/// A point at which the process may be ended: `MAMEY_FAILPOINT=before-commit:3` ends it when it
 /// passes that moment for the third time.
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]

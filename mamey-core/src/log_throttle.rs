@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long equal lines are held back after one was written, unless said otherwise.
+/// How long equal lines are suppressed after one was written, unless configured otherwise.
 pub const LOG_THROTTLE_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Lets the first of many equal log lines through, then one for each interval, and counts the rest.

@@ -78,7 +78,7 @@ fn each_missing_field_of_the_plain_form_is_named() {
 fn attributes_that_are_there_twice_are_refused_however_they_are_written() {
     for twice in [r#""id":"2""#, r#""\u0069d":"2""#, r#""id":"1""#] {
         let body = format!("{{{EVENT},{twice}}}");
-        refused(cloud_event(body), &["attribute `id` is there twice", "send it once"]);
+        refused(cloud_event(body), &["attribute `id` occurs twice", "send it once"]);
     }
     let extension = format!(r#"{{{EVENT},"region":"eu","region":"eu"}}"#);
     refused(cloud_event(extension), &["`region`", "twice"]);

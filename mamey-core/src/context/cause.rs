@@ -9,7 +9,7 @@ use crate::message::{Metadata, TraceContext};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Cause {
-    /// The message's id; a new one is made when somebody asks and there is none.
+    /// The message's id; when there is none, a new one is made on first use.
     pub message_id: Option<MessageId>,
     /// The id that everything caused by one outside request shares.
     pub correlation_id: Option<MessageId>,

@@ -1,4 +1,4 @@
-//! What a handler is given: its unit of work, and what it may know of the message and the world.
+//! What a handler is given: reads, its unit of work, and facts about its message.
 
 mod cause;
 mod read;

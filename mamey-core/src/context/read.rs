@@ -1,4 +1,4 @@
-//! What a query handler is given: reads, and no writes at all.
+//! What a query handler is given: reads and nothing else.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

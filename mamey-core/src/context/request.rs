@@ -20,7 +20,7 @@ use crate::{Error, Result, ResultExt};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RequestOrigin<'a> {
-    /// The context that asks, or another name of the asker.
+    /// The context that sends the request, or another name of the sender.
     pub sender: Arc<str>,
     /// What carries the request.
     pub requester: &'a dyn Requester,
@@ -93,7 +93,7 @@ impl<'a, R: Request> UnaddressedRequest<'a, R> {
         Self { origin, request }
     }
 
-    /// The bounded context that is asked.
+    /// The bounded context that the request is for.
     pub fn to(self, context: impl Into<String>) -> AddressedRequest<'a, R> {
         let Self { origin, request } = self;
         AddressedRequest {

@@ -38,7 +38,7 @@ impl SharedUnit {
         std::mem::take(&mut *self.lock())
     }
 
-    /// A poisoned lock is entered too: after a panic the unit is dropped in any case.
+    /// A poisoned lock is used too: after a panic the unit is dropped in any case.
     fn lock(&self) -> MutexGuard<'_, UnitOfWork> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -212,7 +212,7 @@ mod tests {
     const THINGS: &Collection = &Collection::new("things", ValueType::Text)
         .with_indexes(&[Index::new("size", ValueType::Int), Index::new("ratio", ValueType::Float)]);
 
-    /// What a store keeps of a thing, by field.
+    /// The indexed values of a thing, by field.
     struct Row([(&'static str, Value); 3]);
 
     impl Row {

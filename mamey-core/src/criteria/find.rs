@@ -1,4 +1,4 @@
-//! What a store is asked for: a collection, a filter, an order and a limit.
+//! What a store must find: a collection, a filter, an order and a limit.
 
 use super::collection::Collection;
 use super::filter::Filter;

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 
-/// How many documents a page holds unless told otherwise.
+/// How many documents a page has unless a limit is set.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
 
 /// The most documents one page can hold.

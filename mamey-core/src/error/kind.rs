@@ -19,7 +19,7 @@ pub enum ErrorKind {
     Rejected,
     /// Input from outside is malformed or failed validation.
     Invalid,
-    /// A document, message or handler that was asked for does not exist.
+    /// A requested document, message or handler does not exist.
     NotFound,
     /// A document changed since it was read; running again with fresh reads may succeed.
     Conflict,

@@ -32,6 +32,6 @@ use std::error::Error as StdError;
     note = "derive `mamey::Rejection` on a domain error, or use `.map_err(mamey::Error::other)` on a technical one"
 )]
 pub trait Rejection: StdError + Send + Sync + 'static {
-    /// The stable name of this refusal, such as `orders.empty`.
+    /// The stable name of this rejection, such as `orders.empty`.
     fn code(&self) -> &'static str;
 }

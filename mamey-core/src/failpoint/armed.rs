@@ -21,7 +21,7 @@ struct Plan {
     passes_left: AtomicU32,
 }
 
-/// Ends the process, without a destructor or a flush, when its time has come here.
+/// Ends the process, without running destructors or flushing, when the plan says so.
 pub fn point(name: &str) {
     static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
     let plan = PLAN.get_or_init(|| parse(&std::env::var(FAILPOINT).ok()?));
@@ -44,7 +44,7 @@ pub fn is_broken(law: &str) -> bool {
     BROKEN.get_or_init(|| std::env::var(BROKEN_LAW).ok()).as_deref() == Some(law)
 }
 
-/// The same delivery, acknowledged before anything came of it.
+/// The same delivery, acknowledged before it is handled.
 #[must_use]
 pub fn acknowledged(delivery: Delivery) -> Delivery {
     let (envelope, redelivered) = (delivery.envelope().clone(), delivery.is_redelivered());

@@ -1,6 +1,6 @@
 //! The names of a message's attributes on the wire.
 //!
-//! How each is written and read, and how long it may be, stands in the table of `codec/table.rs`.
+//! How each is written and read, and how long it may be, is in the table of `codec/table.rs`.
 
 /// The version of CloudEvents, always [`SPEC_VERSION_1_0`].
 pub const SPEC_VERSION: &str = "specversion";

@@ -18,7 +18,7 @@ const HEADER_NAME_BYTES_MAX: usize = 20;
 
 /// Free headers of a message, by name.
 ///
-/// Names are 1 to 20 lowercase letters and digits, because they travel as CloudEvents attributes.
+/// Names are 1 to 20 lowercase letters and digits, because they are sent as CloudEvents attributes.
 ///
 /// ```
 /// use mamey::message::Headers;

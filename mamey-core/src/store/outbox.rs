@@ -11,7 +11,7 @@ use crate::message::{Envelope, Key};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxRecord {
-    /// Its place in the outbox. Of two records with one key, the earlier commit has the smaller.
+    /// Its position in the outbox. Of two records with one key, the earlier commit has the smaller one.
     pub sequence: u64,
     /// The message.
     pub envelope: Envelope,
@@ -102,9 +102,9 @@ pub trait OutboxStore: Send + Sync {
     /// `Unavailable` and other errors of the store.
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>>;
 
-    /// Deletes confirmed records, each under the lease it was read with, and says how many.
+    /// Deletes confirmed records, each under the lease it was read with, and returns how many.
     ///
-    /// Records whose lease has moved to another epoch stay: their new holder confirms them.
+    /// Records whose lease has moved to another epoch stay: their new holder publishes and deletes them.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store; then none or all are deleted.

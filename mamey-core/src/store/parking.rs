@@ -24,7 +24,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of this kind, such as [`ErrorKind::as_str`](crate::ErrorKind::as_str) names it.
+    /// A failure whose kind is named as by [`ErrorKind::as_str`](crate::ErrorKind::as_str).
     #[must_use]
     pub fn new(kind: String, message: String) -> Self {
         Self { kind, message, code: None }
@@ -74,7 +74,7 @@ pub struct ParkedMessage {
 }
 
 impl ParkedMessage {
-    /// A message that was never tried, parked and due at the epoch.
+    /// A message without an attempt, parked and due at the epoch.
     #[must_use]
     pub const fn new(envelope: Envelope, failure: Failure) -> Self {
         Self { envelope, failure, attempts: 0, since: Timestamp::EPOCH, due: Timestamp::EPOCH }
@@ -182,7 +182,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// A message that was given up without a try, at the epoch.
+    /// A message that was given up without an attempt, at the epoch.
     #[must_use]
     pub const fn new(envelope: Envelope, reason: DeadLetterReason, failure: Failure) -> Self {
         Self {

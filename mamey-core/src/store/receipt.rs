@@ -11,7 +11,7 @@ use crate::message::Envelope;
 pub enum Origin {
     /// With the transport: the commit records it in the inbox.
     Delivery,
-    /// In parking: the commit takes it out, which succeeds once.
+    /// In parking: the commit removes it, which succeeds once.
     Parked,
 }
 
@@ -48,7 +48,7 @@ impl Receipt {
 pub enum Outcome {
     /// It takes effect: the rest of the unit is that effect.
     Handled,
-    /// It waits in parking, at the end of its lane, or where it was when it comes from parking.
+    /// It waits in parking: at the end of its lane, or in its old position if it was parked before.
     Park {
         /// When the next attempt is due.
         due: Timestamp,

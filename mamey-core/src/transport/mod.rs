@@ -26,7 +26,7 @@ pub use topology::Topology;
 pub enum Routed {
     /// To one or more contexts.
     Delivered,
-    /// To none: it was for any subscriber, and there is none.
+    /// To no context: it was for any subscriber, and there is none.
     NoSubscriber,
 }
 

@@ -8,10 +8,10 @@ use crate::message::attribute::{ID, IGNORED, SOURCE, SPEC_VERSION, SPEC_VERSION_
 use crate::message::{Headers, Metadata};
 use crate::{Error, Result};
 
-/// The header that keeps the id of a foreign message whose id is no UUID.
+/// The header that keeps the id of a foreign message whose id is not a UUID.
 const FOREIGN_ID: &str = "foreignid";
 
-/// The attributes of a message and its free headers, as far as `is_wanted` says.
+/// The attributes of a message that `is_wanted` selects, and its free headers.
 pub(super) fn text_attributes(
     message: &Metadata,
     is_wanted: impl Fn(About) -> bool,

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, Retry};
 
-/// The largest body that a codec reads or writes unless told otherwise, in bytes: 16 MiB.
+/// The largest body that a codec reads or writes unless configured otherwise, in bytes: 16 MiB.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The largest payload that can be published, in bytes: 15 MiB. The rest of [`BODY_BYTES_MAX`] is

@@ -147,7 +147,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         about: About::Message,
         limit: None,
         write: |message| message.trace.as_ref().map(Value::Trace),
-        // A broken trace header must not cost the message: it starts a new trace.
+        // A broken trace header must not reject the message: it starts a new trace.
         read: |message, text| {
             message.trace = text.parse().ok();
             Ok(())
@@ -158,7 +158,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         about: About::Message,
         limit: None,
         write: |message| message.trace.as_ref()?.tracestate().map(Value::Text),
-        // Without a trace it says nothing.
+        // Without a trace it has no meaning.
         read: |message, text| {
             message.trace = message.trace.take().map(|trace| trace.with_state(text));
             Ok(())
@@ -220,7 +220,7 @@ fn parsed<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
 }
 
 impl Metadata {
-    /// Checks the lengths, for whoever brings in a message from outside.
+    /// Checks the lengths of what came from outside.
     ///
     /// # Errors
     /// `LimitExceeded`, naming what is too long; see [`KEY_BYTES_MAX`] and [`ATTRIBUTE_BYTES_MAX`].

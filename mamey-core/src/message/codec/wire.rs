@@ -14,7 +14,7 @@ use crate::message::Envelope;
 pub struct WireMessage {
     /// The media type of the body.
     pub content_type: Cow<'static, str>,
-    /// Properties that travel beside the body, such as AMQP headers.
+    /// Properties that are sent beside the body, such as AMQP headers.
     pub properties: BTreeMap<Cow<'static, str>, String>,
     /// The body.
     pub body: Bytes,
@@ -34,7 +34,7 @@ impl WireMessage {
         self
     }
 
-    /// Properties that travel beside the body, such as AMQP headers.
+    /// Properties that are sent beside the body, such as AMQP headers.
     #[must_use]
     pub fn with_properties(mut self, properties: BTreeMap<Cow<'static, str>, String>) -> Self {
         self.properties = properties;
