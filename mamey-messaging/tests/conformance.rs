@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use mamey_core::transport::Transport;
+use mamey_conformance::{Absent, TransportHarness, transport_conformance};
 use mamey_messaging::MemoryTransport;
 
-async fn memory() -> Arc<dyn Transport> {
-    Arc::new(MemoryTransport::new())
+async fn harness() -> Result<TransportHarness, Absent> {
+    Ok(TransportHarness::new(Arc::new(MemoryTransport::new())))
 }
 
-mamey_conformance::transport_conformance!(memory);
+transport_conformance!(harness);

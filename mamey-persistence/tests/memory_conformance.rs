@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use mamey_conformance::store::Harness;
+use mamey_conformance::{Absent, StoreHarness, store_conformance};
 use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_persistence::{MemoryDatabase, MemoryOptions};
 
-async fn harness() -> Harness {
+async fn harness() -> Result<StoreHarness, Absent> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let database = MemoryDatabase::with_options(MemoryOptions::default().with_clock(clock.clone()));
-    Harness::new(Arc::new(database), clock, ())
+    Ok(StoreHarness::new(Arc::new(database), clock))
 }
 
-mamey_conformance::store_conformance!(harness);
+store_conformance!(harness);

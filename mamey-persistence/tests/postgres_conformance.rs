@@ -4,38 +4,42 @@
 
 use std::sync::Arc;
 
-use mamey_conformance::store::Harness;
+use mamey_conformance::{Absent, StoreHarness};
+use mamey_core::Result;
 use mamey_core::clock::{ManualClock, Timestamp};
+use mamey_core::store::Database;
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
-use mamey_test_support::postgres::{self, Database};
-use mamey_test_support::{Result, or_skip};
+use mamey_test_support::{or_absent, postgres};
 
 /// A store in a database of its own, which the URL reaches.
-async fn harness(url: impl FnOnce(&Database) -> Result<String>) -> Option<Harness> {
-    let database = or_skip(postgres::database().await)?;
-    let url = or_skip(url(&database))?;
+async fn harness(
+    url: impl FnOnce(&postgres::Database) -> mamey_test_support::Result<String>,
+) -> std::result::Result<StoreHarness, Absent> {
+    let database = or_absent(postgres::database().await)?;
+    let url = or_absent(url(&database))?;
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
-    let options = PostgresOptions::default().with_clock(clock.clone());
-    let store = PostgresDatabase::connect(&url, options).await.unwrap();
-    Some(Harness::new(Arc::new(store), clock, database))
+    let store = connect(url.clone(), clock.clone()).await.unwrap();
+    let harness = StoreHarness::new(store, clock.clone());
+    Ok(harness.with_connect(move || connect(url.clone(), clock.clone())).keeping(database))
+}
+
+async fn connect(url: String, clock: Arc<ManualClock>) -> Result<Arc<dyn Database>> {
+    let options = PostgresOptions::default().with_clock(clock);
+    Ok(Arc::new(PostgresDatabase::connect(&url, options).await?))
+}
+
+async fn directly() -> std::result::Result<StoreHarness, Absent> {
+    harness(|database| Ok(database.url().to_owned())).await
+}
+
+async fn through_pgbouncer() -> std::result::Result<StoreHarness, Absent> {
+    harness(|database| Ok(database.pgbouncer_url()? + "?pgbouncer=true")).await
 }
 
 mod directly {
-    use super::*;
-
-    async fn directly() -> Option<Harness> {
-        harness(|database| Ok(database.url().to_owned())).await
-    }
-
-    mamey_conformance::store_conformance!(directly);
+    mamey_conformance::store_conformance!(super::directly);
 }
 
 mod through_pgbouncer {
-    use super::*;
-
-    async fn through_pgbouncer() -> Option<Harness> {
-        harness(|database| Ok(database.pgbouncer_url()? + "?pgbouncer=true")).await
-    }
-
-    mamey_conformance::store_conformance!(through_pgbouncer);
+    mamey_conformance::store_conformance!(super::through_pgbouncer);
 }

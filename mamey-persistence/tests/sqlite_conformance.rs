@@ -4,17 +4,24 @@
 
 use std::sync::Arc;
 
-use mamey_conformance::store::Harness;
+use mamey_conformance::{Absent, StoreHarness, store_conformance};
+use mamey_core::Result;
 use mamey_core::clock::{ManualClock, Timestamp};
+use mamey_core::store::Database;
 use mamey_persistence::{SqliteDatabase, SqliteOptions};
 
-async fn harness() -> Harness {
+async fn harness() -> std::result::Result<StoreHarness, Absent> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.db");
-    let options = SqliteOptions::default().with_clock(clock.clone());
-    let database = SqliteDatabase::open(path.to_str().unwrap(), options).await.unwrap();
-    Harness::new(Arc::new(database), clock, folder)
+    let path = folder.path().join("store.db").to_str().unwrap().to_owned();
+    let database = open(path.clone(), clock.clone()).await.unwrap();
+    let harness = StoreHarness::new(database, clock.clone());
+    Ok(harness.with_connect(move || open(path.clone(), clock.clone())).keeping(folder))
 }
 
-mamey_conformance::store_conformance!(harness);
+async fn open(path: String, clock: Arc<ManualClock>) -> Result<Arc<dyn Database>> {
+    let options = SqliteOptions::default().with_clock(clock);
+    Ok(Arc::new(SqliteDatabase::open(&path, options).await?))
+}
+
+store_conformance!(harness);

@@ -2,7 +2,7 @@
 //!
 //! | Item | What it is for |
 //! |---|---|
-//! | [`require!`], [`or_skip`] | skips or fails a test whose server is not there |
+//! | [`require!`], [`or_absent`] | skips or fails a test whose server is not there |
 //! | [`postgres`], [`rabbitmq`], [`redis`], [`mongodb`] | a namespace that the test owns, one feature each |
 //! | `Session` | does on a PostgreSQL what no store would, and looks at what a store has done |
 //! | `OwnPostgres` | a server that the test owns, to kill, to pause and to fill |
@@ -67,14 +67,14 @@ mod session;
 mod stray_acks;
 
 pub use error::{Error, Result};
+pub use mamey_conformance::report as note;
 #[cfg(feature = "postgres")]
 pub use own_postgres::{OwnPostgres, Plan};
 pub use program::{example, signal, target_folder, terminate};
 pub use proxy::{Counts, Direction, FaultProxy, Mode};
-pub use report::note;
 #[cfg(feature = "postgres")]
 pub use session::Session;
-pub use skip::or_skip;
+pub use skip::or_absent;
 #[doc(hidden)]
 pub use skip::{name_of, skip_or_fail};
 #[cfg(feature = "rabbitmq")]

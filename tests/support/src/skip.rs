@@ -1,18 +1,8 @@
 //! Skips a test whose server is not there, or fails it where servers are required.
 
-use std::env;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::thread;
+use mamey_conformance::{Absent, skip};
 
-use crate::report::report;
 use crate::{Error, Result};
-
-/// The file that gets a line for each skipped test; `./dev test` sets it and counts its lines.
-const SKIPPED_FILE_VARIABLE: &str = "MAMEY_SKIPPED_TESTS_FILE";
-
-/// Each of these, set to `true` or `1`, makes a missing server a failure.
-const REQUIRING_VARIABLES: [&str; 2] = ["CI", "MAMEY_REQUIRE_SERVERS"];
 
 /// Unwraps the result of asking for a server, or ends the test.
 ///
@@ -44,21 +34,20 @@ macro_rules! require {
     };
 }
 
-/// As [`require!`], for a function that makes what each of many tests begins with: without a server
-/// there is nothing, and the test that called is skipped.
+/// As [`require!`], for the function that makes what the cases of a conformance suite begin with.
+///
+/// # Errors
+///
+/// When the server is not there: the suite skips the case, or fails it where servers are required.
 ///
 /// # Panics
 ///
-/// Where [`require!`] fails the test.
-pub fn or_skip<T>(result: Result<T>) -> Option<T> {
-    match result {
-        Ok(value) => Some(value),
-        Err(error) => {
-            // The harness runs a test on a thread that bears its name.
-            skip_or_fail(thread::current().name().unwrap_or("a test"), &error);
-            None
-        }
-    }
+/// On every other error: the test has failed.
+pub fn or_absent<T>(result: Result<T>) -> std::result::Result<T, Absent> {
+    result.map_err(|error| {
+        assert!(error.is_absence(), "{}", error.in_full());
+        Absent::new(error.in_full())
+    })
 }
 
 /// The name of the function around a function `here`, the way the test harness writes it.
@@ -80,32 +69,17 @@ pub fn name_of<T>(_here: &T) -> &'static str {
 ///
 /// # Panics
 ///
-/// Where servers are required, or where the error is another than a server's absence: the test has
+/// Where servers are required, or where the error is not that a server is absent: the test has
 /// failed.
 #[doc(hidden)]
 pub fn skip_or_fail(test: &str, error: &Error) {
     let why = error.in_full();
-    // Only our own servers can be paused, and only root can mount: it is nobody's failure.
-    let may_skip = matches!(error, Error::NotOurs { .. } | Error::NeedsRoot { .. })
-        || error.is_absence() && !is_required();
-    assert!(may_skip, "{why}");
-    report(&format!("skipped: {test}: {why}"));
-    if let Some(file) = env::var_os(SKIPPED_FILE_VARIABLE) {
-        // One write of one line, so that tests of many processes do not mix theirs.
-        let line = format!("{test}: {why}\n");
-        let written = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .and_then(|mut file| file.write_all(line.as_bytes()));
-        assert!(written.is_ok(), "cannot note the skip in {}: {written:?}", file.display());
+    match error {
+        // Only our own servers can be paused, and only root can mount: the code is not at fault.
+        Error::NotOurs { .. } | Error::NeedsRoot { .. } => skip(test, &why),
+        error if error.is_absence() => mamey_conformance::skip_or_fail(test, &Absent::new(why)),
+        _ => panic!("{why}"),
     }
-}
-
-fn is_required() -> bool {
-    REQUIRING_VARIABLES
-        .iter()
-        .any(|variable| env::var(variable).is_ok_and(|value| value == "true" || value == "1"))
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-
-use super::fixture::{
-    Harness, Numbers, all_leases, load_item, load_note, message, nothing, put_item, put_note,
-    receiving, remove, writes,
-};
 use mamey_core::id::MessageId;
 use mamey_core::store::{CommitOutcome, Expected, Origin, OutboxRead, Outcome, Store, UnitOfWork};
+
+use super::fixture::{
+    Numbers, all_leases, load_item, load_note, message, nothing, put_item, put_note, receiving,
+    remove, writes,
+};
+use super::harness::StoreHarness;
 
 const ROUNDS: u64 = 12;
 const UNITS: u128 = 48;
@@ -22,7 +23,7 @@ const INCOMING: u128 = 8;
 ///
 /// An item is only ever written at a version it then leaves, so that order is easy to find: commit
 /// what can be committed, until all are.
-pub async fn units_together_equal_units_one_by_one(harness: Harness) {
+pub async fn units_together_equal_units_one_by_one(harness: StoreHarness) {
     let mut refused = 0;
     for round in 1..=ROUNDS {
         let together = harness.context(&format!("together-{round}")).await;

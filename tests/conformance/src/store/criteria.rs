@@ -1,15 +1,16 @@
 //! Criteria: each store's translation against the plain evaluation, and pages by keyset.
 
 use futures_util::future::join;
-use uuid::Uuid;
-
-use super::fixture::{
-    Harness, ITEMS, Numbers, assert_kind, commit, nothing, put_item, remove, text, uuid, writes,
-};
 use mamey_core::ErrorKind;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Comparison, Filter, Find, ID_FIELD, SortKey, Value, ValueType};
 use mamey_core::store::{Expected, Store, Write};
+use uuid::Uuid;
+
+use super::fixture::{
+    ITEMS, Numbers, assert_kind, commit, nothing, put_item, remove, text, uuid, writes,
+};
+use super::harness::StoreHarness;
 
 /// The place of `count` among the indexed fields.
 const COUNT: usize = 2;
@@ -86,7 +87,7 @@ async fn check(store: &dyn Store, items: &[(Value, Vec<Value>)], filter: Filter)
 
 /// Every comparison, on every type and border, alone and combined, finds what
 /// [`Filter::matches`] says.
-pub async fn comparisons_agree_with_their_definition(harness: Harness) {
+pub async fn comparisons_agree_with_their_definition(harness: StoreHarness) {
     let store = harness.store().await;
     let items = populate(&*store, 60).await;
     let mut simple = Vec::new();
@@ -133,7 +134,7 @@ fn combined(numbers: &mut Numbers, simple: &[Filter], depth: u32) -> Filter {
 }
 
 /// Walking by keyset meets each document once, in order, through ties and nulls, both ways.
-pub async fn pages_neither_overlap_nor_skip(harness: Harness) {
+pub async fn pages_neither_overlap_nor_skip(harness: StoreHarness) {
     let store = harness.store().await;
     let items = populate(&*store, 60).await;
     for field in ITEMS.indexes[1..].iter().map(|index| index.field) {
@@ -168,7 +169,7 @@ fn put_counted(id: u128) -> Write {
 
 /// Whoever walks by pages while others insert and remove meets everything that was there all the
 /// time, once and in order.
-pub async fn pages_hold_while_others_insert_and_remove(harness: Harness) {
+pub async fn pages_hold_while_others_insert_and_remove(harness: StoreHarness) {
     const STAYING: u128 = 40;
     let store = harness.store().await;
     commit(&*store, writes((1..=STAYING).map(put_counted))).await;
@@ -254,7 +255,7 @@ fn after(order: &[SortKey; 2], value: &Value, id: &Value) -> Filter {
 
 /// A filter or an order on anything but an indexed field is refused by name, and so are values of
 /// another type.
-pub async fn fields_that_are_not_indexed_are_refused(harness: Harness) {
+pub async fn fields_that_are_not_indexed_are_refused(harness: StoreHarness) {
     let store = harness.store().await;
     let compare = |field, value| Filter::Compare { field, comparison: Comparison::Equal, value };
     let filters = [

@@ -1,17 +1,18 @@
 //! Documents and their commits: versions, conflicts, guards, unique values, all or nothing.
 
 use futures_util::future::join_all;
-
-use super::fixture::{
-    Harness, ITEMS, NOTES, STRANGERS, assert_kind, commit, fail, load_item, load_note, message,
-    nothing, put_item, put_note, receiving, remove, text, uuid, with_email, writes,
-};
 use mamey_core::ErrorKind;
 use mamey_core::criteria::{Filter, Find, Value};
 use mamey_core::store::{CommitOutcome, Expected, Guard, Origin, Outcome};
 
+use super::fixture::{
+    ITEMS, NOTES, STRANGERS, assert_kind, commit, fail, load_item, load_note, message, nothing,
+    put_item, put_note, receiving, remove, text, uuid, with_email, writes,
+};
+use super::harness::StoreHarness;
+
 /// A document comes back as it was put, with a version that counts the puts, until it is removed.
-pub async fn documents_survive_and_count_versions(harness: Harness) {
+pub async fn documents_survive_and_count_versions(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("a", Expected::Absent, "one")])).await;
     let first = load_note(&*store, "a").await.unwrap();
@@ -35,7 +36,7 @@ pub async fn documents_survive_and_count_versions(harness: Harness) {
 }
 
 /// Of all that is in a unit, nothing is kept when one version does not hold.
-pub async fn a_conflict_keeps_nothing_of_its_unit(harness: Harness) {
+pub async fn a_conflict_keeps_nothing_of_its_unit(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("a", Expected::Absent, "one")])).await;
     let stale = [
@@ -60,7 +61,7 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: Harness) {
 }
 
 /// A guard makes a conflict of a document that changed or went.
-pub async fn a_guard_holds_a_decision(harness: Harness) {
+pub async fn a_guard_holds_a_decision(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("rate", Expected::Absent, "7")])).await;
     let guarded = |version, id: &str| {
@@ -79,7 +80,7 @@ pub async fn a_guard_holds_a_decision(harness: Harness) {
 }
 
 /// Adding what is there is refused, naming the id, also when the unit removes it again.
-pub async fn an_id_is_taken_once(harness: Harness) {
+pub async fn an_id_is_taken_once(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("a", Expected::Absent, "one")])).await;
     let again = put_note("a", Expected::Absent, "two");
@@ -94,7 +95,7 @@ pub async fn an_id_is_taken_once(harness: Harness) {
 }
 
 /// No two documents share a value that is not null, and the error names the field.
-pub async fn unique_values_are_held_once(harness: Harness) {
+pub async fn unique_values_are_held_once(harness: StoreHarness) {
     let store = harness.store().await;
     let add = |id, email| put_item(id, Expected::Absent, with_email(email));
     commit(&*store, writes([add(1, "ada@x"), add(2, "bob@x")])).await;
@@ -123,7 +124,7 @@ pub async fn unique_values_are_held_once(harness: Harness) {
 }
 
 /// What counts is the state after the unit: values may be swapped, and taken from removed ones.
-pub async fn unique_values_move_within_a_unit(harness: Harness) {
+pub async fn unique_values_move_within_a_unit(harness: StoreHarness) {
     let store = harness.store().await;
     let item = |id, expected, email| put_item(id, expected, with_email(email));
     let (one, two) = (item(1, Expected::Absent, "a@x"), item(2, Expected::Absent, "b@x"));
@@ -149,7 +150,7 @@ pub async fn unique_values_move_within_a_unit(harness: Harness) {
 
 /// Units that share a round trip keep their own outcome: of each group that fights over one
 /// version, exactly one commits, whole, and the others leave nothing.
-pub async fn concurrent_units_each_keep_their_outcome(harness: Harness) {
+pub async fn concurrent_units_each_keep_their_outcome(harness: StoreHarness) {
     const FIGHTS: u128 = 16;
     const FIGHTERS: u128 = 4;
     let store = harness.store().await;
@@ -187,7 +188,7 @@ pub async fn concurrent_units_each_keep_their_outcome(harness: Harness) {
 }
 
 /// A collection that the context did not declare is refused, with the mend.
-pub async fn undeclared_collections_are_refused(harness: Harness) {
+pub async fn undeclared_collections_are_refused(harness: StoreHarness) {
     let store = harness.store().await;
     let mut stray = put_note("a", Expected::Absent, "x");
     (stray.collection, stray.id) = (&STRANGERS, Value::Int(1));
@@ -205,7 +206,7 @@ pub async fn undeclared_collections_are_refused(harness: Harness) {
 
 /// A context is opened again, and by many at once, as when several instances start together; what
 /// is stored stays.
-pub async fn a_context_is_opened_by_many_at_once(harness: Harness) {
+pub async fn a_context_is_opened_by_many_at_once(harness: StoreHarness) {
     let stores = join_all((0..8).map(|_| harness.store())).await;
     let put = |number: usize| put_note(&format!("note-{number}"), Expected::Absent, "kept");
     for (number, store) in stores.iter().enumerate() {

@@ -1,62 +1,18 @@
-//! What the cases share: collections, units, messages, and a store under test.
+//! What the cases share: collections, units of work and messages.
 
-use std::any::Any;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
-
-use mamey_core::clock::{Clock, ManualClock, Timestamp};
+use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Index, Value, ValueType};
 use mamey_core::id::MessageId;
-use mamey_core::message::{ContextName, Envelope, Headers, Metadata};
+use mamey_core::message::{Envelope, Headers, Metadata};
 use mamey_core::store::{
-    Change, CommitOutcome, Database, DeadLetterReason, Document, Expected, Failure, InstanceId,
-    Lease, LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Schema, Store, UnitOfWork, Write,
+    Change, CommitOutcome, DeadLetterReason, Document, Expected, Failure, InstanceId, Lease,
+    LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Store, UnitOfWork, Write,
 };
 use mamey_core::{Error, ErrorKind};
-
-/// A database under test, and the clock it was made with.
-pub struct Harness {
-    pub(super) database: Arc<dyn Database>,
-    pub(super) clock: Arc<ManualClock>,
-    /// Whatever must live as long, such as a temporary folder.
-    _keep: Box<dyn Any + Send>,
-}
-
-impl Harness {
-    /// A harness around an empty database whose leases and receipts are stamped by `clock`.
-    pub fn new(
-        database: Arc<dyn Database>,
-        clock: Arc<ManualClock>,
-        keep: impl Any + Send,
-    ) -> Self {
-        let _keep = Box::new(keep);
-        Self { database, clock, _keep }
-    }
-
-    /// The context that most cases use.
-    pub(super) async fn store(&self) -> Arc<dyn Store> {
-        self.context("orders").await
-    }
-
-    pub(super) async fn context(&self, name: &str) -> Arc<dyn Store> {
-        let schema = Schema::new(ContextName::new(name).unwrap(), vec![&ITEMS, &NOTES]);
-        self.database.open(&schema).await.unwrap()
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-}
-
-impl fmt::Debug for Harness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Harness({})", self.database.describe())
-    }
-}
+use uuid::Uuid;
 
 const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
     Index::new(field, value).with_unique(unique)

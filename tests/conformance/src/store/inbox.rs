@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-
-use super::fixture::{
-    Harness, commit, give_up, load_note, message, park, put_note, receiving, writes,
-};
 use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply};
+
+use super::fixture::{commit, give_up, load_note, message, park, put_note, receiving, writes};
+use super::harness::StoreHarness;
 
 fn committed(outcomes: &[mamey_core::Result<CommitOutcome>]) -> usize {
     let committed = |outcome: &&mamey_core::Result<CommitOutcome>| {
@@ -25,7 +24,7 @@ fn committed(outcomes: &[mamey_core::Result<CommitOutcome>]) -> usize {
 
 /// Of many deliveries of one message at once, one takes effect and the others are duplicates that
 /// leave nothing; each context has an inbox of its own.
-pub async fn a_message_takes_effect_once(harness: Harness) {
+pub async fn a_message_takes_effect_once(harness: StoreHarness) {
     let store = harness.store().await;
     for number in 1..=5 {
         let envelope = message(number, Some("k"));
@@ -50,7 +49,7 @@ pub async fn a_message_takes_effect_once(harness: Harness) {
 
 /// Of many commands under one key at once, one takes effect, and its reply is remembered. Keys of
 /// different commands do not clash.
-pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
+pub async fn an_idempotency_key_takes_effect_once(harness: StoreHarness) {
     let store = harness.store().await;
     let unit = |command, note: &str| {
         let body = Bytes::from(note.to_owned());
@@ -78,7 +77,7 @@ pub async fn an_idempotency_key_takes_effect_once(harness: Harness) {
 }
 
 /// Marks and replies are forgotten by age, but never the mark of a message that still waits here.
-pub async fn old_marks_are_forgotten(harness: Harness) {
+pub async fn old_marks_are_forgotten(harness: StoreHarness) {
     let store = harness.store().await;
     let soon = harness.now().plus(Duration::from_secs(1));
     let (handled, parked, dead) = (message(1, None), message(2, Some("k")), message(3, None));

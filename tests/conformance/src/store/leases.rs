@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::fixture::{Harness, assert_kind, request};
 use mamey_core::ErrorKind;
 use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRole, Store};
 use uuid::Uuid;
+
+use super::fixture::{assert_kind, request};
+use super::harness::StoreHarness;
 
 async fn hold(store: &dyn Store, holder: u128) -> Holdings {
     store.hold_leases(request(holder, 8)).await.unwrap()
@@ -18,7 +20,7 @@ fn numbers(holdings: &Holdings) -> Vec<u16> {
 
 /// One instance holds all; a second shows the first a surplus and takes it once it is released;
 /// after it has gone, the first takes all again. Roles and contexts share by themselves.
-pub async fn partitions_are_shared_fairly(harness: Harness) {
+pub async fn partitions_are_shared_fairly(harness: StoreHarness) {
     let store = harness.store().await;
     let alone = hold(&*store, 1).await;
     assert_eq!((alone.leases.len(), alone.surplus), (8, 0));
@@ -44,7 +46,7 @@ pub async fn partitions_are_shared_fairly(harness: Harness) {
 
 /// An instance that stays silent loses its leases when they expire, and its epoch with them; coming
 /// back, it finds the new holder.
-pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: Harness) {
+pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: StoreHarness) {
     let store = harness.store().await;
     let old = hold(&*store, 1).await;
     harness.clock.advance(Duration::from_secs(9));
@@ -64,7 +66,7 @@ pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: Harness) {
 
 /// A clock that jumps may move leases early or late, but never leaves two holders of one epoch, and
 /// no epoch comes again.
-pub async fn a_jumping_clock_leaves_one_holder(harness: Harness) {
+pub async fn a_jumping_clock_leaves_one_holder(harness: StoreHarness) {
     let store = harness.store().await;
     let first = hold(&*store, 1).await;
     harness.clock.set(harness.now().minus(Duration::from_hours(3)));
@@ -80,7 +82,7 @@ pub async fn a_jumping_clock_leaves_one_holder(harness: Harness) {
 
 /// All living instances use one number of partitions; when they are gone, another may come, and no
 /// epoch comes again.
-pub async fn another_number_of_partitions_is_refused(harness: Harness) {
+pub async fn another_number_of_partitions_is_refused(harness: StoreHarness) {
     let store = harness.store().await;
     let old = hold(&*store, 1).await;
     let error = store.hold_leases(request(2, 4)).await.unwrap_err();
@@ -96,7 +98,7 @@ pub async fn another_number_of_partitions_is_refused(harness: Harness) {
 }
 
 /// Retiring frees everything at once, for one role only.
-pub async fn retired_instances_leave_at_once(harness: Harness) {
+pub async fn retired_instances_leave_at_once(harness: StoreHarness) {
     let store = harness.store().await;
     let holder = InstanceId::new(Uuid::from_u128(1));
     let consuming = request(1, 8).with_role(LeaseRole::Consumer);

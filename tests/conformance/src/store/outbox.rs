@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-
-use super::fixture::{Harness, all_leases, commit, message, request, sending};
 use mamey_core::message::{Envelope, Key, Partition};
 use mamey_core::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
+
+use super::fixture::{all_leases, commit, message, request, sending};
+use super::harness::StoreHarness;
 
 fn read(leases: &[Lease]) -> OutboxRead<'_> {
     OutboxRead::new(leases, 10_000)
@@ -20,7 +21,7 @@ fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
 
 /// Records come back as they were sent, ascending, and per key in the order of their commits, also
 /// when many writers commit at once.
-pub async fn outbox_order_is_commit_order(harness: Harness) {
+pub async fn outbox_order_is_commit_order(harness: StoreHarness) {
     const WRITERS: u128 = 8;
     const COMMITS: u128 = 12;
     let store = harness.store().await;
@@ -55,7 +56,7 @@ pub async fn outbox_order_is_commit_order(harness: Harness) {
 
 /// A read sees the partitions of its leases only, after its cursor, without the keys to skip and
 /// the records that are held, up to its limit.
-pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
+pub async fn reads_keep_to_partitions_cursor_and_limit(harness: StoreHarness) {
     let store = harness.store().await;
     let sent = (1..=40).map(|number| {
         let key = format!("key-{}", number % 10);
@@ -87,7 +88,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: Harness) {
 }
 
 /// Confirmed records leave once, and the count of them grows with the deletion.
-pub async fn confirmed_records_leave_and_are_counted(harness: Harness) {
+pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, sending((1..=10).map(|number| message(number, None)))).await;
     let leases = all_leases(&*store).await;
@@ -119,7 +120,7 @@ fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, u64)> {
 }
 
 /// A lease that moved to another epoch deletes nothing, while the current one of the same call does.
-pub async fn stale_leases_confirm_nothing(harness: Harness) {
+pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, sending((1..=20).map(|number| message(number, None)))).await;
     let old = all_leases(&*store).await;
@@ -149,7 +150,7 @@ pub async fn stale_leases_confirm_nothing(harness: Harness) {
 
 /// A commit with messages is announced to each open of the context; the hint waits for the asker,
 /// and survives one who stops asking.
-pub async fn commits_are_announced(harness: Harness) {
+pub async fn commits_are_announced(harness: StoreHarness) {
     let (one, two) = (harness.store().await, harness.store().await);
     assert!(one.outbox_changed().now_or_never().is_none());
     commit(&*one, sending([message(1, None)])).await;

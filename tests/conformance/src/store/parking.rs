@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-
-use super::fixture::{
-    Harness, commit, failure, give_up, load_note, message, park, put_note, receiving,
-};
 use mamey_core::clock::Timestamp;
 use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{
     CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Store,
 };
+
+use super::fixture::{commit, failure, give_up, load_note, message, park, put_note, receiving};
+use super::harness::StoreHarness;
 
 fn everything() -> Vec<Partition> {
     Partition::all(4).unwrap()
@@ -41,7 +40,7 @@ async fn retry(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
 
 /// While a message of a lane is parked, the lane's others cannot take effect or be given up; they
 /// park behind it and come out in order. Other lanes and messages without a key go on.
-pub async fn a_parked_lane_holds_its_successors(harness: Harness) {
+pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
     let store = harness.store().await;
     let now = harness.now();
     let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
@@ -72,7 +71,7 @@ pub async fn a_parked_lane_holds_its_successors(harness: Harness) {
 
 /// Heads and messages without a key come when due, the longest due first, of the asked partitions
 /// only; a retry that fails keeps the message's place and the time it was parked first.
-pub async fn retries_are_scheduled(harness: Harness) {
+pub async fn retries_are_scheduled(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();
     let at = |seconds| start.plus(Duration::from_secs(seconds));
@@ -103,7 +102,7 @@ pub async fn retries_are_scheduled(harness: Harness) {
 }
 
 /// A parked message is taken out once, whatever becomes of it, and nothing of the late unit is kept.
-pub async fn parked_messages_are_taken_once(harness: Harness) {
+pub async fn parked_messages_are_taken_once(harness: StoreHarness) {
     let store = harness.store().await;
     let now = harness.now();
     let envelope = message(1, Some("k"));
@@ -131,7 +130,7 @@ pub async fn parked_messages_are_taken_once(harness: Harness) {
 }
 
 /// Dead letters keep everything about their end and are listed in its order, page by page.
-pub async fn dead_letters_are_listed_in_order(harness: Harness) {
+pub async fn dead_letters_are_listed_in_order(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();
     let parked = message(9, Some("a"));
@@ -164,7 +163,7 @@ pub async fn dead_letters_are_listed_in_order(harness: Harness) {
 
 /// Of two racing replays one succeeds, and the message stands ahead of what its lane parked since,
 /// in the lane's own order.
-pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: Harness) {
+pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();
     let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();

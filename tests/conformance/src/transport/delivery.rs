@@ -1,17 +1,16 @@
 //! What arrives, in which order, and what settling does.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use mamey_core::transport::{Routed, Settlement};
 
 use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
-use mamey_core::transport::{Routed, Settlement, Transport};
+use super::harness::TransportHarness;
 
 /// Metadata and payload arrive as they were sent, empty, large and binary ones too.
-pub async fn messages_arrive_unchanged(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn messages_arrive_unchanged(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let every_byte: Bytes = (0..=u8::MAX).collect();
@@ -29,10 +28,10 @@ pub async fn messages_arrive_unchanged(transport: Arc<dyn Transport>) {
 }
 
 /// Messages of one key arrive in the order in which they were confirmed, many keys at a time.
-pub async fn order_holds_within_a_key(transport: Arc<dyn Transport>) {
+pub async fn order_holds_within_a_key(harness: TransportHarness) {
+    let transport = &*harness.transport;
     const KEYS: usize = 8;
     const EACH: usize = 25;
-    let transport = transport.as_ref();
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 4).await;
     let publish_key = |key: usize| async move {
@@ -63,8 +62,8 @@ pub async fn order_holds_within_a_key(transport: Arc<dyn Transport>) {
 
 /// A transport that keeps nothing confirms only what every subscriber has settled; any other
 /// confirms what it has stored.
-pub async fn a_message_is_confirmed_when_it_is_safe(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_message_is_confirmed_when_it_is_safe(harness: TransportHarness) {
+    let transport = &*harness.transport;
     for name in ["payments", "kitchen"] {
         apply(transport, name, &[PLACED], 1).await;
     }
@@ -83,8 +82,8 @@ pub async fn a_message_is_confirmed_when_it_is_safe(transport: Arc<dyn Transport
 }
 
 /// A released message is delivered again before its key's next, and marked.
-pub async fn a_released_message_comes_again_in_its_place(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_returned_message_is_redelivered_in_its_place(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let (first, second) = (event(Some("order-1")), event(Some("order-1")));
@@ -104,8 +103,8 @@ pub async fn a_released_message_comes_again_in_its_place(transport: Arc<dyn Tran
 }
 
 /// A delivery that is dropped without a word, as by a panic, is delivered again.
-pub async fn a_dropped_delivery_comes_again(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_dropped_delivery_is_redelivered(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let sent = event(None);
@@ -117,8 +116,8 @@ pub async fn a_dropped_delivery_comes_again(transport: Arc<dyn Transport>) {
 }
 
 /// A rejected message is done with: the transport has set it aside.
-pub async fn a_rejected_message_does_not_come_again(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_rejected_message_is_not_redelivered(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let reject = async {
@@ -131,8 +130,8 @@ pub async fn a_rejected_message_does_not_come_again(transport: Arc<dyn Transport
 }
 
 /// With room for one unsettled message, a key's second comes when its first is settled.
-pub async fn a_second_message_of_a_key_waits_for_the_first(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_second_message_of_a_key_waits_for_the_first(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let (first, second) = (event(Some("order-1")), event(Some("order-1")));

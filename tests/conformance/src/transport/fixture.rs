@@ -8,7 +8,6 @@ use std::task::Context;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{MaybeDone, maybe_done};
-
 use mamey_core::Result;
 use mamey_core::clock::{Clock, SystemClock};
 use mamey_core::id::{IdSource, MessageId, UuidV7Source};

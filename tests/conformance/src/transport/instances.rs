@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all, select_all};
-
-use super::fixture::{PLACED, apply, event, subscribe_to};
-use super::tally::Tally;
-use crate::report::report;
 use mamey_core::message::Partition;
 use mamey_core::transport::{Delivery, Routed, Settlement, Subscriber, Transport};
+
+use super::fixture::{PLACED, apply, event, subscribe_to};
+use super::harness::TransportHarness;
+use super::tally::Tally;
+use crate::report::report;
 
 const PARTITIONS: u16 = 4;
 const KEYS: usize = 12;
@@ -23,8 +23,8 @@ const PREFETCH: u16 = 8;
 /// While partitions move between two instances, are given back, and one instance dies again and
 /// again, nothing is lost, and the first time that each message is acknowledged is in its key's
 /// order. What was acknowledged may come again; a suite cannot forbid it, so it is counted.
-pub async fn order_holds_while_partitions_move(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn order_holds_while_partitions_move(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], PARTITIONS).await;
     let published = join_all((0..KEYS).map(|key| publish_all(transport, key)));
     let (_, (tally, moves)) = join(published, handle_all(transport)).await;

@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
-
-use super::fixture::{context, message, new_id};
 use mamey_core::clock::{Clock, SystemClock};
 use mamey_core::message::{Envelope, Target};
-use mamey_core::transport::{Responder, Transport};
+use mamey_core::transport::Responder;
 use mamey_core::{ErrorKind, Retry};
+
+use super::fixture::{context, message, new_id};
+use super::harness::TransportHarness;
 
 const PRICE: &str = "catalog.get-price";
 const ECHO: &[u8] = b"1";
@@ -87,7 +88,8 @@ fn ask(payload: &'static [u8]) -> Envelope {
 }
 
 /// A reply arrives, and the request's metadata with it on its way there.
-pub async fn a_request_gets_its_reply(transport: Arc<dyn Transport>) {
+pub async fn a_request_gets_its_reply(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let sent = ask(br#"{"sku":"tea"}"#);
@@ -101,7 +103,8 @@ pub async fn a_request_gets_its_reply(transport: Arc<dyn Transport>) {
 }
 
 /// Requests that are in flight together get their own replies, in whichever order they come.
-pub async fn requests_in_flight_get_their_own_replies(transport: Arc<dyn Transport>) {
+pub async fn requests_in_flight_get_their_own_replies(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
@@ -119,7 +122,8 @@ pub async fn requests_in_flight_get_their_own_replies(transport: Arc<dyn Transpo
 }
 
 /// After its timeout a request is over: its late reply is counted and dropped.
-pub async fn a_late_reply_is_counted_and_dropped(transport: Arc<dyn Transport>) {
+pub async fn a_late_reply_is_counted_and_dropped(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
@@ -140,7 +144,8 @@ pub async fn a_late_reply_is_counted_and_dropped(transport: Arc<dyn Transport>) 
 }
 
 /// What no context serves is refused, naming the request and the context.
-pub async fn a_request_that_nobody_serves_is_unroutable(transport: Arc<dyn Transport>) {
+pub async fn a_request_that_nobody_serves_is_unroutable(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
@@ -155,7 +160,8 @@ pub async fn a_request_that_nobody_serves_is_unroutable(transport: Arc<dyn Trans
 }
 
 /// A panic of the responder is the reply to its own request, and to no other.
-pub async fn a_responder_that_panics_fails_its_request_alone(transport: Arc<dyn Transport>) {
+pub async fn a_responder_that_panics_fails_its_request_alone(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
@@ -172,7 +178,8 @@ pub async fn a_responder_that_panics_fails_its_request_alone(transport: Arc<dyn 
 }
 
 /// Closing ends every request that waits; later ones fail.
-pub async fn closing_ends_every_request_that_waits(transport: Arc<dyn Transport>) {
+pub async fn closing_ends_every_request_that_waits(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
@@ -190,7 +197,8 @@ pub async fn closing_ends_every_request_that_waits(transport: Arc<dyn Transport>
 
 /// Who stops serving answers what it has taken, and then takes nothing more; another instance of
 /// its context does.
-pub async fn who_stops_serving_answers_what_it_has_taken(transport: Arc<dyn Transport>) {
+pub async fn a_responder_that_stops_answers_what_it_has_taken(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let catalog = Arc::new(Catalog::default());
     let serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();

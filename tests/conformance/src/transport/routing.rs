@@ -1,18 +1,18 @@
 //! Who gets a message, and what its publisher learns when nobody does.
 
-use std::sync::Arc;
+use mamey_core::ErrorKind;
+use mamey_core::message::Target;
+use mamey_core::transport::Routed;
 
 use super::fixture::{
     Begun, CANCELLED, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe,
     take,
 };
-use mamey_core::ErrorKind;
-use mamey_core::message::Target;
-use mamey_core::transport::{Routed, Transport};
+use super::harness::TransportHarness;
 
 /// Each subscribing context gets each event once.
-pub async fn every_subscribing_context_gets_each_event(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn every_subscribing_context_gets_each_event(harness: TransportHarness) {
+    let transport = &*harness.transport;
     for name in ["payments", "kitchen"] {
         apply(transport, name, &[PLACED], 1).await;
     }
@@ -28,8 +28,8 @@ pub async fn every_subscribing_context_gets_each_event(transport: Arc<dyn Transp
 }
 
 /// Of several messages each context gets those whose names it handles, and no others.
-pub async fn each_context_gets_the_messages_it_handles(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn each_context_gets_the_messages_it_handles(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     apply(transport, "kitchen", &[CANCELLED], 1).await;
     apply(transport, "audit", &[PLACED, CANCELLED], 1).await;
@@ -47,8 +47,8 @@ pub async fn each_context_gets_the_messages_it_handles(transport: Arc<dyn Transp
 }
 
 /// A targeted message reaches its target and no other context that handles the name.
-pub async fn a_target_is_reached_alone(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_target_is_reached_alone(harness: TransportHarness) {
+    let transport = &*harness.transport;
     for name in ["payments", "kitchen"] {
         apply(transport, name, &[TAKE, PLACED], 1).await;
     }
@@ -64,8 +64,8 @@ pub async fn a_target_is_reached_alone(transport: Arc<dyn Transport>) {
 }
 
 /// A target that does not exist, or does not handle the message, is an error that names both.
-pub async fn a_target_without_a_route_is_refused(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_target_without_a_route_is_refused(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "kitchen", &[PLACED], 1).await;
     for target in ["payments", "kitchen"] {
         let sent = message(TAKE, Target::Service(context(target)), None);
@@ -78,18 +78,16 @@ pub async fn a_target_without_a_route_is_refused(transport: Arc<dyn Transport>) 
 }
 
 /// An event that nobody subscribes to counts as done.
-pub async fn an_event_without_subscribers_is_done(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn an_event_without_subscribers_is_done(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "kitchen", &[TAKE], 1).await;
     let routed = transport.publisher().publish(&event(None)).await.unwrap();
     assert_eq!(routed, Routed::NoSubscriber);
 }
 
 /// An event that must route is refused when nobody subscribes to it.
-pub async fn a_message_that_must_route_is_refused_without_subscribers(
-    transport: Arc<dyn Transport>,
-) {
-    let transport = transport.as_ref();
+pub async fn a_message_that_must_route_is_refused_without_subscribers(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "kitchen", &[TAKE], 1).await;
     let mut sent = event(None);
     sent.metadata.must_route = true;
@@ -102,8 +100,8 @@ pub async fn a_message_that_must_route_is_refused_without_subscribers(
 }
 
 /// Applying a topology again changes nothing, and keeps what waits.
-pub async fn topologies_can_be_applied_again(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn topologies_can_be_applied_again(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let sent = event(Some("order-1"));
     let mut begun = [Begun::new(transport, &sent)];

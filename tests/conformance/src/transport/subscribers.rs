@@ -1,20 +1,19 @@
 //! Subscribers that come late, go, wait, and are bounded.
 
-use std::sync::Arc;
-
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
+use mamey_core::ErrorKind;
+use mamey_core::message::Partition;
+use mamey_core::transport::{Routed, Settlement, Subscription};
 
 use super::fixture::{
     Begun, PLACED, apply, beside, context, event, next, publish_and, subscribe, subscribe_to, take,
 };
-use mamey_core::ErrorKind;
-use mamey_core::message::Partition;
-use mamey_core::transport::{Routed, Settlement, Subscription, Transport};
+use super::harness::TransportHarness;
 
 /// What was published before anyone subscribed waits.
-pub async fn a_late_subscriber_gets_what_waits(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_late_subscriber_gets_what_waits(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let sent = event(Some("order-1"));
     let mut begun = [Begun::new(transport, &sent)];
@@ -25,8 +24,8 @@ pub async fn a_late_subscriber_gets_what_waits(transport: Arc<dyn Transport>) {
 }
 
 /// What a subscriber leaves unsettled, its successor gets, in order.
-pub async fn a_replaced_subscriber_leaves_all_it_had(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn unsettled_deliveries_go_to_the_next_subscriber(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut leaving = subscribe(transport, "payments", 10).await;
     let (mut begun, mut sent, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
@@ -52,8 +51,8 @@ pub async fn a_replaced_subscriber_leaves_all_it_had(transport: Arc<dyn Transpor
 }
 
 /// Giving up waiting for a message loses none.
-pub async fn a_cancelled_wait_loses_nothing(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_cancelled_wait_loses_nothing(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     for _ in 0..20 {
@@ -69,8 +68,8 @@ pub async fn a_cancelled_wait_loses_nothing(transport: Arc<dyn Transport>) {
 }
 
 /// At the limit of unsettled deliveries the subscriber waits until one is settled.
-pub async fn unsettled_deliveries_are_bounded_by_the_prefetch(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn unsettled_deliveries_are_bounded_by_the_prefetch(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 2).await;
     let mut begun: Vec<_> = (0..3).map(|_| Begun::new(transport, &event(None))).collect();
@@ -87,8 +86,8 @@ pub async fn unsettled_deliveries_are_bounded_by_the_prefetch(transport: Arc<dyn
 }
 
 /// Each partition brings the keys whose slots are its own, and all keys have one.
-pub async fn partitions_split_the_keys(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn partitions_split_the_keys(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 4).await;
     let mut subscribers = Vec::new();
     for partition in Partition::all(4).unwrap() {
@@ -104,7 +103,8 @@ pub async fn partitions_split_the_keys(transport: Arc<dyn Transport>) {
 }
 
 /// A context that was not applied has nothing to subscribe to.
-pub async fn unknown_contexts_cannot_subscribe(transport: Arc<dyn Transport>) {
+pub async fn unknown_contexts_cannot_subscribe(harness: TransportHarness) {
+    let transport = &*harness.transport;
     let subscription = Subscription::new(context("nobody"), Partition::new(0, 1).unwrap(), 1);
     let error = transport.subscribe(&subscription).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
@@ -112,8 +112,8 @@ pub async fn unknown_contexts_cannot_subscribe(transport: Arc<dyn Transport>) {
 }
 
 /// After closing, calls fail; those that wait end, however many close at once.
-pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_closed_transport_fails_all_calls(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
     let waiting = async {
@@ -129,8 +129,8 @@ pub async fn a_closed_transport_fails_all_calls(transport: Arc<dyn Transport>) {
 }
 
 /// Who subscribes again gets what was left, and nothing that was acknowledged before.
-pub async fn a_closed_subscription_resumes_where_it_ended(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn a_closed_subscription_resumes_where_it_ended(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let sent: Vec<_> = (0..6).map(|number| event(Some(&format!("order-{number}")))).collect();
     let mut begun: Vec<_> = sent.iter().map(|sent| Begun::new(transport, sent)).collect();
@@ -151,9 +151,9 @@ pub async fn a_closed_subscription_resumes_where_it_ended(transport: Arc<dyn Tra
 }
 
 /// Subscribers of different partitions receive beside each other.
-pub async fn many_subscribers_receive_at_once(transport: Arc<dyn Transport>) {
+pub async fn many_subscribers_receive_at_once(harness: TransportHarness) {
+    let transport = &*harness.transport;
     const EACH: usize = 20;
-    let transport = transport.as_ref();
     apply(transport, "payments", &[PLACED], 8).await;
     let (mut taking, mut publishing) = (Vec::new(), Vec::new());
     for partition in Partition::all(8).unwrap() {
@@ -177,8 +177,8 @@ pub async fn many_subscribers_receive_at_once(transport: Arc<dyn Transport>) {
 }
 
 /// A transport that closes leaves no publish without an answer.
-pub async fn closing_ends_every_publish_that_has_begun(transport: Arc<dyn Transport>) {
-    let transport = transport.as_ref();
+pub async fn closing_ends_every_publish_that_has_begun(harness: TransportHarness) {
+    let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut begun: Vec<_> = (0..50).map(|_| Begun::new(transport, &event(None))).collect();
     beside(&mut begun, transport.close()).await;
