@@ -12,7 +12,7 @@ use mamey::{ErrorKind, MessageId, Result, Retry};
 use crate::panics;
 use crate::words::{assert_fails, assert_holds};
 
-const EVENT: &str = r#""specversion":"1.0","id":"1","source":"abroad","type":"abroad.sold""#;
+const EVENT: &str = r#""specversion":"1.0","id":"1","source":"elsewhere","type":"elsewhere.sold""#;
 
 fn cloud_event(body: impl Into<Vec<u8>>) -> Result<Envelope> {
     let wire = WireMessage::new(body.into().into());
@@ -64,7 +64,7 @@ fn each_missing_attribute_of_a_cloud_event_is_named() {
 
 #[test]
 fn each_missing_field_of_the_plain_form_is_named() {
-    let fields = [r#""sender":"abroad""#, r#""type":"abroad.sold""#, r#""payload":1"#];
+    let fields = [r#""sender":"elsewhere""#, r#""type":"elsewhere.sold""#, r#""payload":1"#];
     for (missing, name) in fields.iter().zip(["sender", "type", "payload"]) {
         let others: Vec<_> = fields.iter().filter(|field| *field != missing).copied().collect();
         let body = format!("{{{}}}", others.join(","));
@@ -164,9 +164,9 @@ fn what_is_too_long_is_refused_by_name_and_not_repeated() {
         (cloud_event(format!(r#"{{{EVENT},"datacontenttype":"{long}"}}"#)), "content type"),
         (cloud_event(format!(r#"{{{EVENT},"region":"{long}"}}"#)), "`region`"),
         (cloud_event(EVENT_WITH_LONG_ID.replace("LONG", &long)), "`foreignid`"),
-        (cloud_event(format!("{{{}}}", EVENT.replace("abroad.sold", &long))), "name"),
+        (cloud_event(format!("{{{}}}", EVENT.replace("elsewhere.sold", &long))), "name"),
         (
-            cloud_event(format!("{{{}}}", EVENT.replace("\"abroad\"", &format!("\"{long}\"")))),
+            cloud_event(format!("{{{}}}", EVENT.replace("\"elsewhere\"", &format!("\"{long}\"")))),
             "sender",
         ),
         (plain_with(body, &[("partitionkey", &key)]), "key"),
@@ -187,7 +187,7 @@ fn what_is_too_long_is_refused_by_name_and_not_repeated() {
 }
 
 const EVENT_WITH_LONG_ID: &str =
-    r#"{"specversion":"1.0","id":"LONG","source":"abroad","type":"abroad.sold"}"#;
+    r#"{"specversion":"1.0","id":"LONG","source":"elsewhere","type":"elsewhere.sold"}"#;
 
 #[test]
 fn a_body_over_the_limit_is_refused_in_both_directions() {
@@ -202,7 +202,7 @@ fn a_body_over_the_limit_is_refused_in_both_directions() {
     }
 }
 
-/// Otherwise an outbox could take what no wire carries, and its lane would wait for ever.
+/// Otherwise an outbox could take what no wire carries, and its lane would wait forever.
 #[test]
 fn the_largest_message_that_can_be_published_fits_on_the_wire() {
     let largest = largest(PAYLOAD_BYTES_MAX);
@@ -224,8 +224,8 @@ fn largest(payload_bytes: usize) -> Envelope {
         let value = "\u{1}".repeat(HEADER_VALUE_BYTES_MAX);
         headers.insert(&format!("h{number}"), value).unwrap();
     }
-    let id = MessageId::from_foreign("abroad", "1");
-    let metadata = Metadata::new(id, "abroad.sold", "abroad")
+    let id = MessageId::from_foreign("elsewhere", "1");
+    let metadata = Metadata::new(id, "elsewhere.sold", "elsewhere")
         .with_causation_id(Some(id))
         .with_key(Some("\u{1}".repeat(255).into()))
         .with_tenant(Some("\u{1}".repeat(2048).into()))

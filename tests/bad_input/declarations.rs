@@ -1,4 +1,4 @@
-//! Contexts that are declared wrongly: refused at the start, with every mistake and its mend.
+//! Contexts that are declared wrongly: refused at the start, with every mistake and its fix.
 
 use mamey::criteria::{Collection, Index, ValueType};
 use mamey::message::Headers;

@@ -112,7 +112,7 @@ pub enum Fault {
     Fail,
     Panic,
     Hang,
-    /// Holds on to its thread until [`Script::release`].
+    /// Blocks its thread until [`Script::release`].
     Block,
     Misdo(Misdeed),
 }

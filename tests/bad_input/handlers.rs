@@ -15,11 +15,11 @@ rows! {
     a_handler_that_panics_leaves_a_dead_letter_that_names_it
     a_handler_that_hangs_is_timed_out_and_says_what_to_raise
     a_handler_that_blocks_its_thread_holds_up_no_other_key
-    messages_of_one_key_from_abroad_run_one_at_a_time
+    messages_of_one_key_from_outside_run_one_at_a_time
     a_message_is_acknowledged_only_after_its_commit
     a_handler_that_is_cut_off_by_a_shutdown_runs_again_after_the_next_start
     a_drain_ends_early_when_the_work_is_done
-    a_dead_letter_is_heard_once_its_handler_is_mended
+    a_dead_letter_is_heard_once_its_handler_is_fixed
     a_parked_message_outlives_its_handler
 }
 
@@ -65,37 +65,37 @@ async fn a_handler_that_blocks_its_thread_holds_up_no_other_key(world: &mut Worl
 }
 
 /// A foreign publisher does not wait for one message before it sends the next.
-async fn messages_of_one_key_from_abroad_run_one_at_a_time(world: &mut World) {
+async fn messages_of_one_key_from_outside_run_one_at_a_time(world: &mut World) {
     world.script.fault(1, Fault::Block);
-    let one = tokio::spawn(from_abroad(world, 1, "abroad"));
+    let one = tokio::spawn(from_outside(world, 1, "elsewhere"));
     until_blocked(world);
-    let two = tokio::spawn(from_abroad(world, 2, "abroad"));
-    from_abroad(world, 3, "another key").await;
-    assert_eq!(world.heard("abroad").await, [3], "2 waits for 1, and 3 for nobody");
+    let two = tokio::spawn(from_outside(world, 2, "elsewhere"));
+    from_outside(world, 3, "another key").await;
+    assert_eq!(world.heard("elsewhere").await, [3], "2 waits for 1, and 3 for nobody");
     assert!(!two.is_finished());
     world.script.release();
     one.await.unwrap();
     two.await.unwrap();
-    assert_eq!(world.heard("abroad").await, [3, 1, 2]);
+    assert_eq!(world.heard("elsewhere").await, [3, 1, 2]);
 }
 
 async fn a_message_is_acknowledged_only_after_its_commit(world: &mut World) {
     world.script.fault(1, Fault::Block);
-    let one = tokio::spawn(from_abroad(world, 1, "abroad"));
+    let one = tokio::spawn(from_outside(world, 1, "elsewhere"));
     until_blocked(world);
-    from_abroad(world, 2, "another key").await;
+    from_outside(world, 2, "another key").await;
     assert!(!one.is_finished(), "the handler runs still");
     world.script.release();
     one.await.unwrap();
-    // In the store when the publisher is told, and not a moment later.
-    assert_eq!(world.heard("abroad").await.len(), 2);
+    // In the store when the publish is confirmed, and not a moment later.
+    assert_eq!(world.heard("elsewhere").await.len(), 2);
 }
 
 /// Completes when the listener has acknowledged the message.
-fn from_abroad(world: &World, number: i64, key: &str) -> impl Future<Output = ()> + use<> {
+fn from_outside(world: &World, number: i64, key: &str) -> impl Future<Output = ()> + use<> {
     let mut metadata = world.foreign(&number.to_string());
     metadata.key = Some(key.into());
-    let payload = format!(r#"{{"topic":"abroad","number":{number},"text":""}}"#).into();
+    let payload = format!(r#"{{"topic":"elsewhere","number":{number},"text":""}}"#).into();
     let publisher = world.service.publisher();
     async move {
         let envelope = Envelope::new(metadata, payload);
@@ -124,7 +124,7 @@ async fn a_handler_that_is_cut_off_by_a_shutdown_runs_again_after_the_next_start
     world.say("bad", 1).await;
     world.say("bad", 2).await;
     world.until("the handler hangs", async || world.script.entered() > 0).await;
-    // Whether some part had to be cut off from outside is a matter of its pauses.
+    // Whether a part had to be cut off from outside depends on its pauses.
     if let Err(error) = world.service.shutdown().await {
         let words = ["MAMEY_DRAIN_MS", "done again after the next start"];
         assert_says(&error, ErrorKind::TimedOut, &words);
@@ -154,7 +154,7 @@ async fn a_drain_ends_early_when_the_work_is_done(world: &mut World) {
     assert_eq!(world.heard("bad").await, [1], "what ran has finished");
 }
 
-async fn a_dead_letter_is_heard_once_its_handler_is_mended(world: &mut World) {
+async fn a_dead_letter_is_heard_once_its_handler_is_fixed(world: &mut World) {
     world.script.fault(1, Fault::Panic);
     world.say("bad", 1).await;
     let id = world.one_dead_letter().await.envelope.metadata.id;

@@ -24,12 +24,12 @@ rows! {
     a_body_that_is_not_utf8_is_kept
     a_body_of_another_media_type_is_kept
     nul_in_text_is_text_like_any_other
-    a_key_from_abroad_with_separators_and_nul_is_a_lane_like_any_other
-    a_key_of_ten_kilobytes_from_abroad_is_refused_by_size
+    a_key_from_outside_with_separators_and_nul_is_a_lane_like_any_other
+    a_key_of_ten_kilobytes_from_outside_is_refused_by_size
 }
 
 fn good(number: i64) -> Vec<u8> {
-    format!(r#"{{"topic":"abroad","number":{number},"text":""}}"#).into_bytes()
+    format!(r#"{{"topic":"elsewhere","number":{number},"text":""}}"#).into_bytes()
 }
 
 /// Delivers a message that nobody can read, followed by a good one of the same key.
@@ -44,7 +44,7 @@ async fn kept(world: &World, metadata: Metadata, payload: Vec<u8>, words: &[&str
     assert_holds(&letter.failure.message, words);
     let next = world.deliver(world.foreign("next"), good(7)).await;
     assert_eq!(next.unwrap(), Routed::Delivered);
-    assert_eq!(world.heard("abroad").await, [7], "its lane goes on");
+    assert_eq!(world.heard("elsewhere").await, [7], "its lane goes on");
     letter
 }
 
@@ -56,17 +56,17 @@ async fn unreadable(world: &World, payload: Vec<u8>, words: &[&str]) {
 
 async fn an_unknown_name_for_anybody_is_no_failure(world: &mut World) {
     let mut metadata = world.foreign("1");
-    metadata.name = "abroad.unheard-of".into();
+    metadata.name = "elsewhere.unheard-of".into();
     let routed = world.deliver(metadata, good(1)).await;
     assert_eq!(routed.unwrap(), Routed::NoSubscriber);
 }
 
 async fn an_unknown_name_for_a_context_is_refused_by_name(world: &mut World) {
     let mut metadata = world.foreign("1");
-    metadata.name = "abroad.unheard-of".into();
+    metadata.name = "elsewhere.unheard-of".into();
     metadata.target = Target::Service("listener".to_owned().try_into().unwrap());
     let error = world.deliver(metadata, good(1)).await.unwrap_err();
-    let words = ["`abroad.unheard-of`", "`listener`", "register a handler"];
+    let words = ["`elsewhere.unheard-of`", "`listener`", "register a handler"];
     crate::words::assert_says(&error, mamey::ErrorKind::Unroutable, &words);
 }
 
@@ -117,28 +117,28 @@ async fn a_body_that_is_no_json_is_kept(world: &mut World) {
 }
 
 async fn a_body_of_another_shape_names_the_missing_field(world: &mut World) {
-    let payload = br#"{"topic":"abroad","text":""}"#.to_vec();
+    let payload = br#"{"topic":"elsewhere","text":""}"#.to_vec();
     unreadable(world, payload, &["missing field `number`"]).await;
 }
 
 async fn a_body_with_a_wrong_type_is_kept(world: &mut World) {
-    let payload = br#"{"topic":"abroad","number":"one","text":""}"#.to_vec();
+    let payload = br#"{"topic":"elsewhere","number":"one","text":""}"#.to_vec();
     unreadable(world, payload, &["invalid type", "\"one\""]).await;
 }
 
 async fn a_body_with_the_same_field_twice_is_kept(world: &mut World) {
-    let payload = br#"{"topic":"abroad","number":1,"number":2,"text":""}"#.to_vec();
+    let payload = br#"{"topic":"elsewhere","number":1,"number":2,"text":""}"#.to_vec();
     unreadable(world, payload, &["duplicate field `number`"]).await;
 }
 
 async fn a_body_of_a_hundred_thousand_brackets_is_kept(world: &mut World) {
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
-    let payload = format!(r#"{{"topic":"abroad","number":1,"text":{open}{close}}}"#);
+    let payload = format!(r#"{{"topic":"elsewhere","number":1,"text":{open}{close}}}"#);
     unreadable(world, payload.into_bytes(), &["invalid type"]).await;
 }
 
 async fn a_body_that_is_not_utf8_is_kept(world: &mut World) {
-    let mut payload = br#"{"topic":"abroad","number":1,"text":""#.to_vec();
+    let mut payload = br#"{"topic":"elsewhere","number":1,"text":""#.to_vec();
     payload.extend([0xff, 0xfe, b'"', b'}']);
     unreadable(world, payload, &["invalid unicode"]).await;
 }
@@ -157,7 +157,7 @@ async fn nul_in_text_is_text_like_any_other(world: &mut World) {
     assert!(world.heard("a").await.is_empty());
 }
 
-async fn a_key_from_abroad_with_separators_and_nul_is_a_lane_like_any_other(world: &mut World) {
+async fn a_key_from_outside_with_separators_and_nul_is_a_lane_like_any_other(world: &mut World) {
     for (at, key) in ["", "\0", "a\u{1f}b", "a/b", "%_'\"\\"].iter().enumerate() {
         let mut metadata = world.foreign(&format!("bad {at}"));
         metadata.key = Some((*key).into());
@@ -173,14 +173,14 @@ async fn a_key_from_abroad_with_separators_and_nul_is_a_lane_like_any_other(worl
             let id = letter.envelope.metadata.id;
             world.store("listener").replay_dead_letter(id).await.unwrap();
         }
-        let mut heard = world.heard("abroad").await;
+        let mut heard = world.heard("elsewhere").await;
         heard.sort_unstable();
         heard == [0, 1, 2, 3, 4]
     };
     world.until("each lane is heard", all_heard).await;
 }
 
-async fn a_key_of_ten_kilobytes_from_abroad_is_refused_by_size(world: &mut World) {
+async fn a_key_of_ten_kilobytes_from_outside_is_refused_by_size(world: &mut World) {
     let mut metadata = world.foreign("1");
     metadata.key = Some("k".repeat(10_000).into());
     let error = world.deliver(metadata, good(1)).await.unwrap_err();

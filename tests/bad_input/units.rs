@@ -1,4 +1,4 @@
-//! Handlers that do what they must not: nothing of it is kept, and the error names the mend.
+//! Handlers that do what they must not: nothing of it is kept, and the error names the fix.
 
 use mamey::message::Headers;
 use mamey::store::{DeadLetterReason, MESSAGES_PER_UNIT_MAX, WRITES_PER_UNIT_MAX};
@@ -74,7 +74,7 @@ fn with_header(cx: &Context, name: &str, value: &str) -> Result<()> {
     cx.publish_with_headers(&event, headers)
 }
 
-/// The misdeed in a command is the caller's error; in a message's handler, a dead letter.
+/// The fault in a command is the caller's error; in a message's handler, a dead letter.
 async fn refused(world: &World, misdeed: Misdeed, kind: ErrorKind, words: &[&str]) {
     let error = world.service.send(Misdo(misdeed)).await.unwrap_err();
     assert_says(&error, kind, words);

@@ -1,4 +1,4 @@
-//! Checks that an error names the thing and the mend.
+//! Checks that an error names the problem and its fix.
 
 use mamey::{Error, ErrorKind, Result};
 

@@ -130,10 +130,10 @@ impl World {
         letters.remove(0)
     }
 
-    /// A message about the topic `abroad` as a system abroad would send it.
+    /// A message about the topic `elsewhere` as a foreign system would send it.
     pub fn foreign(&self, id: &str) -> Metadata {
-        let id = MessageId::from_foreign("abroad", id);
-        Metadata::new(id, "speaker.said", "abroad").with_version(3).with_key(Some("abroad".into()))
+        let id = MessageId::from_foreign("elsewhere", id);
+        Metadata::new(id, "speaker.said", "elsewhere").with_version(3).with_key(Some("elsewhere".into()))
     }
 
     /// Brings a message to the transport as a foreign publisher would.

@@ -1,4 +1,4 @@
-//! The variables that a service is told from outside.
+//! The environment variables that a service reads.
 
 use std::time::Duration;
 

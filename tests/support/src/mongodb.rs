@@ -34,7 +34,7 @@ impl Database {
         &self.name
     }
 
-    /// A URL of which this is the default database, and whose sessions bear its name.
+    /// A URL of which this is the default database, and whose sessions have its name.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

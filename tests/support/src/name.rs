@@ -63,7 +63,7 @@ fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// When a process that still runs was started, in clock ticks since boot. A pid is given again to
+/// When a process that still runs was started, in clock ticks since boot. A pid is reused by
 /// another process one day, which then has another start.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -41,7 +41,7 @@ const PORTS_TRIED_MAX: u32 = 3;
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How the server is to be.
+/// What the server is like.
 #[derive(Default)]
 pub struct Plan {
     settings: Vec<String>,
@@ -74,7 +74,7 @@ impl Plan {
 
     /// Makes the server and waits until it answers: some seconds.
     ///
-    /// To be called on the test's own thread: the server dies with the thread that started it.
+    /// To be called on the test's own thread: the server ends with the thread that started it.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl OwnPostgres {
         self.until_it_answers().await
     }
 
-    /// The server dies with the thread that starts it, so that a killed test leaves no process. Its
+    /// The server ends with the thread that starts it, so that a killed test leaves no process. Its
     /// small disk is mounted where nobody else sees it, so that it goes with the server.
     fn command(&self) -> Command {
         let program = self.programs.join("postgres");

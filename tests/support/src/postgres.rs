@@ -22,7 +22,7 @@ const DATABASES: &str =
 const SCHEMAS: &str = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname::text, $1)";
 const PGBOUNCER: Server = Server { name: "PgBouncer", variable: "MAMEY_TEST_PGBOUNCER_URL" };
 
-/// Sessions of a schema's test bear its name; one that hangs in a transaction would keep the schema
+/// Sessions of a schema's test have its name; one that hangs in a transaction would keep the schema
 /// locked.
 const END_SESSIONS: &str =
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";

@@ -31,7 +31,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// A zombie does nothing any more; only nobody has looked yet.
+/// A zombie has ended; only its parent has not waited for it yet.
 pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| !stat.trim_start().starts_with(['Z', 'X']))
 }

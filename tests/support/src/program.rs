@@ -45,14 +45,14 @@ pub fn terminate(process: &Child) {
     signal(process, "TERM");
 }
 
-/// As Linux says; elsewhere nobody says.
+/// Known on Linux only.
 fn catches_sigterm(process: &Child) -> bool {
     const SIGTERM: u64 = 1 << (15 - 1);
     let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", process.id())) else {
         return true;
     };
     if status.contains("State:\tZ") {
-        // It has ended already; whoever waits for it learns why.
+        // It has ended already; its waiter learns why.
         return true;
     }
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

@@ -16,7 +16,7 @@ const BROKER: Server = Server { name: "RabbitMQ", variable: "MAMEY_TEST_RABBITMQ
 const MANAGEMENT: Server =
     Server { name: "RabbitMQ's management API", variable: "MAMEY_TEST_RABBITMQ_MANAGEMENT_URL" };
 
-/// Whom a client takes itself for where its URL names no user.
+/// The user of a client whose URL names none.
 const DEFAULT_USER: &str = "guest";
 
 /// A virtual host that one test owns; dropped with this, with its queues and connections.

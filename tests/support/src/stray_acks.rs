@@ -1,4 +1,4 @@
-//! A way to RabbitMQ on which acknowledgements are slipped in that nobody gave.
+//! A proxy before RabbitMQ that injects acknowledgements.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,8 +32,8 @@ const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
 /// No channel has delivered as many.
 const UNKNOWN_TAG: u64 = u64::MAX / 2;
 
-/// A way to RabbitMQ on which acknowledgements can be slipped in that nobody gave. The broker closes
-/// the channel of each, as it does for a client that loses count.
+/// A proxy before RabbitMQ that injects acknowledgements of what was never delivered. The broker
+/// closes the channel of each, as it does for a client with a wrong delivery tag.
 ///
 /// It lives on the runtime that started it, and ends with all its connections when it is dropped.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
-//! Waits for what has to come, and fails the test when it does not.
+//! Waits for a condition, and fails the test when it does not come true.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// How often is looked.
+/// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until something holds.
@@ -18,5 +18,5 @@ pub async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() 
             sleep(PAUSE).await;
         }
     };
-    assert!(timeout(patience, wait).await.is_ok(), "waited in vain: {what}");
+    assert!(timeout(patience, wait).await.is_ok(), "it did not happen in time: {what}");
 }

@@ -15,7 +15,7 @@ async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
 }
 
-/// How many databases or schemas bear the name, asked of a session that is not within them.
+/// How many databases or schemas have the name, asked of a session that is not within them.
 async fn count(name: &str) -> i64 {
     let url = std::env::var("MAMEY_TEST_POSTGRES_URL").unwrap();
     let sql = "SELECT (SELECT count(*) FROM pg_database WHERE datname = $1)

@@ -91,7 +91,7 @@ fn without_its_server_a_test_is_skipped() {
 }
 
 #[test]
-fn where_servers_are_required_it_fails_and_says_the_mend() {
+fn where_servers_are_required_it_fails_and_names_the_fix() {
     for required in [("CI", "true"), ("MAMEY_REQUIRE_SERVERS", "1")] {
         let run = Run::with(&[required]);
         run.has_failed(&format!("{URL} is not set"));

@@ -60,7 +60,7 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: StoreHarness) {
     assert_eq!(store.outbox_depth().await.unwrap().records, 0);
 }
 
-/// A guard makes a conflict of a document that changed or went.
+/// A guard turns a document that was changed or removed into a conflict.
 pub async fn a_guard_holds_a_decision(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, writes([put_note("rate", Expected::Absent, "7")])).await;
@@ -116,7 +116,7 @@ pub async fn unique_values_are_held_once(harness: StoreHarness) {
         assert_kind(&error, ErrorKind::AlreadyExists, "email");
     }
     assert_eq!(store.count(&ITEMS, &Filter::TRUE).await.unwrap(), 4);
-    // A stale version is a conflict even where the value is taken too: a fresh read may mend it.
+    // A stale version is a conflict even where the value is taken too: a fresh read may fix it.
     let stale = put_item(2, Expected::Version(9), with_email("ada@x"));
     assert_kind(&fail(&*store, writes([stale])).await, ErrorKind::Conflict, "items/");
     commit(&*store, writes([put_item(1, Expected::Version(1), with_email("new@x"))])).await;
@@ -187,7 +187,7 @@ pub async fn concurrent_units_each_keep_their_outcome(harness: StoreHarness) {
     assert_eq!(u128::from(store.outbox_depth().await.unwrap().records), FIGHTS);
 }
 
-/// A collection that the context did not declare is refused, with the mend.
+/// A collection that the context did not declare is refused, and the error names the fix.
 pub async fn undeclared_collections_are_refused(harness: StoreHarness) {
     let store = harness.store().await;
     let mut stray = put_note("a", Expected::Absent, "x");

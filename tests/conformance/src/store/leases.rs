@@ -18,8 +18,8 @@ fn numbers(holdings: &Holdings) -> Vec<u16> {
     numbers.collect()
 }
 
-/// One instance holds all; a second shows the first a surplus and takes it once it is released;
-/// after it has gone, the first takes all again. Roles and contexts share by themselves.
+/// One instance holds all; when a second asks, the first has a surplus, which the second takes once
+/// it is released. Each role and each context shares out its own partitions.
 pub async fn partitions_are_shared_fairly(harness: StoreHarness) {
     let store = harness.store().await;
     let alone = hold(&*store, 1).await;
@@ -44,8 +44,8 @@ pub async fn partitions_are_shared_fairly(harness: StoreHarness) {
     assert_eq!(hold(&*other, 9).await.leases.len(), 8);
 }
 
-/// An instance that stays silent loses its leases when they expire, and its epoch with them; coming
-/// back, it finds the new holder.
+/// An instance that does not renew its leases loses them when they expire, and its epoch with them;
+/// when it asks again, it finds the new holder.
 pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: StoreHarness) {
     let store = harness.store().await;
     let old = hold(&*store, 1).await;
@@ -65,12 +65,12 @@ pub async fn expired_leases_are_taken_over_under_a_new_epoch(harness: StoreHarne
 }
 
 /// A clock that jumps may move leases early or late, but never leaves two holders of one epoch, and
-/// no epoch comes again.
+/// no epoch is used twice.
 pub async fn a_jumping_clock_leaves_one_holder(harness: StoreHarness) {
     let store = harness.store().await;
     let first = hold(&*store, 1).await;
     harness.clock.set(harness.now().minus(Duration::from_hours(3)));
-    assert!(hold(&*store, 2).await.leases.is_empty(), "the leases seem long, and hold");
+    assert!(hold(&*store, 2).await.leases.is_empty(), "the leases seem to last longer, and hold");
     let kept = hold(&*store, 1).await;
     assert_eq!(kept.leases, first.leases);
     harness.clock.advance(Duration::from_hours(6));
@@ -80,8 +80,8 @@ pub async fn a_jumping_clock_leaves_one_holder(harness: StoreHarness) {
     assert!(one.leases.iter().all(|lease| lease.epoch == 2));
 }
 
-/// All living instances use one number of partitions; when they are gone, another may come, and no
-/// epoch comes again.
+/// All instances that are alive use one number of partitions. When they are gone, another number may
+/// be used, and no epoch is used twice.
 pub async fn another_number_of_partitions_is_refused(harness: StoreHarness) {
     let store = harness.store().await;
     let old = hold(&*store, 1).await;

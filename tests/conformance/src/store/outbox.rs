@@ -1,4 +1,4 @@
-//! The outbox: commit order, partitions, fenced confirmation, announcements.
+//! The outbox: commit order, partitions, fenced deletion, announcements.
 
 use std::collections::HashMap;
 
@@ -87,7 +87,7 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: StoreHarness) {
     assert!(theirs.is_empty(), "another context's records are not ours");
 }
 
-/// Confirmed records leave once, and the count of them grows with the deletion.
+/// Published records are deleted once, and the count of them grows with the deletion.
 pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, sending((1..=10).map(|number| message(number, None)))).await;
@@ -107,7 +107,7 @@ pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
     assert_eq!(store.delete_published(&under(&leases, &rest)).await.unwrap(), 6);
     commit(&*store, sending([message(11, None)])).await;
     let later = store.read_outbox(read(&leases)).await.unwrap();
-    assert!(later[0].sequence > rest[5].sequence, "a sequence never comes again");
+    assert!(later[0].sequence > rest[5].sequence, "a sequence is never used twice");
 }
 
 /// Each record with the lease of its partition.
@@ -148,14 +148,14 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     assert_eq!(store.delete_published(&under(&new, &rest)).await.unwrap(), fenced);
 }
 
-/// A commit with messages is announced to each open of the context; the hint waits for the asker,
-/// and survives one who stops asking.
+/// A commit with messages is announced to every open store of the context. The hint is kept until
+/// somebody asks, also if somebody stopped waiting for it.
 pub async fn commits_are_announced(harness: StoreHarness) {
     let (one, two) = (harness.store().await, harness.store().await);
     assert!(one.outbox_changed().now_or_never().is_none());
     commit(&*one, sending([message(1, None)])).await;
-    let told = |store: &dyn Store| store.outbox_changed().now_or_never().is_some();
-    assert!(told(&*one));
-    assert!(told(&*two));
-    assert!(!told(&*one));
+    let is_announced = |store: &dyn Store| store.outbox_changed().now_or_never().is_some();
+    assert!(is_announced(&*one));
+    assert!(is_announced(&*two));
+    assert!(!is_announced(&*one));
 }

@@ -161,8 +161,8 @@ pub async fn dead_letters_are_listed_in_order(harness: StoreHarness) {
     assert_eq!(store.dead_letter_count().await.unwrap(), 2);
 }
 
-/// Of two racing replays one succeeds, and the message stands ahead of what its lane parked since,
-/// in the lane's own order.
+/// Of two concurrent replays one succeeds, and the message goes before what its lane has parked in
+/// the meantime, in the lane's own order.
 pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();

@@ -81,7 +81,7 @@ pub async fn a_message_is_confirmed_when_it_is_safe(harness: TransportHarness) {
     assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
 }
 
-/// A released message is delivered again before its key's next, and marked.
+/// A returned message is delivered again before its key's next, and marked as redelivered.
 pub async fn a_returned_message_is_redelivered_in_its_place(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
@@ -102,7 +102,7 @@ pub async fn a_returned_message_is_redelivered_in_its_place(harness: TransportHa
     }
 }
 
-/// A delivery that is dropped without a word, as by a panic, is delivered again.
+/// A delivery that is dropped unsettled, as by a panic, is delivered again.
 pub async fn a_dropped_delivery_is_redelivered(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
@@ -115,7 +115,7 @@ pub async fn a_dropped_delivery_is_redelivered(harness: TransportHarness) {
     assert_eq!(publish_and(transport, &sent, drop_and_take).await, sent);
 }
 
-/// A rejected message is done with: the transport has set it aside.
+/// A rejected message is not delivered again: the transport has set it aside.
 pub async fn a_rejected_message_is_not_redelivered(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;

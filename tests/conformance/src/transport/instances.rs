@@ -20,9 +20,9 @@ const KEYS: usize = 12;
 const EACH: usize = 40;
 const PREFETCH: u16 = 8;
 
-/// While partitions move between two instances, are given back, and one instance dies again and
+/// While partitions move between two instances, are given back, and one instance is killed again and
 /// again, nothing is lost, and the first time that each message is acknowledged is in its key's
-/// order. What was acknowledged may come again; a suite cannot forbid it, so it is counted.
+/// order. What was acknowledged may be redelivered; a suite cannot forbid it, so it is counted.
 pub async fn order_holds_while_partitions_move(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], PARTITIONS).await;

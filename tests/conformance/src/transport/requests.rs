@@ -35,7 +35,7 @@ struct Catalog {
     got: Mutex<Vec<Envelope>>,
 }
 
-/// Holds whoever comes until it is opened.
+/// Holds its callers until it is opened.
 #[derive(Default)]
 struct Gate(Mutex<(bool, Vec<Waker>)>);
 
@@ -127,7 +127,7 @@ pub async fn a_late_reply_is_counted_and_dropped(harness: TransportHarness) {
     let catalog = Arc::new(Catalog::default());
     let _serving = transport.serve(&context("catalog"), catalog.clone()).await.unwrap();
     let requester = transport.requester();
-    // Connected before, so that the time goes by at the other side.
+    // Connected before, so that the timeout passes on the other side.
     requester.request(&ask(ECHO), PATIENT).await.unwrap();
     let error = requester.request(&ask(WAIT), Duration::from_millis(500)).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TimedOut, Retry::Later));
@@ -195,7 +195,7 @@ pub async fn closing_ends_every_request_that_waits(harness: TransportHarness) {
     catalog.gate.open();
 }
 
-/// Who stops serving answers what it has taken, and then takes nothing more; another instance of
+/// A responder that stops answers the requests it has taken and takes no more; another instance of
 /// its context does.
 pub async fn a_responder_that_stops_answers_what_it_has_taken(harness: TransportHarness) {
     let transport = &*harness.transport;

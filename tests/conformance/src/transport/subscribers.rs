@@ -36,7 +36,7 @@ pub async fn unsettled_deliveries_go_to_the_next_subscriber(harness: TransportHa
         sent.push(envelope);
     }
     drop(leaving);
-    // Late releases of what is the successor's by now change nothing.
+    // Returning late what its successor already has changes nothing.
     drop(unsettled);
     let mut payments = beside(&mut begun, subscribe(transport, "payments", 10)).await;
     for envelope in sent {
@@ -59,7 +59,7 @@ pub async fn a_cancelled_wait_loses_nothing(harness: TransportHarness) {
         assert!(payments.next().now_or_never().is_none(), "nothing was published");
         let sent = event(Some("order-1"));
         let mut begun = [Begun::new(transport, &sent)];
-        // It may come at once; then it is given back and comes again.
+        // It may arrive at once; then it is returned and redelivered.
         drop(payments.next().now_or_never());
         assert_eq!(beside(&mut begun, take(&mut payments)).await, sent);
         let [begun] = begun;
@@ -128,7 +128,7 @@ pub async fn a_closed_transport_fails_all_calls(harness: TransportHarness) {
     assert!(transport.subscribe(&subscription).await.is_err());
 }
 
-/// Who subscribes again gets what was left, and nothing that was acknowledged before.
+/// A new subscription gets what was left, and nothing that was acknowledged before.
 pub async fn a_closed_subscription_resumes_where_it_ended(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
@@ -150,7 +150,7 @@ pub async fn a_closed_subscription_resumes_where_it_ended(harness: TransportHarn
     }
 }
 
-/// Subscribers of different partitions receive beside each other.
+/// Subscribers of different partitions receive at the same time.
 pub async fn many_subscribers_receive_at_once(harness: TransportHarness) {
     let transport = &*harness.transport;
     const EACH: usize = 20;

@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Returns as soon as the proxy is not silent: until then the server hears of nobody.
+    /// Returns as soon as the proxy is not silent: until then the server sees no client.
     async fn loud(&self) {
         let mut control = self.control.clone();
         let _ = control.wait_for(|control| control.mode != Mode::Silent).await;

@@ -16,7 +16,7 @@ pub struct Counts {
     pub bytes_to_client: u64,
     /// How often a client began to speak: at the start of its connection, and whenever it speaks
     /// after the server has. Requests that are sent without waiting for a reply are one round trip.
-    /// A server that speaks unasked splits them; count where it does not.
+    /// A server that speaks without being asked splits them; count where it does not.
     pub round_trips: u64,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Turns<'a> {
         Self { meter, client_may_begin: AtomicBool::new(true) }
     }
 
-    /// To be called before the bytes are passed on: whoever has a reply in hand finds it counted.
+    /// To be called before the bytes are passed on: a client that has its reply finds it counted.
     pub(super) fn passes(&self, direction: Direction, bytes: u64) {
         match direction {
             Direction::ToServer => {

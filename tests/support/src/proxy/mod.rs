@@ -1,4 +1,4 @@
-//! A TCP proxy before a server that delays, falls silent, cuts, resets, refuses and comes back.
+//! A TCP proxy before a server: it delays, falls silent, cuts, resets and refuses connections.
 
 mod acceptor;
 mod connection;
@@ -21,7 +21,7 @@ use crate::url::Url;
 pub use self::counts::Counts;
 pub use self::mode::{Direction, Mode};
 
-/// How many orders may wait for the proxy at a time; whoever sends more waits.
+/// How many orders may wait for the proxy at a time; further senders wait.
 const ORDERS_MAX: usize = 16;
 
 /// A TCP proxy on loopback, whose behaviour is switched while connections run through it.
