@@ -13,6 +13,10 @@
 //! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
 //! | [`inbound`] | the port between a consumer and the handlers |
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `failpoints` | moments at which the crash suite ends a process; never in production |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -39,7 +39,7 @@ async fn kept(world: &World, metadata: Metadata, payload: Vec<u8>, words: &[&str
     let letter = world.one_dead_letter().await;
     assert_eq!(letter.envelope.payload, payload, "the bytes are intact");
     assert_eq!(letter.envelope.metadata, metadata);
-    assert_eq!(letter.attempts, 1, "no retry can mend it");
+    assert_eq!(letter.attempts, 1, "no retry can fix it");
     assert_ne!(letter.reason, DeadLetterReason::Exhausted);
     assert_holds(&letter.failure.message, words);
     let next = world.deliver(world.foreign("next"), good(7)).await;

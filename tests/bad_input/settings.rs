@@ -28,9 +28,9 @@ const VARIABLES: [(&str, &str, &str); 14] = [
 
 #[test]
 fn each_variable_that_holds_nonsense_is_named_with_what_it_may_hold() {
-    for (name, value, mend) in VARIABLES {
+    for (name, value, fix) in VARIABLES {
         let read = Settings::from_variables([(name.to_owned(), value.to_owned())]);
-        assert_fails(read, ErrorKind::Misconfigured, &[name, mend]);
+        assert_fails(read, ErrorKind::Misconfigured, &[name, fix]);
     }
 }
 
@@ -62,14 +62,14 @@ async fn a_url_of_an_unknown_scheme_is_named_and_says_what_there_is() {
         let started = Service::in_memory().transport_url(url).host(speaker()).start().await;
         assert_fails(started, ErrorKind::Misconfigured, &[&format!("`{url}`"), "`memory:`"]);
     }
-    for (url, mend) in [
+    for (url, fix) in [
         ("sqlite:", "use `memory:`"),
         ("sqlite::memory:", "use `memory:`"),
         ("sqlite:a.db?mode=ro", "write the path alone"),
         ("memory:orders", "write `memory:`"),
     ] {
         let started = Service::in_memory().store_url(url).host(speaker()).start().await;
-        assert_fails(started, ErrorKind::Misconfigured, &[mend]);
+        assert_fails(started, ErrorKind::Misconfigured, &[fix]);
     }
 }
 

@@ -42,27 +42,35 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A row of README's table: `| `scheme:` | store | …`.
 #[test]
 fn readme_lists_the_schemes_of_the_backends() {
     let text = read("README.md");
-    for (variable, connect) in [
-        ("MAMEY_STORE", "mamey-persistence/src/connect.rs"),
-        ("MAMEY_TRANSPORT", "mamey-messaging/src/connect.rs"),
+    for (kind, connect) in [
+        ("store", "mamey-persistence/src/connect.rs"),
+        ("transport", "mamey-messaging/src/connect.rs"),
     ] {
-        let row = text.lines().find(|line| line.starts_with(&format!("| `{variable}` |")));
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for {variable}"));
-        let listed: BTreeSet<&str> = row.split('`').skip(3).step_by(2).filter_map(scheme).collect();
-        assert_eq!(listed, schemes(&read(connect)), "{variable} in README.md and {connect}");
+        let source = read(connect);
+        let schemes = schemes(&source);
+        if schemes.is_empty() {
+            // The backends of this crate are in no table yet.
+            continue;
+        }
+        let of_kind = format!(" | {kind} | ");
+        let rows = text.lines().filter(|line| line.starts_with("| `") && line.contains(&of_kind));
+        let names = rows.filter_map(|row| row.split(" | ").next());
+        let listed: BTreeSet<_> =
+            names.flat_map(|names| names.split('`')).filter_map(scheme).collect();
+        assert_eq!(listed, schemes, "the {kind}s in README.md and in {connect}");
     }
 }
 
-/// The scheme that a URL begins with.
-fn scheme(url: &str) -> Option<&str> {
-    let (scheme, _) = url.split_once(':')?;
+fn scheme(name: &str) -> Option<&str> {
+    let scheme = name.strip_suffix(':')?;
     scheme.chars().all(|c| c.is_ascii_lowercase()).then_some(scheme)
 }
 
-/// The schemes of the table `BACKENDS`.
+/// The schemes in the table of backends.
 fn schemes(source: &str) -> BTreeSet<&str> {
     let lists = source.split("schemes: &[").skip(1).filter_map(|rest| rest.split(']').next());
     lists.flat_map(|list| list.split('"').skip(1).step_by(2)).collect()

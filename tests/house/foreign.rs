@@ -15,7 +15,7 @@ const OWN: [&str; 3] = ["std", "core", "alloc"];
 
 /// Each foreign name in public signatures, and one file where it stands.
 pub(crate) fn foreign(of: &Crate) -> BTreeMap<String, String> {
-    let public = public_types(of);
+    let public = public_names(of);
     let mut found = BTreeMap::new();
     for (index, module) in of.modules.iter().enumerate() {
         let mut signatures = Signatures { public: &public, paths: BTreeSet::new() };
@@ -38,12 +38,13 @@ fn is_another_crate(first: &str) -> bool {
     !is_ours && first.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// The names of the types that are public.
-fn public_types(of: &Crate) -> BTreeSet<String> {
+/// The names of the types and traits that are public.
+fn public_names(of: &Crate) -> BTreeSet<String> {
     let items = of.modules.iter().flat_map(|module| &module.items);
     let names = items.filter_map(|item| match item {
         Item::Struct(item) if is_public(&item.vis) => Some(item.ident.to_string()),
         Item::Enum(item) if is_public(&item.vis) => Some(item.ident.to_string()),
+        Item::Trait(item) if is_public(&item.vis) => Some(item.ident.to_string()),
         _ => None,
     });
     names.collect()
@@ -79,6 +80,10 @@ impl Signatures<'_> {
         }
     }
 
+    fn is_public(&self, path: &Path) -> bool {
+        path.segments.last().is_some_and(|last| self.public.contains(&last.ident.to_string()))
+    }
+
     fn fields(&mut self, fields: &Fields, all: bool) {
         for field in fields.iter().filter(|field| all || is_public(&field.vis)) {
             self.visit_type(&field.ty);
@@ -98,13 +103,15 @@ impl Signatures<'_> {
         }
     }
 
-    /// An implementation for a public type shows the trait and the public functions.
+    /// An implementation shows its trait, its type and its public functions, unless trait or type
+    /// are our own and private.
     fn implementation(&mut self, item: &ItemImpl) {
         let Type::Path(of) = &*item.self_ty else { return };
-        let name = of.path.segments.last().map(|segment| segment.ident.to_string());
-        if !name.is_some_and(|name| self.public.contains(&name)) {
+        let of_ours = item.trait_.as_ref().is_some_and(|(path, _)| self.is_public(path));
+        if !of_ours && !self.is_public(&of.path) {
             return;
         }
+        self.visit_path(&of.path);
         if let Some((path, _)) = &item.trait_ {
             self.visit_path(path);
         }
