@@ -133,7 +133,9 @@ impl World {
     /// A message about the topic `elsewhere` as a foreign system would send it.
     pub fn foreign(&self, id: &str) -> Metadata {
         let id = MessageId::from_foreign("elsewhere", id);
-        Metadata::new(id, "speaker.said", "elsewhere").with_version(3).with_key(Some("elsewhere".into()))
+        Metadata::new(id, "speaker.said", "elsewhere")
+            .with_version(3)
+            .with_key(Some("elsewhere".into()))
     }
 
     /// Brings a message to the transport as a foreign publisher would.

@@ -8,15 +8,13 @@ use crate::uses::{Uses, uses};
 use crate::workspace::{CRATES, root};
 
 /// Where circles are left: uses that begin below these folders do not count yet.
-const NOT_YET: [&str; 8] = [
+const NOT_YET: [&str; 6] = [
     "./src/service",
     "mamey-core/src/context",
     "mamey-core/src/criteria",
     "mamey-cqrs/src",
     "mamey-macros/src/message",
-    "mamey-messaging/src",
-    "mamey-persistence/src/memory",
-    "mamey-persistence/src/sqlite",
+    "tests/crash/src",
 ];
 
 #[test]

@@ -19,7 +19,10 @@ fn docs_rs_builds_every_feature() {
 fn every_feature_is_explained() {
     for package in published() {
         let manifest = manifest(package);
-        let docs = read(format!("{package}/src/lib.rs"));
+        let mut docs = read(format!("{package}/src/lib.rs"));
+        if docs.contains("include_str!(\"../README.md\")") {
+            docs.push_str(&read("README.md").replace("\n|", "\n//! |"));
+        }
         for line in section(&manifest, "features") {
             let Some((feature, _)) = line.split_once(" = ") else { continue };
             let is_explained = docs
