@@ -7,7 +7,8 @@ use crate::tree::Crate;
 use crate::workspace::{published, root};
 
 /// What may stand there, and why.
-const ALLOWED: [(&str, &str); 15] = [
+const ALLOWED: [(&str, &str); 16] = [
+    ("async_trait::async_trait", "layers and backends are written with it"),
     ("bytes::Bytes", "payloads and documents are shared without copying them"),
     ("futures_util::stream::Stream", "the trait that everybody's streams have"),
     ("garde::Validate", "the feature `validation` checks what garde describes"),

@@ -158,6 +158,7 @@ impl Crate {
             "crate" => self.walk(0, rest, steps),
             "self" => self.walk(module, rest, steps),
             "super" => self.resolve_below(self.modules[module].parent?, rest, steps),
+            _ if self.imports_itself(module, first) => Some(Target::Foreign(path.to_vec())),
             _ if self.knows(module, first) => self.walk(module, path, steps),
             // Another crate needs a path behind it, so a lone name is a local one.
             _ if rest.is_empty() => self.by_glob(module, path, steps),
@@ -174,6 +175,12 @@ impl Crate {
 
     fn knows(&self, module: usize, name: &str) -> bool {
         self.modules[module].names.contains_key(name)
+    }
+
+    /// Whether a name is that of another crate, of which an item with the same name is imported.
+    fn imports_itself(&self, module: usize, name: &str) -> bool {
+        let import = self.modules[module].names.get(name);
+        matches!(import, Some(Name::Import(of)) if of[0] == name)
     }
 
     fn walk(&self, module: usize, path: &[String], steps: u32) -> Option<Target> {

@@ -1,6 +1,7 @@
 //! Expands the derives of `Command`, `Query`, `Event` and `Message`.
 
 mod key;
+mod kind;
 mod options;
 
 use proc_macro2::{Ident, TokenStream};
@@ -11,14 +12,7 @@ use syn::{Data, DeriveInput, Error, Path, Result, Type};
 use crate::shape::{refuse_generics, refuse_inside};
 use options::Options;
 
-/// Which of the four derives is expanded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Command,
-    Query,
-    Event,
-    Message,
-}
+pub(crate) use kind::Kind;
 
 /// Expands one of the four derives.
 pub(crate) fn expand(kind: Kind, input: &DeriveInput) -> Result<TokenStream> {
@@ -141,28 +135,6 @@ fn expand_upcast_checks(input: &DeriveInput, old: &Type, krate: &Path) -> TokenS
                 "{}", #version
             );
         };
-    }
-}
-
-impl Kind {
-    /// The name of the derive's attribute.
-    pub(crate) const fn attribute(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::Query => "query",
-            Self::Event => "event",
-            Self::Message => "message",
-        }
-    }
-
-    /// The kind in a sentence.
-    const fn with_article(self) -> &'static str {
-        match self {
-            Self::Command => "a command",
-            Self::Query => "a query",
-            Self::Event => "an event",
-            Self::Message => "a message",
-        }
     }
 }
 

@@ -5,8 +5,8 @@ use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, Error, LitInt, LitStr, Path, Result, Type, parse_quote};
 
-use super::Kind;
 use super::key::KeyPath;
+use super::kind::Kind;
 use crate::attributes::{crate_path, default_crate, each_option, flag, text, value};
 use crate::names::{check_dotted, is_dotted, kebab_case};
 

@@ -17,6 +17,7 @@ mod plan;
 mod protocol;
 mod report;
 mod rounds;
+mod sample;
 mod soak;
 mod svg;
 mod verdict;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::accounts::{Account, Transfer, Transferred};
 use crate::domain::audit::Finding;
-use crate::domain::{Book, CONTEXTS};
+use crate::domain::{Book, CONTEXTS, EndedRun, Report};
 
 /// A message to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,5 +125,16 @@ impl Output {
         line.push(b'\n');
         let mut stdout = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ignored = stdout.write_all(&line).and_then(|()| stdout.flush());
+    }
+}
+
+impl Report for Output {
+    fn applies(&self, context: String, key: String, sequence: u64, message: String) {
+        self.write(&Answer::Applies { context, key, sequence, message });
+    }
+
+    fn ended(&self, run: EndedRun) {
+        let EndedRun { context, key, message, attempt, error } = run;
+        self.write(&Answer::Ended { context, key, message, attempt, error });
     }
 }

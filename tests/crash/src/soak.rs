@@ -14,6 +14,7 @@ use crate::idle::{depths, until_idle};
 use crate::load;
 use crate::plan::Planner;
 use crate::rounds::Run;
+use crate::sample::Sample;
 use crate::svg;
 
 /// How often the processes are looked at.
@@ -28,16 +29,6 @@ const RSS_GROWTH_PERCENT_MAX: u64 = 15;
 
 /// By how many the median descriptors of the last quarter may exceed those of the second.
 const DESCRIPTORS_GROWTH_MAX: u64 = 16;
-
-/// One look at all processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sample {
-    pub(crate) at_ms: u64,
-    pub(crate) rss_kib: u64,
-    pub(crate) descriptors: u64,
-    pub(crate) outbox: u64,
-    pub(crate) lag_ms: u64,
-}
 
 /// The last line of a soak.
 #[derive(Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::soak::Sample;
+use crate::sample::Sample;
 
 /// The size of a curve's panel and its margin, in pixels.
 const WIDTH: f64 = 900.0;

@@ -13,7 +13,7 @@ use mamey::{Backoff, BoundedContext, RetryPolicy};
 #[cfg(test)]
 pub(crate) use book::Run;
 pub(crate) use book::{Book, Shelf, ShowBooks};
-pub(crate) use trials::{Trials, Witness};
+pub(crate) use trials::{EndedRun, Report, Trials, Witness};
 
 /// The contexts by name, in the order in which they are started.
 pub(crate) const CONTEXTS: [&str; 3] = ["accounts", "ledger", "audit"];

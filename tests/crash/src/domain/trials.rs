@@ -7,24 +7,40 @@ use mamey::{
     Context, Error, Invocation, InvocationKind, Layer, MessageId, Next, Result, async_trait,
 };
 
-use crate::protocol::{Answer, Output};
-
 /// How often this process has run each message: in memory, so that it fails again after a crash.
 #[derive(Clone)]
 pub(crate) struct Trials {
     runs: Arc<Mutex<HashMap<(String, MessageId), u32>>>,
-    output: Output,
+    report: Arc<dyn Report>,
+}
+
+/// Where handlers report how their runs go.
+pub(crate) trait Report: Send + Sync {
+    /// A handler starts to apply an event.
+    fn applies(&self, context: String, key: String, sequence: u64, message: String);
+
+    /// A run of a message with a key has ended.
+    fn ended(&self, run: EndedRun);
+}
+
+/// How a run of a message ended.
+pub(crate) struct EndedRun {
+    pub(crate) context: String,
+    pub(crate) key: String,
+    pub(crate) message: String,
+    pub(crate) attempt: u32,
+    pub(crate) error: Option<String>,
 }
 
 impl Trials {
-    pub(crate) fn new(output: Output) -> Self {
-        Self { runs: Arc::default(), output }
+    pub(crate) fn new(report: impl Report + 'static) -> Self {
+        Self { runs: Arc::default(), report: Arc::new(report) }
     }
 
     /// Reports to the journal that a handler starts to apply an event.
     pub(super) fn applies(&self, cx: &Context, key: &str, sequence: u64) {
         let (context, message) = (cx.name().to_string(), cx.message_id().to_string());
-        self.output.write(&Answer::Applies { context, key: key.to_owned(), sequence, message });
+        self.report.applies(context, key.to_owned(), sequence, message);
     }
 
     /// Fails the given number of times, then lets the message pass.
@@ -72,7 +88,7 @@ impl Layer for Witness {
         if let (InvocationKind::Message, Some(metadata), Some(key)) =
             (invocation.kind, invocation.metadata, key)
         {
-            self.0.output.write(&Answer::Ended {
+            self.0.report.ended(EndedRun {
                 context: invocation.context.to_string(),
                 key: key.to_string(),
                 message: metadata.id.to_string(),

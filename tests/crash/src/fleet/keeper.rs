@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
-use super::{Environment, Shared, Slot};
+use super::slot::{Shared, Slot};
 use crate::error::{Error, Result};
 use crate::protocol::Order;
 
@@ -33,12 +33,8 @@ impl Keeper {
         let (name, shared) = (self.slot.name.clone(), Arc::clone(&self.shared));
         loop {
             let crash_at = self.crash_at.take();
-            let environment = Environment::new(
-                &self.slot,
-                &shared,
-                crash_at.as_deref(),
-                self.broken_law.as_deref(),
-            );
+            let environment =
+                self.slot.environment(&shared, crash_at.as_deref(), self.broken_law.as_deref());
             let folder = shared.place.folder();
             let mut started = Process::start(&name, &environment, folder, &shared.journal)?;
             let process = Arc::clone(&started.process);

@@ -2,8 +2,8 @@
 
 mod keeper;
 mod process;
+mod slot;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,51 +15,20 @@ use tokio::time::{Instant, timeout};
 use self::keeper::Keeper;
 pub(crate) use self::process::Process;
 use self::process::Thread;
+pub(crate) use self::slot::Slot;
+use self::slot::{END_MAX, Shared};
 use crate::domain::CONTEXTS;
 use crate::error::{Error, Result};
 use crate::fault::context_that_passes;
 use crate::journal::Journal;
-use crate::place::{Links, Place};
+use crate::place::Place;
 use crate::protocol::{Answer, Order, Question, Told};
-use crate::worker::CLOCK_AHEAD_MS;
 
-/// How long a worker may take to start, and to shut down.
+/// How long a worker may take to start.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
-const END_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait for an answer before asking again, possibly another worker.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-
-/// How often instances look for work that no notification announced.
-const POLL: Duration = Duration::from_millis(100);
-
-/// The arguments and variables of a worker.
-#[derive(Clone)]
-struct Environment {
-    hosts: Vec<String>,
-    variables: BTreeMap<String, String>,
-}
-
-/// What all slots share.
-pub(crate) struct Shared {
-    journal: Journal,
-    place: Arc<Place>,
-    /// How far the workers' clocks are ahead, over all rounds.
-    ahead_ms: Arc<AtomicI64>,
-    /// When a process was last ready again after one had ended.
-    last_restart: Mutex<Option<Instant>>,
-    /// How many processes ended at a failpoint.
-    crashed: AtomicU64,
-    stopping: watch::Sender<bool>,
-}
-
-/// A place in the fleet, taken by one process after the other.
-pub(crate) struct Slot {
-    pub(crate) name: String,
-    hosts: Vec<String>,
-    pub(crate) links: Links,
-    current: watch::Sender<Option<Arc<Process>>>,
-}
 
 /// All processes of a round.
 pub(crate) struct Fleet {
@@ -227,17 +196,6 @@ impl Drop for Fleet {
     }
 }
 
-impl Slot {
-    fn hosts(&self, context: &str) -> bool {
-        self.hosts.iter().any(|host| host == context)
-    }
-
-    /// Its process, if it is ready.
-    pub(crate) fn working(&self) -> Option<Arc<Process>> {
-        self.current.borrow().clone().filter(|process| process.is_ready())
-    }
-}
-
 /// The processes of one instance: one a context, or one for all of them.
 fn groups(distributed: bool, instance: usize) -> Vec<(String, Vec<String>)> {
     let contexts = CONTEXTS.map(str::to_owned);
@@ -245,20 +203,4 @@ fn groups(distributed: bool, instance: usize) -> Vec<(String, Vec<String>)> {
         return vec![(format!("all-{instance}"), contexts.to_vec())];
     }
     contexts.into_iter().map(|name| (format!("{name}-{instance}"), vec![name])).collect()
-}
-
-impl Environment {
-    fn new(slot: &Slot, shared: &Shared, crash_at: Option<&str>, broken_law: Option<&str>) -> Self {
-        let mut variables = BTreeMap::new();
-        let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
-        set("MAMEY_STORE", slot.links.store_url.clone());
-        set("MAMEY_TRANSPORT", slot.links.transport_url.clone());
-        set("MAMEY_LEASE_MS", shared.place.lease().as_millis().to_string());
-        set("MAMEY_POLL_MS", POLL.as_millis().to_string());
-        set("MAMEY_DRAIN_MS", (END_MAX / 2).as_millis().to_string());
-        set(CLOCK_AHEAD_MS, shared.ahead_ms.load(Ordering::SeqCst).to_string());
-        set("MAMEY_FAILPOINT", crash_at.unwrap_or_default().to_owned());
-        set("MAMEY_INJECT_FAULT", broken_law.unwrap_or_default().to_owned());
-        Self { hosts: slot.hosts.clone(), variables }
-    }
 }

@@ -1,6 +1,6 @@
 //! One worker process: its pipes, the callers that wait for answers, and signals to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -11,13 +11,18 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Environment;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::protocol::{Answer, Order};
 
 /// How many orders may wait for a worker; a frozen worker takes none.
 const ORDERS_MAX: usize = 1024;
+
+/// The arguments and variables of a worker.
+pub(super) struct Environment {
+    pub(super) hosts: Vec<String>,
+    pub(super) variables: BTreeMap<String, String>,
+}
 
 /// What an answer belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
