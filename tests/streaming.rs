@@ -51,7 +51,8 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
 
     let copy = format!(
         "INSERT INTO garden.leaves (id, version, layout, data)
-         SELECT id + {ADDED} * n, 1, layout, jsonb_set(data, '{{number}}', to_jsonb(id + {ADDED} * n))
+         SELECT id + {ADDED} * n, 1, layout,
+             jsonb_set(data::jsonb, '{{number}}', to_jsonb(id + {ADDED} * n))::json
          FROM garden.leaves, generate_series(1, {COPIES} - 1) AS n"
     );
     Session::of(database.url()).await.run(&copy).await;

@@ -33,7 +33,8 @@ pub enum ValueType {
 
 /// One value of an id or an indexed field. Exhaustive, as [`ValueType`] is.
 ///
-/// Values of one type are ordered as stores order them: null first, text and UUIDs by bytes.
+/// Values of one type are ordered as stores order them: null first, text and UUIDs by bytes, both
+/// zeros alike.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// No value.
@@ -126,12 +127,17 @@ impl Value {
     }
 }
 
+/// Stores do not distinguish the two zeros, so neither do we: negative zero becomes zero.
+fn one_zero(number: f64) -> f64 {
+    number + 0.0
+}
+
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Bool(one), Self::Bool(two)) => one.cmp(two),
             (Self::Int(one), Self::Int(two)) => one.cmp(two),
-            (Self::Float(one), Self::Float(two)) => one.total_cmp(two),
+            (Self::Float(one), Self::Float(two)) => one_zero(*one).total_cmp(&one_zero(*two)),
             (Self::Text(one), Self::Text(two)) => one.cmp(two),
             (Self::Uuid(one), Self::Uuid(two)) => one.cmp(two),
             (Self::Time(one), Self::Time(two)) => one.cmp(two),
@@ -161,7 +167,7 @@ impl Hash for Value {
             Self::Null => {}
             Self::Bool(value) => value.hash(state),
             Self::Int(value) => value.hash(state),
-            Self::Float(value) => value.to_bits().hash(state),
+            Self::Float(value) => one_zero(*value).to_bits().hash(state),
             Self::Text(value) => value.hash(state),
             Self::Uuid(value) => value.hash(state),
             Self::Time(value) => value.hash(state),
@@ -234,9 +240,8 @@ macro_rules! scalars {
 
 scalars! {
     bool => Bool, |value| *value;
-    // Stores do not distinguish the two zeros, so neither do we.
-    f64 => Float, |value| if *value == 0.0 { 0.0 } else { *value };
-    f32 => Float, |value| f64::from(if *value == 0.0 { 0.0 } else { *value });
+    f64 => Float, |value| one_zero(*value);
+    f32 => Float, |value| one_zero(f64::from(*value));
     String => Text, Clone::clone;
     Uuid => Uuid, |value| *value;
     Timestamp => Time, |value| *value;

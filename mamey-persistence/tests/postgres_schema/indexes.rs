@@ -36,6 +36,10 @@ static EVERYTHING: Collection = orders(&[
 
 const LABELS: u64 = 7;
 
+/// Fields on which PostgreSQL's operators of JSON fail, or which only look like those.
+const HARD_TO_READ: &str = r#""nul":"\u0000\u0000 \\u0000 \\\u0000 \u0001","halves":"\ud800 \uDBFF\ud83d\ude00\udc00",
+    "\u0000":1,"huge":1e999,"escapes":"\\\\ud800 \" \\""#;
+
 fn text(text: String) -> Value {
     Value::Text(text)
 }
@@ -201,6 +205,8 @@ async fn every_type_is_read_from_documents_as_its_own_build_writes_it() {
     let before = open(&connect(test.url()).await, &[&PLAIN]).await.unwrap();
     let owner = Uuid::from_u128(0x1234);
     let time = Timestamp::from_micros(1_790_000_000_123_456);
+    let year_zero = Timestamp::parse_rfc3339("0000-02-29T00:00:00.000001Z").unwrap();
+    let year_9999 = Timestamp::parse_rfc3339("9999-12-31T23:59:59.999999Z").unwrap();
     let rows = [
         (1, Value::Bool(true), "true".to_owned(), "truth"),
         (2, Value::Int(i64::MIN), i64::MIN.to_string(), "count"),
@@ -212,8 +218,21 @@ async fn every_type_is_read_from_documents_as_its_own_build_writes_it() {
         (8, Value::Uuid(owner), format!("\"{owner}\""), "owner"),
         (9, Value::Time(time), format!("\"{time}\""), "at"),
         (10, Value::Time(time), r#""2026-09-21T16:13:20.1234569+02:00""#.to_owned(), "at"),
+        (11, text("\0".to_owned()), r#""\u0000""#.to_owned(), "label"),
+        (
+            12,
+            text("a\0\u{1}\\u0000😀".to_owned()),
+            r#""a\u0000\u0001\\u0000\ud83d\uDE00""#.into(),
+            "label",
+        ),
+        (13, Value::Float(0.0), "1e-400".to_owned(), "ratio"),
+        (14, Value::Time(Timestamp::from_micros(i64::MIN)), format!("\"{}us\"", i64::MIN), "at"),
+        (15, Value::Time(Timestamp::from_micros(i64::MAX)), format!("\"{}us\"", i64::MAX), "at"),
+        (16, Value::Time(year_zero), format!("\"{year_zero}\""), "at"),
+        (17, Value::Time(year_9999), format!("\"{year_9999}\""), "at"),
     ];
-    let data = |json: &str, field: &str| format!("{{\"{field}\":{json}}}");
+    // What other fields hold is no obstacle.
+    let data = |json: &str, field: &str| format!("{{{HARD_TO_READ},\"{field}\":{json}}}");
     for (id, _, json, field) in &rows {
         let write = put(&PLAIN, *id, Expected::Absent, data(json, field), Vec::new());
         before.commit(unit(write)).await.unwrap();

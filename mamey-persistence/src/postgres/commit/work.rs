@@ -1,14 +1,14 @@
 //! A unit of work made ready: checked, and written as PostgreSQL takes it.
 
 use bytes::Bytes;
+use mamey_core::Result;
 use mamey_core::criteria::{Collection, Value};
 use mamey_core::store::{Change, Expected, Origin, Outcome, UnitOfWork, Write};
-use mamey_core::{Error, Result};
 use serde_json::Value as Json;
 
 use super::claims::{self, Claim, Size};
 use super::receipt;
-use crate::postgres::query::values::{escape, has_nul_escape, value_text};
+use crate::postgres::query::values::{escape, value_text};
 use crate::postgres::schema::table::Table;
 use crate::postgres::schema::tables::Tables;
 use crate::sql::errors::not_json;
@@ -188,16 +188,10 @@ fn step(write: &Write, at: usize, document: usize) -> Result<Option<Step>> {
     })
 }
 
-/// Refuses a document that PostgreSQL could not keep as JSON.
+/// Refuses a document that is no text.
 fn check_text(collection: &Collection, id: &Value, data: &Bytes) -> Result<()> {
-    let name = collection.name;
-    let text = std::str::from_utf8(data).map_err(|cause| not_json(name, id, cause))?;
-    if has_nul_escape(text) {
-        return Err(Error::invalid(format!(
-            "a text in {name}/{id} holds the character NUL, which PostgreSQL does not store"
-        )));
-    }
-    Ok(())
+    let checked = std::str::from_utf8(data);
+    checked.map(drop).map_err(|cause| not_json(collection.name, id, cause))
 }
 
 fn size(unit: &UnitOfWork, documents: &[Document], metadata: &[String]) -> Size {

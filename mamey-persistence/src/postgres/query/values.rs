@@ -8,10 +8,7 @@ use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Value, ValueType};
 use sqlx::Row;
-use sqlx::postgres::{PgRow, PgValueFormat};
-
-/// The one version that the binary form of JSON has.
-const JSONB_VERSION: u8 = 1;
+use sqlx::postgres::PgRow;
 
 /// The first character of an escape. NUL becomes two characters, and so does this one.
 const MARK: char = '\u{1}';
@@ -60,24 +57,10 @@ pub(crate) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Whether JSON text holds the escape of NUL, which `jsonb` refuses.
-pub(crate) fn has_nul_escape(json: &str) -> bool {
-    json.match_indices("\\u0000").any(|(at, _)| {
-        let before = json.as_bytes().get(..at).unwrap_or_default();
-        before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
-    })
-}
-
-/// The text of a JSON document. On the wire the number of the form's version precedes it.
+/// The text of a document, which the type `json` keeps and sends as it was written.
 pub(crate) fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
-    let value = row.try_get_raw(at)?;
-    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
-    match (value.format(), bytes) {
-        (PgValueFormat::Text, text) | (PgValueFormat::Binary, [JSONB_VERSION, text @ ..]) => {
-            Ok(Bytes::copy_from_slice(text))
-        }
-        _ => Err(sqlx::Error::Decode("a document has an unknown binary form of JSON".into())),
-    }
+    let written = row.try_get_raw(at)?.as_bytes().map_err(sqlx::Error::Decode)?;
+    Ok(Bytes::copy_from_slice(written))
 }
 
 /// The value in a column of this type.
@@ -109,11 +92,5 @@ mod tests {
                 assert_eq!(prefix, one.starts_with(two), "{one:?} {two:?}");
             }
         }
-    }
-
-    #[test]
-    fn only_a_real_escape_of_nul_counts() {
-        assert!(has_nul_escape(r#""a\u0000""#) && has_nul_escape(r#""\\\u0000""#));
-        assert!(!has_nul_escape(r#""\\u0000""#) && !has_nul_escape(r#""u0000""#));
     }
 }

@@ -35,6 +35,8 @@ impl Table {
         self.collection.indexes.iter().any(|index| index.unique)
     }
 
+    /// Documents are `json`, which keeps the text as it was written; `jsonb` would write numbers, keys
+    /// and spaces anew.
     pub(crate) fn create(&self) -> String {
         let (name, id) = (&self.name, column_type(self.collection.id));
         let fields: String = self
@@ -46,7 +48,7 @@ impl Table {
         let key = object_name(self.collection.name, ID_FIELD);
         format!(
             "CREATE TABLE {name} (id {id} CONSTRAINT \"{key}\" PRIMARY KEY, \
-             version bigint NOT NULL, layout bigint NOT NULL, data jsonb NOT NULL{fields})"
+             version bigint NOT NULL, layout bigint NOT NULL, data json NOT NULL{fields})"
         )
     }
 

@@ -38,13 +38,14 @@ fn create_function(schema: &str, function: &str, kept: &BTreeMap<&String, &Store
         .iter()
         .map(|(field, index)| {
             format!(
-                "    NEW.\"{}\" := {schema}._read_{}(NEW.data->'{field}');\n",
+                "    NEW.\"{}\" := {schema}._read_{}(document->'{field}');\n",
                 index.column, index.of
             )
         })
         .collect();
     format!(
         "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $keep$\n\
+         DECLARE\n    document json := {schema}._readable(NEW.data);\n\
          BEGIN\n    \
              IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN\n        \
                  RETURN NEW;\n    \

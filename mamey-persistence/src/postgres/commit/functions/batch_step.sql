@@ -7,11 +7,11 @@
                 WHERE id = document_ids[place]::{id};
             WHEN 2 THEN
                 UPDATE {table} SET version = version + 1, layout = {layout},
-                    data = step_data[i]::jsonb{set}
+                    data = step_data[i]::json{set}
                 WHERE id = document_ids[place]::{id};
             WHEN 3 THEN
                 INSERT INTO {table} (id, version, layout, data{columns})
-                VALUES (document_ids[place]::{id}, 1, {layout}, step_data[i]::jsonb{values})
+                VALUES (document_ids[place]::{id}, 1, {layout}, step_data[i]::json{values})
                 ON CONFLICT (id) DO NOTHING;
             END CASE;
         END IF;

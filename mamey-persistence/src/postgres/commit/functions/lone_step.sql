@@ -2,11 +2,11 @@
             CASE step_kind
             WHEN 2 THEN
                 UPDATE {table} SET version = version + 1, layout = {layout},
-                    data = step_data::jsonb{set}
+                    data = step_data::json{set}
                 WHERE id = document_id::{id} AND version = document_version;
             WHEN 3 THEN
                 INSERT INTO {table} (id, version, layout, data{columns})
-                VALUES (document_id::{id}, 1, {layout}, step_data::jsonb{values})
+                VALUES (document_id::{id}, 1, {layout}, step_data::json{values})
                 ON CONFLICT (id) DO NOTHING;
             WHEN 0 THEN
                 DELETE FROM {table} WHERE id = document_id::{id} AND version = document_version;

@@ -2,50 +2,85 @@
 -- itself. For the others the table's trigger does it with the functions here, and `_fill` does it for
 -- documents that are older than the field.
 
--- Each `_read_…` function returns null for a value that is not written as its type.
-CREATE FUNCTION mamey._read_bool(field jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE jsonb_typeof(field) WHEN 'boolean' THEN field::boolean END
+-- A document that operators of JSON can read. They resolve the escapes of all its texts, and fail on
+-- what PostgreSQL's text cannot hold: the character NUL, and half of a surrogate pair. NUL becomes the
+-- escape that columns have for it (the characters 1 and 1; the character 1 becomes 1 and 2), a half the
+-- replacement character. Within JSON the character 1 itself is always escaped, so meanwhile it stands
+-- for an escaped backslash.
+CREATE FUNCTION mamey._readable(document json) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    written text := document::text;
+BEGIN
+    IF strpos(written, '\u') = 0 THEN
+        RETURN document;
+    END IF;
+    written := replace(written, '\\', E'\x01');
+    written := replace(written, '\u0001', '\u0001\u0002');
+    written := replace(written, '\u0000', '\u0001\u0001');
+    IF strpos(written, '\ud') > 0 OR strpos(written, '\uD') > 0 THEN
+        written := regexp_replace(written,
+            '\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', '\ufffd', 'g');
+        written := regexp_replace(written,
+            '(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\ufffd', 'g');
+    END IF;
+    RETURN replace(written, E'\x01', '\\')::json;
+END
 $$;
 
-CREATE FUNCTION mamey._read_int(field jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN jsonb_typeof(field) = 'number' AND field::text ~ '^-?[0-9]{1,19}$' THEN
-        CASE WHEN field::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
-            THEN field::bigint END
+-- Each `_read_…` function takes a field of such a document. It returns null for a value that is not
+-- written as its type.
+CREATE FUNCTION mamey._read_bool(field json) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE json_typeof(field) WHEN 'boolean' THEN field::text = 'true' END
+$$;
+
+CREATE FUNCTION mamey._read_int(field json) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN json_typeof(field) = 'number' AND field::text ~ '^-?[0-9]{1,19}$' THEN
+        CASE WHEN field::text::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
+            THEN field::text::bigint END
     END
 $$;
 
--- Negative zero becomes zero, as everywhere in the indexes.
-CREATE FUNCTION mamey._read_float(field jsonb) RETURNS double precision LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE jsonb_typeof(field) WHEN 'number' THEN
-        CASE WHEN field::numeric = 0
-                OR abs(field::numeric) BETWEEN 5e-324 AND 1.7976931348623157e308
-            THEN field::double precision + 0 END
-    END
+-- Negative zero becomes zero, as everywhere in the indexes, and so does what is too small.
+CREATE FUNCTION mamey._read_float(field json) RETURNS double precision LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF json_typeof(field) = 'number' THEN
+        RETURN field::text::double precision + 0;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN numeric_value_out_of_range THEN
+    RETURN CASE WHEN field::text ~ '[eE]-|^-?0[.][0-9]*$' THEN 0 END;
+END
 $$;
 
--- The character 1 begins an escape of a character that PostgreSQL does not store.
-CREATE FUNCTION mamey._read_text(field jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE jsonb_typeof(field) WHEN 'string'
-        THEN replace(field #>> '{}', E'\x01', E'\x01\x02') END
+CREATE FUNCTION mamey._read_text(field json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END
 $$;
 
-CREATE FUNCTION mamey._read_uuid(field jsonb) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN jsonb_typeof(field) = 'string'
+CREATE FUNCTION mamey._read_uuid(field json) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN json_typeof(field) = 'string'
             AND field #>> '{}' ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
         THEN (field #>> '{}')::uuid END
 $$;
 
--- RFC 3339 as microseconds; finer digits are cut off.
-CREATE FUNCTION mamey._read_time(field jsonb) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+-- RFC 3339 as microseconds; finer digits are cut off. Moments outside of its years 0 to 9999 are
+-- written as a number with `us`. PostgreSQL calls the year 0 the year 1 BC.
+CREATE FUNCTION mamey._read_time(field json) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    parts text[] := regexp_match(CASE jsonb_typeof(field) WHEN 'string' THEN field #>> '{}' END,
-        '^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*([Zz]|[+-]\d\d:\d\d)$');
+    written text := CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END;
+    parts   text[] := regexp_match(written,
+        '^(\d{4})(-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*([Zz]|[+-]\d\d:\d\d)$');
+    before  boolean := parts[1] = '0000';
+    moment  timestamptz;
 BEGIN
-    IF parts IS NULL THEN
+    IF written ~ '^-?[0-9]{1,19}us$' THEN
+        RETURN rtrim(written, 'us')::bigint;
+    ELSIF parts IS NULL THEN
         RETURN NULL;
     END IF;
-    RETURN (extract(epoch FROM (parts[1] || ' ' || parts[2] || parts[3])::timestamptz) * 1000000)::bigint;
-EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+    moment := CASE WHEN before THEN '0001' ELSE parts[1] END || parts[2] || ' ' || parts[3]
+        || parts[4] || CASE WHEN before THEN ' BC' ELSE '' END;
+    RETURN (extract(epoch FROM moment) * 1000000)::bigint;
+EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format OR numeric_value_out_of_range THEN
     RETURN NULL;
 END
 $$;
@@ -68,7 +103,7 @@ BEGIN
     INTO STRICT target
     FROM mamey._indexes AS indexes JOIN mamey._collections AS collections ON name = collection
     WHERE collection = of_collection AND field = of_field;
-    source := format('mamey.%I(stored.data->%L)', '_read_' || target.type, of_field);
+    source := format('mamey.%I(mamey._readable(stored.data)->%L)', '_read_' || target.type, of_field);
     LOOP
         EXECUTE format('SELECT array_agg(id::text ORDER BY id) FROM (SELECT id FROM mamey.%I '
             'WHERE $1 IS NULL OR id > $1::%s ORDER BY id LIMIT $2) AS page',
@@ -82,8 +117,8 @@ BEGIN
             of_collection, target.column_name, source, target.id_sql)
             USING ids, of_collection, of_field;
         EXECUTE format('SELECT id::text FROM mamey.%1$I AS stored WHERE id = ANY($1::%4$s[]) '
-            'AND %2$I IS NULL AND jsonb_typeof(data->$3) <> ''null'' AND %3$s IS NULL '
-            'AND stored.layout NOT IN '
+            'AND %2$I IS NULL AND json_typeof(mamey._readable(data)->$3) <> ''null'' '
+            'AND %3$s IS NULL AND stored.layout NOT IN '
             '(SELECT layout FROM mamey._declarations WHERE collection = $2 AND $3 = ANY(fields)) LIMIT 1',
             of_collection, target.column_name, source, target.id_sql)
             INTO wrong USING ids, of_collection, of_field;
