@@ -149,18 +149,6 @@ impl Service {
         mamey_persistence::migration_sql(&self.settings.store_url, &schemas).await
     }
 
-    /// Migrates the store, declares what is sent and received, and starts to work.
-    ///
-    /// # Errors
-    /// `Misconfigured` for contexts, settings or a store that cannot work, with the fix;
-    /// `Unavailable` when a server cannot be reached. Nothing is left running.
-    ///
-    /// # Cancellation
-    /// Dropping the future leaves nothing running. Migrations that were committed stay.
-    pub async fn start(self) -> Result<RunningService> {
-        start::start(self).await
-    }
-
     /// Runs until SIGTERM or Ctrl-C, then drains: takes nothing new, finishes what runs, and returns
     /// the rest to the transport.
     ///

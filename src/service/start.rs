@@ -21,38 +21,48 @@ use super::tasks::Tasks;
 /// How often the inbox forgets what is past its window.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
 
-pub(super) async fn start(service: Service) -> Result<RunningService> {
-    check_names(&service.contexts)?;
-    service.settings.check()?;
-    let Service { settings, contexts, database, transport, clock } = service;
-    let database = match database {
-        Some(database) => database,
-        None => mamey_persistence::connect(&settings.store_url, Arc::clone(&clock)).await?,
-    };
-    let transport = match transport {
-        Some(transport) => transport,
-        None => mamey_messaging::connect(&settings.transport_url).await?,
-    };
-    let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
-    let backends = Backends { database, transport, clock, ids };
-    let open = match host_all(contexts, &settings, &backends).await {
-        Ok(open) => open,
-        Err(error) => {
-            backends.close().await;
-            return Err(error);
-        }
-    };
-    tracing::info!(
-        store = backends.database.describe(),
-        transport = backends.transport.describe(),
-        contexts = open.len(),
-        "the service starts"
-    );
-    let mut tasks = Tasks::default();
-    let instance = InstanceId::new(mamey_core::id::new_uuid());
-    let workers = Workers { settings: &settings, backends: &backends, instance };
-    let hosted = open.into_iter().map(|open| workers.start(open, &mut tasks)).collect();
-    Ok(RunningService::new(hosted, backends, tasks, settings.drain))
+impl Service {
+    /// Migrates the store, declares what is sent and received, and starts to work.
+    ///
+    /// # Errors
+    /// `Misconfigured` for contexts, settings or a store that cannot work, with the fix;
+    /// `Unavailable` when a server cannot be reached. Nothing is left running.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing running. Migrations that were committed stay.
+    pub async fn start(self) -> Result<RunningService> {
+        check_names(&self.contexts)?;
+        self.settings.check()?;
+        let Service { settings, contexts, database, transport, clock } = self;
+        let database = match database {
+            Some(database) => database,
+            None => mamey_persistence::connect(&settings.store_url, Arc::clone(&clock)).await?,
+        };
+        let transport = match transport {
+            Some(transport) => transport,
+            None => mamey_messaging::connect(&settings.transport_url).await?,
+        };
+        let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
+        let backends = Backends { database, transport, clock, ids };
+        let open = match host_all(contexts, &settings, &backends).await {
+            Ok(open) => open,
+            Err(error) => {
+                backends.close().await;
+                return Err(error);
+            }
+        };
+        tracing::info!(
+            store = backends.database.describe(),
+            transport = backends.transport.describe(),
+            contexts = open.len(),
+            "the service starts"
+        );
+        let mut tasks = Tasks::default();
+        let instance = InstanceId::new(mamey_core::id::new_uuid());
+        let workers = Workers { settings: &settings, backends: &backends, instance };
+        let hosted = open.into_iter().map(|open| workers.start(open, &mut tasks)).collect();
+        Ok(RunningService::new(hosted, backends, tasks, settings.drain))
+    }
 }
 
 fn check_names(contexts: &[BoundedContext]) -> Result<()> {
