@@ -43,8 +43,11 @@ fn values_of(of: ValueType) -> Vec<Value> {
     values
 }
 
+/// An item's id and the values of its indexed fields.
+pub(super) type Item = (Value, Vec<Value>);
+
 /// A collection in which every value of every type occurs, with many ties and nulls.
-async fn populate(store: &dyn Store, count: u128) -> Vec<(Value, Vec<Value>)> {
+async fn populate(store: &dyn Store, count: u128) -> Vec<Item> {
     let mut numbers = Numbers(42);
     let mut items = Vec::new();
     for id in 1..=count {
@@ -56,14 +59,12 @@ async fn populate(store: &dyn Store, count: u128) -> Vec<(Value, Vec<Value>)> {
         }
         items.push((uuid(id), values));
     }
-    let put = |(id, (_, values)): (u128, &(Value, Vec<Value>))| {
-        put_item(id, Expected::Absent, values.clone())
-    };
+    let put = |(id, (_, values)): (u128, &Item)| put_item(id, Expected::Absent, values.clone());
     commit(store, writes((1..).zip(&items).map(put))).await;
     items
 }
 
-fn value_of<'v>(item: &'v (Value, Vec<Value>), field: &str) -> &'v Value {
+pub(super) fn value_of<'v>(item: &'v Item, field: &str) -> &'v Value {
     if field == ID_FIELD {
         return &item.0;
     }
@@ -71,7 +72,8 @@ fn value_of<'v>(item: &'v (Value, Vec<Value>), field: &str) -> &'v Value {
     &item.1[at.unwrap()]
 }
 
-async fn check(store: &dyn Store, items: &[(Value, Vec<Value>)], filter: Filter) {
+/// Asserts that the store finds and counts what the filter matches.
+pub(super) async fn check(store: &dyn Store, items: &[Item], filter: Filter) {
     let expected: Vec<_> = items
         .iter()
         .filter(|item| filter.matches(&|field| value_of(item, field)))
@@ -211,11 +213,8 @@ async fn walk_by_count(store: &dyn Store) -> Vec<u128> {
     }
 }
 
-async fn walk(
-    store: &dyn Store,
-    items: &[(Value, Vec<Value>)],
-    order: &[SortKey; 2],
-) -> Vec<Value> {
+/// The ids by pages of seven.
+pub(super) async fn walk(store: &dyn Store, items: &[Item], order: &[SortKey; 2]) -> Vec<Value> {
     let mut walked: Vec<Value> = Vec::new();
     loop {
         let last = walked.last();

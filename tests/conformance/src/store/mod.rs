@@ -14,12 +14,15 @@ pub mod documents;
 pub mod inbox;
 pub mod leases;
 pub mod limits;
+pub mod order;
 pub mod outbox;
 pub mod parking;
+pub mod values;
 
 mod fixture;
 mod harness;
 mod needs;
+mod written;
 
 pub use harness::StoreHarness;
 pub use needs::Needs;
@@ -62,6 +65,11 @@ macro_rules! store_conformance {
                 partitions_are_shared_fairly
                 retired_instances_leave_at_once;
             Nothing, limits: documents_are_kept_up_to_the_limit;
+            Nothing, order:
+                texts_are_ids
+                values_compare_alike
+                values_sort_alike
+                zeros_are_equal;
             Nothing, outbox:
                 commits_are_announced
                 published_records_are_deleted_and_counted
@@ -74,6 +82,10 @@ macro_rules! store_conformance {
                 dead_letters_are_listed_in_order
                 parked_messages_are_taken_once
                 retries_are_scheduled;
+            Nothing, values:
+                documents_come_back_as_written
+                messages_come_back_as_written
+                replies_come_back_as_written;
             Durability, connections: what_was_committed_survives_closing;
             Sharing, connections: two_connections_share_one_context;
         }
@@ -100,8 +112,10 @@ mod tests {
             include_str!("inbox.rs"),
             include_str!("leases.rs"),
             include_str!("limits.rs"),
+            include_str!("order.rs"),
             include_str!("outbox.rs"),
             include_str!("parking.rs"),
+            include_str!("values.rs"),
         ];
         let unlisted = crate::run::unlisted(list, &files);
         assert!(unlisted.is_empty(), "`store_conformance!` does not run {unlisted:?}");
