@@ -76,7 +76,8 @@ impl Timestamp {
         if let Some(Ok(micros)) = text.strip_suffix("us").map(str::parse) {
             return Ok(Self(micros));
         }
-        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|cause| {
+        let parsed = OffsetDateTime::parse(text, &Rfc3339);
+        let time = parsed.or_else(|cause| leap_second(text).ok_or(cause)).map_err(|cause| {
             Error::invalid(format!("`{text}` is not an RFC 3339 time")).with_source(cause)
         })?;
         let micros = time.unix_timestamp_nanos().div_euclid(1000);
@@ -84,6 +85,18 @@ impl Timestamp {
             .map(Self)
             .map_err(|_| Error::invalid(format!("`{text}` is out of range")))
     }
+}
+
+/// Reads a second 60 wherever it stands, as RFC 3339 lets senders write it before the end of a
+/// month is known to have one: it is the end of the second 59.
+fn leap_second(text: &str) -> Option<OffsetDateTime> {
+    const SECONDS: std::ops::Range<usize> = 17..19;
+    if text.get(SECONDS)? != "60" {
+        return None;
+    }
+    let (start, rest) = (text.get(..SECONDS.start)?, text.get(SECONDS.end..)?);
+    let offset = rest.trim_start_matches(|it: char| it == '.' || it.is_ascii_digit());
+    OffsetDateTime::parse(&format!("{start}59.999999{offset}"), &Rfc3339).ok()
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -187,6 +200,33 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339(&time.to_string()).unwrap(), time);
         assert_eq!(Timestamp::parse_rfc3339("2026-09-21T16:13:20.123456+02:00").unwrap(), time);
         assert!(Timestamp::parse_rfc3339("yesterday").is_err());
+    }
+
+    #[test]
+    fn every_legal_form_is_read() {
+        let time = Timestamp::from_micros(1_790_000_000_123_456);
+        let fraction = "123456789012345678901234567890";
+        for text in [
+            "2026-09-21t14:13:20.123456z".to_owned(),
+            "2026-09-21 14:13:20.123456-00:00".to_owned(),
+            "2026-09-22T14:12:20.123456+23:59".to_owned(),
+            format!("2026-09-21T14:13:20.{fraction}Z"),
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(&text).unwrap(), time, "{text}");
+        }
+        let tenth = Timestamp::parse_rfc3339("2026-09-21T14:13:20.1Z").unwrap();
+        assert_eq!(tenth.as_micros() % 1_000_000, 100_000);
+        for (text, end) in [
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+            ("2016-12-31T23:59:60.25z", "2016-12-31T23:59:59.999999Z"),
+            ("2017-01-01T00:59:60+01:00", "2016-12-31T23:59:59.999999Z"),
+            ("2026-03-04t05:06:60-00:00", "2026-03-04T05:06:59.999999Z"),
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text).unwrap().to_string(), end, "{text}");
+        }
+        for bad in ["2026-03-04T05:06:61Z", "2026-03-04T05:60:00Z", "2026-03-04T05:06:60"] {
+            assert!(Timestamp::parse_rfc3339(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
