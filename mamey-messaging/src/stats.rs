@@ -117,6 +117,9 @@ pub struct ConsumerSnapshot {
     pub rejected: u64,
     /// Messages that were returned to the transport to be delivered again, or left in parking.
     pub returned: u64,
+    /// Headers and attributes of messages from outside that were dropped when the message was read:
+    /// see [`Headers::dropped`](mamey_core::message::Headers::dropped).
+    pub headers_dropped: u64,
     /// Subscriptions that failed; each is tried again.
     pub subscription_failures: u64,
     /// Calls to the store that failed; each is tried again.
@@ -135,6 +138,7 @@ pub(crate) struct ConsumerCounters {
     pub(crate) conflicts: Counter,
     pub(crate) rejected: Counter,
     pub(crate) returned: Counter,
+    pub(crate) headers_dropped: Counter,
     pub(crate) subscription_failures: Counter,
     pub(crate) store_failures: Counter,
 }
@@ -155,6 +159,7 @@ impl ConsumerStats {
             conflicts: counters.conflicts.get(),
             rejected: counters.rejected.get(),
             returned: counters.returned.get(),
+            headers_dropped: counters.headers_dropped.get(),
             subscription_failures: counters.subscription_failures.get(),
             store_failures: counters.store_failures.get(),
         }

@@ -18,6 +18,7 @@ use super::hosted::Hosted;
 /// | `dead_letters` | dead letters | now |
 /// | `no_subscriber` | events that no context subscribes to; they count as published, too | the start |
 /// | `duplicates_absorbed` | deliveries without effect, because the inbox knew the message | the start |
+/// | `headers_dropped` | headers of messages from outside that were over the bounds | the start |
 /// | `subscription_failures` | subscriptions that the transport ended | the start |
 /// | `late_replies` | replies that arrived after their request had timed out | the start |
 ///
@@ -62,6 +63,9 @@ pub struct Totals {
     pub no_subscriber: u64,
     /// Deliveries without effect because the message was already handled or parked, since the start.
     pub duplicates_absorbed: u64,
+    /// Headers and attributes of messages from outside that were dropped because they were over the
+    /// bounds, since the start; the messages were handled.
+    pub headers_dropped: u64,
     /// Subscriptions that the transport ended, since the start. Each is made again, and every failed
     /// attempt counts.
     pub subscription_failures: u64,
@@ -86,6 +90,7 @@ impl Totals {
         self.no_subscriber += hosted.relayed.snapshot().no_subscriber;
         let consumed = hosted.consumed.snapshot();
         self.duplicates_absorbed += consumed.duplicates_absorbed;
+        self.headers_dropped += consumed.headers_dropped;
         self.subscription_failures += consumed.subscription_failures;
         Ok(())
     }

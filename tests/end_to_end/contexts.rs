@@ -86,7 +86,7 @@ async fn travel(send: impl AsyncFnOnce(&RunningService) -> MessageId) -> Journey
     let seen = witness.0.lock().unwrap().clone();
     for (cause, metadata) in &seen {
         assert_eq!(cause.message_id, Some(metadata.id));
-        assert_eq!(cause.correlation_id, Some(metadata.correlation_id));
+        assert_eq!(cause.correlation_id, Some(metadata.correlation_id.clone()));
         assert_eq!((&cause.trace, &cause.tenant), (&metadata.trace, &metadata.tenant));
     }
     let [(_, begun), (_, continued)] = <[_; 2]>::try_from(seen).expect("two messages");
@@ -99,8 +99,8 @@ async fn travel(send: impl AsyncFnOnce(&RunningService) -> MessageId) -> Journey
 async fn correlation_stays_and_causation_follows_from_message_to_message() {
     let journey = travel(async |service| service.send(Begin).await.unwrap()).await;
     let Journey { command_id, begun, continued } = journey;
-    assert_eq!(begun.causation_id, Some(command_id));
-    assert_eq!(continued.causation_id, Some(begun.id));
+    assert_eq!(begun.causation_id, Some(command_id.into()));
+    assert_eq!(continued.causation_id, Some(begun.id.into()));
     assert_eq!(begun.correlation_id, command_id, "a command without a given one starts it");
     assert_eq!(continued.correlation_id, command_id);
     assert!(command_id != begun.id && begun.id != continued.id && command_id != continued.id);
@@ -113,8 +113,8 @@ async fn the_correlation_id_of_a_caller_is_kept() {
         async |service: &RunningService| service.send(Begin).correlation_id(given).await.unwrap();
     let Journey { command_id, begun, continued } = travel(send).await;
     assert_ne!(command_id, given);
-    assert_eq!((begun.correlation_id, continued.correlation_id), (given, given));
-    assert_eq!(begun.causation_id, Some(command_id));
+    assert_eq!((begun.correlation_id, continued.correlation_id), (given.into(), given.into()));
+    assert_eq!(begun.causation_id, Some(command_id.into()));
 }
 
 #[tokio::test]

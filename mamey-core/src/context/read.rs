@@ -10,7 +10,7 @@ use super::scope::Scope;
 use crate::clock::Timestamp;
 use crate::domain::{Aggregate, NewId};
 use crate::id::MessageId;
-use crate::message::{ContextName, Request, TraceContext};
+use crate::message::{ContextName, CorrelationId, Request, TraceContext};
 use crate::store::Store;
 
 /// What a query handler is given. It can read but not write.
@@ -99,6 +99,7 @@ impl ReadContext {
             cause: Cause {
                 message_id: Some(self.message_id()),
                 correlation_id: Some(self.correlation_id()),
+                causation_id: Some(self.causation_id()),
                 trace: Some(self.trace_context().clone()),
                 tenant: self.shared_tenant(),
             },
@@ -141,8 +142,13 @@ impl ReadContext {
 
     /// The id shared by everything that one outside request caused.
     #[must_use]
-    pub fn correlation_id(&self) -> MessageId {
-        self.cause.correlation_id.unwrap_or_else(|| self.message_id())
+    pub fn correlation_id(&self) -> CorrelationId {
+        self.cause.correlation_id.clone().unwrap_or_else(|| self.message_id().into())
+    }
+
+    /// What messages that are sent now name as their cause.
+    pub(super) fn causation_id(&self) -> CorrelationId {
+        self.cause.causation_id.clone().unwrap_or_else(|| self.message_id().into())
     }
 
     /// The trace this call belongs to; a new one when the caller has none.

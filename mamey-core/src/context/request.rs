@@ -8,10 +8,10 @@ use futures_util::future::BoxFuture;
 
 use super::cause::Cause;
 use crate::clock::Clock;
-use crate::id::{IdSource, MessageId};
+use crate::id::IdSource;
 use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, IDEMPOTENCY_KEY_HEADER, Metadata, Request,
-    Target, TraceContext, check_payload,
+    CONTENT_TYPE_JSON, ContextName, CorrelationId, Envelope, Headers, IDEMPOTENCY_KEY_HEADER,
+    Metadata, Request, Target, TraceContext, check_payload,
 };
 use crate::transport::{REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, Requester};
 use crate::{Error, Result, ResultExt};
@@ -136,8 +136,8 @@ impl<R: Request> AddressedRequest<'_, R> {
     }
 
     /// The id that everything caused by one outside request shares.
-    pub fn correlation_id(mut self, id: MessageId) -> Self {
-        self.origin.cause.correlation_id = Some(id);
+    pub fn correlation_id(mut self, id: impl Into<CorrelationId>) -> Self {
+        self.origin.cause.correlation_id = Some(id.into());
         self
     }
 
@@ -193,8 +193,8 @@ impl<R: Request> AddressedRequest<'_, R> {
             version: R::VERSION,
             sender: Arc::clone(sender),
             target: Target::Service(ContextName::new(&self.target)?),
-            correlation_id: cause.correlation_id.unwrap_or(id),
-            causation_id: cause.message_id,
+            correlation_id: cause.correlation_id.clone().unwrap_or_else(|| id.into()),
+            causation_id: cause.causation_id.clone().or(cause.message_id.map(Into::into)),
             time: clock.now(),
             key: request.key(),
             tenant: cause.tenant.clone(),

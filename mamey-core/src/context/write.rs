@@ -235,7 +235,7 @@ impl Context {
             sender: scope.name.to_shared(),
             target,
             correlation_id: self.read.correlation_id(),
-            causation_id: Some(self.read.message_id()),
+            causation_id: Some(self.read.causation_id()),
             time: scope.clock.now(),
             key: message.key(),
             tenant: self.read.shared_tenant(),

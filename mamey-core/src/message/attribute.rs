@@ -1,5 +1,8 @@
 //! The names of a message's attributes on the wire.
 //!
+//! Those that begin with `foreign` are headers: each keeps what came as an attribute and could not be
+//! used as it was.
+//!
 //! How each is written and read, and how long it may be, is in the table of `codec/table.rs`.
 
 /// The version of CloudEvents, always [`SPEC_VERSION_1_0`].
@@ -37,12 +40,40 @@ pub const DATA: &str = "data";
 /// The payload in Base64.
 pub const DATA_BASE64: &str = "data_base64";
 
-/// Attributes of CloudEvents that Mamey neither writes nor reads.
-pub const IGNORED: [&str; 2] = ["subject", "dataschema"];
+/// The header that keeps: an id that is no UUID in the form that we write.
+pub const FOREIGN_ID: &str = "foreignid";
+/// The header that keeps: a version of the payload that is no number.
+pub const FOREIGN_VERSION: &str = "foreignversion";
+/// The header that keeps: a target that cannot be the name of a context.
+pub const FOREIGN_TARGET: &str = "foreigntarget";
+/// The header that keeps: a time that cannot be read.
+pub const FOREIGN_TIME: &str = "foreigntime";
+/// The header that keeps: a correlation id that is too long.
+pub const FOREIGN_CORRELATION_ID: &str = "foreigncorrelationid";
+/// The header that keeps: a causation id that is too long.
+pub const FOREIGN_CAUSATION_ID: &str = "foreigncausationid";
+/// The header that keeps: a key that is too long.
+pub const FOREIGN_KEY: &str = "foreignpartitionkey";
+/// The header that keeps: a tenant that is too long.
+pub const FOREIGN_TENANT: &str = "foreigntenant";
+/// The header that keeps: a trace that cannot be read.
+pub const FOREIGN_TRACEPARENT: &str = "foreigntraceparent";
+/// The header that keeps: the state of a trace that cannot be used.
+pub const FOREIGN_TRACESTATE: &str = "foreigntracestate";
+/// The header that keeps: a media type that is too long.
+pub const FOREIGN_CONTENT_TYPE: &str = "foreigncontenttype";
+
+/// Attributes of CloudEvents that have no meaning here: kept as headers, and passed on.
+pub const UNUSED: [&str; 2] = ["subject", "dataschema"];
 
 /// Whether a name has a meaning of its own on the wire and cannot be a free header.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
+    is_attribute(name) || UNUSED.contains(&name)
+}
+
+/// Whether an attribute of this name is written from a field of the envelope.
+pub(super) fn is_attribute(name: &str) -> bool {
     const OWN: [&str; 16] = [
         SPEC_VERSION,
         ID,
@@ -61,5 +92,5 @@ pub fn is_reserved(name: &str) -> bool {
         DATA,
         DATA_BASE64,
     ];
-    OWN.contains(&name) || IGNORED.contains(&name)
+    OWN.contains(&name)
 }

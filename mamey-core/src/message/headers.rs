@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attribute::is_reserved;
+use super::attribute::{is_attribute, is_reserved};
 use crate::{Error, Result, Retry};
 
 /// How many free headers one message may carry.
@@ -16,9 +16,27 @@ pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
 /// The longest name of a free header, in bytes; CloudEvents recommends this limit.
 const HEADER_NAME_BYTES_MAX: usize = 20;
 
+/// How many headers of a message from outside are kept; see [`Headers::dropped`].
+pub const FOREIGN_HEADERS_MAX: usize = 128;
+
+/// The longest name of a header from outside that is kept, in bytes.
+pub const FOREIGN_HEADER_NAME_BYTES_MAX: usize = 128;
+
+/// The longest value of a header from outside that is kept, in bytes: 16 KiB.
+pub const FOREIGN_HEADER_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// How long the names and values of all headers from outside may be together, in bytes: 256 KiB.
+pub const FOREIGN_HEADERS_BYTES_MAX: usize = 256 * 1024;
+
 /// Free headers of a message, by name.
 ///
 /// Names are 1 to 20 lowercase letters and digits, because they are sent as CloudEvents attributes.
+///
+/// A message from outside may have more, longer and oddly named ones: they are kept within
+/// [`FOREIGN_HEADERS_MAX`], [`FOREIGN_HEADER_NAME_BYTES_MAX`], [`FOREIGN_HEADER_VALUE_BYTES_MAX`]
+/// and [`FOREIGN_HEADERS_BYTES_MAX`], the rest is dropped and counted. An attribute that cannot be
+/// used is kept as a header too, named `foreign…`: `foreignid` is an id that is no UUID of ours,
+/// `foreigntime` a time that cannot be read.
 ///
 /// ```
 /// use mamey::message::Headers;
@@ -29,9 +47,13 @@ const HEADER_NAME_BYTES_MAX: usize = 20;
 /// assert!(headers.insert("source", "me").is_err(), "the name of an attribute is reserved");
 /// # Ok::<(), mamey::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Headers(BTreeMap<String, String>);
+pub struct Headers {
+    by_name: BTreeMap<String, String>,
+    #[serde(skip)]
+    dropped: u32,
+}
 
 impl Headers {
     /// Sets a header, replacing one of the same name.
@@ -50,40 +72,75 @@ impl Headers {
             ))
             .with_retry(Retry::Never));
         }
-        if self.0.len() >= HEADERS_MAX && !self.0.contains_key(name) {
+        if self.by_name.len() >= HEADERS_MAX && !self.by_name.contains_key(name) {
             return Err(Error::limit_exceeded(format!(
                 "header `{name}` would be one more than the {HEADERS_MAX} a message may carry; \
                  put it into the payload"
             ))
             .with_retry(Retry::Never));
         }
-        self.0.insert(name.to_owned(), value);
+        self.by_name.insert(name.to_owned(), value);
         Ok(())
+    }
+
+    /// Keeps a header that came from outside; one that is over the bounds, or has the name of an
+    /// attribute, is dropped and counted.
+    pub(super) fn keep(&mut self, name: &str, value: String) {
+        let bytes: usize = self.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let fits = (1..=FOREIGN_HEADER_NAME_BYTES_MAX).contains(&name.len())
+            && value.len() <= FOREIGN_HEADER_VALUE_BYTES_MAX
+            && bytes + name.len() + value.len() <= FOREIGN_HEADERS_BYTES_MAX
+            && self.by_name.len() < FOREIGN_HEADERS_MAX;
+        if !fits || is_attribute(name) || self.by_name.contains_key(name) {
+            return self.count_dropped(1);
+        }
+        self.by_name.insert(name.to_owned(), value);
+    }
+
+    /// How many headers and attributes were dropped when the message was read, because they were
+    /// over the bounds or had a form that no header has. It is neither sent on nor stored, and
+    /// does not count in comparisons.
+    #[must_use]
+    pub const fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// Counts what a transport could not read as a header.
+    pub const fn count_dropped(&mut self, count: u32) {
+        self.dropped = self.dropped.saturating_add(count);
     }
 
     /// The value of a header.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.by_name.get(name).map(String::as_str)
     }
 
     /// All headers, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.by_name.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_name.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_name.is_empty()
     }
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.by_name == other.by_name
+    }
+}
+
+impl Eq for Headers {}
 
 fn validate_header_name(name: &str) -> Result<()> {
     let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -117,5 +174,31 @@ mod tests {
         }
         assert!(headers.insert("onemore", "v").is_err());
         assert!(headers.insert("h0", "again").is_ok());
+    }
+
+    #[test]
+    fn headers_from_outside_are_kept_within_their_bounds_and_the_rest_is_counted() {
+        let mut headers = Headers::default();
+        let (long, longest) = ("n".repeat(129), "v".repeat(FOREIGN_HEADER_VALUE_BYTES_MAX));
+        for (name, value) in
+            [("x_Odd-name.", "v"), ("subject", "s"), ("dataschema", ""), ("long", &longest)]
+        {
+            headers.keep(name, value.to_owned());
+            assert_eq!(headers.get(name), Some(value));
+        }
+        assert_eq!(headers.dropped(), 0);
+        let too_long = format!("{longest}v");
+        for (name, value) in [("", "v"), ("time", "v"), (&long, "v"), ("v", &too_long)] {
+            headers.keep(name, value.to_owned());
+        }
+        assert_eq!((headers.dropped(), headers.len()), (4, 4));
+        for number in 0..20 {
+            headers.keep(&format!("big{number}"), longest.clone());
+        }
+        assert_eq!((headers.dropped(), headers.len()), (10, 18));
+        for number in 0..FOREIGN_HEADERS_MAX {
+            headers.keep(&format!("n{number}"), String::new());
+        }
+        assert_eq!((headers.dropped(), headers.len()), (28, FOREIGN_HEADERS_MAX));
     }
 }

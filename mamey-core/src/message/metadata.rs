@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::headers::Headers;
 use super::media_type::CONTENT_TYPE_JSON;
-use super::{Key, Target, TraceContext, slot_of};
+use super::{CorrelationId, Key, Target, TraceContext, slot_of};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 
@@ -22,7 +22,7 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 ///
 /// let id = MessageId::from_foreign("shop", "A-1");
 /// let metadata = Metadata::new(id, "shop.sold", "shop").with_version(2).with_key(Key::new(7));
-/// assert_eq!((metadata.version, metadata.correlation_id), (2, id));
+/// assert_eq!((metadata.version, metadata.correlation_id), (2, id.into()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -39,10 +39,10 @@ pub struct Metadata {
     #[serde(default)]
     pub target: Target,
     /// The same for everything that one outside request caused.
-    pub correlation_id: MessageId,
-    /// The message whose handler sent this one.
+    pub correlation_id: CorrelationId,
+    /// The message whose handler sent this one, by its [id as it was sent](Metadata::id_as_sent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub causation_id: Option<MessageId>,
+    pub causation_id: Option<CorrelationId>,
     /// When it was sent.
     pub time: Timestamp,
     /// What orders it; see [`Key`].
@@ -85,7 +85,7 @@ impl Metadata {
             version: 1,
             sender: sender.into(),
             target: Target::Any,
-            correlation_id: id,
+            correlation_id: id.into(),
             causation_id: None,
             time: Timestamp::EPOCH,
             key: None,
@@ -113,14 +113,14 @@ impl Metadata {
 
     /// The same for everything that one outside request caused.
     #[must_use]
-    pub const fn with_correlation_id(mut self, correlation_id: MessageId) -> Self {
-        self.correlation_id = correlation_id;
+    pub fn with_correlation_id(mut self, correlation_id: impl Into<CorrelationId>) -> Self {
+        self.correlation_id = correlation_id.into();
         self
     }
 
     /// The message whose handler sent this one.
     #[must_use]
-    pub fn with_causation_id(mut self, causation_id: impl Into<Option<MessageId>>) -> Self {
+    pub fn with_causation_id(mut self, causation_id: impl Into<Option<CorrelationId>>) -> Self {
         self.causation_id = causation_id.into();
         self
     }

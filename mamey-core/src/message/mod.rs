@@ -3,6 +3,7 @@
 pub mod attribute;
 mod catalog;
 mod codec;
+mod correlation_id;
 mod envelope;
 mod headers;
 mod key;
@@ -23,8 +24,12 @@ pub use codec::{
     BODY_BYTES_MAX, CloudEventsBinary, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain,
     WireMessage,
 };
+pub use correlation_id::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 pub use envelope::Envelope;
-pub use headers::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers};
+pub use headers::{
+    FOREIGN_HEADER_NAME_BYTES_MAX, FOREIGN_HEADER_VALUE_BYTES_MAX, FOREIGN_HEADERS_BYTES_MAX,
+    FOREIGN_HEADERS_MAX, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers,
+};
 pub use key::{KEY_BYTES_MAX, Key, SLOTS, slot_of};
 pub use kinds::{Command, Event, Message, Query, unknown_version};
 pub use lane::Lane;

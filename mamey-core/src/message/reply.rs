@@ -53,8 +53,8 @@ impl Envelope {
         let metadata = Metadata {
             version: request.version,
             target: asked_by.map_or(Target::Any, Target::Service),
-            correlation_id: request.correlation_id,
-            causation_id: Some(request.id),
+            correlation_id: request.correlation_id.clone(),
+            causation_id: Some(request.id_as_sent()),
             time,
             tenant: request.tenant.clone(),
             trace: request.trace.clone(),
@@ -85,7 +85,7 @@ impl Envelope {
 
     fn check_correlation(&self, request: &Metadata) -> Result<()> {
         let reply = &self.metadata;
-        let ours = reply.causation_id == Some(request.id)
+        let ours = reply.causation_id.as_ref() == Some(&request.id_as_sent())
             && reply.correlation_id == request.correlation_id;
         if ours {
             return Ok(());
@@ -154,7 +154,7 @@ mod tests {
     fn request() -> Envelope {
         let ids = SequentialIds::default();
         let mut metadata = Metadata::new(ids.message_id(), "catalog.get-price", "orders");
-        metadata.correlation_id = ids.message_id();
+        metadata.correlation_id = ids.message_id().into();
         metadata.target = Target::Service(catalog());
         metadata.tenant = Some("acme".into());
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -231,8 +231,8 @@ mod tests {
         let good = || reply(Ok(Bytes::from_static(b"1")));
         let spoil: [fn(&mut Metadata); 4] = [
             |reply| reply.causation_id = None,
-            |reply| reply.causation_id = Some(reply.id),
-            |reply| reply.correlation_id = reply.id,
+            |reply| reply.causation_id = Some(reply.id.into()),
+            |reply| reply.correlation_id = reply.id.into(),
             |reply| reply.name = "catalog.get-stock.reply".into(),
         ];
         for spoil in spoil {

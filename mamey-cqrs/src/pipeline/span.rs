@@ -40,7 +40,7 @@ fn span(invocation: &Invocation<'_>) -> Span {
         messaging.operation.type = matches!(kind, InvocationKind::Message).then_some("process"),
         messaging.destination.name = metadata.map(|_| name),
         messaging.message.id = cause.message_id.map(field::display),
-        messaging.message.conversation_id = cause.correlation_id.map(field::display),
+        messaging.message.conversation_id = cause.correlation_id.as_ref().map(field::display),
         messaging.consumer.group.name = %context,
         mamey.sender = metadata.map(|metadata| &*metadata.sender),
         mamey.key = metadata.and_then(|metadata| metadata.key.as_ref()).map(field::display),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
-use mamey_core::id::MessageId;
-use mamey_core::message::TraceContext;
+use mamey_core::message::{CorrelationId, TraceContext};
 use mamey_core::{Command, Query, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -133,8 +132,8 @@ impl<'r, C: Command> CommandRequest<'r, C> {
     }
 
     /// The id shared by everything that one outside request causes.
-    pub fn correlation_id(mut self, id: MessageId) -> Self {
-        self.cause.correlation_id = Some(id);
+    pub fn correlation_id(mut self, id: impl Into<CorrelationId>) -> Self {
+        self.cause.correlation_id = Some(id.into());
         self
     }
 }

@@ -96,6 +96,8 @@ impl Source {
         let mut subscriber = guarded(self.transport.subscribe(&self.subscription)).await?;
         while let Some(delivery) = next(subscriber.as_mut(), gate).await? {
             *failures = 0;
+            let dropped = delivery.envelope().metadata.headers.dropped();
+            self.stats.0.headers_dropped.add(u64::from(dropped));
             let taken = Taken { intake: number, partition: self.subscription.partition, delivery };
             if self.taken.send(taken).await.is_err() {
                 break;

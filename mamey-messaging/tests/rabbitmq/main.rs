@@ -4,6 +4,7 @@
 
 mod conformance;
 mod faults;
+mod foreign;
 mod limit;
 mod logs;
 mod messages;

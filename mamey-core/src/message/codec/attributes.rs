@@ -3,13 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::table::{ATTRIBUTES, About, Attribute, identity};
-use crate::message::attribute::{ID, IGNORED, SOURCE, SPEC_VERSION, SPEC_VERSION_1_0, TYPE};
-use crate::message::{Headers, Metadata};
+use super::foreign::{headers, identity, receipt_time};
+use super::table::{ATTRIBUTES, About, Attribute, check_id};
+use crate::message::attribute::{
+    DATA_BASE64, FOREIGN_ID, ID, SOURCE, SPEC_VERSION, SPEC_VERSION_1_0, TIME, TYPE,
+};
+use crate::message::correlation_id::prints_as;
+use crate::message::{FOREIGN_HEADER_VALUE_BYTES_MAX, Metadata};
 use crate::{Error, Result};
 
-/// The header that keeps the id of a foreign message whose id is not a UUID.
-const FOREIGN_ID: &str = "foreignid";
+/// Attributes without which there is no message; each must be clear.
+const ESSENTIAL: [&str; 5] = [SPEC_VERSION, ID, SOURCE, TYPE, DATA_BASE64];
 
 /// The attributes of a message that `is_wanted` selects, and its free headers.
 pub(super) fn text_attributes(
@@ -17,45 +21,78 @@ pub(super) fn text_attributes(
     is_wanted: impl Fn(About) -> bool,
 ) -> BTreeMap<Cow<'static, str>, String> {
     let value = |attribute: &'static Attribute| {
-        let value = (attribute.write)(message)?;
+        let value = attribute.value(message)?;
         Some((Cow::Borrowed(attribute.name), value.to_string()))
     };
     let wanted = ATTRIBUTES.iter().filter(|attribute| is_wanted(attribute.about));
-    let headers = message.headers.iter();
-    let headers = headers.map(|(name, value)| (Cow::Owned(name.to_owned()), value.to_owned()));
+    let headers =
+        headers(message).map(|(name, value)| (Cow::Owned(name.to_owned()), value.to_owned()));
     wanted.filter_map(value).chain(headers).collect()
 }
 
 /// The attributes of one event by name.
 #[derive(Default)]
-pub(super) struct Attributes(BTreeMap<String, String>);
+pub(super) struct Attributes {
+    texts: BTreeMap<String, String>,
+    /// Names and values that are no text, number or boolean: kept as headers.
+    unusable: Vec<(String, String)>,
+    dropped: u32,
+}
 
 impl Attributes {
-    pub(super) fn insert(&mut self, name: String, value: String) {
-        self.0.insert(name, value);
+    /// Adds an attribute. Of one that occurs twice the last value counts, as for other readers.
+    ///
+    /// # Errors
+    /// `Invalid` for an essential attribute with two values.
+    pub(super) fn insert(&mut self, name: String, value: String) -> Result<()> {
+        match self.texts.get(&name) {
+            Some(known) if *known == value => return Ok(()),
+            Some(_) if ESSENTIAL.contains(&name.as_str()) => return Err(occurs_twice(&name)),
+            Some(_) => self.dropped += 1,
+            None => {}
+        }
+        self.texts.insert(name, value);
+        Ok(())
+    }
+
+    /// Adds an attribute whose value no attribute can have.
+    ///
+    /// # Errors
+    /// `Invalid` for an essential attribute.
+    pub(super) fn insert_unusable(&mut self, name: String, value: &str) -> Result<()> {
+        if ESSENTIAL.contains(&name.as_str()) {
+            let message = format!("attribute `{name}` is not a string, number or boolean");
+            return Err(Error::invalid(message));
+        }
+        // What no header keeps is not worth a copy.
+        if value.len() > FOREIGN_HEADER_VALUE_BYTES_MAX {
+            self.dropped += 1;
+        } else {
+            self.unusable.push((name, value.to_owned()));
+        }
+        Ok(())
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        self.texts.remove(name)
     }
 
-    /// Reads all that is left; `content_type` is the payload's.
-    pub(super) fn into_metadata(mut self, content_type: Option<String>) -> Result<Metadata> {
+    /// Reads all that is left. What cannot be used becomes a header; without a time that can be
+    /// read it is [`receipt_time`].
+    pub(super) fn into_metadata(mut self) -> Result<Metadata> {
         self.check_spec_version()?;
         let (sender, id) = (self.required(SOURCE)?, self.required(ID)?);
-        let mut metadata = Metadata::new(identity(&sender, &id), self.required(TYPE)?, &sender);
-        for attribute in ATTRIBUTES.iter().filter(|it| it.about != About::Payload) {
-            if let Some(text) = self.take(attribute.name) {
-                (attribute.read)(&mut metadata, &text)?;
-            }
+        let name = self.required(TYPE)?;
+        let mut metadata = with_identity(&sender, &id, name)?;
+        read_attributes(&mut metadata, |_| true, |name| self.take(name).map(Cow::Owned));
+        for (name, value) in self.unusable {
+            let kept = ATTRIBUTES.iter().find(|it| it.name == name).and_then(|it| it.kept);
+            metadata.headers.keep(kept.unwrap_or(&name), value);
         }
-        metadata.headers = self.into_headers()?;
-        if metadata.id.to_string() != id && metadata.headers.get(FOREIGN_ID).is_none() {
-            metadata.headers.insert(FOREIGN_ID, id)?;
+        for (name, value) in self.texts {
+            metadata.headers.keep(&name, value);
         }
-        if let Some(content_type) = content_type {
-            metadata.content_type = content_type.into();
-        }
+        metadata.headers.count_dropped(self.dropped);
         metadata.check()?;
         Ok(metadata)
     }
@@ -76,15 +113,47 @@ impl Attributes {
             ))
         })
     }
+}
 
-    /// What is left are extensions: those that fit become free headers.
-    fn into_headers(self) -> Result<Headers> {
-        let mut headers = Headers::default();
-        for (name, value) in self.0 {
-            if !IGNORED.contains(&name.as_str()) {
-                headers.insert(&name, value)?;
-            }
+pub(super) fn occurs_twice(name: &str) -> Error {
+    Error::invalid(format!("attribute `{name}` occurs twice with different values: send it once"))
+}
+
+/// The minimum of a message with this id, whose text is kept when it is not ours.
+///
+/// # Errors
+/// `LimitExceeded` for an id that is too long to be kept.
+pub(super) fn with_identity(sender: &str, id: &str, name: String) -> Result<Metadata> {
+    check_id(&name, id)?;
+    let mut metadata = Metadata::new(identity(sender, id), name, sender);
+    if !prints_as(metadata.id, id) {
+        metadata.headers.keep(FOREIGN_ID, id.to_owned());
+    }
+    Ok(metadata)
+}
+
+/// Reads the attributes that `is_wanted` names; a text that cannot be used as it is becomes a
+/// header.
+pub(super) fn read_attributes<'a>(
+    metadata: &mut Metadata,
+    is_wanted: impl Fn(About) -> bool,
+    mut take: impl FnMut(&str) -> Option<Cow<'a, str>>,
+) {
+    let mut has_time = false;
+    for attribute in ATTRIBUTES.iter().filter(|it| is_wanted(it.about)) {
+        let Some(text) = take(attribute.name) else {
+            continue;
+        };
+        let is_used = (attribute.read)(metadata, &text);
+        has_time |= is_used && attribute.name == TIME;
+        if let Some(kept) = attribute.kept
+            && !is_used
+            && !text.is_empty()
+        {
+            metadata.headers.keep(kept, text.into_owned());
         }
-        Ok(headers)
+    }
+    if !has_time {
+        metadata.time = receipt_time(metadata.id);
     }
 }

@@ -2,7 +2,10 @@
 
 mod attributes;
 mod binary;
+mod foreign;
 mod json;
+#[cfg(test)]
+mod lenient_test;
 mod limits;
 mod plain;
 #[cfg(test)]

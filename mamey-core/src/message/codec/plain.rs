@@ -1,17 +1,18 @@
 //! The plain form `{sender, target, type, payload}`, for systems that already use it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::attributes::text_attributes;
+use super::attributes::{read_attributes, text_attributes, with_identity};
 use super::limits::{BODY_BYTES_MAX, within_limit};
-use super::table::{ATTRIBUTES, About, identity};
+use super::table::{ATTRIBUTES, About};
 use super::wire::{Codec, WireMessage};
-use crate::clock::{Clock, SystemClock};
 use crate::id::{IdSource, UuidV7Source};
-use crate::message::attribute::{ID, TIME};
-use crate::message::{CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Metadata, Target};
+use crate::message::attribute::{FOREIGN_TARGET, ID};
+use crate::message::{CONTENT_TYPE_JSON, ContextName, Envelope, Metadata, Target};
 use crate::{Error, Result};
 
 /// The target that means every subscriber.
@@ -109,21 +110,21 @@ impl Plain {
     fn metadata(&self, read: Read<'_>, wire: &WireMessage) -> Result<Metadata> {
         let property = |name: &str| wire.properties.get(name).map(String::as_str);
         let (name, sender) = (non_empty(read.r#type, "type")?, non_empty(read.sender, "sender")?);
-        let id = match property(ID) {
-            Some(id) => identity(&sender, id),
-            None => self.ids.message_id(),
+        let mut metadata = match property(ID).filter(|id| !id.is_empty()) {
+            Some(id) => with_identity(&sender, id, name)?,
+            None => Metadata::new(self.ids.message_id(), name, &sender),
         };
-        let mut metadata = Metadata::new(id, name, &sender);
-        metadata.target = target(read.target.as_deref())?;
-        if property(TIME).is_none() {
-            metadata.time = SystemClock.now();
+        match read.target {
+            Some(target) if target != ANY => set_target(&mut metadata, target),
+            _ => {}
         }
-        for attribute in ATTRIBUTES.iter().filter(|it| it.about == About::Message) {
-            if let Some(text) = property(attribute.name) {
-                (attribute.read)(&mut metadata, text)?;
-            }
+        let take = |name: &str| property(name).filter(|_| name != ID).map(Cow::Borrowed);
+        read_attributes(&mut metadata, |about| about == About::Message, take);
+        let is_read =
+            |name: &str| ATTRIBUTES.iter().any(|it| it.about == About::Message && it.name == name);
+        for (name, value) in wire.properties.iter().filter(|(name, _)| !is_read(name)) {
+            metadata.headers.keep(name, value.clone());
         }
-        metadata.headers = free_headers(wire);
         Ok(metadata)
     }
 }
@@ -135,20 +136,12 @@ fn non_empty(text: String, field: &str) -> Result<String> {
     Ok(text)
 }
 
-fn target(text: Option<&str>) -> Result<Target> {
-    match text {
-        None | Some(ANY) => Ok(Target::Any),
-        Some(name) => ContextName::new(name).map(Target::Service),
+/// A target that cannot name a context is another system's word: whoever gets the message is meant.
+fn set_target(metadata: &mut Metadata, target: String) {
+    match ContextName::new(&target) {
+        Ok(name) => metadata.target = Target::Service(name),
+        Err(_) => metadata.headers.keep(FOREIGN_TARGET, target),
     }
-}
-
-/// Properties that cannot be headers are left out: they belong to the transport or the sender.
-fn free_headers(wire: &WireMessage) -> Headers {
-    let mut headers = Headers::default();
-    for (name, value) in &wire.properties {
-        let _not_ours = headers.insert(name, value.clone());
-    }
-    headers
 }
 
 #[cfg(test)]
@@ -196,7 +189,6 @@ mod tests {
             r#"{"sender":"s","type":"t"}"#,
             r#"{"sender":"","type":"t","payload":1}"#,
             r#"{"sender":"s","sender":"s","type":"t","payload":1}"#,
-            r#"{"sender":"s","target":"No Such","type":"t","payload":1}"#,
         ] {
             assert!(Plain::default().decode(&bare(body)).is_err(), "{body}");
         }

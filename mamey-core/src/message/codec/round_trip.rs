@@ -10,7 +10,8 @@ use super::{CloudEventsBinary, CloudEventsJson, Codec, Plain};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::message::{
-    CONTENT_TYPE_JSON, ContextName, Envelope, Headers, Key, Metadata, Target, TraceContext,
+    CONTENT_TYPE_JSON, ContextName, CorrelationId, Envelope, Headers, Key, Metadata, Target,
+    TraceContext,
 };
 
 /// Text as people, machines and attackers write it, never empty.
@@ -36,15 +37,23 @@ fn trace() -> impl Strategy<Value = TraceContext> {
     )
 }
 
-/// Names that are reserved are left out, as `Headers` does.
+/// Names of our own and of other systems; those that are attributes are left out, as `Headers` does.
 fn headers() -> impl Strategy<Value = Headers> {
-    btree_map("[a-z0-9]{1,20}", ".{0,40}", 0..6).prop_map(|wanted| {
+    btree_map("[a-z0-9]{1,20}|subject|\\PC{1,30}", ".{0,40}", 0..6).prop_map(|wanted| {
         let mut headers = Headers::default();
         for (name, value) in wanted {
-            let _refused_when_reserved = headers.insert(&name, value);
+            headers.keep(&name, value);
         }
         headers
     })
+}
+
+fn correlation_id() -> impl Strategy<Value = CorrelationId> {
+    prop_oneof![
+        id().prop_map(CorrelationId::from),
+        TEXT.prop_map(|text| text.parse().unwrap()),
+        any::<u128>().prop_map(|it| Uuid::from_u128(it).simple().to_string().parse().unwrap()),
+    ]
 }
 
 /// JSON as a handler's message is written, and with the white space of another writer.
@@ -76,7 +85,7 @@ fn binary() -> impl Strategy<Value = (String, Bytes)> {
 
 fn metadata() -> impl Strategy<Value = Metadata> {
     let about = (TEXT, any::<u32>(), TEXT, target(), any::<i64>());
-    let ids = (id(), id(), option::of(id()));
+    let ids = (id(), correlation_id(), option::of(correlation_id()));
     let rest = (option::of("\\PC{0,40}"), option::of(TEXT), option::of(trace()), headers());
     (about, ids, rest).prop_map(|(about, ids, rest)| {
         let (name, version, sender, target, time) = about;

@@ -4,19 +4,28 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::foreign::{correlation_id, identity, short_form};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::message::attribute::{
-    CAUSATION_ID, CORRELATION_ID, DATA_CONTENT_TYPE, ID, MESSAGE_VERSION, PARTITION_KEY, SOURCE,
-    TARGET, TENANT, TIME, TRACEPARENT, TRACESTATE, TYPE,
+    CAUSATION_ID, CORRELATION_ID, DATA_CONTENT_TYPE, FOREIGN_CAUSATION_ID, FOREIGN_CONTENT_TYPE,
+    FOREIGN_CORRELATION_ID, FOREIGN_ID, FOREIGN_KEY, FOREIGN_TARGET, FOREIGN_TENANT, FOREIGN_TIME,
+    FOREIGN_TRACEPARENT, FOREIGN_TRACESTATE, FOREIGN_VERSION, ID, MESSAGE_VERSION, PARTITION_KEY,
+    SOURCE, TARGET, TENANT, TIME, TRACEPARENT, TRACESTATE, TYPE,
 };
+use crate::message::correlation_id::prints_as;
+use crate::message::media_type::essence;
 use crate::message::{
-    ATTRIBUTE_BYTES_MAX, ContextName, KEY_BYTES_MAX, Key, Metadata, Target, TraceContext,
+    ATTRIBUTE_BYTES_MAX, CORRELATION_ID_BYTES_MAX, ContextName, CorrelationId,
+    FOREIGN_HEADER_VALUE_BYTES_MAX, KEY_BYTES_MAX, Key, Metadata, Target, TraceContext,
 };
-use crate::{Error, Result, ResultExt, Retry};
+use crate::{Error, Result, Retry};
 
 /// How much of a name that is too long an error repeats, in characters.
 const NAME_CHARS_SHOWN: usize = 64;
+
+/// The media type of a payload whose own is too long even without parameters.
+const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// One attribute of a message.
 pub(super) struct Attribute {
@@ -24,12 +33,14 @@ pub(super) struct Attribute {
     pub(super) name: &'static str,
     /// What it belongs to, which decides where a codec puts it.
     pub(super) about: About,
+    /// The header that keeps a text which cannot be used as it came; without one it is refused.
+    pub(super) kept: Option<&'static str>,
     /// What it is called in errors, and how many bytes it may have; `None` for what cannot be long.
-    limit: Option<(&'static str, usize)>,
+    pub(super) limit: Option<(&'static str, usize)>,
     /// Its value; `None` when the message has none.
     pub(super) write: fn(&Metadata) -> Option<Value<'_>>,
-    /// Takes over a value that was received.
-    pub(super) read: fn(&mut Metadata, &str) -> Result<()>,
+    /// Takes over a text that was received; false when it is not used as it came.
+    pub(super) read: fn(&mut Metadata, &str) -> bool,
 }
 
 /// What an attribute belongs to.
@@ -49,129 +60,153 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
     Attribute {
         name: ID,
         about: About::Message,
+        kept: Some(FOREIGN_ID),
         limit: None,
         write: |message| Some(Value::Id(message.id)),
         read: |message, text| {
             message.id = identity(&message.sender, text);
-            Ok(())
+            prints_as(message.id, text)
         },
     },
     Attribute {
         name: SOURCE,
         about: About::Address,
+        kept: None,
         limit: Some(("sender", ATTRIBUTE_BYTES_MAX)),
         write: |message| Some(Value::Text(&message.sender)),
         read: |message, text| {
             message.sender = text.into();
-            Ok(())
+            true
         },
     },
     Attribute {
         name: TYPE,
         about: About::Address,
+        kept: None,
         limit: Some(("name", ATTRIBUTE_BYTES_MAX)),
         write: |message| Some(Value::Text(&message.name)),
         read: |message, text| {
             message.name = text.to_owned().into();
-            Ok(())
+            true
         },
     },
     Attribute {
         name: MESSAGE_VERSION,
         about: About::Message,
+        kept: Some(FOREIGN_VERSION),
         limit: None,
         write: |message| Some(Value::Number(message.version)),
-        read: |message, text| parsed(MESSAGE_VERSION, text).map(|it| message.version = it),
+        read: |message, text| text.parse().map(|it| message.version = it).is_ok(),
     },
     Attribute {
         name: TARGET,
         about: About::Address,
+        kept: Some(FOREIGN_TARGET),
         limit: None,
         write: |message| match &message.target {
             Target::Any => None,
             Target::Service(name) => Some(Value::Text(name.as_str())),
         },
+        // What cannot name a context is another system's word: whoever gets the message is meant.
         read: |message, text| {
-            let target = ContextName::new(text).with_context(|| format!("attribute `{TARGET}`"))?;
-            message.target = Target::Service(target);
-            Ok(())
+            ContextName::new(text).map(|it| message.target = Target::Service(it)).is_ok()
         },
     },
     Attribute {
         name: TIME,
         about: About::Message,
+        kept: Some(FOREIGN_TIME),
         limit: None,
         write: |message| Some(Value::Time(message.time)),
-        read: |message, text| {
-            let time = Timestamp::parse_rfc3339(text);
-            message.time = time.with_context(|| format!("attribute `{TIME}`"))?;
-            Ok(())
-        },
+        read: |message, text| Timestamp::parse_rfc3339(text).map(|it| message.time = it).is_ok(),
     },
     Attribute {
         name: CORRELATION_ID,
         about: About::Message,
-        limit: None,
-        write: |message| Some(Value::Id(message.correlation_id)),
-        read: |message, text| parsed(CORRELATION_ID, text).map(|it| message.correlation_id = it),
+        kept: Some(FOREIGN_CORRELATION_ID),
+        limit: Some(("correlation id", CORRELATION_ID_BYTES_MAX)),
+        write: |message| Some(Value::Correlation(&message.correlation_id)),
+        read: |message, text| {
+            if let Some(id) = correlation_id(text) {
+                message.correlation_id = id;
+            }
+            text.len() <= CORRELATION_ID_BYTES_MAX
+        },
     },
     Attribute {
         name: CAUSATION_ID,
         about: About::Message,
-        limit: None,
-        write: |message| message.causation_id.map(Value::Id),
-        read: |message, text| parsed(CAUSATION_ID, text).map(|it| message.causation_id = Some(it)),
+        kept: Some(FOREIGN_CAUSATION_ID),
+        limit: Some(("causation id", CORRELATION_ID_BYTES_MAX)),
+        write: |message| message.causation_id.as_ref().map(Value::Correlation),
+        read: |message, text| {
+            message.causation_id = correlation_id(text);
+            text.len() <= CORRELATION_ID_BYTES_MAX
+        },
     },
     Attribute {
         name: PARTITION_KEY,
         about: About::Message,
+        kept: Some(FOREIGN_KEY),
         limit: Some(("key", KEY_BYTES_MAX)),
         write: |message| message.key.as_ref().map(|key| Value::Text(key.as_str())),
         read: |message, text| {
-            message.key = Some(Key::from(text));
-            Ok(())
+            let fits = text.len() <= KEY_BYTES_MAX;
+            message.key = Some(if fits { text.into() } else { Key::from(short_form(text)) });
+            fits
         },
     },
     Attribute {
         name: TENANT,
         about: About::Message,
+        kept: Some(FOREIGN_TENANT),
         limit: Some(("tenant", ATTRIBUTE_BYTES_MAX)),
         write: |message| message.tenant.as_deref().map(Value::Text),
         read: |message, text| {
-            message.tenant = Some(text.into());
-            Ok(())
+            let fits = text.len() <= ATTRIBUTE_BYTES_MAX;
+            message.tenant = Some(if fits { text.into() } else { short_form(text).into() });
+            fits
         },
     },
     Attribute {
         name: TRACEPARENT,
         about: About::Message,
+        kept: Some(FOREIGN_TRACEPARENT),
         limit: None,
         write: |message| message.trace.as_ref().map(Value::Trace),
         // A broken trace header must not reject the message: it starts a new trace.
         read: |message, text| {
             message.trace = text.parse().ok();
-            Ok(())
+            message.trace.is_some()
         },
     },
     Attribute {
         name: TRACESTATE,
         about: About::Message,
+        kept: Some(FOREIGN_TRACESTATE),
         limit: None,
         write: |message| message.trace.as_ref()?.tracestate().map(Value::Text),
         // Without a trace it has no meaning.
         read: |message, text| {
             message.trace = message.trace.take().map(|trace| trace.with_state(text));
-            Ok(())
+            message.trace.as_ref().is_some_and(|trace| trace.tracestate().is_some())
         },
     },
     Attribute {
         name: DATA_CONTENT_TYPE,
         about: About::Payload,
+        kept: Some(FOREIGN_CONTENT_TYPE),
         limit: Some(("content type", ATTRIBUTE_BYTES_MAX)),
         write: |message| Some(Value::Text(&message.content_type)),
         read: |message, text| {
-            message.content_type = text.to_owned().into();
-            Ok(())
+            let fits = text.len() <= ATTRIBUTE_BYTES_MAX;
+            let text = if fits { text } else { essence(text) };
+            match text.len() {
+                0 => {}
+                1..=ATTRIBUTE_BYTES_MAX => message.content_type = text.to_owned().into(),
+                _ => message.content_type = UNKNOWN_CONTENT_TYPE.into(),
+            }
+            fits
         },
     },
 ];
@@ -181,6 +216,7 @@ pub(super) enum Value<'a> {
     Text(&'a str),
     Number(u32),
     Id(MessageId),
+    Correlation(&'a CorrelationId),
     Time(Timestamp),
     Trace(&'a TraceContext),
 }
@@ -191,6 +227,7 @@ impl fmt::Display for Value<'_> {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
             Self::Id(id) => id.fmt(f),
+            Self::Correlation(id) => id.fmt(f),
             Self::Time(time) => time.fmt(f),
             Self::Trace(trace) => trace.fmt(f),
         }
@@ -203,20 +240,11 @@ impl Serialize for Value<'_> {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Number(number) => serializer.serialize_u32(*number),
             Self::Id(id) => id.serialize(serializer),
+            Self::Correlation(id) => id.serialize(serializer),
             Self::Time(time) => time.serialize(serializer),
             Self::Trace(trace) => serializer.collect_str(trace),
         }
     }
-}
-
-/// The identity of a message: its own id, or one that follows from source and id when that is no
-/// UUID.
-pub(super) fn identity(source: &str, id: &str) -> MessageId {
-    id.parse().unwrap_or_else(|_| MessageId::from_foreign(source, id))
-}
-
-fn parsed<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| Error::invalid(format!("attribute `{name}` cannot be `{text}`")))
 }
 
 impl Metadata {
@@ -235,6 +263,17 @@ impl Metadata {
         }
         Ok(())
     }
+}
+
+/// Checks that the id of message `name` can be kept as it came.
+///
+/// # Errors
+/// `LimitExceeded` when it cannot.
+pub(super) fn check_id(name: &str, id: &str) -> Result<()> {
+    if id.len() <= FOREIGN_HEADER_VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(too_long(name, "id", id.len(), FOREIGN_HEADER_VALUE_BYTES_MAX))
 }
 
 fn too_long(name: &str, what: &str, bytes: usize, bytes_max: usize) -> Error {
@@ -258,7 +297,7 @@ mod tests {
         for attribute in &ATTRIBUTES {
             let value = (attribute.write)(&sent);
             if let Some(text) = value.map(|value| value.to_string()) {
-                (attribute.read)(&mut read, &text).unwrap();
+                assert!((attribute.read)(&mut read, &text), "{}", attribute.name);
             }
         }
         read.headers = sent.headers.clone();

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use mamey_core::clock::Timestamp;
-use mamey_core::message::attribute::{TIME, TRACEPARENT, TRACESTATE};
+use mamey_core::message::attribute::{
+    ID, SOURCE, SPEC_VERSION, TIME, TRACEPARENT, TRACESTATE, TYPE,
+};
 use mamey_core::message::{Metadata, WireMessage};
 use mamey_core::{Error, Result};
 
@@ -26,6 +28,9 @@ const HEADER_OVERHEAD_BYTES: usize = 8;
 /// Written without a prefix too, for tracers that do not know CloudEvents.
 const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, TRACESTATE];
 
+/// Attributes without which there is no message.
+const ESSENTIAL: [&str; 4] = [SPEC_VERSION, ID, SOURCE, TYPE];
+
 /// How often a quorum queue has delivered a message before; absent the first time.
 const DELIVERIES: &str = "x-delivery-count";
 
@@ -34,9 +39,11 @@ pub(super) fn attribute(header: &str) -> Option<&str> {
     header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(OTHER_PREFIX))
 }
 
-/// The attribute that a header of the plain form holds: it has the same name.
-pub(super) const fn same_name(header: &str) -> Option<&str> {
-    Some(header)
+/// The attribute that a header of the plain form holds: it has the same name, unless it is one that
+/// brokers add.
+pub(super) fn same_name(header: &str) -> Option<&str> {
+    let is_of_a_broker = header.starts_with("x-") || matches!(header, "CC" | "BCC");
+    (!is_of_a_broker).then_some(header)
 }
 
 /// How many bytes the attributes take as headers, about.
@@ -73,24 +80,32 @@ pub(super) fn put_trace(headers: &mut FieldTable, metadata: &Metadata) {
     }
 }
 
-/// Takes the headers that hold an attribute, as text.
+/// Takes the headers that hold an attribute, as text, and returns how many have a value that is no
+/// text.
+///
+/// # Errors
+/// `Invalid` when a message cannot be without this attribute.
 pub(super) fn take(
     headers: &FieldTable,
     attribute_of: fn(&str) -> Option<&str>,
     wire: &mut WireMessage,
-) -> Result<()> {
+) -> Result<u32> {
+    let mut dropped = 0;
     for (header, value) in headers.inner() {
         let Some(name) = attribute_of(header.as_str()) else {
             continue;
         };
         let moment = (name == TIME).then(|| moment(value)).flatten();
-        if let Some(text) =
-            moment.map_or_else(|| text(header.as_str(), value), |it| Ok(Some(it)))?
-        {
-            wire.properties.insert(Cow::Owned(name.to_owned()), text);
+        match moment.or_else(|| text(value)) {
+            Some(text) => drop(wire.properties.insert(Cow::Owned(name.to_owned()), text)),
+            None if ESSENTIAL.contains(&name) => {
+                let message = format!("header `{header}` is not text in UTF-8: send it as text");
+                return Err(Error::invalid(message));
+            }
+            None => dropped += 1,
         }
     }
-    Ok(())
+    Ok(dropped)
 }
 
 /// How often the broker has delivered a message before, each time without an answer.
@@ -120,10 +135,10 @@ fn moment(value: &AMQPValue) -> Option<String> {
 }
 
 /// A header's value as text; `None` for tables, lists and other types that no attribute has.
-fn text(header: &str, value: &AMQPValue) -> Result<Option<String>> {
-    Ok(Some(match value {
-        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec())
-            .map_err(|_| Error::invalid(format!("header `{header}` is not text in UTF-8")))?,
+fn text(value: &AMQPValue) -> Option<String> {
+    Some(match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,
+        AMQPValue::ByteArray(bytes) => String::from_utf8(bytes.as_slice().to_vec()).ok()?,
         AMQPValue::ShortString(text) => text.as_str().to_owned(),
         AMQPValue::Boolean(value) => value.to_string(),
         AMQPValue::ShortShortInt(value) => value.to_string(),
@@ -133,6 +148,9 @@ fn text(header: &str, value: &AMQPValue) -> Result<Option<String>> {
         AMQPValue::LongInt(value) => value.to_string(),
         AMQPValue::LongUInt(value) => value.to_string(),
         AMQPValue::LongLongInt(value) => value.to_string(),
-        _ => return Ok(None),
-    }))
+        AMQPValue::Float(value) => value.to_string(),
+        AMQPValue::Double(value) => value.to_string(),
+        AMQPValue::Timestamp(_) => moment(value)?,
+        _ => return None,
+    })
 }

@@ -61,8 +61,11 @@ impl Wire {
         let wire = match self.encoding {
             RabbitEncoding::CloudEventsBinary => {
                 let mut wire = self.binary.encode(envelope)?;
-                // Headers that do not fit into a frame go into the body of the structured mode.
-                if headers::bytes(&wire) > HEADERS_BYTES_MAX {
+                // What does not fit into headers or a property goes into the body of the
+                // structured mode.
+                if headers::bytes(&wire) > HEADERS_BYTES_MAX
+                    || !properties::fits(&wire.content_type)
+                {
                     self.json.encode(envelope)?
                 } else {
                     put_all(&mut headers, PREFIX, &mut wire)?;
@@ -97,15 +100,19 @@ impl Wire {
         }
         let names = || headers.inner().keys().map(ShortString::as_str);
         if names().any(|name| attribute(name) == Some(SPEC_VERSION)) {
-            take(headers, attribute, &mut wire)?;
-            return self.binary.decode(&wire);
+            let dropped = take(headers, attribute, &mut wire)?;
+            let mut envelope = self.binary.decode(&wire)?;
+            envelope.metadata.headers.count_dropped(dropped);
+            return Ok(envelope);
         }
-        take(headers, same_name, &mut wire)?;
+        let dropped = take(headers, same_name, &mut wire)?;
         if let Some(id) = properties.message_id() {
             // A foreign sender's id of the message, unless a header of ours holds it.
             wire.properties.entry(ID.into()).or_insert_with(|| id.as_str().to_owned());
         }
-        self.plain.decode(&wire)
+        let mut envelope = self.plain.decode(&wire)?;
+        envelope.metadata.headers.count_dropped(dropped);
+        Ok(envelope)
     }
 }
 
@@ -123,7 +130,8 @@ fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::AMQPValue;
+    use lapin::types::{AMQPValue, FieldArray};
+    use mamey_core::clock::{Clock, SystemClock};
     use mamey_core::id::{IdSource, UuidV7Source};
     use mamey_core::message::{BODY_BYTES_MAX, ContextName, Headers, Target, TraceContext};
 
@@ -192,7 +200,55 @@ mod tests {
         assert_eq!(read(text).unwrap(), 1_700_000_000_123);
         assert_eq!(read(AMQPValue::LongLongInt(1_700_000_000_123)).unwrap(), 1_700_000_000_123);
         assert_eq!(read(AMQPValue::Timestamp(1_700_000_000)).unwrap(), 1_700_000_000_000);
-        assert!(read(AMQPValue::LongString("noon".into())).is_err());
+        let now = SystemClock.now().as_millis();
+        assert!(read(AMQPValue::LongString("noon".into())).unwrap() >= now);
+    }
+
+    #[test]
+    fn odd_headers_and_media_types_cost_no_message() {
+        let wire = Wire::new(RabbitEncoding::default(), BODY_BYTES_MAX);
+        let mut headers = FieldTable::default();
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        for (name, value) in [
+            ("specversion", text("1.0")),
+            ("id", AMQPValue::LongLongInt(17)),
+            ("source", text("/shop")),
+            ("type", text("shop.sold")),
+            ("correlationid", text(&"txn ".repeat(100))),
+            ("X_Odd", AMQPValue::Double(1.5)),
+            ("list", AMQPValue::FieldArray(FieldArray::default())),
+            ("latin", AMQPValue::LongString([0xff][..].into())),
+        ] {
+            headers.insert(format!("{PREFIX}{name}").into(), value);
+        }
+        let properties = BasicProperties::default().with_headers(headers);
+        let one = wire.read(&properties, &Bytes::new()).unwrap();
+        assert_eq!(one.metadata.id_as_sent().to_string(), "17");
+        assert_eq!(one.metadata.headers.get("X_Odd"), Some("1.5"));
+        assert_eq!(one.metadata.headers.dropped(), 2);
+        for media in ["application/json", &format!("text/plain; of={}", "x".repeat(300))] {
+            let metadata = one.metadata.clone().with_content_type(media.to_owned());
+            let sent = Envelope::new(metadata, Bytes::from_static(b"1"));
+            let (properties, body) = wire.write(&sent).unwrap();
+            assert_eq!(wire.read(&properties, &body).unwrap(), sent, "{media}");
+        }
+        let media = "application/cloudevents-batch+json; charset=utf-8";
+        let properties = BasicProperties::default().with_content_type(media.into());
+        let error = wire.read(&properties, &Bytes::from_static(b"[]")).unwrap_err().to_string();
+        assert!(error.contains("batch"), "{error}");
+    }
+
+    #[test]
+    fn a_plain_message_takes_no_headers_of_the_broker() {
+        let wire = Wire::new(RabbitEncoding::Plain, BODY_BYTES_MAX);
+        let mut headers = FieldTable::default();
+        for name in ["x-delivery-count", "x-death", "CC", "region"] {
+            headers.insert(name.into(), AMQPValue::LongString("1".into()));
+        }
+        let body = Bytes::from_static(br#"{"sender":"shop","type":"shop.sold","payload":{}}"#);
+        let properties = BasicProperties::default().with_headers(headers);
+        let read = wire.read(&properties, &body).unwrap().metadata.headers;
+        assert_eq!(read.iter().collect::<Vec<_>>(), [("region", "1")]);
     }
 
     #[test]

@@ -34,10 +34,12 @@ pub(super) fn with_headers(
         .with_delivery_mode(PERSISTENT)
         .with_content_type(content_type)
         .with_message_id(metadata.id.to_string().into())
-        .with_correlation_id(metadata.correlation_id.to_string().into())
         .with_timestamp(seconds)
         .with_headers(headers);
     // A text that is too long for a property is still in the message.
+    if let Some(id) = short(&metadata.correlation_id.to_string()) {
+        properties = properties.with_correlation_id(id);
+    }
     if let Some(name) = short(&metadata.name) {
         properties = properties.with_type(name);
     }
@@ -45,6 +47,11 @@ pub(super) fn with_headers(
         properties = properties.with_app_id(sender);
     }
     Ok(properties)
+}
+
+/// Whether a text fits into a property.
+pub(super) const fn fits(text: &str) -> bool {
+    text.len() <= PROPERTY_BYTES_MAX
 }
 
 fn short(text: &str) -> Option<ShortString> {

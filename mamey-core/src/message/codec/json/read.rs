@@ -1,19 +1,21 @@
 //! Reads a CloudEvent in JSON.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::message::Envelope;
-use crate::message::attribute::{DATA, DATA_BASE64, DATA_CONTENT_TYPE, IGNORED};
-use crate::message::codec::attributes::Attributes;
+use crate::message::attribute::{DATA, DATA_BASE64};
+use crate::message::codec::attributes::{Attributes, occurs_twice};
 use crate::{Error, Result};
+
+const NULL: &str = "null";
 
 /// One event as it was read: its attributes as text, and its data.
 pub(super) struct Event<'a> {
@@ -24,22 +26,29 @@ pub(super) struct Event<'a> {
 impl Event<'_> {
     pub(super) fn into_envelope(mut self) -> Result<Envelope> {
         let payload = self.take_payload()?;
-        let content_type = self.attributes.take(DATA_CONTENT_TYPE);
-        let metadata = self.attributes.into_metadata(content_type)?;
-        Ok(Envelope { metadata, payload })
+        Ok(Envelope { metadata: self.attributes.into_metadata()?, payload })
     }
 
     fn take_payload(&mut self) -> Result<Bytes> {
         match (self.data.take(), self.attributes.take(DATA_BASE64)) {
-            (Some(_), Some(_)) => {
+            (Some(data), Some(_)) if data.get() != NULL => {
                 Err(Error::invalid("`data` and `data_base64` are both present; send one"))
             }
-            (Some(data), None) => Ok(Bytes::copy_from_slice(data.get().as_bytes())),
-            (None, Some(text)) => STANDARD
+            (_, Some(text)) => STANDARD
                 .decode(text)
                 .map(Into::into)
                 .map_err(|cause| Error::invalid(format!("`data_base64` is not Base64: {cause}"))),
+            (Some(data), None) => Ok(Bytes::copy_from_slice(data.get().as_bytes())),
             (None, None) => Ok(Bytes::new()),
+        }
+    }
+
+    fn add(&mut self, name: String, value: &RawValue) -> Result<()> {
+        match text(value) {
+            // CloudEvents has `null` for what is not set.
+            Some(Value::Null) => Ok(()),
+            Some(Value::Text(text)) => self.attributes.insert(name, text.into_owned()),
+            None => self.attributes.insert_unusable(name, value.get()),
         }
     }
 }
@@ -55,51 +64,36 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut raw: BTreeMap<String, &'de RawValue> = BTreeMap::new();
+                let mut event = Event { attributes: Attributes::default(), data: None };
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if raw.contains_key(&name) {
-                        let twice = format!("attribute `{name}` occurs twice: send it once");
-                        return Err(serde::de::Error::custom(twice));
+                    if name != DATA {
+                        event.add(name, value).map_err(A::Error::custom)?;
+                    } else if event.data.is_some_and(|known| known.get() != value.get()) {
+                        return Err(A::Error::custom(occurs_twice(DATA)));
+                    } else {
+                        event.data = Some(value);
                     }
-                    raw.insert(name, value);
                 }
-                let data = raw.remove(DATA);
-                let attributes = texts(raw).map_err(serde::de::Error::custom)?;
-                Ok(Event { attributes, data })
+                Ok(event)
             }
         }
         deserializer.deserialize_map(Reader)
     }
 }
 
-fn texts(raw: BTreeMap<String, &RawValue>) -> Result<Attributes> {
-    let mut attributes = Attributes::default();
-    for (name, value) in raw {
-        // Ignored attributes may have any value.
-        if !IGNORED.contains(&name.as_str()) && value.get() != "null" {
-            let text = text(&name, value)?;
-            attributes.insert(name, text);
-        }
+/// A CloudEvents attribute value: a string, or a number or boolean as it was written.
+enum Value<'a> {
+    Null,
+    Text(Cow<'a, str>),
+}
+
+/// `None` for what no attribute can be: an object, an array, or a string that is no Unicode.
+fn text(raw: &RawValue) -> Option<Value<'_>> {
+    let json = raw.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok().map(|text| Value::Text(Cow::Owned(text))),
+        b'{' | b'[' => None,
+        b'n' => Some(Value::Null),
+        _ => Some(Value::Text(Cow::Borrowed(json))),
     }
-    Ok(attributes)
-}
-
-/// A CloudEvents attribute value: a string, or a number or boolean in its canonical text form.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Number(serde_json::Number),
-    Bool(bool),
-}
-
-fn text(name: &str, raw: &RawValue) -> Result<String> {
-    let scalar: Scalar = serde_json::from_str(raw.get()).map_err(|_| {
-        Error::invalid(format!("attribute `{name}` is not a string, number or boolean"))
-    })?;
-    Ok(match scalar {
-        Scalar::Text(text) => text,
-        Scalar::Number(number) => number.to_string(),
-        Scalar::Bool(value) => value.to_string(),
-    })
 }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::message::attribute::{DATA, DATA_BASE64, SPEC_VERSION, SPEC_VERSION_1_0};
+use crate::message::codec::foreign::headers;
 use crate::message::codec::table::{ATTRIBUTES, About};
 use crate::message::{Envelope, Metadata, is_json};
 
@@ -19,7 +20,7 @@ impl Serialize for Structured<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(SPEC_VERSION, SPEC_VERSION_1_0)?;
         serialize_attributes(message, &mut map, |about| about != About::Payload)?;
-        for (name, value) in message.headers.iter() {
+        for (name, value) in headers(message) {
             map.serialize_entry(name, value)?;
         }
         serialize_attributes(message, &mut map, |about| about == About::Payload)?;
@@ -34,7 +35,7 @@ fn serialize_attributes<M: SerializeMap>(
     is_wanted: impl Fn(About) -> bool,
 ) -> Result<(), M::Error> {
     for attribute in ATTRIBUTES.iter().filter(|attribute| is_wanted(attribute.about)) {
-        if let Some(value) = (attribute.write)(message) {
+        if let Some(value) = attribute.value(message) {
             map.serialize_entry(attribute.name, &value)?;
         }
     }

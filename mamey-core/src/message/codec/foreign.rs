@@ -1,0 +1,129 @@
+//! What becomes of attributes that cannot be used as they came: a derived value, and the original in
+//! a header, from which it is written again.
+
+use uuid::Uuid;
+
+use super::table::{ATTRIBUTES, Attribute, Value};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::id::MessageId;
+use crate::message::attribute::{FOREIGN_ID, ID};
+use crate::message::correlation_id::prints_as;
+use crate::message::{CORRELATION_ID_BYTES_MAX, CorrelationId, Metadata};
+
+/// What every header that keeps an original begins with.
+const FOREIGN: &str = "foreign";
+
+/// The identity of a message: its own id, or one that follows from source and id when that is no
+/// UUID.
+pub(super) fn identity(source: &str, id: &str) -> MessageId {
+    id.parse().unwrap_or_else(|_| MessageId::from_foreign(source, id))
+}
+
+/// What stands for a text that is too long: always the same for the same text, so that keys keep
+/// their order and tenants stay apart.
+pub(super) fn short_form(text: &str) -> String {
+    format!("long-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+}
+
+/// A correlation or causation id from outside, in its short form if it is too long.
+pub(super) fn correlation_id(text: &str) -> Option<CorrelationId> {
+    let too_long = text.len() > CORRELATION_ID_BYTES_MAX;
+    let id =
+        if too_long { CorrelationId::new(&short_form(text)) } else { CorrelationId::new(text) };
+    id.ok()
+}
+
+/// The time of a message that does not say when it was sent: that in its id if it is of version 7,
+/// else now.
+pub(super) fn receipt_time(id: MessageId) -> Timestamp {
+    let (seconds, nanos) = match id.as_uuid().get_timestamp() {
+        Some(time) if id.as_uuid().get_version_num() == 7 => time.to_unix(),
+        _ => return SystemClock.now(),
+    };
+    let micros = i64::try_from(seconds).ok().and_then(|it| it.checked_mul(1_000_000));
+    micros.map_or_else(
+        || SystemClock.now(),
+        |micros| Timestamp::from_micros(micros + i64::from(nanos / 1000)),
+    )
+}
+
+impl Attribute {
+    /// The value to write: the original text where the message's own value follows from it.
+    pub(super) fn value<'a>(&self, message: &'a Metadata) -> Option<Value<'a>> {
+        match self.original(message) {
+            Some(original) => Some(Value::Text(original)),
+            None => (self.write)(message),
+        }
+    }
+
+    /// The text that came, if it is kept and reading it gives the message's own value.
+    fn original<'a>(&self, message: &'a Metadata) -> Option<&'a str> {
+        if message.headers.is_empty() {
+            return None;
+        }
+        let original = message.headers.get(self.kept?)?;
+        let follows = match (self.write)(message)? {
+            Value::Id(id) => {
+                self.name == ID
+                    && !prints_as(id, original)
+                    && identity(&message.sender, original) == id
+            }
+            own => {
+                self.limit.is_some_and(|(_, bytes_max)| original.len() > bytes_max)
+                    && own.to_string() == short_form(original)
+            }
+        };
+        follows.then_some(original)
+    }
+}
+
+/// The headers that are written beside the attributes: all but the originals that are written as
+/// attributes.
+pub(super) fn headers(message: &Metadata) -> impl Iterator<Item = (&str, &str)> {
+    let is_written_as_attribute = |name: &str| {
+        name.starts_with(FOREIGN)
+            && ATTRIBUTES.iter().any(|it| it.kept == Some(name) && it.original(message).is_some())
+    };
+    message.headers.iter().filter(move |(name, _)| !is_written_as_attribute(name))
+}
+
+impl Metadata {
+    /// The id as its sender wrote it: what other messages name when they refer to this one.
+    ///
+    /// It is the text of [`Metadata::id`], unless the message came from a system whose ids are no
+    /// UUIDs.
+    #[must_use]
+    pub fn id_as_sent(&self) -> CorrelationId {
+        let derived = |text: &&str| identity(&self.sender, text) == self.id;
+        let sent = self.headers.get(FOREIGN_ID).filter(derived).and_then(correlation_id);
+        sent.unwrap_or_else(|| self.id.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{IdSource, UuidV7Source};
+
+    #[test]
+    fn the_time_of_a_message_without_one_is_that_of_its_id_or_now() {
+        let now = SystemClock.now();
+        let id = UuidV7Source::default().message_id();
+        let off = receipt_time(id).as_millis() - now.as_millis();
+        assert!((0..60_000).contains(&off), "{off}");
+        let id: MessageId = "0190f5d6-0000-7000-8000-000000000001".parse().unwrap();
+        assert_eq!(receipt_time(id).to_string(), "2024-07-27T20:16:01.024000Z");
+        assert!(receipt_time(MessageId::from_foreign("shop", "A-1")) >= now);
+    }
+
+    #[test]
+    fn a_message_is_referred_to_as_its_sender_wrote_it() {
+        let foreign = MessageId::from_foreign("shop", "A-1");
+        let mut metadata = Metadata::new(foreign, "shop.sold", "shop");
+        assert_eq!(metadata.id_as_sent(), foreign);
+        metadata.headers.insert(FOREIGN_ID, "A-1").unwrap();
+        assert_eq!(metadata.id_as_sent().to_string(), "A-1");
+        metadata.sender = "till".into();
+        assert_eq!(metadata.id_as_sent(), foreign, "it does not follow from this text");
+    }
+}
