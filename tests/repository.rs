@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use futures_util::TryStreamExt;
+use mamey::criteria::{Value, ValueType};
 use mamey::persistence::{MemoryDatabase, SqliteDatabase, SqliteOptions};
 use mamey::store::{CommitOutcome, Database};
 use mamey::testing::TestContext;
@@ -26,6 +27,28 @@ struct Tile {
     colour: Option<Colour>,
     #[aggregate(unique)]
     label: Option<String>,
+}
+
+/// Written as it is, and indexed in lower case by its own `IndexValue`.
+#[derive(Clone, Serialize, Deserialize)]
+struct Loud(String);
+
+impl IndexValue for Loud {
+    const TYPE: ValueType = ValueType::Text;
+
+    fn to_value(&self) -> Value {
+        Value::Text(self.0.to_lowercase())
+    }
+}
+
+#[derive(Aggregate, Serialize, Deserialize)]
+#[aggregate(collection = "signs")]
+#[serde(rename_all = "camelCase")]
+struct Sign {
+    #[aggregate(id)]
+    number: i64,
+    #[aggregate(index)]
+    main_text: Loud,
 }
 
 const TILES: i64 = 250;
@@ -111,6 +134,22 @@ async fn pages_and_streams_give_each_document_once_and_in_order(database: &dyn D
     assert!(paged[without..].iter().all(|(coloured, _)| !coloured), "null comes last descending");
 }
 
+async fn what_would_be_indexed_otherwise_than_written_is_refused(database: &dyn Database) {
+    let cx = TestContext::new(BoundedContext::new("walls").aggregate::<Sign>(), database).await;
+    let signs = cx.repository::<Sign>();
+    signs.add(&Sign { number: 1, main_text: Loud("exit".to_owned()) }).unwrap();
+    let error = signs.add(&Sign { number: 2, main_text: Loud("EXIT".to_owned()) }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    for named in ["`mainText` of signs/2", "`EXIT`", "`exit`"] {
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    committed(cx).await;
+    let cx = TestContext::new(BoundedContext::new("walls").aggregate::<Sign>(), database).await;
+    let found = cx.repository::<Sign>().find(Sign::MAIN_TEXT.eq(Loud("EXIT".to_owned()))).await;
+    let numbers: Vec<_> = found.unwrap().items.iter().map(|sign| sign.number).collect();
+    assert_eq!(numbers, [1], "what was refused was not stored");
+}
+
 async fn criteria_find_what_they_say(database: &dyn Database) {
     lay(database).await;
     let cx = call(database).await;
@@ -173,5 +212,6 @@ on_each_store! {
     a_handler_sees_its_own_writes
     pages_and_streams_give_each_document_once_and_in_order
     criteria_find_what_they_say
+    what_would_be_indexed_otherwise_than_written_is_refused
     errors_name_what_is_taken_or_foreign
 }

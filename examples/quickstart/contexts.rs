@@ -48,7 +48,8 @@ pub mod orders {
         pub amount_cents: i64,
     }
 
-    /// How an order stands. An `IndexValue`, so that orders can be found by it.
+    /// How an order stands. An `IndexValue`, so that orders can be found by it: under the name that
+    /// serde writes.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IndexValue)]
     pub enum OrderStatus {
         Pending,

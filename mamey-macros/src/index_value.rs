@@ -4,18 +4,17 @@ use std::collections::HashMap;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::ext::IdentExt;
-use syn::{Data, DeriveInput, Error, Fields, Path, Result, Variant};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, Path, Result, Variant};
 
-use crate::attributes::{all, crate_path, default_crate, each_option, text};
+use crate::attributes::{all, crate_path, default_crate, each_option};
 use crate::id::expand_index_value;
-use crate::names::kebab_case;
+use crate::serialized::{Naming, check_newtype_field};
 use crate::shape::{newtype_field, refuse_generics, refuse_inside, some_variants};
 
 const NOT_INDEXABLE: &str =
     "an indexable type is an enum without data or a struct that wraps one value: `struct Name(T);`";
 
-/// The longest stored name of a variant, in bytes.
+/// The longest name of a variant, in bytes.
 const VARIANT_NAME_BYTES_MAX: usize = 120;
 
 /// Expands the derive.
@@ -27,23 +26,27 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         Ok(())
     })?;
     let krate = krate.unwrap_or_else(default_crate);
+    let naming = Naming::of_value(&input.attrs)?;
     if let Data::Enum(data) = &input.data {
         let error = "an indexed enum has at least one variant: add one";
-        return expand_enum(input, some_variants(input, &data.variants, error)?, &krate);
+        let variants = some_variants(input, &data.variants, error)?;
+        return expand_enum(input, &naming, variants, &krate);
     }
     refuse_inside(&input.data, "index_value", "the type")?;
-    let inner = &newtype_field(input, NOT_INDEXABLE)?.ty;
-    Ok(expand_index_value(input, inner, &krate))
+    let field = newtype_field(input, NOT_INDEXABLE)?;
+    check_newtype_field(&field.attrs)?;
+    Ok(expand_index_value(input, &field.ty, &krate))
 }
 
 fn expand_enum<'a>(
     input: &DeriveInput,
+    naming: &Naming,
     variants: impl IntoIterator<Item = &'a Variant>,
     krate: &Path,
 ) -> Result<TokenStream> {
     let ident = &input.ident;
     let mut taken = HashMap::new();
-    let arms = all(variants.into_iter().map(|variant| expand_arm(variant, &mut taken)))?;
+    let arms = all(variants.into_iter().map(|variant| expand_arm(naming, variant, &mut taken)))?;
     let criteria = quote! { #krate::criteria };
     Ok(quote! {
         #[automatically_derived]
@@ -58,33 +61,43 @@ fn expand_enum<'a>(
     })
 }
 
-fn expand_arm(variant: &Variant, taken: &mut HashMap<String, Ident>) -> Result<TokenStream> {
+fn expand_arm(
+    naming: &Naming,
+    variant: &Variant,
+    taken: &mut HashMap<String, Ident>,
+) -> Result<TokenStream> {
     let ident = &variant.ident;
     if !matches!(variant.fields, Fields::Unit) {
         let error = "a variant with data cannot be indexed: \
                      index a field that holds the kind alone";
         return Err(Error::new_spanned(variant, error));
     }
-    let mut written = None;
-    each_option(&variant.attrs, "index_value", &["name"], |_, meta| {
-        written = Some(text(meta, "name = \"stored-name\"")?);
-        Ok(())
-    })?;
-    let span = written.as_ref().map_or(ident.span(), syn::LitStr::span);
-    let name = match &written {
-        Some(written) => written.value(),
-        None => kebab_case(&ident.unraw().to_string()),
-    };
+    refuse_own_name(&variant.attrs)?;
+    let name = naming.variant(ident, &variant.attrs)?;
     if name.is_empty() || name.len() > VARIANT_NAME_BYTES_MAX {
-        let error = format!("a stored name has 1 to {VARIANT_NAME_BYTES_MAX} bytes");
-        return Err(Error::new(span, error));
+        let error = format!(
+            "an indexed variant is written with 1 to {VARIANT_NAME_BYTES_MAX} bytes: give it such \
+             a name by `#[serde(rename = \"…\")]`"
+        );
+        return Err(Error::new_spanned(ident, error));
     }
     if let Some(other) = taken.insert(name.clone(), ident.clone()) {
         let error = format!(
-            "`{other}` is stored as `{name}` too: \
-             give one of them `#[index_value(name = \"…\")]`"
+            "serde writes `{other}` as `{name}` too: \
+             give one of them another name by `#[serde(rename = \"…\")]`"
         );
-        return Err(Error::new(span, error));
+        return Err(Error::new_spanned(ident, error));
     }
     Ok(quote! { Self::#ident => #name, })
+}
+
+fn refuse_own_name(attrs: &[Attribute]) -> Result<()> {
+    match attrs.iter().find(|attr| attr.path().is_ident("index_value")) {
+        None => Ok(()),
+        Some(found) => Err(Error::new_spanned(
+            found,
+            "a variant is indexed under the name that serde writes: \
+             use `#[serde(rename = \"…\")]` instead",
+        )),
+    }
 }

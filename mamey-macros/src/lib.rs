@@ -24,6 +24,7 @@ mod index_value;
 mod message;
 mod names;
 mod rejection;
+mod serialized;
 mod shape;
 
 use message::Kind;
@@ -186,6 +187,11 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// `Order::CUSTOMER`; the id's is `Order::ID`. An indexed field is a column: renaming it, or
 /// changing its type, is a migration.
 ///
+/// The index holds what the document holds, so serde's attributes decide: a column has the name that
+/// serde writes (`rename`, `rename_all`), while the constant keeps the name of the field. What would
+/// hide a field from a store is refused: `flatten`, `skip`, `with` and such on the field, `into` and
+/// `transparent` on the type, and two names for writing and reading.
+///
 /// ```
 /// use mamey::{Aggregate, Criteria};
 /// use serde::{Deserialize, Serialize};
@@ -265,19 +271,22 @@ pub fn derive_id(input: TokenStream) -> TokenStream {
 
 /// A type that can be an indexed field: an enum without data, or a newtype of an indexable type.
 ///
-/// A variant is stored as text: its name, such as `out-of-stock`, or the name that is given. `Clone` is
-/// needed beside it.
+/// A variant is indexed as the text that serde writes for it: its name, such as `OutOfStock`, unless
+/// serde's `rename` or `rename_all` says otherwise. `Clone`, `Serialize` and `Deserialize` are needed
+/// beside it. Enums that serde does not write as plain text are refused: `tag`, `untagged`, `into`,
+/// and variants with data.
 ///
-/// | `#[index_value(…)]` | On | Meaning |
+/// | `#[index_value(…)]` | Meaning | Default |
 /// |---|---|---|
-/// | `name = "gone"` | a variant | what it is stored as |
-/// | `crate = path` | the type | where generated code finds Mamey; default `::mamey` |
+/// | `crate = path` | where generated code finds Mamey | `::mamey` |
 ///
 /// ```
 /// use mamey::IndexValue;
 /// use mamey::criteria::Value;
+/// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(Clone, IndexValue)]
+/// #[derive(Clone, Serialize, Deserialize, IndexValue)]
+/// #[serde(rename_all = "kebab-case")]
 /// pub enum OrderStatus {
 ///     Pending,
 ///     OutOfStock,

@@ -30,12 +30,28 @@ pub(crate) fn is_dotted(text: &str) -> bool {
     text.len() <= DOTTED_NAME_BYTES_MAX && text.split('.').all(word)
 }
 
-/// Whether every store accepts the text as the name of a collection or a column.
+/// Whether every store accepts the text as the name of a collection.
 pub(crate) fn is_column(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     text.len() <= COLUMN_NAME_BYTES_MAX
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.bytes().all(letter)
+}
+
+/// Whether every store accepts the text as the name of an indexed field.
+pub(crate) fn is_field(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    text.len() <= COLUMN_NAME_BYTES_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(letter)
+}
+
+/// What [`is_field`] requires, in words.
+pub(crate) fn field_rule() -> String {
+    format!(
+        "letters, digits, underscores and dashes, starting with a letter, \
+         at most {COLUMN_NAME_BYTES_MAX} bytes"
+    )
 }
 
 /// What [`is_column`] requires, in words.
@@ -94,6 +110,10 @@ mod tests {
             assert!(!is_column(bad), "{bad}");
         }
         assert!(is_column("order_lines2"));
+        for bad in ["", "1a", "_a", "a b", "a.b", "a\"", "\u{e9}", &"x".repeat(49)] {
+            assert!(!is_field(bad), "{bad}");
+        }
+        assert!(is_field("orderLines-2_A"));
     }
 
     #[test]

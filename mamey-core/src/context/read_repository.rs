@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use futures_util::stream::{self, Stream, TryStreamExt};
 
-use super::stored::{absent, read, value_of};
+use super::stored::{absent, cursor_after, read};
 use crate::criteria::{Criteria, IndexValue, Page, Value};
 use crate::domain::{Aggregate, Versioned};
 use crate::store::Store;
@@ -93,12 +93,11 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
         let documents = self.store.find(&find).await.with_context(doing)?;
         let more = documents.len() > criteria.page_size();
+        let last = criteria.page_size().checked_sub(1).filter(|_| more);
+        let last = last.and_then(|last| documents.get(last));
+        let next = last.map(|last| cursor_after::<A>(&find.order, last)).transpose()?;
         let items = documents.into_iter().take(criteria.page_size()).map(read);
-        let items: Vec<Versioned<A>> = items.collect::<Result<_>>()?;
-        let last = items.last().filter(|_| more);
-        let next = last.map(|last| {
-            crate::criteria::cursor_at(&find.order, &|field| value_of::<A>(last, field))
-        });
+        let items = items.collect::<Result<_>>()?;
         Ok(Page { items, next })
     }
 

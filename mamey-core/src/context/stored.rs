@@ -1,6 +1,9 @@
 //! Between aggregates and their stored documents: reading, checking and the errors of both.
 
-use crate::criteria::{ID_FIELD, INDEXED_TEXT_BYTES_MAX, IndexValue, Value};
+use crate::criteria::{
+    Cursor, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, cursor_at, indexed_values,
+    indexed_values_or_null, shown,
+};
 use crate::domain::{Aggregate, Versioned};
 use crate::json::to_json;
 use crate::store::{Change, Document};
@@ -25,16 +28,39 @@ pub(super) fn put<A: Aggregate>(id: &Value, aggregate: &A) -> Result<Change> {
     for (declared, value) in A::COLLECTION.indexes.iter().zip(&index) {
         check_indexable::<A>(declared.field, value)?;
     }
+    check_written::<A>(id, &data, &index)?;
     Ok(Change::Put { data, index })
 }
 
-/// The value that an index holds of an aggregate.
-pub(super) fn value_of<A: Aggregate>(aggregate: &A, field: &str) -> Value {
-    if field == ID_FIELD {
-        return aggregate.id().to_value();
+/// Refuses an aggregate that would be indexed under other values than its document holds: an index
+/// that is filled from the document later would not find it.
+fn check_written<A: Aggregate>(id: &Value, data: &[u8], index: &[Value]) -> Result<()> {
+    let written = indexed_values(A::COLLECTION, data)?;
+    let pairs = A::COLLECTION.indexes.iter().zip(written.iter().zip(index));
+    for (declared, (written, said)) in pairs {
+        if written != said {
+            let (field, name) = (declared.field, A::COLLECTION.name);
+            let (written, said) = (shown(&written.to_string()), shown(&said.to_string()));
+            return Err(Error::misconfigured(format!(
+                "`{field}` of {name}/{id} is written to the document as `{written}` and would be \
+                 indexed as `{said}`: let its `IndexValue` say what its `Serialize` writes"
+            ))
+            .with_retry(Retry::Never));
+        }
     }
-    let at = A::COLLECTION.indexes.iter().position(|index| index.field == field);
-    at.and_then(|at| aggregate.index_values().into_iter().nth(at)).unwrap_or(Value::Null)
+    Ok(())
+}
+
+/// Where a page ends: at this document, by the values that the index holds of it.
+pub(super) fn cursor_after<A: Aggregate>(order: &[SortKey], last: &Document) -> Result<Cursor> {
+    let values = indexed_values_or_null(A::COLLECTION, &last.data)?;
+    Ok(cursor_at(order, &|field| {
+        if field == ID_FIELD {
+            return last.id.clone();
+        }
+        let at = A::COLLECTION.indexes.iter().position(|index| index.field == field);
+        at.and_then(|at| values.get(at)).cloned().unwrap_or(Value::Null)
+    }))
 }
 
 fn check_indexable<A: Aggregate>(field: &str, value: &Value) -> Result<()> {

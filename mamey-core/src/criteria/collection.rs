@@ -55,7 +55,7 @@ impl Collection {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Index {
-    /// The field's name.
+    /// The field's name in the document: what serde writes.
     pub field: &'static str,
     /// The type of its values.
     pub value: ValueType,

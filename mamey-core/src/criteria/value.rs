@@ -128,7 +128,7 @@ impl Value {
 }
 
 /// Stores do not distinguish the two zeros, so neither do we: negative zero becomes zero.
-fn one_zero(number: f64) -> f64 {
+pub(super) fn one_zero(number: f64) -> f64 {
     number + 0.0
 }
 
@@ -191,8 +191,9 @@ impl fmt::Display for Value {
 
 /// A type that can be an aggregate's id or an indexed field.
 ///
-/// Derive it on an enum without fields (stored as the variant's name) or on a newtype of another
-/// indexable type. `u64` is missing on purpose, because no store can order it: use `i64`.
+/// Derive it on an enum without fields (indexed under the name that serde writes) or on a newtype of
+/// another indexable type. An implementation by hand must say what its `Serialize` writes: a save that
+/// finds a difference is refused. `u64` is missing on purpose, because no store can order it: use `i64`.
 ///
 /// ```
 /// use mamey::criteria::{IndexValue, Value};
@@ -241,10 +242,16 @@ macro_rules! scalars {
 scalars! {
     bool => Bool, |value| *value;
     f64 => Float, |value| one_zero(*value);
-    f32 => Float, |value| one_zero(f64::from(*value));
+    f32 => Float, |value| one_zero(as_written(*value));
     String => Text, Clone::clone;
     Uuid => Uuid, |value| *value;
     Timestamp => Time, |value| *value;
+}
+
+/// JSON has 0.1 for the `f32` nearest to it; as an `f64` that would be 0.10000000149.
+fn as_written(value: f32) -> f64 {
+    let written = serde_json::to_string(&value).ok();
+    written.and_then(|text| text.parse().ok()).unwrap_or_else(|| f64::from(value))
 }
 
 impl<T: IndexValue> IndexValue for Option<T> {

@@ -23,7 +23,8 @@ pub trait Aggregate: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its id, which never changes.
     fn id(&self) -> &Self::Id;
 
-    /// The values of the indexed fields, in the order of [`Collection::indexes`].
+    /// The values of the indexed fields, in the order of [`Collection::indexes`]. They are what the
+    /// document holds under the fields' names; a save that finds a difference is refused.
     fn index_values(&self) -> Vec<Value>;
 }
 

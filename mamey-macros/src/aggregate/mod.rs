@@ -98,7 +98,7 @@ fn expand_constants(input: &DeriveInput, fields: &Fields<'_>, krate: &Path) -> T
     let id_type = fields.id.ty;
     let constants = fields.indexed.iter().map(|field| {
         let (constant, name, ty) = (field.constant(), &field.name, field.ty);
-        let doc = format!("The indexed field `{name}`, for criteria.");
+        let doc = format!("The indexed field `{name}` of the document, for criteria.");
         quote! {
             #[doc = #doc]
             #vis const #constant: #krate::criteria::Field<Self, #ty> =

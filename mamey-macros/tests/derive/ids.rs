@@ -6,6 +6,7 @@ use mamey_core::ErrorKind;
 use mamey_core::criteria::{IndexValue as _, Value, ValueType};
 use mamey_core::domain::NewId;
 use mamey_macros::{Id, IndexValue};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
@@ -24,13 +25,14 @@ struct Number(i64);
 #[index_value(crate = crate::facade)]
 struct Cents(i64);
 
-#[derive(Clone, IndexValue)]
+#[derive(Clone, Serialize, Deserialize, IndexValue)]
 #[index_value(crate = crate::facade)]
 enum Status {
     Open,
     HTTPError,
-    #[index_value(name = "Gone For Good")]
+    #[serde(rename = "Gone For Good")]
     Closed,
+    r#Type,
 }
 
 #[test]
@@ -83,9 +85,67 @@ fn ids_and_newtypes_are_stored_as_what_they_wrap() {
     assert_eq!(types, [uuid, text, int, int, text]);
 }
 
+fn assert_written<T: mamey_core::criteria::IndexValue + Serialize>(
+    values: impl IntoIterator<Item = T>,
+) {
+    for value in values {
+        let written = serde_json::to_value(&value).unwrap();
+        assert_eq!(value.to_value(), Value::Text(written.as_str().unwrap().to_owned()));
+    }
+}
+
 #[test]
-fn variants_are_stored_by_their_names() {
-    let stored = [Status::Open, Status::HTTPError, Status::Closed].map(|status| status.to_value());
-    let names = ["open", "http-error", "Gone For Good"].map(|name| Value::Text(name.to_owned()));
-    assert_eq!(stored, names);
+fn variants_are_indexed_under_the_names_that_serde_writes() {
+    let all = [Status::Open, Status::HTTPError, Status::Closed, Status::r#Type];
+    let names = all.clone().map(|status| status.to_value());
+    let expected = ["Open", "HTTPError", "Gone For Good", "Type"];
+    assert_eq!(names, expected.map(|name| Value::Text(name.to_owned())));
+    assert_written(all);
+}
+
+macro_rules! renamed {
+    ($($module:ident, $rule:literal;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[derive(Clone, Serialize, Deserialize, IndexValue)]
+            #[index_value(crate = crate::facade)]
+            #[serde(rename_all = $rule)]
+            enum Renamed {
+                Open,
+                OutOfStock,
+                HTTPError,
+                V2,
+                #[serde(rename = "Gone", alias = "gone")]
+                Closed,
+            }
+
+            #[test]
+            fn variants_follow_the_rule() {
+                use Renamed::{Closed, HTTPError, Open, OutOfStock, V2};
+                assert_written([Open, OutOfStock, HTTPError, V2, Closed]);
+            }
+        }
+    )*};
+}
+
+renamed! {
+    lower, "lowercase";
+    upper, "UPPERCASE";
+    pascal, "PascalCase";
+    camel, "camelCase";
+    snake, "snake_case";
+    screaming_snake, "SCREAMING_SNAKE_CASE";
+    kebab, "kebab-case";
+    screaming_kebab, "SCREAMING-KEBAB-CASE";
+}
+
+#[test]
+fn newtypes_are_indexed_as_the_value_they_are_written_as() {
+    #[derive(Clone, Serialize, Deserialize, IndexValue)]
+    #[index_value(crate = crate::facade)]
+    #[serde(transparent)]
+    struct Level(Option<Status>);
+    assert_written([Level(Some(Status::Closed))]);
+    assert_eq!(Level(None).to_value(), Value::Null);
 }

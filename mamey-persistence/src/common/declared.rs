@@ -126,15 +126,15 @@ fn check_names(collection: &'static Collection) -> Result<()> {
 
 fn check_field_name(collection: &str, field: &str) -> Result<()> {
     let fits = (1..=NAME_BYTES_MAX).contains(&field.len())
-        && !field.starts_with(|first: char| first.is_ascii_digit())
-        && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && field.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
         && field != ID_FIELD;
     if fits {
         return Ok(());
     }
     Err(Error::misconfigured(format!(
-        "`{field}` of `{collection}` cannot be indexed: use letters, digits and underscores, \
-         not starting with a digit, at most {NAME_BYTES_MAX} bytes, and not `{ID_FIELD}`"
+        "`{field}` of `{collection}` cannot be indexed: use letters, digits, underscores and \
+         dashes, starting with a letter, at most {NAME_BYTES_MAX} bytes, and not `{ID_FIELD}`"
     )))
 }
 

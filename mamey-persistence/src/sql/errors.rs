@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use mamey_core::Error;
-use mamey_core::criteria::Value;
+use mamey_core::criteria::{INDEXED_TEXT_BYTES_MAX, Index, Value, ValueType};
+
+use super::names::type_name;
 
 /// The error for a document that is not JSON.
 pub(crate) fn not_json(collection: &str, id: &Value, cause: impl Display) -> Error {
@@ -15,6 +17,19 @@ pub(crate) fn other_type(collection: &str, field: &str, of: &str) -> Error {
     Error::misconfigured(format!(
         "`{field}` of `{collection}` is stored as {of}: keep that type, \
          or give the field or the collection another name"
+    ))
+}
+
+/// The error for a document in which a field that becomes indexed is not written as its type.
+pub(crate) fn not_of_type(collection: &str, index: &Index, id: &str) -> Error {
+    let field = index.field;
+    let of = match index.value {
+        ValueType::Text => format!("text of at most {INDEXED_TEXT_BYTES_MAX} bytes"),
+        other => type_name(other).to_owned(),
+    };
+    Error::misconfigured(format!(
+        "`{field}` cannot be indexed: in the document {collection}/{id} it is not written as \
+         {of}; save such documents with the earlier build first, or index a new field"
     ))
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mamey_core::Error;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use tokio::time::sleep;
 
@@ -11,8 +10,7 @@ use super::names::index_name;
 use super::statement::execute;
 use super::table::Table;
 use crate::postgres::error::{Stop, code, unique_violation};
-use crate::sql::errors::not_unique;
-use crate::sql::names::type_name;
+use crate::sql::errors::{not_of_type, not_unique};
 
 /// How many documents are filled by one transaction, which locks them.
 const DOCUMENTS_PER_STEP: u32 = 500;
@@ -114,12 +112,7 @@ fn unfilled(table: &Table, build: &Build, cause: sqlx::Error) -> Stop {
     }
     let raised = cause.as_database_error().and_then(|it| it.try_downcast_ref::<PgDatabaseError>());
     let id = raised.and_then(PgDatabaseError::detail).unwrap_or("?");
-    let (name, field, of) =
-        (table.collection.name, build.index.field, type_name(build.index.value));
-    Stop::Refuse(Error::misconfigured(format!(
-        "`{field}` cannot be indexed: in the document {name}/{id} it is not written as {of}; save \
-         such documents with the earlier build first, or index a new field"
-    )))
+    Stop::Refuse(not_of_type(table.collection.name, &build.index, id))
 }
 
 fn fill(table: &Table, build: &Build) -> String {

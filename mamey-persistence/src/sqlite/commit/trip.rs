@@ -10,6 +10,7 @@ use super::transaction::Transaction;
 use crate::common::errors::value_taken;
 use crate::sql::names::FIELD_PREFIX;
 use crate::sqlite::error::{is_failed_check, unique_violation};
+use crate::sqlite::schema::table::field_of;
 
 /// The most statements of a trip that stays prepared. A longer text is rarely used twice.
 const STATEMENTS_CACHED_MAX: usize = 16;
@@ -89,7 +90,7 @@ impl Step {
         };
         match (self, taken.column.strip_prefix(FIELD_PREFIX)) {
             (Self::Insert(error), None) => Ok(Err(error)),
-            (_, Some(field)) => Ok(Err(value_taken(&taken.collection, field))),
+            (_, Some(field)) => Ok(Err(value_taken(&taken.collection, &field_of(field)))),
             (_, None) => Err(cause),
         }
     }

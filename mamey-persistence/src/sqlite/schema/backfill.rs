@@ -1,15 +1,12 @@
 //! Fills the column of a new index from the existing documents.
 
-use mamey_core::clock::Timestamp;
-use mamey_core::criteria::{Index, Value, ValueType};
-use mamey_core::{Error, Result};
-use serde_json::Value as Json;
+use mamey_core::Result;
+use mamey_core::criteria::{Collection, Index, Value, indexed_values};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
-use uuid::Uuid;
 
 use super::table::{Table, column};
-use crate::sql::names::type_name;
+use crate::sql::errors::not_of_type;
 use crate::sqlite::commit::script::{Expect, Script};
 use crate::sqlite::commit::transaction::Transaction;
 use crate::sqlite::commit::work::Stop;
@@ -22,7 +19,7 @@ const DOCUMENTS_PER_STEP: i64 = 500;
 pub(crate) async fn backfill(
     connection: &mut SqliteConnection,
     table: &Table,
-    index: &Index,
+    index: &'static Index,
 ) -> Result<(), Stop<()>> {
     let name = &table.name;
     let page = format!(
@@ -51,34 +48,14 @@ pub(crate) async fn backfill(
     }
 }
 
-fn value_of(table: &Table, index: &Index, row: &SqliteRow) -> Result<Value, Stop<()>> {
-    let data: &[u8] = row.try_get(2)?;
-    let document: Json = serde_json::from_slice(data).unwrap_or_default();
-    let scalar = document.get(index.field).unwrap_or(&Json::Null);
-    if let Some(value) = from_json(index.value, scalar) {
-        return Ok(value);
+fn value_of(table: &Table, index: &'static Index, row: &SqliteRow) -> Result<Value, Stop<()>> {
+    let name = table.collection.name;
+    let only = Collection::new(name, table.collection.id).with_indexes(std::slice::from_ref(index));
+    match indexed_values(&only, row.try_get(2)?) {
+        Ok(values) => Ok(values.into_iter().next().unwrap_or(Value::Null)),
+        Err(cause) => {
+            let id = read_value(row, 1, table.collection.id)?;
+            Err(Stop::Refuse(not_of_type(name, index, &id.to_string()).with_source(cause)))
+        }
     }
-    let id = read_value(row, 1, table.collection.id)?;
-    let (collection, field, of) = (table.collection.name, index.field, type_name(index.value));
-    Err(Stop::Refuse(Error::misconfigured(format!(
-        "`{field}` cannot be indexed: in the document {collection}/{id} it is not written as \
-         {of}; save such documents with the earlier build first, or index a new field"
-    ))))
-}
-
-/// The indexed value of a JSON scalar.
-fn from_json(of: ValueType, scalar: &Json) -> Option<Value> {
-    if scalar.is_null() {
-        return Some(Value::Null);
-    }
-    let text = || scalar.as_str();
-    Some(match of {
-        ValueType::Bool => Value::Bool(scalar.as_bool()?),
-        ValueType::Int => Value::Int(scalar.as_i64()?),
-        // Adding zero turns -0 into 0, as in all indexes.
-        ValueType::Float => Value::Float(scalar.as_f64()? + 0.0),
-        ValueType::Text => Value::Text(text()?.to_owned()),
-        ValueType::Uuid => Value::Uuid(Uuid::try_parse(text()?).ok()?),
-        ValueType::Time => Value::Time(Timestamp::parse_rfc3339(text()?).ok()?),
-    })
 }

@@ -134,7 +134,7 @@ async fn known_indexes(
 async fn revive(
     connection: &mut SqliteConnection,
     table: &Table,
-    index: &Index,
+    index: &'static Index,
     before: &Known,
 ) -> Result<(), Stop<()>> {
     execute(connection, table.drop_index(index.field)).await?;

@@ -92,7 +92,7 @@ impl Table {
     }
 
     fn index_name(&self, field: &str) -> String {
-        format!("\"{}.{field}\"", self.name.trim_matches('"'))
+        format!("\"{}.{}\"", self.name.trim_matches('"'), caseless(field))
     }
 }
 
@@ -101,7 +101,21 @@ pub(crate) fn column(field: &str) -> String {
     if field == ID_FIELD {
         return ID_FIELD.to_owned();
     }
-    format!("\"{FIELD_PREFIX}{field}\"")
+    format!("\"{FIELD_PREFIX}{}\"", caseless(field))
+}
+
+/// Stands before each capital in a name, because SQLite takes `customerId` and `customerid` for one.
+/// No field's own name holds it.
+const CAPITAL: char = '^';
+
+fn caseless(field: &str) -> String {
+    let marked = |letter: char| [letter.is_ascii_uppercase().then_some(CAPITAL), Some(letter)];
+    field.chars().flat_map(marked).flatten().collect()
+}
+
+/// The field of a column, without its prefix.
+pub(crate) fn field_of(column: &str) -> String {
+    column.replace(CAPITAL, "")
 }
 
 const fn sql_type(of: ValueType) -> &'static str {

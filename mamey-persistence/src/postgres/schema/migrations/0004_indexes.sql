@@ -28,7 +28,7 @@ END
 $$;
 
 -- Each `_read_…` function takes a field of such a document. It returns null for a value that is not
--- written as its type.
+-- written as its type. What they read is what `indexed_values` reads in Rust.
 CREATE FUNCTION mamey._read_bool(field json) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE json_typeof(field) WHEN 'boolean' THEN field::text = 'true' END
 $$;
@@ -52,34 +52,44 @@ EXCEPTION WHEN numeric_value_out_of_range THEN
 END
 $$;
 
+-- Text that is too long to be indexed has no value; escapes do not count.
 CREATE FUNCTION mamey._read_text(field json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END
+    SELECT CASE WHEN json_typeof(field) = 'string' THEN
+        CASE WHEN octet_length(plain) <= 2048
+                OR octet_length(regexp_replace(plain, E'\x01.', ' ', 'g')) <= 2048
+            THEN plain END
+    END
+    FROM (SELECT field #>> '{}' AS plain) AS texts
 $$;
 
 CREATE FUNCTION mamey._read_uuid(field json) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN json_typeof(field) = 'string'
-            AND field #>> '{}' ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
+    SELECT CASE WHEN json_typeof(field) = 'string' AND field #>> '{}'
+            ~ '^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32})$'
         THEN (field #>> '{}')::uuid END
 $$;
 
 -- RFC 3339 as microseconds; finer digits are cut off. Moments outside of its years 0 to 9999 are
--- written as a number with `us`. PostgreSQL calls the year 0 the year 1 BC.
+-- written as a number with `us`. PostgreSQL calls the year 0 the year 1 BC. The offset is subtracted
+-- here, because PostgreSQL does not know all that RFC 3339 allows.
 CREATE FUNCTION mamey._read_time(field json) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     written text := CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END;
-    parts   text[] := regexp_match(written,
-        '^(\d{4})(-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*([Zz]|[+-]\d\d:\d\d)$');
-    before  boolean := parts[1] = '0000';
-    moment  timestamptz;
+    parts   text[] := regexp_match(written, '^([0-9]{4})(-[0-9]{2}-[0-9]{2})[Tt ]'
+        '((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:[.]([0-9]{1,6})[0-9]*)?'
+        '(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$');
+    day     text := CASE parts[1] WHEN '0000' THEN '0001' || parts[2] || ' BC'
+        ELSE parts[1] || parts[2] END;
+    micros  numeric;
 BEGIN
-    IF written ~ '^-?[0-9]{1,19}us$' THEN
-        RETURN rtrim(written, 'us')::bigint;
-    ELSIF parts IS NULL THEN
-        RETURN NULL;
+    IF written ~ '^[+-]?[0-9]+us$' THEN
+        micros := rtrim(written, 'us')::numeric;
+    ELSE
+        micros := extract(epoch FROM day::date + parts[3]::time) * 1000000
+            + rpad(coalesce(parts[4], ''), 6, '0')::bigint
+            - coalesce((parts[5] || '60000000')::bigint * (parts[6]::int * 60 + parts[7]::int), 0);
     END IF;
-    moment := CASE WHEN before THEN '0001' ELSE parts[1] END || parts[2] || ' ' || parts[3]
-        || parts[4] || CASE WHEN before THEN ' BC' ELSE '' END;
-    RETURN (extract(epoch FROM moment) * 1000000)::bigint;
+    RETURN CASE WHEN micros BETWEEN -9223372036854775808 AND 9223372036854775807
+        THEN micros::bigint END;
 EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format OR numeric_value_out_of_range THEN
     RETURN NULL;
 END
