@@ -266,6 +266,14 @@ mod tests {
         assert!(error.message().len() < 300, "{error}");
     }
 
+    #[test]
+    fn a_small_float_is_the_decimal_that_serde_writes() {
+        for number in [0.1_f32, 1_556_390.3, f32::MIN_POSITIVE, f32::MAX] {
+            let json = serde_json::to_string(&number).unwrap();
+            assert_eq!(one("ratio", &json).unwrap(), number.to_value());
+        }
+    }
+
     proptest! {
         #[test]
         fn what_serde_writes_is_what_an_index_value_says(

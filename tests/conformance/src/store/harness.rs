@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mamey_core::Result;
 use mamey_core::clock::{Clock, ManualClock, Timestamp};
+use mamey_core::criteria::Collection;
 use mamey_core::message::ContextName;
 use mamey_core::store::{Database, Schema, Store};
 
@@ -54,6 +55,12 @@ impl StoreHarness {
 
     pub(super) async fn context(&self, name: &str) -> Arc<dyn Store> {
         open(&*self.database, name).await
+    }
+
+    /// A context as a build that declares this collection alone opens it.
+    pub(super) async fn declaring(&self, collection: &'static Collection) -> Arc<dyn Store> {
+        let schema = Schema::new(ContextName::new("builds").unwrap(), vec![collection]);
+        self.database.open(&schema).await.unwrap()
     }
 
     /// The context that most cases use, over a connection of its own.

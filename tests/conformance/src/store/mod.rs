@@ -12,6 +12,7 @@ pub mod connections;
 pub mod criteria;
 pub mod documents;
 pub mod inbox;
+pub mod indexes;
 pub mod leases;
 pub mod limits;
 pub mod order;
@@ -86,6 +87,10 @@ macro_rules! store_conformance {
                 documents_come_back_as_written
                 messages_come_back_as_written
                 replies_come_back_as_written;
+            Durability, indexes: an_index_added_later_finds_what_was_written_before;
+            Sharing, indexes:
+                an_index_finds_what_an_earlier_build_writes
+                a_unique_field_added_later_holds_for_an_earlier_build;
             Durability, connections: what_was_committed_survives_closing;
             Sharing, connections: two_connections_share_one_context;
         }
@@ -110,6 +115,7 @@ mod tests {
             include_str!("criteria.rs"),
             include_str!("documents.rs"),
             include_str!("inbox.rs"),
+            include_str!("indexes.rs"),
             include_str!("leases.rs"),
             include_str!("limits.rs"),
             include_str!("order.rs"),
