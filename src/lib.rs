@@ -34,8 +34,9 @@ pub use mamey_core::{
     transport,
 };
 pub use mamey_cqrs::{
-    BoundedContext, CommandHandler, CommandRequest, ContextRuntime, Invocation, InvocationKind,
-    Layer, MessageHandler, Next, QueryHandler, QueryRequest, Resources, Serves,
+    BoundedContext, CommandHandler, CommandRequest, ContextRuntime, IdempotentCommand, Invocation,
+    InvocationKind, Layer, MessageHandler, Next, QueryHandler, QueryRequest, RememberedReply,
+    Resources, Serves,
 };
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,

@@ -25,7 +25,7 @@ pub mod orders {
     use super::{catalog::OutOfStock, catalog::StockReserved, payments::PaymentRefused};
 
     /// What a customer sends. Its handler replies with the order's first status.
-    #[derive(Clone, Command, Deserialize)]
+    #[derive(Clone, Command, Serialize, Deserialize)]
     #[command(reply = OrderStatus)]
     pub struct PlaceOrder {
         pub order_id: String,
@@ -192,7 +192,7 @@ pub mod catalog {
     use super::*;
 
     /// Delivers units of a product. Without a `reply`, its handler returns `()`.
-    #[derive(Clone, Command)]
+    #[derive(Clone, Command, Serialize)]
     pub struct StockProduct {
         pub product: String,
         pub units: u32,

@@ -59,10 +59,12 @@ impl OrderFile {
     /// Places every order, each once, and returns how many were rejected.
     pub async fn place_orders(&self, service: &RunningService) -> Result<u64> {
         let place = async |(number, order): &(u64, PlaceOrder)| {
+            use ErrorKind::{IdempotencyKeyReused, Rejected};
             let key = order.order_id.clone();
             match service.send(order.clone()).idempotency_key(key).await {
                 Ok(_) => Ok(0),
-                Err(error) if error.kind() == ErrorKind::Rejected => {
+                // An order with the id of another one is refused, too.
+                Err(error) if matches!(error.kind(), Rejected | IdempotencyKeyReused) => {
                     report_skipped(*number, &error);
                     Ok(1)
                 }

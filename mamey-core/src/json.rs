@@ -1,5 +1,6 @@
 //! Writes values as JSON that can be read back, or says which part of them cannot.
 
+mod canonical;
 mod depth;
 mod finite;
 
@@ -7,6 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{Error, Result, Retry};
+
+pub(crate) use canonical::to_canonical;
 
 /// How deep arrays and objects may be nested in a document, a payload or a reply. Readers of JSON
 /// refuse deeper ones, ours at 128, and some of what is written is wrapped once more.

@@ -34,7 +34,9 @@ pub use bounded_context::{
     BoundedContext, CONFLICT_RETRIES_DEFAULT, CONFLICT_RETRIES_MAX, HANDLER_TIMEOUT_DEFAULT,
 };
 pub use handler::{CommandHandler, HandlerFn, MessageHandler, QueryHandler};
-pub use pipeline::idempotency_key::IDEMPOTENCY_KEY_BYTES_MAX;
+pub use pipeline::idempotency_key::{
+    IDEMPOTENCY_KEY_BYTES_MAX, IdempotentCommand, RememberedReply,
+};
 pub use pipeline::layer::{Invocation, InvocationKind, Layer, Next};
 pub use runtime::request::{CommandRequest, QueryRequest};
 pub use runtime::serving::Serves;

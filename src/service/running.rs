@@ -34,8 +34,9 @@ const SEVERAL: &str = "service";
 ///
 /// ```
 /// use mamey::{BoundedContext, Command, Context, Query, ReadContext, Result, Service};
+/// use serde::Serialize;
 ///
-/// #[derive(Clone, Command)]
+/// #[derive(Clone, Command, Serialize)]
 /// #[command(reply = u64)]
 /// struct Add { left: u64, right: u64 }
 ///

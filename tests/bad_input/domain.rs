@@ -28,7 +28,7 @@ pub struct Say {
 #[derive(Clone, Command)]
 pub struct Misdo(pub Misdeed);
 
-#[derive(Clone, Command)]
+#[derive(Clone, Command, Serialize)]
 #[command(reply = String)]
 pub struct KeepNote {
     pub id: String,

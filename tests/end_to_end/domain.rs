@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Saves one number of a stream, and emits it.
-#[derive(Clone, Command)]
+#[derive(Clone, Command, Serialize)]
 #[command(reply = i64)]
 pub struct Emit {
     pub stream: String,
@@ -27,7 +27,7 @@ pub struct EmitAndFail {
 }
 
 /// Increments a counter that many callers share.
-#[derive(Clone, Command)]
+#[derive(Clone, Command, Serialize)]
 #[command(reply = i64)]
 pub struct Increment {
     pub counter: String,

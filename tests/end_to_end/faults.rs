@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey::capabilities::StoreCapabilities;
 use mamey::criteria::{Collection, Filter, Find, Value};
 use mamey::message::Partition;
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
-    Holdings, InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
-    OutboxRead, OutboxRecord, OutboxStore, Outcome, ParkedMessage, ParkingStore, Schema, Store,
-    UnitOfWork,
+    Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
+    OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Outcome, ParkedMessage, ParkingStore,
+    Schema, Store, UnitOfWork,
 };
 use mamey::{Error, MessageId, Result, Timestamp};
 
@@ -280,7 +279,7 @@ unreliable! {
     InboxStore {
         was_received(id: MessageId) -> bool;
         received_count() -> u64;
-        saved_reply(command: &str, key: &str) -> Option<Bytes>;
+        saved_reply(command: &str, key: &str) -> Option<KnownReply>;
         expire_inbox(before: Timestamp) -> u64;
     }
 }

@@ -220,7 +220,9 @@ async fn a_command_whose_answer_is_lost_replies_the_same_again(on: On) {
     let error = emit(0, "first").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     faults.up();
-    assert_eq!(emit(77, "first").await.unwrap(), 0, "the reply of the lost call");
+    let error = emit(77, "first").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IdempotencyKeyReused, "{error}");
+    assert_eq!(emit(0, "first").await.unwrap(), 0, "the reply of the lost call");
     faults.trip(Call::CommitCommand, Moment::After, Until::NextCall);
     assert_eq!(emit(1, "second").await.unwrap(), 1, "the reply is found at once");
     faults.trip(Call::CommitCommand, Moment::Before, Until::Up);

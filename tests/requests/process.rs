@@ -140,6 +140,12 @@ async fn a_command_that_is_repeated_under_its_key_takes_effect_once() {
     // A local caller shares the keys.
     let local = service.send(Reserve { sku: "tea".into(), pieces: 5 }).idempotency_key("cart-7");
     assert_eq!(local.await.unwrap(), 5);
+    let error = reserve(6).idempotency_key("cart-7").await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::IdempotencyKeyReused, Retry::Never));
+    let text = error.to_string();
+    assert!(text.contains("`catalog.reserve`") && text.contains("use a new key"), "{text}");
+    // Another tenant's key is another key, and nothing was reserved by the refused request.
+    assert_eq!(reserve(6).tenant("acme").idempotency_key("cart-7").await.unwrap(), 13);
     service.shutdown().await.unwrap();
 }
 

@@ -95,6 +95,8 @@ impl Error {
         conflict => Conflict;
         /// A unique value is taken.
         already_exists => AlreadyExists;
+        /// An idempotency key was used before, for another request.
+        idempotency_key_reused => IdempotencyKeyReused;
         /// The backend or this build cannot do it.
         unsupported => Unsupported;
         /// Configuration or registration is wrong.

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Conflict,
     /// A unique field, an id or an idempotency key is taken.
     AlreadyExists,
+    /// An idempotency key was used before, for another request.
+    IdempotencyKeyReused,
     /// The backend or this build cannot do what was asked.
     Unsupported,
     /// Configuration or registration is wrong; a person has to fix it.
@@ -47,12 +49,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Rejected,
         Self::Invalid,
         Self::NotFound,
         Self::Conflict,
         Self::AlreadyExists,
+        Self::IdempotencyKeyReused,
         Self::Unsupported,
         Self::Misconfigured,
         Self::LimitExceeded,
@@ -79,6 +82,7 @@ impl ErrorKind {
             Self::NotFound => "not-found",
             Self::Conflict => "conflict",
             Self::AlreadyExists => "already-exists",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Unsupported => "unsupported",
             Self::Misconfigured => "misconfigured",
             Self::LimitExceeded => "limit-exceeded",

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::fingerprint::Fingerprint;
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::id::MessageId;
@@ -15,6 +16,8 @@ pub struct SavedReply {
     pub command: &'static str,
     /// The caller's key.
     pub key: String,
+    /// What the command said, so that another request under this key is recognised.
+    pub fingerprint: Fingerprint,
     /// The reply as JSON.
     pub body: Bytes,
 }
@@ -22,8 +25,31 @@ pub struct SavedReply {
 impl SavedReply {
     /// The reply to `command` under `key`.
     #[must_use]
-    pub const fn new(command: &'static str, key: String, body: Bytes) -> Self {
-        Self { command, key, body }
+    pub const fn new(
+        command: &'static str,
+        key: String,
+        fingerprint: Fingerprint,
+        body: Bytes,
+    ) -> Self {
+        Self { command, key, fingerprint, body }
+    }
+}
+
+/// What a store remembers under a command and a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KnownReply {
+    /// What the command said that was replied to.
+    pub fingerprint: Fingerprint,
+    /// The reply as JSON, as it was saved.
+    pub body: Bytes,
+}
+
+impl KnownReply {
+    /// A remembered reply.
+    #[must_use]
+    pub const fn new(fingerprint: Fingerprint, body: Bytes) -> Self {
+        Self { fingerprint, body }
     }
 }
 
@@ -42,11 +68,11 @@ pub trait InboxStore: Send + Sync {
     /// `Unavailable` and other errors of the store.
     async fn received_count(&self) -> Result<u64>;
 
-    /// The reply remembered for a command under a key.
+    /// The reply remembered for a command under a key, and the fingerprint of what was asked.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>>;
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>>;
 
     /// Forgets what was received or replied before `before`, and returns the number of entries.
     /// A parked message or dead letter is never forgotten, whatever its age.

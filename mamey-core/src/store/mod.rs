@@ -2,6 +2,7 @@
 
 mod commit;
 mod document;
+mod fingerprint;
 mod inbox;
 mod lease;
 mod outbox;
@@ -23,7 +24,8 @@ use crate::message::ContextName;
 
 pub use commit::{CommitOutcome, CommitStore, CommitToken};
 pub use document::{Document, DocumentStore};
-pub use inbox::{InboxStore, SavedReply};
+pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
+pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
 pub use parking::{

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use mamey_core::store::{CommitOutcome, Store};
-use mamey_core::{Error, Result};
+use mamey_core::{Error, ErrorKind, Result};
 
 use super::idempotency_key::ScopedKey;
 use super::work::Done;
@@ -12,7 +12,7 @@ use super::work::Done;
 ///
 /// Another call with the same key may commit while this one runs. Then this commit is a duplicate,
 /// or the handler fails because it sees the other's effect: the reply of the other is right in both
-/// cases.
+/// cases. A call with the same key that asks for something else is refused in all cases.
 pub(super) async fn once<R>(
     key: Option<&ScopedKey<R>>,
     store: &dyn Store,
@@ -29,7 +29,11 @@ pub(super) async fn once<R>(
             key.saved_reply(store).await?.ok_or_else(forgotten)
         }
         Ok((reply, _)) => Ok(reply),
-        Err(error) => key.saved_reply(store).await.ok().flatten().ok_or(error),
+        Err(error) => match key.saved_reply(store).await {
+            Ok(Some(reply)) => Ok(reply),
+            Err(reused) if reused.kind() == ErrorKind::IdempotencyKeyReused => Err(reused),
+            _ => Err(error),
+        },
     }
 }
 

@@ -5,7 +5,7 @@
 //! | 1 | `span` | traces the call, records its error, turns a panic into an error |
 //! | 2 | `layer` | calls the user's layers, in the order of their registration |
 //! | 3 | `decode` | reads a message that came in an envelope; then every message is validated |
-//! | 4 | `idempotency` | replies what was replied before under the same idempotency key |
+//! | 4 | `idempotency` | replies what was replied before to the same request under its key |
 //! | 5 | `retry` | runs again after a conflict, each time with a fresh context |
 //! | 6 | `attempt` | runs the handler within its timeout, then commits its unit of work |
 //!

@@ -7,11 +7,9 @@ use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
 use mamey_core::message::{CorrelationId, TraceContext};
 use mamey_core::{Command, Query, Result};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::dispatch::{Dispatcher, refused};
-use crate::pipeline::idempotency_key::IdempotencyKey;
+use crate::pipeline::idempotency_key::{IdempotencyKey, IdempotentCommand, RememberedReply};
 
 /// A command that is sent when it is awaited.
 ///
@@ -80,18 +78,25 @@ impl<'r, C: Command> CommandRequest<'r, C> {
     /// Takes effect once under this key: sent again with it, the same command returns the first
     /// reply. Keys belong to one command and one tenant. A command that failed may be sent again.
     ///
+    /// The same command is one with the same fields; the same key with other fields is refused as
+    /// `IdempotencyKeyReused`, and nothing is done. A field that is `None` counts as absent, so a
+    /// build that adds an optional field recognises what was sent to the build before; a request that
+    /// is repeated across two [versions](mamey_core::Message::VERSION) of the command is taken for
+    /// the same. A `HashSet` has another order each time: use a `BTreeSet`.
+    ///
     /// A key has at most [`IDEMPOTENCY_KEY_BYTES_MAX`](crate::IDEMPOTENCY_KEY_BYTES_MAX) bytes and
     /// no control characters; otherwise the answer is `Invalid`.
     ///
     /// ```
-    /// use mamey::{BoundedContext, Command, Context, Id, Result, Service};
+    /// use mamey::{BoundedContext, Command, Context, ErrorKind, Id, Result, Service};
+    /// use serde::Serialize;
     ///
     /// #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
     /// struct ChargeId(mamey::Uuid);
     ///
-    /// #[derive(Clone, Command)]
+    /// #[derive(Clone, Command, Serialize)]
     /// #[command(reply = ChargeId)]
-    /// struct Charge;
+    /// struct Charge { cents: i64 }
     ///
     /// async fn charge(_: Charge, cx: &Context) -> Result<ChargeId> {
     ///     Ok(cx.new_id())
@@ -100,16 +105,20 @@ impl<'r, C: Command> CommandRequest<'r, C> {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
     /// let payments = BoundedContext::new("payments").command(charge);
     /// let service = Service::in_memory().host(payments).start().await?;
-    /// let first = service.send(Charge).idempotency_key("cart-7").await?;
-    /// let again = service.send(Charge).idempotency_key("cart-7").await?;
+    /// let first = service.send(Charge { cents: 420 }).idempotency_key("cart-7").await?;
+    /// let again = service.send(Charge { cents: 420 }).idempotency_key("cart-7").await?;
     /// assert_eq!(again, first);
+    ///
+    /// let other = service.send(Charge { cents: 999 }).idempotency_key("cart-7").await;
+    /// assert_eq!(other.unwrap_err().kind(), ErrorKind::IdempotencyKeyReused);
     /// # service.shutdown().await }
     /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self
     where
-        C::Reply: Serialize + DeserializeOwned,
+        C: IdempotentCommand,
+        C::Reply: RememberedReply,
     {
-        self.key = Some(IdempotencyKey::new(key.into()));
+        self.key = Some(IdempotencyKey::new(key.into(), &self.command));
         self
     }
 

@@ -123,7 +123,7 @@ mod sealed {
             let mut cause = Cause::from(&*metadata);
             let mut key = None;
             if let Some(text) = metadata.headers.get(IDEMPOTENCY_KEY_HEADER) {
-                key = Some(IdempotencyKey::new(text.to_owned())?);
+                key = Some(IdempotencyKey::new(text.to_owned(), &command)?);
                 // Each repetition is a request with an id of its own: the call's id follows from
                 // the key, as it does for callers in this process.
                 cause.message_id = None;

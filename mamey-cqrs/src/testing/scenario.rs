@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::outcome::Outcome;
 use super::world::{World, or_panic};
 use crate::bounded_context::BoundedContext;
+use crate::pipeline::idempotency_key::{IdempotentCommand, RememberedReply};
 use crate::pipeline::layer::InvocationKind;
 
 /// A bounded context on a database of its own, with what happened before the test.
@@ -133,6 +134,22 @@ impl Scenario {
         let before = self.begin().await;
         let request = self.world.runtime.send(command).cause(self.cause());
         let result = request.await;
+        self.outcome(InvocationKind::Command, C::NAME, result, before).await
+    }
+
+    /// Sends a command with an idempotency key, as
+    /// [`CommandRequest::idempotency_key`](crate::CommandRequest::idempotency_key) does.
+    ///
+    /// # Panics
+    /// As [`Scenario::when`].
+    pub async fn when_repeatable<C>(&mut self, key: &str, command: C) -> Outcome<C::Reply>
+    where
+        C: IdempotentCommand,
+        C::Reply: RememberedReply,
+    {
+        let before = self.begin().await;
+        let request = self.world.runtime.send(command).cause(self.cause());
+        let result = request.idempotency_key(key).await;
         self.outcome(InvocationKind::Command, C::NAME, result, before).await
     }
 

@@ -9,7 +9,7 @@ use mamey_cqrs::{BoundedContext, CommandHandler, QueryHandler};
 
 use crate::no_store::open;
 
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize)]
 struct Greet(&'static str);
 
 impl Message for Greet {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value};
@@ -11,8 +10,8 @@ use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{
     CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
-    InboxStore, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth, OutboxRead,
-    OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
+    InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
+    OutboxRead, OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -79,7 +78,7 @@ impl InboxStore for NoStore {
         unavailable()
     }
 
-    async fn saved_reply(&self, _: &str, _: &str) -> Result<Option<Bytes>> {
+    async fn saved_reply(&self, _: &str, _: &str) -> Result<Option<KnownReply>> {
         unavailable()
     }
 

@@ -1,11 +1,10 @@
 //! Remembers which messages were received and which replies were given.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::store::InboxStore;
+use mamey_core::store::{InboxStore, KnownReply};
 
 use super::store::MemoryStore;
 
@@ -19,7 +18,7 @@ impl InboxStore for MemoryStore {
         Ok(self.state()?.inbox.received_count())
     }
 
-    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>> {
         Ok(self.state()?.inbox.reply(command, key))
     }
 

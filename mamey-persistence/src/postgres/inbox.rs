@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::store::InboxStore;
+use mamey_core::store::{Fingerprint, InboxStore, KnownReply};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
@@ -20,7 +20,8 @@ const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 
 const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey._inbox";
 
-const SAVED_REPLY: &str = "SELECT body FROM mamey._replies WHERE command = $1 AND key = $2";
+const SAVED_REPLY: &str =
+    "SELECT fingerprint, body FROM mamey._replies WHERE command = $1 AND key = $2";
 
 /// An id holds its day, so whole days are dropped at once.
 const FORGET_DAY: &str = "SELECT mamey._inbox_forget_day({before}, {kept_max})";
@@ -75,14 +76,18 @@ impl InboxStore for PostgresStore {
         self.number(self.query(RECEIVED_COUNT)).await
     }
 
-    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>> {
         let saved = self
             .query(SAVED_REPLY)
             .bind(escape(command).into_owned())
             .bind(escape(key).into_owned());
         let row = self.database.connections.fetch_optional(saved).await;
-        let body = row.and_then(|row| row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose());
-        body.map(|body| body.map(Bytes::from)).map_err(|cause| self.database.error(cause))
+        let columns = |row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        let saved = row.and_then(|row| row.map(columns).transpose());
+        let known = |(fingerprint, body): (Vec<u8>, Vec<u8>)| {
+            Ok(KnownReply::new(Fingerprint::from_bytes(&fingerprint)?, body.into()))
+        };
+        saved.map_err(|cause| self.database.error(cause))?.map(known).transpose()
     }
 
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {

@@ -1,12 +1,12 @@
 //! Remembers which messages were received and which replies were given.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::store::{CommitOutcome, InboxStore, SavedReply};
+use mamey_core::store::{CommitOutcome, Fingerprint, InboxStore, KnownReply, SavedReply};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
@@ -18,7 +18,8 @@ const RECEIVE: &str = "\
 INSERT INTO mamey_inbox (context, id, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
 
 const SAVE_REPLY: &str = "\
-INSERT INTO mamey_replies (context, command, key, body, saved_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO mamey_replies (context, command, key, fingerprint, body, saved_at)
+VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING";
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ? AND id = ?";
@@ -26,7 +27,7 @@ const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ? A
 const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey_inbox WHERE context = ?";
 
 const SAVED_REPLY: &str =
-    "SELECT body FROM mamey_replies WHERE context = ? AND command = ? AND key = ?";
+    "SELECT fingerprint, body FROM mamey_replies WHERE context = ? AND command = ? AND key = ?";
 
 /// A message that is still parked or a dead letter must stay known, however old it is.
 const EXPIRE_INBOX: &str = "\
@@ -57,11 +58,15 @@ impl InboxStore for SqliteStore {
         self.count(RECEIVED_COUNT).await
     }
 
-    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<Bytes>> {
+    async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>> {
         let saved = sqlx::query(SAVED_REPLY).bind(self.context()).bind(command).bind(key);
         let row = self.database.readers.fetch_optional(saved).await;
-        let body = row.and_then(|row| row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose());
-        body.map(|body| body.map(Bytes::from)).map_err(|cause| self.database.error(cause))
+        let columns = |row: SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        let saved = row.and_then(|row| row.map(columns).transpose());
+        let known = |(fingerprint, body): (Vec<u8>, Vec<u8>)| {
+            Ok(KnownReply::new(Fingerprint::from_bytes(&fingerprint)?, body.into()))
+        };
+        saved.map_err(|cause| self.database.error(cause))?.map(known).transpose()
     }
 
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
@@ -93,6 +98,7 @@ pub(super) fn save_reply(script: &mut Script, context: &str, reply: &SavedReply,
         .bind(context)
         .bind(reply.command)
         .bind(reply.key.as_str())
+        .bind(reply.fingerprint.as_bytes().as_slice())
         .bind(reply.body.as_ref())
         .bind(now.as_micros());
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
-use mamey_core::store::{CommitOutcome, Expected, SavedReply, UnitOfWork};
+use mamey_core::store::{
+    CommitOutcome, Expected, FINGERPRINT_BYTES, Fingerprint, SavedReply, UnitOfWork,
+};
 use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require, until};
 
 use super::support::{
@@ -16,8 +18,8 @@ use super::support::{
 const CUT_BYTES: u64 = 6000;
 
 fn replying(mut unit: UnitOfWork, key: &str) -> UnitOfWork {
-    let (key, body) = (key.to_owned(), "1".into());
-    unit.reply = Some(SavedReply::new("shop.count", key, body));
+    let fingerprint = Fingerprint::from_bytes(&[1; FINGERPRINT_BYTES]).unwrap();
+    unit.reply = Some(SavedReply::new("shop.count", key.to_owned(), fingerprint, "1".into()));
     unit
 }
 

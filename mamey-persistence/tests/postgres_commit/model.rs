@@ -5,8 +5,8 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::Value;
 use mamey_core::message::Envelope;
 use mamey_core::store::{
-    Change, CommitOutcome, DeadLetterReason, Expected, Failure, Guard, Origin, Outcome, Receipt,
-    SavedReply, Store, UnitOfWork, Write,
+    Change, CommitOutcome, DeadLetterReason, Expected, FINGERPRINT_BYTES, Failure, Fingerprint,
+    Guard, Origin, Outcome, Receipt, SavedReply, Store, UnitOfWork, Write,
 };
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -102,9 +102,12 @@ impl Plan {
             unit.guards.push(Guard::new(collection, Value::Int(*id), *version));
         }
         unit.receipt = self.receipt.map(Received::receipt);
-        unit.reply = self
-            .reply
-            .map(|key| SavedReply::new("shop.count", key.to_string(), number.to_string().into()));
+        unit.reply = self.reply.map(|key| {
+            let fingerprint = [number.to_le_bytes()[0]; FINGERPRINT_BYTES];
+            let fingerprint = Fingerprint::from_bytes(&fingerprint).unwrap();
+            let body = number.to_string().into();
+            SavedReply::new("shop.count", key.to_string(), fingerprint, body)
+        });
         let key = self.key.map(|key| key.to_string());
         unit.enqueue(message(number, key.as_deref())).unwrap();
         unit

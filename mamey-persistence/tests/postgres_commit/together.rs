@@ -9,7 +9,7 @@ use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_core::criteria::Value;
 use mamey_core::message::Partition;
 use mamey_core::store::{
-    CommitOutcome, Database, InstanceId, LeaseRequest, LeaseRole, OutboxRead, Store,
+    CommitOutcome, Database, InstanceId, KnownReply, LeaseRequest, LeaseRole, OutboxRead, Store,
 };
 use mamey_persistence::{MemoryDatabase, MemoryOptions, PostgresDatabase};
 use mamey_test_support::{postgres, require};
@@ -128,7 +128,7 @@ async fn replay(plans: &[Plan], order: &[usize]) -> Arc<dyn Store> {
 struct Seen {
     documents: Vec<Option<(u64, String)>>,
     received: Vec<bool>,
-    replies: Vec<Option<String>>,
+    replies: Vec<Option<KnownReply>>,
     parked: BTreeSet<(Uuid, u32)>,
     dead: BTreeSet<(Uuid, u32)>,
     /// By key, in order; those without one in none.
@@ -151,8 +151,7 @@ async fn seen(store: &dyn Store) -> Seen {
     }
     let mut replies = Vec::new();
     for key in 0..REPLIES {
-        let body = store.saved_reply("shop.count", &key.to_string()).await.unwrap();
-        replies.push(body.map(|body| String::from_utf8_lossy(&body).into_owned()));
+        replies.push(store.saved_reply("shop.count", &key.to_string()).await.unwrap());
     }
     let dead = store.dead_letters(None, 100).await.unwrap();
     let dead = dead.iter().map(|it| (it.envelope.metadata.id.as_uuid(), it.attempts)).collect();

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use mamey_core::clock::Timestamp;
 use mamey_core::store::{
-    Database, DeadLetterReason, Failure, InstanceId, LeaseRequest, LeaseRole, Origin, OutboxRead,
-    Outcome, Receipt, SavedReply, Store, UnitOfWork,
+    Database, DeadLetterReason, FINGERPRINT_BYTES, Failure, Fingerprint, InstanceId, KnownReply,
+    LeaseRequest, LeaseRole, Origin, OutboxRead, Outcome, Receipt, SavedReply, Store, UnitOfWork,
 };
 use mamey_core::{Error, ErrorKind};
 use mamey_persistence::SqliteOptions;
@@ -28,13 +28,19 @@ fn receiving(number: u128, outcome: Outcome) -> UnitOfWork {
     UnitOfWork::default().with_receipt(Receipt::new(message(number), Origin::Delivery, outcome))
 }
 
+fn known_reply() -> KnownReply {
+    let fingerprint = Fingerprint::from_bytes(&[7; FINGERPRINT_BYTES]).unwrap();
+    KnownReply::new(fingerprint, Bytes::from_static(b"7"))
+}
+
 /// Writes something of every kind.
 async fn fill(store: &dyn Store) {
     let failure = Failure::from(&Error::unavailable("no"));
     let mut handled = receiving(1, Outcome::Handled);
     handled.writes = add("a", "\"one\"").writes;
     handled.outbox = vec![message(10), message(11)];
-    handled.reply = Some(SavedReply::new("orders.place", "k".to_owned(), Bytes::from_static(b"7")));
+    let KnownReply { fingerprint, body, .. } = known_reply();
+    handled.reply = Some(SavedReply::new("orders.place", "k".to_owned(), fingerprint, body));
     commit(store, handled).await;
     let (reason, attempts) = (DeadLetterReason::Refused, 1);
     let dead = Outcome::DeadLetter { reason, attempts, failure: failure.clone() };
@@ -50,7 +56,7 @@ async fn assert_filled(store: &dyn Store) {
         assert!(store.was_received(message(number).metadata.id).await.unwrap());
     }
     let reply = store.saved_reply("orders.place", "k").await.unwrap();
-    assert_eq!(reply.as_deref(), Some(&b"7"[..]));
+    assert_eq!(reply, Some(known_reply()));
     assert_eq!(store.parked_count().await.unwrap(), 1);
     assert_eq!(store.dead_letter_count().await.unwrap(), 1);
     let leases = store.hold_leases(request()).await.unwrap().leases;

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::store::SavedReply;
+use mamey_core::store::{KnownReply, SavedReply};
 
 /// The inbox of one context.
 #[derive(Default)]
 pub(crate) struct Inbox {
     received: HashMap<MessageId, Timestamp>,
-    replies: HashMap<(String, String), (Bytes, Timestamp)>,
+    replies: HashMap<(String, String), (KnownReply, Timestamp)>,
 }
 
 impl Inbox {
@@ -27,14 +26,15 @@ impl Inbox {
         self.received.insert(id, now);
     }
 
-    pub(crate) fn reply(&self, command: &str, key: &str) -> Option<Bytes> {
+    pub(crate) fn reply(&self, command: &str, key: &str) -> Option<KnownReply> {
         let name = (command.to_owned(), key.to_owned());
-        self.replies.get(&name).map(|(body, _)| body.clone())
+        self.replies.get(&name).map(|(known, _)| known.clone())
     }
 
     pub(crate) fn save_reply(&mut self, reply: SavedReply, now: Timestamp) {
         let name = (reply.command.to_owned(), reply.key);
-        self.replies.insert(name, (reply.body, now));
+        let known = KnownReply::new(reply.fingerprint, reply.body);
+        self.replies.insert(name, (known, now));
     }
 
     pub(crate) fn expire(&mut self, before: Timestamp, waits: &dyn Fn(MessageId) -> bool) -> u64 {

@@ -96,6 +96,7 @@ impl<'w> Batch<'w> {
         call.bind(column(&replies, |(unit, _)| *unit))
             .bind(column(&replies, |(_, reply)| escape(reply.command).into_owned()))
             .bind(column(&replies, |(_, reply)| escape(&reply.key).into_owned()))
+            .bind(column(&replies, |(_, reply)| reply.fingerprint.as_bytes().as_slice()))
             .bind(column(&replies, |(_, reply)| &*reply.body))
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, SavedReply};
+use mamey_core::store::{
+    CommitOutcome, Expected, FINGERPRINT_BYTES, Fingerprint, KnownReply, Origin, Outcome,
+    SavedReply,
+};
 
 use super::fixture::{commit, give_up, load_note, message, park, put_note, receiving, writes};
 use super::harness::StoreHarness;
@@ -47,32 +50,48 @@ pub async fn a_message_takes_effect_once(harness: StoreHarness) {
     commit(&*other, there).await;
 }
 
-/// Of many commands under one key at once, one takes effect, and its reply is remembered. Keys of
-/// different commands do not clash.
+fn fingerprint(byte: u8) -> Fingerprint {
+    Fingerprint::from_bytes(&[byte; FINGERPRINT_BYTES]).unwrap()
+}
+
+/// Of many commands under one key at once, one takes effect, and its reply is remembered with its
+/// fingerprint. Keys of different commands do not clash.
 pub async fn an_idempotency_key_takes_effect_once(harness: StoreHarness) {
     let store = harness.store().await;
-    let unit = |command, note: &str| {
-        let body = Bytes::from(note.to_owned());
+    let unit = |command, note: &str, fingerprint| {
+        let (key, body) = ("key-1".to_owned(), Bytes::from(note.to_owned()));
         writes([put_note(note, Expected::Absent, "effect")]).with_reply(SavedReply::new(
             command,
-            "key-1".to_owned(),
+            key,
+            fingerprint,
             body,
         ))
     };
-    let names: Vec<_> = (0..6).map(|copy| format!("copy-{copy}")).collect();
-    let commits = names.iter().map(|name| store.commit(unit("orders.place", name)));
+    let fingerprints = [0, 1, 0x7f, 0x80, b'\\', 0xff].map(fingerprint);
+    let names: Vec<_> = (0..fingerprints.len()).map(|copy| format!("copy-{copy}")).collect();
+    let commits = names.iter().zip(fingerprints);
+    let commits =
+        commits.map(|(name, fingerprint)| store.commit(unit("orders.place", name, fingerprint)));
     let outcomes = join_all(commits).await;
     assert_eq!(committed(&outcomes), 1);
     let won =
         outcomes.iter().position(|outcome| matches!(outcome, Ok(CommitOutcome::Committed(_))));
-    let won = &names[won.unwrap()];
+    let (won, fingerprint) = (&names[won.unwrap()], fingerprints[won.unwrap()]);
     let reply = store.saved_reply("orders.place", "key-1").await.unwrap();
-    assert_eq!(reply.as_deref(), Some(won.as_bytes()));
+    assert_eq!(reply, Some(KnownReply::new(fingerprint, won.clone().into())));
     for name in &names {
         let stored = load_note(&*store, name).await.is_some();
         assert_eq!(stored, name == won, "{name}");
     }
-    commit(&*store, unit("orders.cancel", "cancelled")).await;
+    for other in fingerprints {
+        let cancelled = format!("cancelled {other:?}");
+        let unit = unit("orders.cancel", &cancelled, other);
+        let outcome = store.commit(unit).await.unwrap();
+        let first = other == fingerprints[0];
+        assert_eq!(matches!(outcome, CommitOutcome::Committed(_)), first, "{other:?}");
+        let known = store.saved_reply("orders.cancel", "key-1").await.unwrap();
+        assert_eq!(known.map(|known| known.fingerprint), Some(fingerprints[0]));
+    }
     assert_eq!(store.saved_reply("orders.place", "key-2").await.unwrap(), None);
 }
 
@@ -82,7 +101,8 @@ pub async fn old_marks_are_forgotten(harness: StoreHarness) {
     let soon = harness.now().plus(Duration::from_secs(1));
     let (handled, parked, dead) = (message(1, None), message(2, Some("k")), message(3, None));
     let mut unit = receiving(&handled, Origin::Delivery, Outcome::Handled);
-    unit.reply = Some(SavedReply::new("orders.place", "k".to_owned(), Bytes::from_static(b"1")));
+    let body = Bytes::from_static(b"1");
+    unit.reply = Some(SavedReply::new("orders.place", "k".to_owned(), fingerprint(1), body));
     commit(&*store, unit).await;
     commit(&*store, receiving(&parked, Origin::Delivery, park(soon, 1))).await;
     commit(&*store, receiving(&dead, Origin::Delivery, give_up())).await;

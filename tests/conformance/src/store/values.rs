@@ -6,8 +6,8 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Filter, Find, Value};
 use mamey_core::message::{Envelope, Headers, Key, Partition};
 use mamey_core::store::{
-    Change, DeadLetter, DeadLetterReason, Document, Expected, Failure, Origin, OutboxRead, Outcome,
-    SavedReply, Store, UnitOfWork, Write,
+    Change, DeadLetter, DeadLetterReason, Document, Expected, FINGERPRINT_BYTES, Failure,
+    Fingerprint, Origin, OutboxRead, Outcome, SavedReply, Store, UnitOfWork, Write,
 };
 
 use super::fixture::{
@@ -143,9 +143,11 @@ pub async fn replies_come_back_as_written(harness: StoreHarness) {
     let store = harness.store().await;
     for (number, (name, body)) in payloads().into_iter().enumerate() {
         let key = format!("{}{number}", TEXTS[number % TEXTS.len()]);
-        let reply = SavedReply::new("orders.place", key.clone(), body.clone());
+        let print = Fingerprint::from_bytes(&[b'\\'; FINGERPRINT_BYTES]).unwrap();
+        let reply = SavedReply::new("orders.place", key.clone(), print, body.clone());
         commit(&*store, UnitOfWork::default().with_reply(reply)).await;
         let saved = store.saved_reply("orders.place", &key).await.unwrap().unwrap();
-        assert_same(&name, &saved, &body);
+        assert_eq!(saved.fingerprint, print, "{name}");
+        assert_same(&name, &saved.body, &body);
     }
 }

@@ -17,7 +17,8 @@ CREATE FUNCTION mamey.{name}(
     clock bigint,
     receipt_units int[], receipt_ids uuid[], receipt_lanes text[], lane_locks bigint[],
     outcomes jsonb, outcome_payloads bytea[],
-    reply_units int[], reply_commands text[], reply_keys text[], reply_bodies bytea[],
+    reply_units int[], reply_commands text[], reply_keys text[], reply_fingerprints bytea[],
+    reply_bodies bytea[],
     document_units int[], document_tables int[], document_ids text[], document_versions bigint[],
     document_guards boolean[],
     key_locks bigint[],
@@ -70,8 +71,9 @@ BEGIN
             reply_keys[i] := NULL;
             CONTINUE;
         END IF;
-        INSERT INTO mamey._replies (command, key, body, saved_at)
-        VALUES (reply_commands[i], reply_keys[i], reply_bodies[i], at) ON CONFLICT DO NOTHING;
+        INSERT INTO mamey._replies (command, key, fingerprint, body, saved_at)
+        VALUES (reply_commands[i], reply_keys[i], reply_fingerprints[i], reply_bodies[i], at)
+        ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
             refused := refused || reply_units[i];
             refusals := refusals || ARRAY[reply_units[i], 3, 0]::bigint[];

@@ -80,10 +80,11 @@ CREATE INDEX _inbox_beyond_by_age ON mamey._inbox_beyond (received_at);
 
 -- Replies remembered under idempotency keys.
 CREATE TABLE mamey._replies (
-    command  text COLLATE "C" NOT NULL,
-    key      text COLLATE "C" NOT NULL,
-    body     bytea NOT NULL,
-    saved_at bigint NOT NULL,
+    command     text COLLATE "C" NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    fingerprint bytea NOT NULL,
+    body        bytea NOT NULL,
+    saved_at    bigint NOT NULL,
     PRIMARY KEY (command, key)
 );
 

@@ -51,11 +51,12 @@ CREATE INDEX mamey_inbox_by_age ON mamey_inbox (context, received_at);
 
 -- Replies remembered under idempotency keys.
 CREATE TABLE mamey_replies (
-    context  TEXT NOT NULL,
-    command  TEXT NOT NULL,
-    key      TEXT NOT NULL,
-    body     BLOB NOT NULL,
-    saved_at INTEGER NOT NULL,
+    context     TEXT NOT NULL,
+    command     TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    body        BLOB NOT NULL,
+    saved_at    INTEGER NOT NULL,
     PRIMARY KEY (context, command, key)
 ) STRICT, WITHOUT ROWID;
 
