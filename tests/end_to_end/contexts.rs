@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use mamey::context::Cause;
-use mamey::message::{Headers, Metadata, TraceContext};
+use mamey::message::{CorrelationId, Headers, Metadata, TraceContext};
 use mamey::{
     BoundedContext, Command, Context, Event, Invocation, Layer, MessageId, Next, Result,
     RunningService, Service, Uuid, async_trait,
@@ -115,6 +115,16 @@ async fn the_correlation_id_of_a_caller_is_kept() {
     assert_ne!(command_id, given);
     assert_eq!((begun.correlation_id, continued.correlation_id), (given.into(), given.into()));
     assert_eq!(begun.causation_id, Some(command_id.into()));
+}
+
+#[tokio::test]
+async fn the_correlation_id_of_another_system_is_kept() {
+    let given: CorrelationId = "txn-abc-123".parse().unwrap();
+    let send = async |service: &RunningService| {
+        service.send(Begin).correlation_id(given.clone()).await.unwrap()
+    };
+    let Journey { begun, continued, .. } = travel(send).await;
+    assert_eq!((begun.correlation_id, continued.correlation_id), (given.clone(), given));
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use mamey_core::inbound::{Inbound, Incoming};
-use mamey_core::message::Envelope;
+use mamey_core::message::{CloudEventsJson, Codec, Envelope, Metadata, WireMessage};
 use mamey_core::store::{CommitOutcome, Origin};
-use mamey_core::{Context, Error, ErrorKind, Message, Result, RetryPolicy};
+use mamey_core::{Context, Error, ErrorKind, Event, Message, Result, RetryPolicy};
 use mamey_cqrs::{BoundedContext, ContextRuntime, MessageHandler};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::no_store::{envelope, open};
 
@@ -107,6 +107,44 @@ async fn only_json_is_read() {
         assert_eq!(handle(&envelope).await.kind(), ErrorKind::Unavailable);
     }
     assert_eq!(notes.lock().unwrap().len(), 3);
+}
+
+/// What a message of another system causes names that message as its sender did.
+struct PassingOn(Arc<Mutex<Vec<Metadata>>>);
+
+impl MessageHandler<Paid> for PassingOn {
+    async fn handle(&self, _: Paid, cx: &Context) -> Result<()> {
+        cx.publish(&Booked)?;
+        let sent = cx.sent().into_iter().map(|envelope| envelope.metadata);
+        self.0.lock().unwrap().extend(sent);
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Booked;
+
+impl Message for Booked {
+    const NAME: &'static str = "ledger.booked";
+}
+
+impl Event for Booked {}
+
+#[tokio::test]
+async fn what_a_foreign_message_causes_carries_its_correlation_and_its_id_unchanged() {
+    let event = r#"{"specversion":"1.0","id":"A-1","source":"/shop","type":"payments.paid",
+        "messageversion":2,"correlationid":"txn-abc-123","causationid":"evt-9",
+        "data":{"cents":5,"currency":"CHF"}}"#;
+    let incoming = CloudEventsJson::default().decode(&WireMessage::new(event.into())).unwrap();
+    let sent = Arc::<Mutex<Vec<Metadata>>>::default();
+    let context = BoundedContext::new("ledger").on(PassingOn(Arc::clone(&sent)));
+    let runtime = open(context.publishes::<Booked>());
+    // Without a store nothing commits, but the handler has run.
+    runtime.handle(Incoming::new(&incoming, Origin::Delivery, 1)).await.unwrap_err();
+    let sent = sent.lock().unwrap().pop().unwrap();
+    assert_eq!(sent.correlation_id.to_string(), "txn-abc-123");
+    assert_eq!(sent.causation_id.unwrap().to_string(), "A-1");
+    assert_eq!(sent.headers.len(), 0, "its headers are its own");
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use mamey_core::message::{CloudEventsJson, Codec, WireMessage};
 use mamey_core::transport::{Routed, Settlement};
 
 use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
@@ -25,6 +26,28 @@ pub async fn messages_arrive_unchanged(harness: TransportHarness) {
         assert_eq!(got.metadata, sent.metadata);
         assert!(got.payload == sent.payload, "{} bytes differ", sent.payload.len());
     }
+}
+
+/// A message that came from another system is passed on with all that it came with: ids that are no
+/// UUIDs, a key that is too long, odd extensions, and what could not be read.
+pub async fn a_message_of_another_system_is_passed_on_unchanged(harness: TransportHarness) {
+    let transport = &*harness.transport;
+    apply(transport, "payments", &[PLACED], 1).await;
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let long = "k".repeat(5000);
+    let event = format!(
+        r#"{{"specversion":"1.0","id":"A/1 é","source":"/shop","type":"{PLACED}",
+        "correlationid":"txn-abc-123","causationid":"{long}","partitionkey":"{long}",
+        "tenant":"{long}","time":"noon","target":"https://billing","messageversion":"v2",
+        "X_Odd-name.of-more-than-20-letters":"v","subject":"s","traceparent":"00-x","data":null}}"#
+    );
+    let came = CloudEventsJson::default().decode(&WireMessage::new(event.into())).unwrap();
+    let got = publish_and(transport, &came, take(&mut payments)).await;
+    assert_eq!(got, came);
+    assert_eq!(got.metadata.id_as_sent().to_string(), "A/1 é");
+    assert_eq!(got.metadata.correlation_id.to_string(), "txn-abc-123");
+    let headers = &got.metadata.headers;
+    assert_eq!((headers.get("foreigntime"), headers.get("subject")), (Some("noon"), Some("s")));
 }
 
 /// Messages of one key arrive in the order in which they were confirmed, many keys at a time.

@@ -38,6 +38,7 @@ macro_rules! transport_conformance {
             Nothing, delivery:
                 a_dropped_delivery_is_redelivered
                 a_message_is_confirmed_when_it_is_safe
+                a_message_of_another_system_is_passed_on_unchanged
                 a_rejected_message_is_not_redelivered
                 messages_arrive_unchanged;
             Order, delivery:
