@@ -188,10 +188,10 @@ async fn forget_received(store: Arc<dyn Store>, clock: Arc<dyn Clock>, window: D
         match store.expire_inbox(clock.now().minus(window)).await {
             Ok(0) => {}
             Ok(forgotten) => {
-                tracing::debug!(forgotten, "the inbox forgot messages past its window")
+                tracing::debug!(forgotten, "the inbox forgot messages past its window");
             }
             Err(error) => {
-                tracing::warn!(%error, "the inbox could not forget old messages; it is tried again")
+                tracing::warn!(%error, "the inbox could not forget old messages; it is tried again");
             }
         }
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
