@@ -45,7 +45,7 @@ impl Crate {
         let src = Path::new(folder).join("src");
         let main = if root.join(&src).join("lib.rs").exists() { "lib.rs" } else { "main.rs" };
         let mut this = Self { modules: Vec::new() };
-        this.add_file(root, None, src.join(main), &src);
+        this.add_file(root, None, &src.join(main), &src);
         this
     }
 
@@ -54,10 +54,10 @@ impl Crate {
         &mut self,
         root: &Path,
         parent: Option<usize>,
-        file: PathBuf,
+        file: &Path,
         folder: &Path,
     ) -> usize {
-        let text = fs::read_to_string(root.join(&file)).unwrap();
+        let text = fs::read_to_string(root.join(file)).unwrap();
         let parsed = syn::parse_file(&text);
         let parsed = parsed.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         self.add(root, parent, file, folder, parsed.items)
@@ -67,19 +67,25 @@ impl Crate {
         &mut self,
         root: &Path,
         parent: Option<usize>,
-        file: PathBuf,
+        file: &Path,
         folder: &Path,
         items: Vec<Item>,
     ) -> usize {
         let index = self.modules.len();
         let (names, globs) = (HashMap::new(), Vec::new());
-        self.modules.push(Module { file: file.clone(), items: Vec::new(), parent, names, globs });
+        self.modules.push(Module {
+            file: file.to_owned(),
+            items: Vec::new(),
+            parent,
+            names,
+            globs,
+        });
         let items: Vec<Item> =
             items.into_iter().filter(|item| !is_test(attributes(item))).collect();
         for item in &items {
             match item {
                 Item::Mod(item) => {
-                    let below = self.add_submodule(root, index, &file, folder, item);
+                    let below = self.add_submodule(root, index, file, folder, item);
                     self.name(index, item.ident.to_string(), Name::Module(below));
                 }
                 Item::Use(item) => self.import(index, Vec::new(), &item.tree),
@@ -105,11 +111,11 @@ impl Crate {
         let name = item.ident.to_string();
         let below = folder.join(&name);
         if let Some((_, items)) = &item.content {
-            return self.add(root, Some(parent), file.to_owned(), &below, items.clone());
+            return self.add(root, Some(parent), file, &below, items.clone());
         }
         let flat = below.with_extension("rs");
         let file = if root.join(&flat).exists() { flat } else { below.join("mod.rs") };
-        self.add_file(root, Some(parent), file, &below)
+        self.add_file(root, Some(parent), &file, &below)
     }
 
     /// A module stays when a macro or a function has its name too.
