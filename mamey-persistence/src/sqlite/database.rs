@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::clock::Clock;
+use mamey_core::criteria::Collection;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Result, ResultExt};
 use tokio::sync::Notify;
@@ -16,7 +17,6 @@ use super::lease::forget_instances;
 use super::options::SqliteOptions;
 use super::schema::collection::Prepare;
 use super::schema::migrate::migrate;
-use super::schema::table::Table;
 use super::shared::Shared;
 use super::stats::SqliteStats;
 use super::store::SqliteStore;
@@ -98,20 +98,33 @@ impl Database for SqliteDatabase {
     async fn open(&self, schema: &Schema) -> Result<Arc<dyn Store>> {
         let declared = Declared::new(schema)?;
         let context = schema.context.clone();
-        let tables: HashMap<_, _> = declared
-            .collections
-            .iter()
-            .map(|(name, collection)| (*name, Arc::new(Table::new(&context, collection))))
-            .collect();
+        // What is committed meanwhile waits, and then knows the new columns.
+        let mut builds = self.shared.builds.write().await;
+        let mut open = builds.still_open(&context);
+        let table = |(name, of): (&&'static str, &&'static Collection)| {
+            (*name, Arc::new(open.table(&context, of)))
+        };
+        let tables: HashMap<_, _> = declared.collections.iter().map(table).collect();
         let prepare =
             Prepare { context: context.clone(), tables: tables.values().cloned().collect() };
         let doing = || format!("opening context `{context}`");
         self.shared.submit(prepare).await.with_context(doing)?;
+        let build = Arc::new(());
+        open.add(&context, declared.collections.values(), &build);
+        builds.replace(open);
+        drop(builds);
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.listeners(context.clone());
         listeners.add(&outbox_changed);
         let database = Arc::clone(&self.shared);
-        Ok(Arc::new(SqliteStore { database, declared, tables, listeners, outbox_changed }))
+        Ok(Arc::new(SqliteStore {
+            database,
+            declared,
+            tables,
+            listeners,
+            outbox_changed,
+            _build: build,
+        }))
     }
 
     fn describe(&self) -> String {

@@ -15,6 +15,7 @@
 //! | Migrations, tables, indexes | `schema/` |
 //! | What a failure means | `error.rs` |
 
+mod builds;
 mod commit;
 mod connection;
 mod database;

@@ -9,9 +9,10 @@ use mamey_core::clock::Clock;
 use mamey_core::message::ContextName;
 use mamey_core::{Error, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::builds::Builds;
 use super::commit::work::{Job, Work, job};
 use super::commit::writer::Writer;
 use super::connection::readers::Readers;
@@ -22,12 +23,16 @@ use crate::common::errors::closed;
 use crate::common::lock::lock;
 use crate::common::wakeup::Listeners;
 
+/// Where the writer's answer arrives.
+pub(super) type Answer<T> = oneshot::Receiver<Result<T>>;
+
 /// One open file.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) readers: Readers,
     pub(super) counters: Arc<Counters>,
+    pub(super) builds: RwLock<Builds>,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     file_lock: Mutex<Option<Arc<File>>>,
@@ -61,6 +66,7 @@ impl Shared {
             writer: Mutex::new(Some(tokio::spawn(writer.run(jobs)))),
             file_lock: Mutex::new(Some(file_lock)),
             counters,
+            builds: RwLock::default(),
             listeners: Mutex::default(),
         }
     }
@@ -70,12 +76,15 @@ impl Shared {
     /// # Cancellation
     /// Once it is in the queue, the work runs even if nobody waits for the answer.
     pub(super) async fn submit<W: Work>(&self, work: W) -> Result<W::Output> {
+        answered(self.enqueue(work).await?).await
+    }
+
+    /// Hands work to the writer, whose answer [`answered`] waits for.
+    pub(super) async fn enqueue<W: Work>(&self, work: W) -> Result<Answer<W::Output>> {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         let (job, answer) = job(work);
         queue.send(job).await.map_err(|_| closed())?;
-        drop(queue);
-        let silent = |_| Err(Error::unavailable("the writer ended before it answered"));
-        answer.await.unwrap_or_else(silent)
+        Ok(answer)
     }
 
     pub(super) async fn close(&self) {
@@ -101,4 +110,10 @@ impl Shared {
     pub(super) fn error(&self, cause: sqlx::Error) -> Error {
         store_error(&self.path, Arc::new(cause))
     }
+}
+
+/// Waits for the writer's answer.
+pub(super) async fn answered<T>(answer: Answer<T>) -> Result<T> {
+    let silent = |_| Err(Error::unavailable("the writer ended before it answered"));
+    answer.await.unwrap_or_else(silent)
 }

@@ -26,6 +26,8 @@ pub(super) struct SqliteStore {
     pub(super) tables: HashMap<&'static str, Arc<Table>>,
     pub(super) listeners: Arc<Listeners>,
     pub(super) outbox_changed: Arc<Notify>,
+    /// Lives as long as the store; see `Builds`.
+    pub(super) _build: Arc<()>,
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ mod trip;
 pub(crate) mod work;
 pub(crate) mod writer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,25 +20,35 @@ use mamey_core::store::{
 use self::script::{Expect, Script};
 use self::transaction::Transaction;
 use self::work::{Stop, Work};
-use crate::common::errors::{changed, id_taken};
+use crate::common::errors::{changed, closed, id_taken};
 use crate::common::wakeup::Listeners;
 use crate::sql::rows::stored;
 use crate::sqlite::inbox::save_reply;
 use crate::sqlite::outbox::enqueue;
 use crate::sqlite::query::values::text_of;
 use crate::sqlite::schema::table::Table;
+use crate::sqlite::shared::answered;
 use crate::sqlite::store::SqliteStore;
+
+/// The tables that a unit writes to, by collection.
+type Tables = HashMap<&'static str, Arc<Table>>;
 
 #[async_trait]
 impl CommitStore for SqliteStore {
     async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome> {
         self.declared.check_unit(&unit)?;
+        // Until the unit is in the queue, no build can add a column that its script does not know.
+        let builds = self.database.builds.read().await;
+        let mixed = builds.tables(&self.declared.context, &self.tables);
+        let tables = mixed.as_ref().unwrap_or(&self.tables);
         let commit = Commit {
-            script: self.script(&unit, self.database.clock.now())?,
+            script: self.script(&unit, tables, self.database.clock.now())?,
             announces: (!unit.outbox.is_empty()).then(|| Arc::clone(&self.listeners)),
         };
         drop(unit);
-        self.database.submit(commit).await
+        let answer = self.database.enqueue(commit).await?;
+        drop(builds);
+        answered(answer).await
     }
 }
 
@@ -73,7 +84,7 @@ impl Work for Commit {
 
 impl SqliteStore {
     /// The receipt first, then the reply, then everything that may conflict, then the outbox.
-    fn script(&self, unit: &UnitOfWork, now: Timestamp) -> Result<Script> {
+    fn script(&self, unit: &UnitOfWork, tables: &Tables, now: Timestamp) -> Result<Script> {
         let mut script = Script::default();
         if let Some(receipt) = &unit.receipt {
             receipt::record(&mut script, self.context(), receipt, now)?;
@@ -84,7 +95,7 @@ impl SqliteStore {
         for guard in &unit.guards {
             self.guard(&mut script, guard)?;
         }
-        self.write_all(&mut script, &unit.writes)?;
+        write_all(&mut script, tables, &unit.writes)?;
         for envelope in &unit.outbox {
             enqueue(&mut script, self.context(), envelope)?;
         }
@@ -99,29 +110,32 @@ impl SqliteStore {
             .bind(stored(guard.version));
         Ok(())
     }
+}
 
-    /// Adds the writes in an order in which a conflict is found before a taken value, because a
-    /// conflict is solved by running the handler again, and in which a unique value can move
-    /// between two documents of the unit.
-    fn write_all(&self, script: &mut Script, writes: &[Write]) -> Result<()> {
-        let mut writes: Vec<_> = writes
-            .iter()
-            .map(|write| Ok((write, self.table(write.collection)?)))
-            .collect::<Result<_>>()?;
-        writes.sort_by_key(|(write, table)| rank(write, table));
-        let updates_unique = |write: &Write, table: &Table| rank(write, table) == UPDATE_UNIQUE;
-        let updated = writes.iter().filter(|(write, table)| updates_unique(write, table));
-        let several = updated.count() > 1;
-        for (write, table) in &writes {
-            if several && updates_unique(write, table) {
-                free_unique(script, write, table);
-            }
+/// Adds the writes in an order in which a conflict is found before a taken value, because a
+/// conflict is solved by running the handler again, and in which a unique value can move
+/// between two documents of the unit.
+fn write_all(script: &mut Script, tables: &Tables, writes: &[Write]) -> Result<()> {
+    let mut writes: Vec<_> =
+        writes.iter().map(|write| Ok((write, table_of(tables, write)?))).collect::<Result<_>>()?;
+    writes.sort_by_key(|(write, table)| rank(write, table));
+    let updates_unique = |write: &Write, table: &Table| rank(write, table) == UPDATE_UNIQUE;
+    let updated = writes.iter().filter(|(write, table)| updates_unique(write, table));
+    let several = updated.count() > 1;
+    for (write, table) in &writes {
+        if several && updates_unique(write, table) {
+            free_unique(script, write, table);
         }
-        for (write, table) in writes {
-            add_write(script, write, table)?;
-        }
-        Ok(())
     }
+    for (write, table) in writes {
+        add_write(script, write, table)?;
+    }
+    Ok(())
+}
+
+fn table_of<'t>(tables: &'t Tables, write: &Write) -> Result<&'t Table> {
+    // `check_unit` has found the collection, so this error cannot occur.
+    tables.get(write.collection.name).map(AsRef::as_ref).ok_or_else(closed)
 }
 
 /// The order of the writes of a unit.
@@ -155,13 +169,13 @@ fn add_write(script: &mut Script, write: &Write, table: &Table) -> Result<()> {
             let taken = Expect::FreeId(id_taken(name, &write.id));
             script.statement(&table.insert, taken).bind_value(&write.id);
             script.bind(1_i64).bind(text_of(name, &write.id, data)?);
-            script.bind_values(index);
+            script.bind_values(index).bind_values(&table.other_values(data));
         }
         (Change::Put { data, index }, Expected::Version(version)) => {
             script.statement(&table.update, conflict());
             script.bind(stored(version.saturating_add(1)));
             script.bind(text_of(name, &write.id, data)?);
-            script.bind_values(index);
+            script.bind_values(index).bind_values(&table.other_values(data));
             script.bind_value(&write.id).bind(stored(version));
         }
         (Change::Remove, Expected::Absent) => {

@@ -90,7 +90,8 @@ async fn prepare(
         build_index(connection, table, index).await?;
         record(connection, context, table, index).await?;
     }
-    for (field, _) in known.iter().filter(|(_, known)| known.live) {
+    let written = |field: &str| table.others.iter().any(|other| other.field == field);
+    for (field, _) in known.iter().filter(|(field, known)| known.live && !written(field)) {
         retire(connection, context, table, field).await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The table of one collection: its name, its columns, and the SQL that writes it.
 
-use mamey_core::criteria::{Collection, ID_FIELD, Index, ValueType};
+use mamey_core::criteria::{Collection, ID_FIELD, Index, Value, ValueType, indexed_values};
 use mamey_core::message::ContextName;
 
 use crate::sql::names::FIELD_PREFIX;
@@ -9,11 +9,13 @@ use crate::sql::names::FIELD_PREFIX;
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) collection: &'static Collection,
+    /// Fields that other builds index, whose columns are filled from the document.
+    pub(crate) others: Vec<&'static Index>,
     /// The quoted name.
     pub(crate) name: String,
-    /// Binds: id, version, data, indexed values.
+    /// Binds: id, version, data, indexed values, other values.
     pub(crate) insert: String,
-    /// Binds: version, data, indexed values, id, expected version.
+    /// Binds: version, data, indexed values, other values, id, expected version.
     pub(crate) update: String,
     /// Binds: id, expected version.
     pub(crate) delete: String,
@@ -27,9 +29,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(context: &ContextName, collection: &'static Collection) -> Self {
+    pub(crate) fn new(
+        context: &ContextName,
+        collection: &'static Collection,
+        others: Vec<&'static Index>,
+    ) -> Self {
         let name = table_name(context, collection.name);
-        let columns: Vec<_> = collection.indexes.iter().map(|index| column(index.field)).collect();
+        let indexes = || collection.indexes.iter().chain(others.iter().copied());
+        let columns: Vec<_> = indexes().map(|index| column(index.field)).collect();
         let listed = |prefix: &str| -> String {
             columns.iter().map(|column| format!("{prefix}{column}")).collect()
         };
@@ -47,7 +54,8 @@ impl Table {
             delete: format!("DELETE FROM {name} WHERE id = ? AND version = ?"),
             exists: format!("SELECT 1 FROM {name} WHERE id = ?"),
             is_at: format!("SELECT 1 FROM {name} WHERE id = ? AND version = ?"),
-            free_unique: free_unique(&name, collection),
+            free_unique: free_unique(&name, indexes()),
+            others,
             name,
         }
     }
@@ -55,6 +63,17 @@ impl Table {
     /// Whether any of its fields is unique.
     pub(crate) fn has_unique(&self) -> bool {
         self.free_unique.is_some()
+    }
+
+    /// What a document holds of the fields that other builds index, as far as it is of their types.
+    pub(crate) fn other_values(&self, data: &[u8]) -> Vec<Value> {
+        let value = |index: &&'static Index| {
+            let only = Collection::new(self.collection.name, self.collection.id)
+                .with_indexes(std::slice::from_ref(*index));
+            let read = indexed_values(&only, data).ok().and_then(|mut values| values.pop());
+            read.unwrap_or(Value::Null)
+        };
+        self.others.iter().map(value).collect()
     }
 
     pub(crate) fn create(&self) -> String {
@@ -131,10 +150,8 @@ fn table_name(context: &ContextName, collection: &str) -> String {
     format!("\"{context}.{collection}\"")
 }
 
-fn free_unique(table: &str, collection: &Collection) -> Option<String> {
-    let unique: Vec<_> = collection
-        .indexes
-        .iter()
+fn free_unique<'i>(table: &str, indexes: impl Iterator<Item = &'i Index>) -> Option<String> {
+    let unique: Vec<_> = indexes
         .filter(|index| index.unique)
         .map(|index| format!("{} = NULL", column(index.field)))
         .collect();

@@ -91,6 +91,7 @@ fn samples(of: ValueType) -> Vec<(String, Value)> {
             let at = |micros| Value::Time(Timestamp::from_micros(micros));
             times.push(written(r#""1969-12-31T23:59:59.9999999Z""#, at(-1)));
             times.push(written(r#""1970-01-01t05:29:59.5+05:30""#, at(-500_000)));
+            times.push(written(r#""2016-12-31T23:59:60.5Z""#, at(1_483_228_799_999_999)));
             times.push(written(r#""0000-02-29T00:00:00-23:59""#, at(-62_162_035_260_000_000)));
             times
         }

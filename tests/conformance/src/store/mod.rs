@@ -87,8 +87,8 @@ macro_rules! store_conformance {
                 documents_come_back_as_written
                 messages_come_back_as_written
                 replies_come_back_as_written;
-            Durability, indexes: an_index_added_later_finds_what_was_written_before;
-            Sharing, indexes:
+            Durability, indexes:
+                an_index_added_later_finds_what_was_written_before
                 an_index_finds_what_an_earlier_build_writes
                 a_unique_field_added_later_holds_for_an_earlier_build;
             Durability, connections: what_was_committed_survives_closing;

@@ -75,8 +75,9 @@ CREATE FUNCTION mamey._read_time(field json) RETURNS bigint LANGUAGE plpgsql IMM
 DECLARE
     written text := CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END;
     parts   text[] := regexp_match(written, '^([0-9]{4})(-[0-9]{2}-[0-9]{2})[Tt ]'
-        '((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:[.]([0-9]{1,6})[0-9]*)?'
+        '((?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60))(?:[.]([0-9]{1,6})[0-9]*)?'
         '(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$');
+    leap    boolean := right(parts[3], 2) = '60';
     day     text := CASE parts[1] WHEN '0000' THEN '0001' || parts[2] || ' BC'
         ELSE parts[1] || parts[2] END;
     micros  numeric;
@@ -84,8 +85,9 @@ BEGIN
     IF written ~ '^[+-]?[0-9]+us$' THEN
         micros := rtrim(written, 'us')::numeric;
     ELSE
+        -- A leap second is the end of the second before it.
         micros := extract(epoch FROM day::date + parts[3]::time) * 1000000
-            + rpad(coalesce(parts[4], ''), 6, '0')::bigint
+            + CASE WHEN leap THEN -1 ELSE rpad(coalesce(parts[4], ''), 6, '0')::bigint END
             - coalesce((parts[5] || '60000000')::bigint * (parts[6]::int * 60 + parts[7]::int), 0);
     END IF;
     RETURN CASE WHEN micros BETWEEN -9223372036854775808 AND 9223372036854775807
