@@ -53,7 +53,7 @@ fn read(
     // Only an object has fields.
     if !raws.is_empty() && json.trim_ascii_start().starts_with(b"{") {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        reader.deserialize_map(Document { collection, raws: &mut raws }).map_err(|cause| {
+        reader.deserialize_map(IndexedFields { collection, raws: &mut raws }).map_err(|cause| {
             Error::invalid(format!("a document of `{}` is not JSON: {cause}", collection.name))
                 .with_source(cause)
         })?;
@@ -66,12 +66,12 @@ fn read(
 }
 
 /// A document of which only the indexed fields are kept, as they are written.
-struct Document<'c, 'r, 'de> {
+struct IndexedFields<'c, 'r, 'de> {
     collection: &'c Collection,
     raws: &'r mut [Option<&'de RawValue>],
 }
 
-impl<'de> Visitor<'de> for Document<'_, '_, 'de> {
+impl<'de> Visitor<'de> for IndexedFields<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
