@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::foreign::{headers, identity, receipt_time};
+use super::foreign::{identity, receipt_time};
+use super::originals::headers;
 use super::table::{ATTRIBUTES, About, Attribute, check_id};
 use crate::message::attribute::{
     DATA_BASE64, FOREIGN_ID, ID, SOURCE, SPEC_VERSION, SPEC_VERSION_1_0, TIME, TYPE,

@@ -1,17 +1,11 @@
-//! What becomes of attributes that cannot be used as they came: a derived value, and the original in
-//! a header, from which it is written again.
+//! What stands for ids, texts and times of other systems that cannot be used as they came.
 
 use uuid::Uuid;
 
-use super::table::{ATTRIBUTES, Attribute, Value};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::id::MessageId;
-use crate::message::attribute::{FOREIGN_ID, ID};
-use crate::message::correlation_id::prints_as;
+use crate::message::attribute::FOREIGN_ID;
 use crate::message::{CORRELATION_ID_BYTES_MAX, CorrelationId, Metadata};
-
-/// What every header that keeps an original begins with.
-const FOREIGN: &str = "foreign";
 
 /// The identity of a message: its own id, or one that follows from source and id when that is no
 /// UUID.
@@ -45,46 +39,6 @@ pub(super) fn receipt_time(id: MessageId) -> Timestamp {
         || SystemClock.now(),
         |micros| Timestamp::from_micros(micros + i64::from(nanos / 1000)),
     )
-}
-
-impl Attribute {
-    /// The value to write: the original text where the message's own value follows from it.
-    pub(super) fn value<'a>(&self, message: &'a Metadata) -> Option<Value<'a>> {
-        match self.original(message) {
-            Some(original) => Some(Value::Text(original)),
-            None => (self.write)(message),
-        }
-    }
-
-    /// The text that came, if it is kept and reading it gives the message's own value.
-    fn original<'a>(&self, message: &'a Metadata) -> Option<&'a str> {
-        if message.headers.is_empty() {
-            return None;
-        }
-        let original = message.headers.get(self.kept?)?;
-        let follows = match (self.write)(message)? {
-            Value::Id(id) => {
-                self.name == ID
-                    && !prints_as(id, original)
-                    && identity(&message.sender, original) == id
-            }
-            own => {
-                self.limit.is_some_and(|(_, bytes_max)| original.len() > bytes_max)
-                    && own.to_string() == short_form(original)
-            }
-        };
-        follows.then_some(original)
-    }
-}
-
-/// The headers that are written beside the attributes: all but the originals that are written as
-/// attributes.
-pub(super) fn headers(message: &Metadata) -> impl Iterator<Item = (&str, &str)> {
-    let is_written_as_attribute = |name: &str| {
-        name.starts_with(FOREIGN)
-            && ATTRIBUTES.iter().any(|it| it.kept == Some(name) && it.original(message).is_some())
-    };
-    message.headers.iter().filter(move |(name, _)| !is_written_as_attribute(name))
 }
 
 impl Metadata {

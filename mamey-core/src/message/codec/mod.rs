@@ -7,6 +7,7 @@ mod json;
 #[cfg(test)]
 mod lenient_test;
 mod limits;
+mod originals;
 mod plain;
 #[cfg(test)]
 mod round_trip;

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::message::attribute::{DATA, DATA_BASE64, SPEC_VERSION, SPEC_VERSION_1_0};
-use crate::message::codec::foreign::headers;
+use crate::message::codec::originals::headers;
 use crate::message::codec::table::{ATTRIBUTES, About};
 use crate::message::{Envelope, Metadata, is_json};
 

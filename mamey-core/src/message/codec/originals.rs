@@ -1,0 +1,50 @@
+//! The originals of derived values: kept in headers, and written again as the attributes they came as.
+
+use super::foreign::{identity, short_form};
+use super::table::{ATTRIBUTES, Attribute, Value};
+use crate::message::Metadata;
+use crate::message::attribute::ID;
+use crate::message::correlation_id::prints_as;
+
+/// What every header that keeps an original begins with.
+const FOREIGN: &str = "foreign";
+
+impl Attribute {
+    /// The value to write: the original text where the message's own value follows from it.
+    pub(super) fn value<'a>(&self, message: &'a Metadata) -> Option<Value<'a>> {
+        match self.original(message) {
+            Some(original) => Some(Value::Text(original)),
+            None => (self.write)(message),
+        }
+    }
+
+    /// The text that came, if it is kept and reading it gives the message's own value.
+    fn original<'a>(&self, message: &'a Metadata) -> Option<&'a str> {
+        if message.headers.is_empty() {
+            return None;
+        }
+        let original = message.headers.get(self.kept?)?;
+        let follows = match (self.write)(message)? {
+            Value::Id(id) => {
+                self.name == ID
+                    && !prints_as(id, original)
+                    && identity(&message.sender, original) == id
+            }
+            own => {
+                self.limit.is_some_and(|(_, bytes_max)| original.len() > bytes_max)
+                    && own.to_string() == short_form(original)
+            }
+        };
+        follows.then_some(original)
+    }
+}
+
+/// The headers that are written beside the attributes: all but the originals that are written as
+/// attributes.
+pub(super) fn headers(message: &Metadata) -> impl Iterator<Item = (&str, &str)> {
+    let is_written_as_attribute = |name: &str| {
+        name.starts_with(FOREIGN)
+            && ATTRIBUTES.iter().any(|it| it.kept == Some(name) && it.original(message).is_some())
+    };
+    message.headers.iter().filter(move |(name, _)| !is_written_as_attribute(name))
+}
