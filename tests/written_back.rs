@@ -141,7 +141,7 @@ async fn a_reply_that_is_remembered() {
     let service = Service::in_memory().host(lab()).start().await.unwrap();
     let command = Measure { reading: reading(1, f64::INFINITY) };
     let reply = service.send(command.clone()).idempotency_key("k").await;
-    assert_refused(reply, &["the reply cannot be saved", "inf"]);
+    assert_refused(reply, &["the reply cannot be remembered", "inf"]);
     assert_eq!(service.send(command).await.unwrap(), f64::INFINITY);
     service.shutdown().await.unwrap();
 }

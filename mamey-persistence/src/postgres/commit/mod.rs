@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::store::{
-    CommitOutcome, CommitStore, InboxStore, KnownReply, Origin, Outcome, Receipt, UnitOfWork,
+    CommitOutcome, CommitStore, InboxStore, Origin, Outcome, Receipt, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 
@@ -85,10 +85,7 @@ impl PostgresStore {
             return false;
         };
         let saved = self.saved_reply(reply.command, &reply.key).await;
-        // Another call under this key may have saved the one that is there.
-        let ours =
-            |known: KnownReply| known.fingerprint == reply.fingerprint && known.body == reply.body;
-        saved.is_ok_and(|saved| saved.is_some_and(ours))
+        saved.is_ok_and(|saved| saved.is_some())
     }
 
     async fn was_recorded(&self, receipt: &Receipt) -> Result<bool> {
