@@ -17,6 +17,9 @@ pub const MESSAGES_PER_UNIT_MAX: usize = 1000;
 /// The most documents one unit of work may guard.
 pub const GUARDS_PER_UNIT_MAX: usize = 1000;
 
+/// The most bytes one unit of work may hold: documents, payloads and the remembered reply.
+pub const UNIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Everything one handler call did, buffered.
 ///
 /// Plain data, except for the open transaction it may carry: a store may commit many units in one
@@ -37,6 +40,8 @@ pub struct UnitOfWork {
     /// The transaction that the handler opened for statements of its own: all of the above joins
     /// it, and the commit ends it.
     pub transaction: Option<OpenTransaction>,
+    /// What was buffered one by one so far, in bytes.
+    bytes: usize,
 }
 
 impl UnitOfWork {
@@ -96,17 +101,23 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// `Conflict` when the write expects another state than the earlier one, `AlreadyExists` for
-    /// adding what the unit has put already, `LimitExceeded` past [`WRITES_PER_UNIT_MAX`].
+    /// adding what the unit has put already, `LimitExceeded` past [`WRITES_PER_UNIT_MAX`] and
+    /// [`UNIT_BYTES_MAX`].
     pub fn write(&mut self, write: Write) -> Result<()> {
-        let same = |other: &&mut Write| {
-            other.collection.name == write.collection.name && other.id == write.id
-        };
-        let full = self.writes.len() >= WRITES_PER_UNIT_MAX;
-        match self.writes.iter_mut().find(same) {
-            Some(earlier) => return earlier.merge(write),
-            None if full => return Err(too_many("writes", WRITES_PER_UNIT_MAX)),
-            None => self.writes.push(write),
+        let same =
+            |other: &Write| other.collection.name == write.collection.name && other.id == write.id;
+        let at = self.writes.iter().position(same);
+        let earlier = at.and_then(|at| self.writes.get(at));
+        let replaced = earlier.map_or(0, |earlier| earlier.change.bytes());
+        let bytes = with_room(self.bytes.saturating_sub(replaced), write.change.bytes())?;
+        if let Some(earlier) = at.and_then(|at| self.writes.get_mut(at)) {
+            earlier.merge(write)?;
+        } else if self.writes.len() < WRITES_PER_UNIT_MAX {
+            self.writes.push(write);
+        } else {
+            return Err(too_many("writes", WRITES_PER_UNIT_MAX));
         }
+        self.bytes = bytes;
         Ok(())
     }
 
@@ -125,14 +136,38 @@ impl UnitOfWork {
     /// Buffers a message.
     ///
     /// # Errors
-    /// `LimitExceeded` past [`MESSAGES_PER_UNIT_MAX`].
+    /// `LimitExceeded` past [`MESSAGES_PER_UNIT_MAX`] and [`UNIT_BYTES_MAX`].
     pub fn enqueue(&mut self, envelope: Envelope) -> Result<()> {
         if self.outbox.len() >= MESSAGES_PER_UNIT_MAX {
             return Err(too_many("messages", MESSAGES_PER_UNIT_MAX));
         }
+        self.bytes = with_room(self.bytes, envelope.payload.len())?;
         self.outbox.push(envelope);
         Ok(())
     }
+
+    /// Has the reply remembered with the rest.
+    ///
+    /// # Errors
+    /// `LimitExceeded` past [`UNIT_BYTES_MAX`].
+    pub fn remember(&mut self, reply: SavedReply) -> Result<()> {
+        self.bytes = with_room(self.bytes, reply.body.len())?;
+        self.reply = Some(reply);
+        Ok(())
+    }
+}
+
+/// What a unit of `held` bytes holds with `added` more.
+fn with_room(held: usize, added: usize) -> Result<usize> {
+    let bytes = held.saturating_add(added);
+    if bytes <= UNIT_BYTES_MAX {
+        return Ok(bytes);
+    }
+    let message = format!(
+        "a unit of work holds at most {UNIT_BYTES_MAX} bytes of documents, messages and reply, \
+         and this would make it {bytes}; split the work over several messages"
+    );
+    Err(Error::limit_exceeded(message).with_retry(Retry::Never))
 }
 
 fn too_many(what: &str, max: usize) -> Error {
@@ -147,6 +182,10 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::criteria::ValueType;
+    use crate::id::MessageId;
+    use crate::message::Metadata;
+    use crate::store::{Change, Expected};
+    use bytes::Bytes;
 
     const NOTES: &Collection = &Collection::new("notes", ValueType::Int);
 
@@ -163,5 +202,56 @@ mod tests {
         assert!(text.contains("at most 1000 guards"), "{text}");
         assert!(text.contains("split the work over several messages"), "{text}");
         assert_eq!(unit.guards.len(), GUARDS_PER_UNIT_MAX);
+    }
+
+    /// `megabytes` of data that costs no memory for each copy.
+    fn data(megabytes: usize) -> Bytes {
+        static ZEROS: [u8; 16 << 20] = [0; 16 << 20];
+        Bytes::from_static(&ZEROS[..megabytes << 20])
+    }
+
+    fn put(id: i64, data: Bytes) -> Write {
+        let change = Change::Put { data, index: Vec::new() };
+        Write::new(NOTES, Value::Int(id), Expected::Absent, change)
+    }
+
+    fn message(payload: Bytes) -> Envelope {
+        let metadata = Metadata::new(MessageId::from_foreign("a", "1"), "orders.placed", "orders");
+        Envelope::new(metadata, payload)
+    }
+
+    #[test]
+    fn a_unit_holds_a_bounded_number_of_bytes_of_every_kind() {
+        let mut unit = UnitOfWork::default();
+        unit.write(put(1, data(16))).unwrap();
+        unit.enqueue(message(data(15))).unwrap();
+        unit.enqueue(message(data(15))).unwrap();
+        unit.remember(SavedReply::new("place", "k".to_owned(), data(10))).unwrap();
+        unit.enqueue(message(data(8))).unwrap();
+        for error in [
+            unit.write(put(2, data(1))).unwrap_err(),
+            unit.enqueue(message(data(1))).unwrap_err(),
+            unit.remember(SavedReply::new("place", "k".to_owned(), data(1))).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));
+            let text = error.to_string();
+            assert!(text.contains("at most 67108864 bytes"), "{text}");
+            assert!(text.contains("split the work over several messages"), "{text}");
+        }
+        assert_eq!((unit.writes.len(), unit.outbox.len()), (1, 3));
+    }
+
+    #[test]
+    fn a_document_that_is_put_again_counts_once() {
+        let mut unit = UnitOfWork::default();
+        unit.write(put(1, data(16))).unwrap();
+        for _ in 0..10 {
+            let again = Write { expected: Expected::Version(0), ..put(1, data(16)) };
+            unit.write(again).unwrap();
+        }
+        assert_eq!(unit.bytes, 16 << 20);
+        let removed = Write::new(NOTES, Value::Int(1), Expected::Version(0), Change::Remove);
+        unit.write(removed).unwrap();
+        assert_eq!(unit.bytes, 0);
     }
 }

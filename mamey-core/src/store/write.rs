@@ -103,6 +103,16 @@ pub enum Change {
     Remove,
 }
 
+impl Change {
+    /// How many bytes of documents it holds.
+    pub(super) const fn bytes(&self) -> usize {
+        match self {
+            Self::Put { data, .. } => data.len(),
+            Self::Remove => 0,
+        }
+    }
+}
+
 /// A document that was read and must not have changed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -71,7 +71,7 @@ impl<C: Command, H: CommandHandler<C>> Work for CommandWork<'_, C, H> {
 
     fn seal(&self, reply: &C::Reply, unit: &mut UnitOfWork) -> Result<()> {
         if let Some(key) = self.key {
-            unit.reply = Some(key.reply_to_save(reply)?);
+            unit.remember(key.reply_to_save(reply)?)?;
         }
         Ok(())
     }
