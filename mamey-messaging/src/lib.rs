@@ -20,6 +20,7 @@ mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod relay;
+mod reported;
 mod stats;
 
 #[doc(hidden)]

@@ -51,6 +51,9 @@ pub struct RelaySnapshot {
     pub deleted: u64,
     /// Calls to the store that failed; each is tried again.
     pub store_failures: u64,
+    /// Rows of the outbox that this build cannot read, each counted once: they wait for a build that
+    /// can, and their keys behind them.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +64,7 @@ pub(crate) struct RelayCounters {
     pub(crate) unroutable: Counter,
     pub(crate) deleted: Counter,
     pub(crate) store_failures: Counter,
+    pub(crate) unreadable: Counter,
 }
 
 impl RelayStats {
@@ -75,6 +79,7 @@ impl RelayStats {
             unroutable: counters.unroutable.get(),
             deleted: counters.deleted.get(),
             store_failures: counters.store_failures.get(),
+            unreadable: counters.unreadable.get(),
         }
     }
 }
@@ -124,6 +129,9 @@ pub struct ConsumerSnapshot {
     pub subscription_failures: u64,
     /// Calls to the store that failed; each is tried again.
     pub store_failures: u64,
+    /// Parked messages that this build cannot read, each counted once: they wait for a build that
+    /// can, and their lanes behind them.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +149,7 @@ pub(crate) struct ConsumerCounters {
     pub(crate) headers_dropped: Counter,
     pub(crate) subscription_failures: Counter,
     pub(crate) store_failures: Counter,
+    pub(crate) unreadable: Counter,
 }
 
 impl ConsumerStats {
@@ -162,6 +171,7 @@ impl ConsumerStats {
             headers_dropped: counters.headers_dropped.get(),
             subscription_failures: counters.subscription_failures.get(),
             store_failures: counters.store_failures.get(),
+            unreadable: counters.unreadable.get(),
         }
     }
 }

@@ -10,6 +10,7 @@ use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_core::store::Database;
 use mamey_persistence::{PostgresDatabase, PostgresOptions};
 use mamey_test_support::{or_absent, postgres};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// A store in a database of its own, which the URL reaches.
 async fn harness(
@@ -19,7 +20,14 @@ async fn harness(
     let url = or_absent(url(&database))?;
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let store = connect(url.clone(), clock.clone()).await.unwrap();
-    let harness = StoreHarness::new(store, clock.clone());
+    let direct = database.url().to_owned();
+    let harness = StoreHarness::new(store, clock.clone()).with_sql("orders._", move |sql| {
+        let url = direct.clone();
+        Box::pin(async move {
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        })
+    });
     Ok(harness.with_connect(move || connect(url.clone(), clock.clone())).keeping(database))
 }
 

@@ -9,13 +9,22 @@ use mamey_core::Result;
 use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_core::store::Database;
 use mamey_persistence::{SqliteDatabase, SqliteOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
 async fn harness() -> std::result::Result<StoreHarness, Absent> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_790_000_000_000_000)));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db").to_str().unwrap().to_owned();
     let database = open(path.clone(), clock.clone()).await.unwrap();
-    let harness = StoreHarness::new(database, clock.clone());
+    let file = SqliteConnectOptions::new().filename(&path);
+    let harness = StoreHarness::new(database, clock.clone()).with_sql("mamey_", move |sql| {
+        let file = file.clone();
+        Box::pin(async move {
+            let mut connection = file.connect().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        })
+    });
     Ok(harness.with_connect(move || open(path.clone(), clock.clone())).keeping(folder))
 }
 

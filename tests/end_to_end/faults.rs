@@ -11,7 +11,7 @@ use mamey::message::Partition;
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
     Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxRead, OutboxRecord, OutboxStore, Outcome, ParkedMessage, ParkingStore,
+    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore,
     Schema, Store, UnitOfWork,
 };
 use mamey::{Error, MessageId, Result, Timestamp};
@@ -249,7 +249,7 @@ impl ParkingStore for Unreliable {
 
 #[async_trait]
 impl OutboxStore for Unreliable {
-    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage> {
         self.faults.through(Call::Other, self.store.read_outbox(read)).await
     }
 

@@ -27,13 +27,18 @@ pub use document::{Document, DocumentStore};
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
-pub use outbox::{OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
+pub use outbox::{
+    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxRead, OutboxRecord, OutboxStore,
+    UnreadableRecord,
+};
 pub use parking::{
     DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,
 };
 pub use receipt::{Origin, Outcome, Receipt};
 pub use transaction::OpenTransaction;
-pub use unit::{GUARDS_PER_UNIT_MAX, MESSAGES_PER_UNIT_MAX, UnitOfWork, WRITES_PER_UNIT_MAX};
+pub use unit::{
+    GUARDS_PER_UNIT_MAX, MESSAGES_PER_UNIT_MAX, UNIT_BYTES_MAX, UnitOfWork, WRITES_PER_UNIT_MAX,
+};
 pub use write::{Change, Expected, Guard, Write};
 
 /// One bounded context's share of a database.

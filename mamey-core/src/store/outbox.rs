@@ -7,6 +7,9 @@ use crate::Result;
 use crate::clock::Timestamp;
 use crate::message::{Envelope, Key};
 
+/// The most bytes of payloads that one read of an outbox returns unless told otherwise.
+pub const OUTBOX_READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// One committed message that is not confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +28,63 @@ impl OutboxRecord {
     }
 }
 
+/// A row of the outbox that this build cannot read: written by another build, or damaged. It stays
+/// for a build that can, and its key waits behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadableRecord {
+    /// Its place in the outbox.
+    pub sequence: u64,
+    /// Its slot; see [`Metadata::slot`](crate::message::Metadata::slot).
+    pub slot: u16,
+    /// Its key, which is stored beside the message.
+    pub key: Option<Key>,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+impl UnreadableRecord {
+    /// A row at this place that cannot be read.
+    #[must_use]
+    pub const fn new(sequence: u64, slot: u16, key: Option<Key>, why: String) -> Self {
+        Self { sequence, slot, key, why }
+    }
+}
+
+/// What a read of an outbox returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxPage {
+    /// Records in ascending sequence.
+    pub records: Vec<OutboxRecord>,
+    /// Rows among them that this build cannot read, in ascending sequence.
+    pub unreadable: Vec<UnreadableRecord>,
+    /// Whether the read ended at one of its limits, so that there may be more.
+    pub more: bool,
+}
+
+impl OutboxPage {
+    /// These records, with more behind them or not.
+    #[must_use]
+    pub const fn new(records: Vec<OutboxRecord>, more: bool) -> Self {
+        Self { records, more, unreadable: Vec::new() }
+    }
+
+    /// Rows that cannot be read.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Vec<UnreadableRecord>) -> Self {
+        self.unreadable = unreadable;
+        self
+    }
+
+    /// The last place that was read, readable or not.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        let record = self.records.last().map(|record| record.sequence);
+        record.max(self.unreadable.last().map(|row| row.sequence))
+    }
+}
+
 /// Which records to read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -40,13 +100,23 @@ pub struct OutboxRead<'a> {
     pub held: &'a [u64],
     /// How many at most.
     pub limit: u32,
+    /// How many bytes of payloads at most; the first record is returned however long it is. Default:
+    /// [`OUTBOX_READ_BYTES_MAX`].
+    pub bytes_max: usize,
 }
 
 impl<'a> OutboxRead<'a> {
     /// All records of these partitions, `limit` at most.
     #[must_use]
     pub const fn new(leases: &'a [Lease], limit: u32) -> Self {
-        Self { leases, limit, after: 0, skip: &[], held: &[] }
+        Self { leases, limit, after: 0, skip: &[], held: &[], bytes_max: OUTBOX_READ_BYTES_MAX }
+    }
+
+    /// How many bytes of payloads at most; the first record is returned however long it is.
+    #[must_use]
+    pub const fn with_bytes_max(mut self, bytes_max: usize) -> Self {
+        self.bytes_max = bytes_max;
+        self
     }
 
     /// Only records with a larger sequence. A commit may become visible late, below a cursor that
@@ -96,11 +166,12 @@ impl OutboxDepth {
 /// Reads and confirms outbox records. Only committed units write them.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Records in ascending sequence. Reading removes nothing.
+    /// Records in ascending sequence. Reading removes nothing, and fetches no more than asked for. A
+    /// row that cannot be read does not keep the others from being read.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>>;
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage>;
 
     /// Deletes confirmed records, each under the lease it was read with, and returns how many.
     ///

@@ -71,13 +71,30 @@ pub struct ParkedMessage {
     pub due: Timestamp,
     /// Why the last attempt failed.
     pub failure: Failure,
+    /// Why this build cannot read the message, if it cannot: then the envelope holds its id and its
+    /// payload only, and the message waits for a build that can.
+    pub unreadable: Option<String>,
 }
 
 impl ParkedMessage {
     /// A message without an attempt, parked and due at the epoch.
     #[must_use]
     pub const fn new(envelope: Envelope, failure: Failure) -> Self {
-        Self { envelope, failure, attempts: 0, since: Timestamp::EPOCH, due: Timestamp::EPOCH }
+        Self {
+            envelope,
+            failure,
+            attempts: 0,
+            since: Timestamp::EPOCH,
+            due: Timestamp::EPOCH,
+            unreadable: None,
+        }
+    }
+
+    /// Why this build cannot read the message, if it cannot.
+    #[must_use]
+    pub fn with_unreadable(mut self, why: impl Into<Option<String>>) -> Self {
+        self.unreadable = why.into();
+        self
     }
 
     /// How many attempts there were.
@@ -106,7 +123,8 @@ impl ParkedMessage {
 #[async_trait]
 pub trait ParkingStore: Send + Sync {
     /// Heads of lanes, and messages without a key, of these partitions that are due at `now`, the
-    /// longest due first. A lane's later messages are returned only after its head is gone.
+    /// longest due first. A lane's later messages are returned only after its head is gone. A message
+    /// that cannot be read is returned as [unreadable](ParkedMessage::unreadable).
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
@@ -141,6 +159,8 @@ pub enum DeadLetterReason {
     Exhausted,
     /// No handler here takes it, or can read its version or its payload.
     Unreadable,
+    /// Another build's reason, which this one does not know; the failure's text names it.
+    Unknown,
 }
 
 impl DeadLetterReason {
@@ -151,10 +171,11 @@ impl DeadLetterReason {
             Self::Refused => "refused",
             Self::Exhausted => "exhausted",
             Self::Unreadable => "unreadable",
+            Self::Unknown => "unknown",
         }
     }
 
-    /// The reason of this stable name.
+    /// The reason of this stable name, if this build knows it.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Refused, Self::Exhausted, Self::Unreadable]
@@ -179,6 +200,9 @@ pub struct DeadLetter {
     pub last_failed: Timestamp,
     /// Why the last attempt failed.
     pub failure: Failure,
+    /// Why this build cannot read the message, if it cannot: then the envelope holds its id and its
+    /// payload only. It can be replayed and discarded like any other.
+    pub unreadable: Option<String>,
 }
 
 impl DeadLetter {
@@ -192,7 +216,15 @@ impl DeadLetter {
             attempts: 0,
             first_failed: Timestamp::EPOCH,
             last_failed: Timestamp::EPOCH,
+            unreadable: None,
         }
+    }
+
+    /// Why this build cannot read the message, if it cannot.
+    #[must_use]
+    pub fn with_unreadable(mut self, why: impl Into<Option<String>>) -> Self {
+        self.unreadable = why.into();
+        self
     }
 
     /// How many attempts there were.
@@ -222,6 +254,7 @@ impl DeadLetter {
 pub trait DeadLetterStore: Send + Sync {
     /// Dead letters after the one with the id `after`, in the order in which they were given up;
     /// from the first one when `after` is gone, so that a loop may replay or discard while it reads.
+    /// One that cannot be read is listed as [unreadable](DeadLetter::unreadable).
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.

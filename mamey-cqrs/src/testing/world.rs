@@ -88,10 +88,9 @@ impl World {
         loop {
             let read = OutboxRead::new(&holdings.leases, RECORDS_PER_READ)
                 .with_after(found.last().map_or(0, |record| record.sequence));
-            let records = store.read_outbox(read).await?;
-            let is_last = records.len() < RECORDS_PER_READ as usize;
-            found.extend(records);
-            if is_last {
+            let page = store.read_outbox(read).await?;
+            found.extend(page.records);
+            if !page.more {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{
     CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
     InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
-    OutboxRead, OutboxRecord, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
+    OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -51,7 +51,7 @@ impl CommitStore for NoStore {
 
 #[async_trait]
 impl OutboxStore for NoStore {
-    async fn read_outbox(&self, _: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+    async fn read_outbox(&self, _: OutboxRead<'_>) -> Result<OutboxPage> {
         unavailable()
     }
 

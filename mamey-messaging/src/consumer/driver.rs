@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Partition};
 use mamey_core::store::{ParkedMessage, Store};
 use mamey_core::{Error, LogThrottle, Result};
@@ -22,6 +23,7 @@ use super::retries::Retries;
 use super::tasks::{Delivered, Done, Look, Retried, Tasks};
 use super::worker::Worker;
 use crate::leases::{Assignment, Changes, Held, LeaseKeeper};
+use crate::reported::Reported;
 use crate::stats::ConsumerStats;
 
 /// The pause before a partition is taken from again after one of its messages was returned.
@@ -44,6 +46,7 @@ pub(super) struct Driver {
     parked_lanes: ParkedLanes,
     parking_limit: ParkingLimit,
     throttle: LogThrottle,
+    reported: Reported<MessageId>,
 }
 
 impl Driver {
@@ -65,6 +68,7 @@ impl Driver {
             parked_lanes: ParkedLanes::default(),
             parking_limit: ParkingLimit::new(options.parked_messages_max, now),
             throttle: LogThrottle::default(),
+            reported: Reported::default(),
             context,
             store,
             options,
@@ -243,8 +247,21 @@ impl Driver {
         if let Some(parked) = look.parked {
             self.parking_limit.counted(&self.context, parked);
         }
+        look.unreadable.iter().for_each(|message| self.report_unreadable(message));
         for message in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
             self.begin_retry(message);
+        }
+    }
+
+    fn report_unreadable(&mut self, message: &ParkedMessage) {
+        let id = message.envelope.metadata.id;
+        if self.reported.is_new(id) {
+            self.stats.0.unreadable.increment();
+            let (context, why) = (&self.context, message.unreadable.as_deref());
+            tracing::warn!(
+                %context, %id, why,
+                "a parked message cannot be read; it and its lane wait for a build that can"
+            );
         }
     }
 

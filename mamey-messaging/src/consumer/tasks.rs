@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::Result;
-use mamey_core::clock::Clock;
+use mamey_core::clock::{Clock, Timestamp};
 use mamey_core::message::{Lane, Partition};
-use mamey_core::store::{ParkedMessage, Store};
+use mamey_core::store::{Origin, Outcome, ParkedMessage, Receipt, Store, UnitOfWork};
 use mamey_core::transport::Delivery;
 use tokio::task::JoinSet;
 
@@ -15,6 +15,9 @@ use super::lanes::LaneId;
 use super::outcome::ConsumeOutcome;
 use super::worker::Worker;
 use crate::guard::guarded;
+
+/// The pause before a message that this build cannot read is looked at again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) struct Tasks {
     worker: Arc<Worker>,
@@ -51,6 +54,8 @@ pub(super) struct Retried {
 /// What a look for parked messages found.
 pub(super) struct Look {
     pub(super) due: Vec<ParkedMessage>,
+    /// Those that were due and cannot be read.
+    pub(super) unreadable: Vec<ParkedMessage>,
     pub(super) next_due_in: Option<Duration>,
     /// How many messages are parked, if they were counted: that costs, so not every look does it.
     pub(super) parked: Option<u64>,
@@ -127,10 +132,24 @@ async fn look(
 ) -> Result<Look> {
     let now = clock.now();
     let due = store.due_parked(partitions, now, limit).await?;
+    let (unreadable, due): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|message| message.unreadable.is_some());
+    for message in &unreadable {
+        postpone(store, message, now.plus(UNREADABLE_PAUSE)).await?;
+    }
     let next_due = store.next_due(partitions).await?;
     let parked = match count {
         true => Some(store.parked_count().await?),
         false => None,
     };
-    Ok(Look { due, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
+    Ok(Look { due, unreadable, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
+}
+
+/// Looks at a message later that this build cannot read, without counting an attempt: it waits for a
+/// build that can, and others are due meanwhile.
+async fn postpone(store: &dyn Store, message: &ParkedMessage, due: Timestamp) -> Result<()> {
+    let ParkedMessage { envelope, attempts, failure, .. } = message.clone();
+    let outcome = Outcome::Park { due, attempts, failure };
+    let receipt = Receipt::new(envelope, Origin::Parked, outcome);
+    store.commit(UnitOfWork::default().with_receipt(receipt)).await.map(drop)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mamey_core::message::Partition;
-use mamey_core::store::{OutboxRecord, Store};
+use mamey_core::store::{OutboxPage, Store};
 use mamey_core::transport::Publisher;
 use mamey_core::{Error, LogThrottle, Result, Retry};
 use tokio::sync::watch;
@@ -15,7 +15,6 @@ use super::lane::LaneId;
 use super::lanes::Start;
 use super::options::RelayOptions;
 use super::publishing::{Published, Publishing};
-use super::reads::ReadPlan;
 use super::store_calls::{Done, StoreCalls};
 use super::window::{Limits, Window};
 use crate::leases::{Assignment, Held, LeaseKeeper};
@@ -50,6 +49,7 @@ impl Driver {
         let window = Window::new(Limits {
             in_flight_max: options.in_flight_max,
             held_max: options.held_records_max,
+            bytes_max: options.held_bytes_max,
             blocked_max: options.blocked_keys_max,
         });
         Self {
@@ -199,7 +199,7 @@ impl Driver {
 
     fn end_call(&mut self, done: Done) {
         match done {
-            Done::Read(plan, Ok(records)) => self.absorb(&plan, records),
+            Done::Read(_, Ok(page)) => self.absorb(page),
             Done::Read(plan, Err(error)) => {
                 self.window.read_failed(&plan);
                 self.calls.read_failed(&error);
@@ -217,21 +217,19 @@ impl Driver {
         }
     }
 
-    fn absorb(&mut self, plan: &ReadPlan, records: Vec<OutboxRecord>) {
+    fn absorb(&mut self, page: OutboxPage) {
+        self.calls.report_unreadable(&page.unreadable);
         let (assignment, partitions) = (&self.assignment, self.options.partitions);
-        let lease_of = |record: &OutboxRecord| {
-            let slot = record.envelope.metadata.slot();
-            assignment.active(Partition::of_slot(slot, partitions).ok()?)
-        };
-        self.dirty |= self.window.absorb(plan, records, lease_of);
+        let lease_of = |slot| assignment.active(Partition::of_slot(slot, partitions).ok()?);
+        self.dirty |= self.window.absorb(page, lease_of);
         if self.window.is_full_of_blocked()
             && let Some(suppressed) = self.throttle.admit(Instant::now().into_std())
         {
             let max = self.options.blocked_keys_max;
             tracing::error!(
                 suppressed,
-                "{max} keys wait for messages that cannot be published, so no other keys are \
-                 read; fix their routes, or raise `blocked_keys_max`"
+                "{max} keys wait for messages that cannot be published or read, so no other keys \
+                 are read; fix their routes, or raise `blocked_keys_max`"
             );
         }
     }

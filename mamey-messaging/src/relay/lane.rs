@@ -12,6 +12,11 @@ pub(super) enum LaneId {
     Keyless(u64),
 }
 
+/// What a record counts towards the bytes in memory: its payload, since all else is small.
+pub(super) fn bytes(record: &OutboxRecord) -> usize {
+    record.envelope.payload.len()
+}
+
 /// The records of one lane that are in memory.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -20,6 +25,8 @@ pub(super) struct Lane {
     pub(super) waiting: BTreeMap<u64, (Lease, OutboxRecord)>,
     /// The record that is being published.
     pub(super) in_flight: Option<u64>,
+    /// How many bytes that record has.
+    pub(super) in_flight_bytes: usize,
     /// The tick at which that publish began.
     pub(super) begun: u64,
     /// How often the first record has failed.
@@ -50,6 +57,7 @@ impl Lane {
             partition,
             waiting: BTreeMap::new(),
             in_flight: None,
+            in_flight_bytes: 0,
             begun: 0,
             failures: 0,
             cut_after: None,
@@ -58,6 +66,11 @@ impl Lane {
 
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// How many bytes the waiting records have.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.values().map(|(_, record)| bytes(record)).sum()
     }
 
     /// The last record in memory.

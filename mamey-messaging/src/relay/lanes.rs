@@ -6,7 +6,7 @@ use mamey_core::message::{Key, Partition};
 use mamey_core::store::{Lease, OutboxRecord};
 
 use super::blocked::Failed;
-use super::lane::{Lane, LaneId};
+use super::lane::{Lane, LaneId, bytes};
 
 /// The records in memory, by lane. Of each lane one record at most is in flight.
 #[derive(Debug, Default)]
@@ -16,8 +16,12 @@ pub(super) struct Lanes {
     ready: VecDeque<LaneId>,
     waiting: usize,
     in_flight: usize,
+    /// How many bytes the records have that wait or are in flight.
+    bytes: usize,
     /// How many lanes try a record again that has failed before.
     retrying: usize,
+    /// How often the record has failed with which a lane goes on once it is read again.
+    failed_before: HashMap<LaneId, (Partition, u32)>,
 }
 
 /// A record to publish.
@@ -32,6 +36,11 @@ impl Lanes {
     /// How many records wait or are in flight.
     pub(super) const fn held(&self) -> usize {
         self.waiting + self.in_flight
+    }
+
+    /// How many bytes the records have that wait or are in flight.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) const fn in_flight(&self) -> usize {
@@ -79,7 +88,11 @@ impl Lanes {
 
     /// Adds a record that was read; a lane that holds `lane_max` waiting records is cut instead.
     pub(super) fn hold(&mut self, id: LaneId, lease: Lease, record: OutboxRecord, lane_max: usize) {
-        let lane = self.lanes.entry(id.clone()).or_insert_with(|| Lane::new(lease.partition));
+        let failures = self.failed_before.remove(&id).map_or(0, |(_, failures)| failures);
+        let lane = self.lanes.entry(id.clone()).or_insert_with(|| {
+            self.retrying += usize::from(failures > 0);
+            Lane { failures, ..Lane::new(lease.partition) }
+        });
         let last = lane.last();
         let is_last = last.is_none_or(|last| record.sequence > last);
         if is_last && lane.waiting.len() >= lane_max {
@@ -89,15 +102,22 @@ impl Lanes {
         if lane.is_idle() {
             self.ready.push_back(id);
         }
-        lane.waiting.insert(record.sequence, (lease, record));
-        self.waiting += 1;
+        let added = bytes(&record);
+        let replaced = lane.waiting.insert(record.sequence, (lease, record));
+        self.waiting += usize::from(replaced.is_none());
+        self.bytes += added;
+        self.bytes -= replaced.map_or(0, |(_, record)| bytes(&record));
     }
 
-    /// Adds a record that failed before and is to be tried again.
+    /// Tries a record again that failed before. Without it, its lane goes on when it is read.
     pub(super) fn retry(&mut self, id: LaneId, failed: Failed) {
-        let sequence = failed.record.sequence;
+        let Some(record) = failed.record else {
+            self.failed_before.insert(id, (failed.lease.partition, failed.failures));
+            return;
+        };
+        self.bytes += bytes(&record);
         let lane = Lane {
-            waiting: BTreeMap::from([(sequence, (failed.lease, failed.record))]),
+            waiting: BTreeMap::from([(record.sequence, (failed.lease, record))]),
             failures: failed.failures,
             cut_after: Some(failed.cut_after),
             ..Lane::new(failed.lease.partition)
@@ -123,6 +143,7 @@ impl Lanes {
                 continue;
             };
             lane.in_flight = Some(sequence);
+            lane.in_flight_bytes = bytes(&record);
             lane.begun = tick;
             self.waiting -= 1;
             self.in_flight += 1;
@@ -137,6 +158,7 @@ impl Lanes {
         self.in_flight -= 1;
         let lane = self.lanes.get_mut(&id)?;
         lane.in_flight = None;
+        self.bytes -= std::mem::take(&mut lane.in_flight_bytes);
         self.retrying -= usize::from(std::mem::take(&mut lane.failures) > 0);
         if !lane.waiting.is_empty() {
             self.ready.push_back(id);
@@ -151,6 +173,7 @@ impl Lanes {
         self.in_flight -= 1;
         let lane = self.lanes.remove(id)?;
         self.waiting -= lane.waiting.len();
+        self.bytes -= lane.in_flight_bytes + lane.waiting_bytes();
         self.retrying -= usize::from(lane.failures > 0);
         Some(lane)
     }
@@ -159,12 +182,19 @@ impl Lanes {
     pub(super) fn drop_partition(&mut self, partition: Partition) {
         for lane in self.lanes.values_mut().filter(|lane| lane.partition == partition) {
             self.waiting -= lane.waiting.len();
+            self.bytes -= lane.waiting_bytes();
             lane.waiting.clear();
             lane.cut_after = None;
         }
         for (_, lane) in self.lanes.extract_if(|_, lane| lane.is_idle()) {
             self.retrying -= usize::from(lane.failures > 0);
         }
+        self.failed_before.retain(|_, (of, _)| *of != partition);
+    }
+
+    /// Forgets the failures of records that did not come back.
+    pub(super) fn sweep(&mut self) {
+        self.failed_before.clear();
     }
 
     /// Drops the records that wait behind a publish of an earlier tick than the last one.
@@ -173,6 +203,7 @@ impl Lanes {
             let is_slow = lane.in_flight.is_some() && lane.begun + 1 < tick;
             if is_slow && let Some(cut) = lane.cut() {
                 self.waiting -= lane.waiting.len();
+                self.bytes -= lane.waiting_bytes();
                 lane.waiting.clear();
                 lane.cut_after = Some(cut);
             }

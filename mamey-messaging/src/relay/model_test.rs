@@ -1,14 +1,14 @@
 //! Test: proves the window's laws against a model of an outbox.
 //!
-//! In the model commits become visible late, publishes fail, deletions overlap with reads, and
-//! partitions are lost and gained.
+//! In the model commits become visible late, publishes fail, deletions overlap with reads, partitions
+//! are lost and gained, and some records cannot be read until the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Key, Metadata, Partition};
-use mamey_core::store::{Lease, LeaseRole, OutboxRecord};
+use mamey_core::store::{Lease, LeaseRole, OutboxPage, OutboxRecord, UnreadableRecord};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use super::reads::ReadPlan;
 use super::window::{Limits, Window};
 
 const PARTITIONS: u16 = 2;
+const RECORD_BYTES_MAX: usize = 12;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -25,6 +26,7 @@ enum Step {
     Commit {
         key: Option<u8>,
         late: bool,
+        unreadable: bool,
     },
     /// One late commit becomes visible.
     Show(Index),
@@ -51,8 +53,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<Index>;
     prop_oneof![
-        6 => (prop::option::weighted(0.9, 0..5_u8), prop::bool::weighted(0.2))
-            .prop_map(|(key, late)| Step::Commit { key, late }),
+        6 => (prop::option::weighted(0.9, 0..5_u8), prop::bool::weighted(0.2), prop::bool::weighted(0.03))
+            .prop_map(|(key, late, unreadable)| Step::Commit { key, late, unreadable }),
         2 => index().prop_map(Step::Show),
         4 => Just(Step::BeginRead),
         4 => prop::bool::weighted(0.1).prop_map(|fails| Step::EndRead { fails }),
@@ -76,9 +78,10 @@ struct Model {
     sequence: u64,
     visible: BTreeMap<u64, OutboxRecord>,
     late: BTreeMap<u64, OutboxRecord>,
+    unreadable: HashSet<u64>,
     leased: HashMap<u16, Lease>,
     epoch: u64,
-    read: Option<(ReadPlan, Vec<OutboxRecord>)>,
+    read: Option<(ReadPlan, OutboxPage)>,
     deleting: Option<Vec<(Lease, u64)>>,
     in_flight: Vec<Start>,
     /// The epoch under which each was published.
@@ -95,6 +98,7 @@ impl Model {
             sequence: 0,
             visible: BTreeMap::new(),
             late: BTreeMap::new(),
+            unreadable: HashSet::new(),
             leased: HashMap::new(),
             epoch: 0,
             read: None,
@@ -110,7 +114,7 @@ impl Model {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Commit { key, late } => self.commit(key, late),
+            Step::Commit { key, late, unreadable } => self.commit(key, late, unreadable),
             Step::Show(index) => self.show(index),
             Step::BeginRead => self.begin_read(),
             Step::EndRead { fails } => self.end_read(fails),
@@ -127,11 +131,16 @@ impl Model {
         // Records that are tried again come on top.
         let held_max = self.limits.held_max + self.limits.blocked_max;
         assert!(self.window.held() <= held_max, "too much is held");
+        let bytes_max = self.limits.bytes_max + RECORD_BYTES_MAX;
+        assert!(self.window.held_bytes() <= bytes_max, "too many bytes are held");
         assert!(self.in_flight.len() <= self.limits.in_flight_max);
     }
 
-    fn commit(&mut self, key: Option<u8>, late: bool) {
+    fn commit(&mut self, key: Option<u8>, late: bool, unreadable: bool) {
         self.sequence += 1;
+        if unreadable {
+            self.unreadable.insert(self.sequence);
+        }
         let record = record(self.sequence, key);
         // Commits of one key are visible in order: a later one waits for an earlier.
         let key = &record.envelope.metadata.key;
@@ -167,20 +176,34 @@ impl Model {
             !skipped && !held && self.leased.contains_key(&partition(record).number())
         };
         let behind = self.visible.range(plan.after + 1..).map(|(_, record)| record);
-        let records = behind.filter(wanted).take(plan.limit).cloned().collect();
-        self.read = Some((plan, records));
+        let mut page = OutboxPage::default();
+        let mut bytes = 0;
+        for (place, record) in behind.filter(wanted).enumerate() {
+            bytes += record.envelope.payload.len();
+            page.more = place >= plan.limit || (bytes > plan.bytes_max && place > 0);
+            if page.more {
+                break;
+            }
+            if self.unreadable.contains(&record.sequence) {
+                page.unreadable.push(unreadable(record));
+            } else {
+                page.records.push(record.clone());
+            }
+        }
+        self.read = Some((plan, page));
     }
 
     fn end_read(&mut self, fails: bool) {
-        let Some((plan, records)) = self.read.take() else {
+        let Some((plan, page)) = self.read.take() else {
             return;
         };
         if fails {
             return self.window.read_failed(&plan);
         }
         let leased = &self.leased;
-        let lease_of = |record: &OutboxRecord| leased.get(&partition(record).number()).copied();
-        self.window.absorb(&plan, records, lease_of);
+        let lease_of =
+            |slot| leased.get(&Partition::of_slot(slot, PARTITIONS).ok()?.number()).copied();
+        self.window.absorb(page, lease_of);
     }
 
     fn start(&mut self) {
@@ -292,8 +315,12 @@ impl Model {
     /// With everything working again, the outbox empties and the window with it.
     fn finish(mut self) {
         (0..PARTITIONS).for_each(|number| self.gain(number));
-        for _ in 0..10_000 {
+        self.unreadable.clear();
+        for round in 0..10_000 {
             self.visible.append(&mut self.late);
+            if round % 100 == 0 {
+                self.sweep();
+            }
             self.unblock();
             self.end_read(false);
             self.begin_read();
@@ -320,8 +347,13 @@ fn partition(record: &OutboxRecord) -> Partition {
 fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
     let id = MessageId::from_foreign("outbox", &sequence.to_string());
     let metadata = Metadata::new(id, "orders.order-placed", "orders").with_key(key.map(Key::new));
-    let payload = bytes::Bytes::new();
-    OutboxRecord::new(sequence, Envelope::new(metadata, payload))
+    let payload = vec![0; usize::try_from(sequence * 7).unwrap() % (RECORD_BYTES_MAX + 1)];
+    OutboxRecord::new(sequence, Envelope::new(metadata, payload.into()))
+}
+
+fn unreadable(record: &OutboxRecord) -> UnreadableRecord {
+    let metadata = &record.envelope.metadata;
+    UnreadableRecord::new(record.sequence, metadata.slot(), metadata.key.clone(), String::new())
 }
 
 proptest! {
@@ -331,11 +363,43 @@ proptest! {
     fn each_key_goes_out_in_order_and_nothing_is_lost_or_doubled(
         steps in prop::collection::vec(step(), 0..400),
         in_flight_max in 1..6_usize, held_max in 2..24_usize, blocked_max in 1..6_usize,
+        bytes_max in 1..80_usize,
     ) {
-        let mut model = Model::new(Limits { in_flight_max, held_max, blocked_max });
+        let mut model = Model::new(Limits { in_flight_max, held_max, bytes_max, blocked_max });
         for step in steps {
             model.step(&step);
         }
         model.finish();
     }
+}
+
+#[test]
+fn long_messages_stay_near_the_limit_and_all_go_out() {
+    static PAYLOAD: [u8; 12 << 20] = [0; 12 << 20];
+    let bytes_max = 64 << 20;
+    let limits = Limits { in_flight_max: 256, held_max: 1024, bytes_max, blocked_max: 1024 };
+    let mut model = Model::new(limits);
+    for number in 0..120 {
+        model.commit(Some(number), false, false);
+    }
+    for record in model.visible.values_mut() {
+        record.envelope.payload = bytes::Bytes::from_static(&PAYLOAD);
+    }
+    let mut held_max = 0;
+    let mut rounds = 0..2000;
+    while !model.visible.is_empty() && rounds.next().is_some() {
+        model.begin_read();
+        model.end_read(false);
+        for _ in 0..3 {
+            model.start();
+        }
+        held_max = held_max.max(model.window.held_bytes());
+        // Each third publish fails, and is tried again.
+        model.end_publish(|_| 0, model.published.len() % 3 == 2 && rounds.start % 2 == 0);
+        model.unblock();
+        model.begin_deletion();
+        model.end_deletion(false);
+    }
+    model.finish();
+    assert!(held_max > bytes_max / 2 && held_max <= bytes_max, "{held_max} bytes were held");
 }

@@ -35,8 +35,10 @@ pub struct RelayOptions {
     pub in_flight_max: usize,
     /// How many records may be in memory, however many wait in the outbox. Default: 1024.
     pub held_records_max: usize,
-    /// How many keys may wait for a message that cannot be published, each with that message in
-    /// memory; beyond it nothing more is read until some are published. Default: 1024.
+    /// How many bytes of payloads may be in memory; a single record may exceed it. Default: 64 MiB.
+    pub held_bytes_max: usize,
+    /// How many keys may wait for a message that cannot be published or read; beyond it nothing more
+    /// is read until some are published. Default: 1024.
     pub blocked_keys_max: usize,
     /// How often to look for records that no hint announced. Default: [`POLL_DEFAULT`].
     pub poll: Duration,
@@ -58,6 +60,7 @@ impl Default for RelayOptions {
             lease: LEASE_DEFAULT,
             in_flight_max: 256,
             held_records_max: 1024,
+            held_bytes_max: 64 * 1024 * 1024,
             blocked_keys_max: 1024,
             poll: POLL_DEFAULT,
             sweep: Duration::from_secs(30),
@@ -98,6 +101,12 @@ impl RelayOptions {
         Self { held_records_max, ..self }
     }
 
+    /// Sets [`held_bytes_max`](Self::held_bytes_max).
+    #[must_use]
+    pub fn with_held_bytes_max(self, held_bytes_max: usize) -> Self {
+        Self { held_bytes_max, ..self }
+    }
+
     /// Sets [`blocked_keys_max`](Self::blocked_keys_max).
     #[must_use]
     pub fn with_blocked_keys_max(self, blocked_keys_max: usize) -> Self {
@@ -135,6 +144,7 @@ impl RelayOptions {
         limits::duration("sweep", self.sweep)?;
         limits::count("in_flight_max", self.in_flight_max)?;
         limits::count("held_records_max", self.held_records_max)?;
+        limits::count("held_bytes_max", self.held_bytes_max)?;
         limits::count("blocked_keys_max", self.blocked_keys_max)
     }
 

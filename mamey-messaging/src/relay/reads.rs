@@ -26,6 +26,7 @@ pub(super) struct ReadPlan {
     pub(super) skip: Vec<Key>,
     pub(super) held: Vec<u64>,
     pub(super) limit: usize,
+    pub(super) bytes_max: usize,
 }
 
 impl Reads {
@@ -69,7 +70,8 @@ impl Reads {
         }
     }
 
-    /// A lane that was cut has drained: its records after `cut` are to be read now.
+    /// A lane that was cut has drained, or dropped the record that failed: its records after `cut`
+    /// are to be read now.
     pub(super) fn drained(&mut self, lane: LaneId, cut: u64) {
         self.position.again_after(cut);
         if self.under_way {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::store::{Lease, OutboxRead, OutboxRecord, Store};
+use mamey_core::message::Key;
+use mamey_core::store::{Lease, OutboxPage, OutboxRead, Store, UnreadableRecord};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::reads::ReadPlan;
 use crate::guard::guarded;
+use crate::reported::Reported;
 use crate::stats::RelayStats;
 
 /// The pause after a deletion, so that the next one takes more records at once. Nobody waits for
@@ -31,11 +33,12 @@ pub(super) struct StoreCalls {
     delete_not_before: Instant,
     deletion_pause_ends: Instant,
     throttle: LogThrottle,
+    reported: Reported<u64>,
 }
 
 /// How a call ended.
 pub(super) enum Done {
-    Read(ReadPlan, Result<Vec<OutboxRecord>>),
+    Read(ReadPlan, Result<OutboxPage>),
     Deleted(Result<u64>),
 }
 
@@ -50,6 +53,7 @@ impl StoreCalls {
             delete_not_before: now,
             deletion_pause_ends: now,
             throttle: LogThrottle::default(),
+            reported: Reported::default(),
         }
     }
 
@@ -63,9 +67,10 @@ impl StoreCalls {
             let read = OutboxRead::new(&leases, u32::try_from(plan.limit).unwrap_or(u32::MAX))
                 .with_after(plan.after)
                 .with_skip(&plan.skip)
-                .with_held(&plan.held);
-            let records = guarded(store.read_outbox(read)).await;
-            Done::Read(plan, records)
+                .with_held(&plan.held)
+                .with_bytes_max(plan.bytes_max);
+            let page = guarded(store.read_outbox(read)).await;
+            Done::Read(plan, page)
         });
     }
 
@@ -118,6 +123,21 @@ impl StoreCalls {
     /// Cuts off what is under way.
     pub(super) async fn shutdown(&mut self) {
         self.under_way.shutdown().await;
+    }
+
+    /// Reports and counts the rows that were not reported before: they are read again and again.
+    pub(super) fn report_unreadable(&mut self, rows: &[UnreadableRecord]) {
+        let new: Vec<_> = rows.iter().filter(|row| self.reported.is_new(row.sequence)).collect();
+        self.stats.0.unreadable.add(new.len() as u64);
+        for row in new {
+            let UnreadableRecord { sequence, key, why, .. } = row;
+            tracing::warn!(
+                sequence,
+                key = key.as_ref().map(Key::as_str),
+                why,
+                "a row of the outbox cannot be read; it and its key wait for a build that can"
+            );
+        }
     }
 
     fn report_failure(&mut self, error: &Error) {

@@ -3,23 +3,28 @@
 //! Plain data without tasks or a clock, so that a model can test its laws.
 
 use mamey_core::message::Partition;
-use mamey_core::store::{Lease, OutboxRecord};
+use mamey_core::store::{Lease, OutboxPage, OutboxRecord, UnreadableRecord};
 use tokio::time::Instant;
 
 use super::blocked::{Blocked, Failed};
 use super::confirmations::Confirmations;
-use super::lane::LaneId;
+use super::lane::{LaneId, bytes};
 use super::lanes::{Lanes, Start};
 use super::reads::{ReadPlan, Reads};
+use super::unreadable::Unreadable;
 
 /// One key may fill this fraction of the window: a hot key must not keep out the others.
 const WINDOWS_PER_KEY: usize = 4;
+
+/// Records that failed may fill this fraction of the bytes; longer ones are read again.
+const WINDOWS_OF_BLOCKED_BYTES: usize = 4;
 
 /// How much a window may hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) in_flight_max: usize,
     pub(super) held_max: usize,
+    pub(super) bytes_max: usize,
     pub(super) blocked_max: usize,
 }
 
@@ -28,6 +33,7 @@ pub(super) struct Window {
     limits: Limits,
     lanes: Lanes,
     blocked: Blocked,
+    unreadable: Unreadable,
     confirmations: Confirmations,
     reads: Reads,
     /// Counts ticks, to tell which publishes are slow.
@@ -40,6 +46,7 @@ impl Window {
             limits,
             lanes: Lanes::default(),
             blocked: Blocked::default(),
+            unreadable: Unreadable::default(),
             confirmations: Confirmations::default(),
             reads: Reads::default(),
             ticks: 0,
@@ -49,6 +56,11 @@ impl Window {
     /// How many records are in memory or about to be deleted, without those that are blocked.
     pub(super) fn held(&self) -> usize {
         self.lanes.held() + self.confirmations.len()
+    }
+
+    /// How many bytes of payloads are in memory; one record may exceed the limit.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.lanes.bytes() + self.blocked.bytes()
     }
 
     /// How many records wait to be deleted.
@@ -63,7 +75,8 @@ impl Window {
 
     /// Whether so many keys are blocked that nothing more is read.
     pub(super) fn is_full_of_blocked(&self) -> bool {
-        self.blocked.len() + self.lanes.retrying() >= self.limits.blocked_max
+        let waiting = self.blocked.len() + self.unreadable.len() + self.lanes.retrying();
+        waiting >= self.limits.blocked_max
     }
 
     /// Whether records of a partition are in flight or wait to be deleted.
@@ -75,6 +88,7 @@ impl Window {
     pub(super) fn drop_partition(&mut self, partition: Partition) {
         self.lanes.drop_partition(partition);
         self.blocked.drop_partition(partition);
+        self.unreadable.drop_partition(partition);
     }
 
     /// A partition was gained: its records may be anywhere in the outbox.
@@ -85,6 +99,8 @@ impl Window {
     /// Has everything read once more, for commits that became visible late.
     pub(super) fn sweep(&mut self) {
         self.reads.sweep();
+        self.lanes.sweep();
+        self.unreadable.clear();
     }
 
     /// Makes room by dropping what waits behind slow publishes: slow keys must not keep others from
@@ -99,6 +115,10 @@ impl Window {
     /// Moves failed records whose pause is over back to their lanes.
     pub(super) fn unblock_due(&mut self, now: Instant) {
         for (id, failed) in self.blocked.take_due(now) {
+            if failed.record.is_none() {
+                let before = failed.sequence.saturating_sub(1).min(failed.cut_after);
+                self.read_on(id.clone(), before);
+            }
             self.lanes.retry(id, failed);
         }
     }
@@ -122,20 +142,23 @@ impl Window {
         let after = self.reads.begin();
         let mut skip = self.blocked.skip(after);
         skip.append(&mut self.lanes.skip(after));
+        skip.extend(self.unreadable.keys());
         let limit = self.limits.held_max.saturating_sub(self.held());
-        Some(ReadPlan { after, skip, held: self.sequences(), limit })
+        let bytes_max = self.limits.bytes_max.saturating_sub(self.held_bytes());
+        Some(ReadPlan { after, skip, held: self.sequences(), limit, bytes_max })
     }
 
     /// All records that are in memory or about to be deleted, without those of skipped keys.
     fn sequences(&self) -> Vec<u64> {
         let held = self.lanes.sequences().chain(self.confirmations.sequences());
-        held.chain(self.blocked.keyless()).collect()
+        held.chain(self.blocked.keyless()).chain(self.unreadable.keyless()).collect()
     }
 
     fn has_room(&self) -> bool {
         let room = self.limits.held_max.saturating_sub(self.held());
-        let idle = self.lanes.held() == 0;
-        room > 0 && (idle || room * 2 >= self.limits.held_max)
+        let bytes = self.limits.bytes_max.saturating_sub(self.held_bytes());
+        let half = room * 2 >= self.limits.held_max && bytes >= self.limits.bytes_max / 2;
+        room > 0 && bytes > 0 && (self.lanes.held() == 0 || half)
     }
 
     /// A read failed: its records are still to be read.
@@ -144,45 +167,55 @@ impl Window {
     }
 
     /// Takes in what was read, and returns whether there may be more to read at once. `lease_of` is
-    /// the lease under which a record may be published now.
+    /// the lease under which a record of a slot may be published now.
     pub(super) fn absorb(
         &mut self,
-        plan: &ReadPlan,
-        records: Vec<OutboxRecord>,
-        lease_of: impl Fn(&OutboxRecord) -> Option<Lease>,
+        page: OutboxPage,
+        lease_of: impl Fn(u16) -> Option<Lease>,
     ) -> bool {
-        let more = records.len() >= plan.limit;
-        if let Some(last) = records.last() {
-            self.reads.read_to(last.sequence, more);
+        if let Some(last) = page.last() {
+            self.reads.read_to(last, page.more);
         }
+        let more = page.more;
         let lane_max = self.limits.held_max.div_ceil(WINDOWS_PER_KEY);
         let mut no_room = false;
-        for record in records {
-            let lane = LaneId::of(&record);
-            if self.is_read_later(&lane, record.sequence) {
+        for row in in_order(page) {
+            let (lane, sequence) = (row.lane(), row.sequence());
+            if self.is_read_later(&lane, sequence) {
                 continue;
             }
             // A partition that was lost or gained meanwhile is read again by its holder.
             let gained = |lease: &Lease| self.reads.was_gained_meanwhile(lease.partition);
-            let Some(lease) = lease_of(&record).filter(|lease| !gained(lease)) else {
+            let Some(lease) = lease_of(row.slot()).filter(|lease| !gained(lease)) else {
                 continue;
             };
-            no_room |= self.held() >= self.limits.held_max || self.is_full_of_blocked();
+            no_room |= self.is_full();
             if no_room {
-                self.reads.again_from(record.sequence);
+                self.reads.again_from(sequence);
                 continue;
             }
-            self.lanes.hold(lane, lease, record, lane_max);
+            match row {
+                Row::Record(record) => self.lanes.hold(lane, lease, record, lane_max),
+                Row::Unreadable(_) => self.unreadable.insert(lane, lease.partition, sequence),
+            }
         }
         self.reads.end();
         more || no_room
     }
 
-    /// Whether the record is read again when its lane has drained or its pause is over.
+    fn is_full(&self) -> bool {
+        self.held() >= self.limits.held_max
+            || self.held_bytes() >= self.limits.bytes_max
+            || self.is_full_of_blocked()
+    }
+
+    /// Whether the record is read again when its lane has drained, its pause is over, or the record
+    /// before it can be read.
     fn is_read_later(&self, lane: &LaneId, sequence: u64) -> bool {
         self.lanes.is_cut_off(lane, sequence)
             || self.reads.was_drained_meanwhile(lane)
             || self.blocked.contains(lane)
+            || self.unreadable.is_before(lane, sequence)
     }
 
     /// The next record to publish, if one more may be in flight.
@@ -194,8 +227,14 @@ impl Window {
     pub(super) fn confirmed(&mut self, id: LaneId, lease: Lease, sequence: u64) {
         self.confirmations.add(sequence, lease);
         if let Some((id, cut)) = self.lanes.confirmed(id) {
-            self.reads.drained(id, cut);
+            self.read_on(id, cut);
         }
+    }
+
+    /// Has the records of a lane read that come after `cut`, one that cannot be read included.
+    fn read_on(&mut self, id: LaneId, cut: u64) {
+        self.unreadable.forget(&id);
+        self.reads.drained(id, cut);
     }
 
     /// How often the record in flight has failed before.
@@ -214,10 +253,13 @@ impl Window {
             return;
         };
         let sequence = start.record.sequence;
+        let blocked_bytes = self.blocked.bytes() + bytes(&start.record);
+        let kept = blocked_bytes <= self.limits.bytes_max / WINDOWS_OF_BLOCKED_BYTES;
         let failed = Failed {
             lease,
+            sequence,
             cut_after: lane.cut().map_or(sequence, |cut| cut.min(sequence)),
-            record: start.record,
+            record: Some(start.record).filter(|_| kept),
             failures: lane.failures.saturating_add(1),
             due,
         };
@@ -246,4 +288,44 @@ impl Window {
     pub(super) fn deletion_failed(&mut self) {
         self.confirmations.deletion_failed();
     }
+}
+
+/// A row of a page, in its place.
+enum Row {
+    Record(OutboxRecord),
+    Unreadable(UnreadableRecord),
+}
+
+impl Row {
+    const fn sequence(&self) -> u64 {
+        match self {
+            Self::Record(record) => record.sequence,
+            Self::Unreadable(row) => row.sequence,
+        }
+    }
+
+    fn slot(&self) -> u16 {
+        match self {
+            Self::Record(record) => record.envelope.metadata.slot(),
+            Self::Unreadable(row) => row.slot,
+        }
+    }
+
+    fn lane(&self) -> LaneId {
+        match self {
+            Self::Record(record) => LaneId::of(record),
+            Self::Unreadable(row) => LaneId::of_unreadable(row),
+        }
+    }
+}
+
+/// The rows of a page by their sequences: a lane ends at its first row that cannot be read.
+fn in_order(page: OutboxPage) -> impl Iterator<Item = Row> {
+    let mut unreadable = page.unreadable.into_iter().map(Row::Unreadable).peekable();
+    let mut records = page.records.into_iter().map(Row::Record).peekable();
+    std::iter::from_fn(move || match (records.peek(), unreadable.peek()) {
+        (Some(record), Some(row)) if row.sequence() < record.sequence() => unreadable.next(),
+        (Some(_), _) => records.next(),
+        (None, _) => unreadable.next(),
+    })
 }

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
+use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore};
 
 use super::store::MemoryStore;
 
 #[async_trait]
 impl OutboxStore for MemoryStore {
-    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage> {
         Ok(self.state()?.outbox.read(read))
     }
 

@@ -2,19 +2,27 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
+use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore};
 
 use super::query::bind::{column, slots};
-use super::query::values::escape;
+use super::query::values::{escape, unescape};
 use super::store::PostgresStore;
-use crate::sql::rows::{outbox_depth, outbox_record, stored};
+use crate::sql::rows::{outbox_depth, outbox_page, stored};
 
 /// The held records are a subquery, which is hashed; an array would be searched for each record.
+///
+/// The length of a payload is known without reading it, and the window sees the records in the order
+/// of the subquery.
 const READ: &str = "\
-SELECT sequence, metadata, payload FROM mamey._outbox
-WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
-  AND sequence NOT IN (SELECT unnest($4::bigint[]))
-ORDER BY sequence LIMIT $5";
+SELECT sequence, slot::bigint, key, metadata,
+  CASE WHEN sum(octet_length(payload)) OVER so_far <= $6 OR row_number() OVER so_far = 1
+    THEN payload END
+FROM (
+  SELECT sequence, slot, key, metadata, payload FROM mamey._outbox
+  WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
+    AND sequence NOT IN (SELECT unnest($4::bigint[]))
+  ORDER BY sequence LIMIT $5
+) AS head WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)";
 
 /// The lease's row is locked until the deletion is done, so that the lease is not given to another
 /// instance meanwhile.
@@ -47,7 +55,8 @@ SELECT (SELECT count(*) FROM mamey._outbox),
 
 #[async_trait]
 impl OutboxStore for PostgresStore {
-    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage> {
+        let limit = read.limit;
         let skip: Vec<_> = read.skip.iter().map(|key| escape(key.as_str()).into_owned()).collect();
         let read = self
             .query(READ)
@@ -55,9 +64,10 @@ impl OutboxStore for PostgresStore {
             .bind(slots(read.leases.iter().map(|lease| lease.partition)))
             .bind(skip)
             .bind(read.held.iter().map(|sequence| stored(*sequence)).collect::<Vec<_>>())
-            .bind(i64::from(read.limit));
+            .bind(i64::from(limit))
+            .bind(stored(read.bytes_max as u64));
         let rows = self.database.connections.fetch_all(read).await;
-        rows.and_then(|rows| rows.iter().map(outbox_record).collect())
+        rows.and_then(|rows| outbox_page(&rows, limit, |key| unescape(key.to_owned())))
             .map_err(|cause| self.database.error(cause))
     }
 

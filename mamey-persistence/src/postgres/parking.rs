@@ -15,7 +15,7 @@ use crate::sql::rows::{dead_letter, parked_message};
 
 /// The head of a lane has its smallest position. A message without a lane is always a head.
 const DUE: &str = "\
-SELECT due, since, attempts, failure, metadata, payload FROM mamey._parked AS parked
+SELECT due, since, attempts, failure, metadata, payload, id::text FROM mamey._parked AS parked
 WHERE slot = ANY($1) AND due <= $2
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
@@ -30,13 +30,13 @@ WHERE slot = ANY($1)
 const PARKED_COUNT: &str = "SELECT count(*) FROM mamey._parked";
 
 const DEAD_LETTERS: &str = "\
-SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload, id::text
 FROM mamey._dead_letters
 WHERE given_up > coalesce((SELECT given_up FROM mamey._dead_letters WHERE id = $1), 0)
 ORDER BY given_up LIMIT $2";
 
 const DEAD_LETTER: &str = "\
-SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload, id::text
 FROM mamey._dead_letters WHERE id = $1";
 
 const DEAD_LETTER_COUNT: &str = "SELECT count(*) FROM mamey._dead_letters";

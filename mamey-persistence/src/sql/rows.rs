@@ -2,12 +2,20 @@
 
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
-use mamey_core::message::Envelope;
-use mamey_core::store::{DeadLetter, DeadLetterReason, OutboxDepth, OutboxRecord, ParkedMessage};
+use mamey_core::id::MessageId;
+use mamey_core::message::{Envelope, Key, Metadata};
+use mamey_core::store::{
+    DeadLetter, DeadLetterReason, Failure, OutboxDepth, OutboxPage, OutboxRecord, ParkedMessage,
+    UnreadableRecord,
+};
 use mamey_core::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{ColumnIndex, Decode, Row, Type};
+use uuid::Uuid;
+
+/// The name and the sender of a message whose metadata cannot be read, and the kind of a failure.
+const UNREADABLE: &str = "unreadable";
 
 /// As JSON text.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
@@ -26,7 +34,9 @@ pub(crate) trait Columns {
     fn number(&self, at: usize) -> Result<i64, sqlx::Error>;
     fn number_or_null(&self, at: usize) -> Result<Option<i64>, sqlx::Error>;
     fn text(&self, at: usize) -> Result<&str, sqlx::Error>;
+    fn text_or_null(&self, at: usize) -> Result<Option<&str>, sqlx::Error>;
     fn bytes(&self, at: usize) -> Result<&[u8], sqlx::Error>;
+    fn bytes_or_null(&self, at: usize) -> Result<Option<&[u8]>, sqlx::Error>;
 }
 
 impl<R: Row> Columns for R
@@ -48,14 +58,47 @@ where
         self.try_get(at)
     }
 
+    fn text_or_null(&self, at: usize) -> Result<Option<&str>, sqlx::Error> {
+        self.try_get(at)
+    }
+
     fn bytes(&self, at: usize) -> Result<&[u8], sqlx::Error> {
+        self.try_get(at)
+    }
+
+    fn bytes_or_null(&self, at: usize) -> Result<Option<&[u8]>, sqlx::Error> {
         self.try_get(at)
     }
 }
 
-/// Columns: sequence, metadata, payload.
-pub(crate) fn outbox_record(row: &impl Columns) -> Result<OutboxRecord, sqlx::Error> {
-    Ok(OutboxRecord::new(row.number(0)?.unsigned_abs(), envelope(row, 1)?))
+/// Columns: sequence, slot, key, metadata, and payload, null behind the most bytes of the read.
+/// `key_of` reads a key as the store wrote it.
+pub(crate) fn outbox_page(
+    rows: &[impl Columns],
+    limit: u32,
+    key_of: impl Fn(&str) -> String,
+) -> Result<OutboxPage, sqlx::Error> {
+    let mut page = OutboxPage::new(Vec::with_capacity(rows.len()), rows.len() >= limit as usize);
+    for row in rows {
+        let sequence = row.number(0)?.unsigned_abs();
+        let Some(payload) = row.bytes_or_null(4)? else {
+            page.more = true;
+            break;
+        };
+        match json(row, 3) {
+            Ok(metadata) => {
+                let envelope = Envelope::new(metadata, Bytes::copy_from_slice(payload));
+                page.records.push(OutboxRecord::new(sequence, envelope));
+            }
+            Err(cause) => {
+                let slot = u16::try_from(row.number(1)?).unwrap_or(u16::MAX);
+                let key = row.text_or_null(2)?.map(|key| Key::from(key_of(key)));
+                let why = format!("its metadata cannot be read: {cause}");
+                page.unreadable.push(UnreadableRecord::new(sequence, slot, key, why));
+            }
+        }
+    }
+    Ok(page)
 }
 
 /// Columns: records, the time of the oldest, how many were published.
@@ -67,32 +110,52 @@ pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Erro
     ))
 }
 
-/// Columns: due, since, attempts, failure, metadata, payload.
+/// Columns: due, since, attempts, failure, metadata, payload, id as text.
 pub(crate) fn parked_message(row: &impl Columns) -> Result<ParkedMessage, sqlx::Error> {
-    Ok(ParkedMessage::new(envelope(row, 4)?, json(row, 3)?)
+    let (envelope, unreadable) = envelope(row, 4)?;
+    Ok(ParkedMessage::new(envelope, failure(row, 3)?)
         .with_due(time(row, 0)?)
         .with_since(time(row, 1)?)
-        .with_attempts(attempts(row, 2)?))
+        .with_attempts(attempts(row, 2)?)
+        .with_unreadable(unreadable))
 }
 
-/// Columns: reason, attempts, first failed, last failed, failure, metadata, payload.
+/// Columns: reason, attempts, first failed, last failed, failure, metadata, payload, id as text.
 pub(crate) fn dead_letter(row: &impl Columns) -> Result<DeadLetter, sqlx::Error> {
-    let reason = row.text(0)?;
-    let unknown = || sqlx::Error::Decode(format!("unknown reason `{reason}`").into());
-    Ok(DeadLetter::new(
-        envelope(row, 5)?,
-        DeadLetterReason::parse(reason).ok_or_else(unknown)?,
-        json(row, 4)?,
-    )
-    .with_attempts(attempts(row, 1)?)
-    .with_first_failed(time(row, 2)?)
-    .with_last_failed(time(row, 3)?))
+    let (reason, mut failure) = (row.text(0)?, failure(row, 4)?);
+    let known = DeadLetterReason::parse(reason);
+    if known.is_none() {
+        failure.message = format!("given up as `{reason}`: {}", failure.message);
+    }
+    let (envelope, unreadable) = envelope(row, 5)?;
+    Ok(DeadLetter::new(envelope, known.unwrap_or(DeadLetterReason::Unknown), failure)
+        .with_attempts(attempts(row, 1)?)
+        .with_first_failed(time(row, 2)?)
+        .with_last_failed(time(row, 3)?)
+        .with_unreadable(unreadable))
 }
 
-/// The envelope whose metadata is at this place and whose payload is at the next.
-fn envelope(row: &impl Columns, at: usize) -> Result<Envelope, sqlx::Error> {
+/// The envelope whose metadata is at this place, with its payload and its id behind, and why it
+/// holds only these two, if it does.
+fn envelope(row: &impl Columns, at: usize) -> Result<(Envelope, Option<String>), sqlx::Error> {
     let payload = Bytes::copy_from_slice(row.bytes(at + 1)?);
-    Ok(Envelope::new(json(row, at)?, payload))
+    let (metadata, unreadable) = match json(row, at) {
+        Ok(metadata) => (metadata, None),
+        Err(cause) => {
+            let id = Uuid::parse_str(row.text(at + 2)?)
+                .map_err(|cause| sqlx::Error::Decode(cause.into()))?;
+            let metadata = Metadata::new(MessageId::from_uuid(id), UNREADABLE, UNREADABLE);
+            (metadata, Some(format!("its metadata cannot be read: {cause}")))
+        }
+    };
+    Ok((Envelope::new(metadata, payload), unreadable))
+}
+
+/// A failure of another form is its text: it only informs.
+fn failure(row: &impl Columns, at: usize) -> Result<Failure, sqlx::Error> {
+    let text = row.text(at)?;
+    let read = serde_json::from_str(text);
+    Ok(read.unwrap_or_else(|_| Failure::new(UNREADABLE.to_owned(), text.to_owned())))
 }
 
 fn attempts(row: &impl Columns, at: usize) -> Result<u32, sqlx::Error> {

@@ -6,24 +6,33 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::message::{Envelope, Partition};
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord, OutboxStore};
+use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore};
 
 use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
 use super::commit::work::{Stop, Work};
 use super::store::SqliteStore;
-use crate::sql::rows::{outbox_depth, outbox_record, stored, to_json};
+use crate::sql::rows::{outbox_depth, outbox_page, stored, to_json};
 
 const ENQUEUE: &str = "\
 INSERT INTO mamey_outbox (context, slot, key, sent_at, metadata, payload)
 VALUES (?, ?, ?, ?, ?, ?)";
 
+/// Payloads are fetched by a second look at their rows: a window over them would copy all of them.
 const READ: &str = "\
-SELECT sequence, metadata, payload FROM mamey_outbox
-WHERE context = ? AND sequence > ? AND (? >> slot) & 1
-  AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(?)))
-  AND sequence NOT IN (SELECT value FROM json_each(?))
-ORDER BY sequence LIMIT ?";
+SELECT record.sequence, record.slot, record.key, record.metadata,
+  CASE WHEN so_far <= ?6 OR place = 1 THEN record.payload END
+FROM (
+  SELECT sequence, row_number() OVER behind AS place, sum(bytes) OVER behind AS so_far
+  FROM (
+    SELECT sequence, length(payload) AS bytes FROM mamey_outbox
+    WHERE context = ?1 AND sequence > ?2 AND (?3 >> slot) & 1
+      AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(?4)))
+      AND sequence NOT IN (SELECT value FROM json_each(?5))
+    ORDER BY sequence LIMIT ?7)
+  WINDOW behind AS (ORDER BY sequence ROWS UNBOUNDED PRECEDING)
+) AS head CROSS JOIN mamey_outbox AS record ON record.sequence = head.sequence
+ORDER BY head.sequence";
 
 const DELETE_PUBLISHED: &str = "\
 DELETE FROM mamey_outbox
@@ -46,17 +55,19 @@ FROM mamey_outbox WHERE context = ?1";
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<Vec<OutboxRecord>> {
+    async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage> {
         let partitions = read.leases.iter().map(|lease| lease.partition);
+        let limit = read.limit;
         let read = sqlx::query(READ)
             .bind(self.context())
             .bind(stored(read.after))
             .bind(slot_mask(partitions))
             .bind(to_json(&read.skip)?)
             .bind(to_json(&read.held)?)
-            .bind(i64::from(read.limit));
+            .bind(stored(read.bytes_max as u64))
+            .bind(i64::from(limit));
         let rows = self.database.readers.fetch_all(read).await;
-        rows.and_then(|rows| rows.iter().map(outbox_record).collect())
+        rows.and_then(|rows| outbox_page(&rows, limit, str::to_owned))
             .map_err(|cause| self.database.error(cause))
     }
 

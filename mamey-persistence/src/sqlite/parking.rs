@@ -19,7 +19,7 @@ use crate::sql::rows::{dead_letter, parked_message};
 
 /// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\
-SELECT due, since, attempts, failure, metadata, payload FROM mamey_parked AS parked
+SELECT due, since, attempts, failure, metadata, payload, hex(id) FROM mamey_parked AS parked
 WHERE context = ? AND (? >> slot) & 1 AND due <= ?
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey_parked AS other
@@ -36,7 +36,7 @@ WHERE context = ? AND (? >> slot) & 1
 const PARKED_COUNT: &str = "SELECT count(*) FROM mamey_parked WHERE context = ?";
 
 const DEAD_LETTERS: &str = "\
-SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload, hex(id)
 FROM mamey_dead_letters
 WHERE context = ?1
   AND given_up > coalesce(
@@ -44,7 +44,7 @@ WHERE context = ?1
 ORDER BY given_up LIMIT ?3";
 
 const DEAD_LETTER: &str = "\
-SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload
+SELECT reason, attempts, first_failed, last_failed, failure, metadata, payload, hex(id)
 FROM mamey_dead_letters WHERE context = ? AND id = ?";
 
 const DEAD_LETTER_COUNT: &str = "SELECT count(*) FROM mamey_dead_letters WHERE context = ?";

@@ -180,7 +180,7 @@ async fn sent(store: &dyn Store) -> BTreeMap<Option<String>, Vec<Uuid>> {
     let leases = store.hold_leases(request).await.unwrap().leases;
     let read = OutboxRead::new(&leases, 1000);
     let mut sent: BTreeMap<Option<String>, Vec<Uuid>> = BTreeMap::new();
-    for record in store.read_outbox(read).await.unwrap() {
+    for record in store.read_outbox(read).await.unwrap().records {
         let metadata = record.envelope.metadata;
         let key = metadata.key.map(|key| key.as_str().to_owned());
         sent.entry(key).or_default().push(metadata.id.as_uuid());

@@ -63,7 +63,7 @@ async fn assert_filled(store: &dyn Store) {
     // The new process has freed the leases and taken them again, so the epoch has advanced.
     assert!(leases.len() == 2 && leases.iter().all(|lease| lease.epoch == 2));
     let read = OutboxRead::new(&leases, 10);
-    let records = store.read_outbox(read).await.unwrap();
+    let records = store.read_outbox(read).await.unwrap().records;
     let sent: Vec<_> = records.into_iter().map(|record| record.envelope).collect();
     assert_eq!(sent, [message(10), message(11)]);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use mamey_core::message::Envelope;
-use mamey_core::store::{Lease, OutboxDepth, OutboxRead, OutboxRecord};
+use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxRecord};
 
 use super::leases::Leases;
 
@@ -21,7 +21,7 @@ impl Outbox {
         self.records.insert(self.sequence, envelope);
     }
 
-    pub(crate) fn read(&self, read: OutboxRead<'_>) -> Vec<OutboxRecord> {
+    pub(crate) fn read(&self, read: OutboxRead<'_>) -> OutboxPage {
         let skip: HashSet<_> = read.skip.iter().collect();
         let held: HashSet<_> = read.held.iter().collect();
         let wanted = |sequence: &u64, envelope: &Envelope| {
@@ -30,12 +30,22 @@ impl Outbox {
             let waits = envelope.metadata.key.as_ref().is_some_and(|key| skip.contains(key));
             leased && !waits && !held.contains(sequence)
         };
-        self.records
+        let wanted = self
+            .records
             .range(read.after.saturating_add(1)..)
-            .filter(|(sequence, envelope)| wanted(sequence, envelope))
-            .take(read.limit as usize)
-            .map(|(sequence, envelope)| OutboxRecord::new(*sequence, envelope.clone()))
-            .collect()
+            .filter(|(sequence, envelope)| wanted(sequence, envelope));
+        let mut page = OutboxPage::default();
+        let mut bytes = 0;
+        for (sequence, envelope) in wanted {
+            bytes += envelope.payload.len();
+            let full = bytes > read.bytes_max && !page.records.is_empty();
+            page.more = full || page.records.len() >= read.limit as usize;
+            if page.more {
+                break;
+            }
+            page.records.push(OutboxRecord::new(*sequence, envelope.clone()));
+        }
+        page
     }
 
     /// Deletes what was published under a lease that is still current, and says how many records.

@@ -105,6 +105,6 @@ async fn assert_same(together: &dyn Store, alone: &dyn Store) {
 async fn sent(store: &dyn Store) -> BTreeSet<MessageId> {
     let leases = all_leases(store).await;
     let read = OutboxRead::new(&leases, 1000);
-    let records = store.read_outbox(read).await.unwrap();
+    let records = store.read_outbox(read).await.unwrap().records;
     records.into_iter().map(|record| record.envelope.metadata.id).collect()
 }

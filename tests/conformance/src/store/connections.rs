@@ -32,7 +32,7 @@ pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
     let leases = all_leases(&*store).await;
     let no_epoch_goes_back = |(old, new): (&Lease, &Lease)| new.epoch >= old.epoch;
     assert!(before.iter().zip(&leases).all(no_epoch_goes_back), "{before:?}, then {leases:?}");
-    let records = store.read_outbox(OutboxRead::new(&leases, 10)).await.unwrap();
+    let records = store.read_outbox(OutboxRead::new(&leases, 10)).await.unwrap().records;
     let sent: Vec<_> = records.into_iter().map(|record| record.envelope).collect();
     assert_eq!(sent, [message(3, None)]);
 }

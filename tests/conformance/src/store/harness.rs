@@ -17,19 +17,26 @@ use super::fixture::{ITEMS, NOTES};
 
 type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Database>>> + Send + Sync>;
 
+/// Runs a statement on the database itself, and what the names of Mamey's tables begin with.
+struct Sql {
+    prefix: &'static str,
+    run: Box<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
 /// An empty database under test, and the clock that it was made with.
 #[must_use]
 pub struct StoreHarness {
     pub(super) clock: Arc<ManualClock>,
     database: Arc<dyn Database>,
     connect: Option<Connect>,
+    sql: Option<Sql>,
     guards: Vec<Box<dyn Any + Send>>,
 }
 
 impl StoreHarness {
     /// A harness around an empty database whose leases and receipts take their time from `clock`.
     pub fn new(database: Arc<dyn Database>, clock: Arc<ManualClock>) -> Self {
-        Self { clock, database, connect: None, guards: Vec::new() }
+        Self { clock, database, connect: None, sql: None, guards: Vec::new() }
     }
 
     /// Keeps something until the case has ended, such as a temporary folder.
@@ -46,6 +53,25 @@ impl StoreHarness {
     {
         self.connect = Some(Box::new(move || connect().boxed()));
         self
+    }
+
+    /// A way to damage rows, for a store with tables: `run` runs a statement of SQL, and `prefix` is
+    /// what the names of Mamey's tables begin with for the context `orders`, as in `orders._outbox`.
+    pub fn with_sql(
+        mut self,
+        prefix: &'static str,
+        run: impl Fn(String) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.sql = Some(Sql { prefix, run: Box::new(run) });
+        self
+    }
+
+    /// Makes rows ones that this build cannot read, as another build could leave them; false for a
+    /// store that cannot have such rows.
+    pub(super) async fn damage(&self, table: &str, set: &str, of: &str) -> bool {
+        let Some(Sql { prefix, run }) = &self.sql else { return false };
+        run(format!("UPDATE {prefix}{table} SET {set} WHERE {of} LIKE '%damaged%'")).await;
+        true
     }
 
     /// The context that most cases use.

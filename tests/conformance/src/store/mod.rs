@@ -72,12 +72,16 @@ macro_rules! store_conformance {
                 values_sort_alike
                 zeros_are_equal;
             Nothing, outbox:
+                an_unreadable_record_costs_itself_alone
+                reads_keep_to_their_bytes
                 commits_are_announced
                 published_records_are_deleted_and_counted
                 outbox_order_is_commit_order
                 reads_keep_to_partitions_cursor_and_limit
                 stale_leases_delete_nothing;
             Nothing, parking:
+                an_unreadable_dead_letter_is_listed
+                an_unreadable_parked_message_costs_its_lane_alone
                 a_dead_letter_is_replayed_once_ahead_of_its_lane
                 a_parked_lane_holds_its_successors
                 dead_letters_are_listed_in_order

@@ -40,7 +40,7 @@ pub async fn outbox_order_is_commit_order(harness: StoreHarness) {
     };
     join_all((0..WRITERS).map(write)).await;
     let leases = all_leases(&*store).await;
-    let records = store.read_outbox(read(&leases)).await.unwrap();
+    let records = store.read_outbox(read(&leases)).await.unwrap().records;
     assert_eq!(records.len() as u128, WRITERS * COMMITS * 2);
     assert!(records.is_sorted_by(|one, two| one.sequence < two.sequence));
     let mut next: HashMap<u128, u128> = HashMap::new();
@@ -64,26 +64,26 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: StoreHarness) {
     });
     commit(&*store, sending(sent)).await;
     let leases = all_leases(&*store).await;
-    let all = store.read_outbox(read(&leases)).await.unwrap();
+    let all = store.read_outbox(read(&leases)).await.unwrap().records;
     assert_eq!(numbers(&all), (1..=40).collect::<Vec<_>>());
     let mut seen = 0;
     for lease in &leases {
-        let of_lease = store.read_outbox(read(std::slice::from_ref(lease))).await.unwrap();
+        let of_lease = store.read_outbox(read(std::slice::from_ref(lease))).await.unwrap().records;
         let ours =
             |record: &OutboxRecord| lease.partition.contains(record.envelope.metadata.slot());
         assert!(of_lease.iter().all(ours));
         seen += of_lease.len();
     }
     assert_eq!(seen, 40);
-    assert!(store.read_outbox(read(&[])).await.unwrap().is_empty());
+    assert!(store.read_outbox(read(&[])).await.unwrap().records.is_empty());
     let skip = [Key::from("key-1"), Key::from("key-\"2'")];
     let held = [all[6].sequence, all[11].sequence, all[39].sequence + 1];
     let rest =
         OutboxRead::new(&leases, 6).with_after(all[4].sequence).with_skip(&skip).with_held(&held);
-    let rest = store.read_outbox(rest).await.unwrap();
+    let rest = store.read_outbox(rest).await.unwrap().records;
     assert_eq!(numbers(&rest), [6, 8, 9, 10, 13, 14]);
     let other = harness.context("payments").await;
-    let theirs = other.read_outbox(read(&leases)).await.unwrap();
+    let theirs = other.read_outbox(read(&leases)).await.unwrap().records;
     assert!(theirs.is_empty(), "another context's records are not ours");
 }
 
@@ -95,18 +95,18 @@ pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
     let depth = store.outbox_depth().await.unwrap();
     assert_eq!((depth.records, depth.published), (10, 0));
     assert_eq!(depth.oldest, Some(message(1, None).metadata.time));
-    let records = store.read_outbox(read(&leases)).await.unwrap();
+    let records = store.read_outbox(read(&leases)).await.unwrap().records;
     let confirmed = under(&leases, &records[..4]);
     assert_eq!(store.delete_published(&confirmed).await.unwrap(), 4);
     assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0);
     let depth = store.outbox_depth().await.unwrap();
     assert_eq!((depth.records, depth.published), (6, 4));
     assert_eq!(depth.oldest, Some(message(5, None).metadata.time));
-    let rest = store.read_outbox(read(&leases)).await.unwrap();
+    let rest = store.read_outbox(read(&leases)).await.unwrap().records;
     assert_eq!(numbers(&rest), [5, 6, 7, 8, 9, 10]);
     assert_eq!(store.delete_published(&under(&leases, &rest)).await.unwrap(), 6);
     commit(&*store, sending([message(11, None)])).await;
-    let later = store.read_outbox(read(&leases)).await.unwrap();
+    let later = store.read_outbox(read(&leases)).await.unwrap().records;
     assert!(later[0].sequence > rest[5].sequence, "a sequence is never used twice");
 }
 
@@ -124,7 +124,7 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     let store = harness.store().await;
     commit(&*store, sending((1..=20).map(|number| message(number, None)))).await;
     let old = all_leases(&*store).await;
-    let records = store.read_outbox(read(&old)).await.unwrap();
+    let records = store.read_outbox(read(&old)).await.unwrap().records;
     store.release_leases(&old[..2]).await.unwrap();
     let new = store.hold_leases(request(2, 4)).await.unwrap().leases;
     assert_eq!(new.len(), 2);
@@ -134,7 +134,7 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     let fenced = confirmed.iter().filter(|(lease, _)| moved(lease)).count() as u64;
     assert!(fenced > 0 && fenced < 20);
     assert_eq!(store.delete_published(&confirmed).await.unwrap(), 20 - fenced);
-    let rest = store.read_outbox(read(&new)).await.unwrap();
+    let rest = store.read_outbox(read(&new)).await.unwrap().records;
     assert_eq!(rest.len() as u64, fenced);
     let forged = [
         Lease::new(new[0].role, new[0].partition, 99),
@@ -158,4 +158,56 @@ pub async fn commits_are_announced(harness: StoreHarness) {
     assert!(is_announced(&*one));
     assert!(is_announced(&*two));
     assert!(!is_announced(&*one));
+}
+
+/// A read fetches no more bytes than it is asked for, and at least one record.
+pub async fn reads_keep_to_their_bytes(harness: StoreHarness) {
+    let store = harness.store().await;
+    let sent = (1..=9).map(|number| {
+        let mut envelope = message(number, None);
+        envelope.payload = vec![b' '; 1000].into();
+        envelope
+    });
+    commit(&*store, sending(sent)).await;
+    let leases = all_leases(&*store).await;
+    let mut after = 0;
+    for (bytes_max, expected) in
+        [(2500, vec![1, 2]), (2999, vec![3, 4]), (3000, vec![5, 6, 7]), (1, vec![8]), (0, vec![9])]
+    {
+        let page = store.read_outbox(read(&leases).with_after(after).with_bytes_max(bytes_max));
+        let page = page.await.unwrap();
+        assert_eq!(numbers(&page.records), expected, "{bytes_max} bytes");
+        after = page.last().unwrap();
+        assert_eq!(page.more, after < 9, "{bytes_max} bytes");
+    }
+    let all = store.read_outbox(OutboxRead::new(&leases, 9).with_bytes_max(8999)).await.unwrap();
+    assert!(all.more && all.records.len() == 8);
+    let all = store.read_outbox(OutboxRead::new(&leases, 10).with_bytes_max(9000)).await.unwrap();
+    assert!(!all.more && all.records.len() == 9);
+}
+
+/// A row that this build cannot read is named with its place and key; the others are read.
+pub async fn an_unreadable_record_costs_itself_alone(harness: StoreHarness) {
+    let store = harness.store().await;
+    let keys = ["a", "damaged\0", "b", "damaged\0", "a"];
+    let sent = (1..).zip(keys).map(|(number, key)| message(number, Some(key)));
+    commit(&*store, sending(sent)).await;
+    if !harness.damage("outbox", r#"metadata = '{"target":{"planet":"moon"}}'"#, "key").await {
+        return;
+    }
+    let leases = all_leases(&*store).await;
+    let page = store.read_outbox(read(&leases)).await.unwrap();
+    assert_eq!(numbers(&page.records), [1, 3, 5]);
+    assert!(!page.more);
+    let places: Vec<_> = page.unreadable.iter().map(|row| row.sequence).collect();
+    let first = page.records[0].sequence;
+    assert_eq!(places, [first + 1, first + 3]);
+    let key = Key::from("damaged\0");
+    for row in &page.unreadable {
+        assert_eq!((row.slot, row.key.as_ref()), (key.slot(), Some(&key)));
+        assert!(row.why.contains("metadata"), "{}", row.why);
+    }
+    let skip = [key];
+    let rest = store.read_outbox(read(&leases).with_skip(&skip)).await.unwrap();
+    assert!(rest.unreadable.is_empty() && rest.records.len() == 3);
 }

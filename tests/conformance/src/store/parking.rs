@@ -189,3 +189,57 @@ pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarn
     }
     assert!(!replay(&lane[0]).await.unwrap());
 }
+
+/// A parked message that this build cannot read is returned as such, and can be made due later; the
+/// others are read.
+pub async fn an_unreadable_parked_message_costs_its_lane_alone(harness: StoreHarness) {
+    let store = harness.store().await;
+    let now = harness.now();
+    for (number, key) in (1..).zip(["a", "damaged", "b"]) {
+        deliver(&*store, &message(number, Some(key)), park(now, 2)).await;
+    }
+    deliver(&*store, &message(4, Some("damaged")), park(now, 0)).await;
+    let set = r#"metadata = '{"target":{"planet":"moon"}}', failure = 'moon'"#;
+    if !harness.damage("parked", set, "lane").await {
+        return;
+    }
+    let parked = store.due_parked(&everything(), now, 10).await.unwrap();
+    let (unreadable, readable): (Vec<_>, Vec<_>) =
+        parked.into_iter().partition(|parked| parked.unreadable.is_some());
+    assert_eq!(readable.iter().map(|it| number(&it.envelope)).collect::<Vec<_>>(), [1, 3]);
+    let [found] = &*unreadable else { panic!("{unreadable:?}") };
+    assert_eq!((number(&found.envelope), found.attempts), (2, 2));
+    assert_eq!(found.envelope.payload, message(2, None).payload);
+    assert_eq!(found.failure.message, "moon");
+    let later = now.plus(Duration::from_secs(60));
+    retry(&*store, &found.envelope, park(later, found.attempts)).await;
+    assert_eq!(due(&*store, now).await, [1, 3], "its lane waits");
+    assert_eq!(due(&*store, later).await, [1, 3, 2]);
+    deliver(&*store, &message(5, Some("damaged")), park(now, 0)).await;
+    assert_eq!(due(&*store, now).await, [1, 3], "its lane is still parked");
+}
+
+/// A dead letter that this build cannot read is listed with what is known of it, and can be replayed
+/// and discarded.
+pub async fn an_unreadable_dead_letter_is_listed(harness: StoreHarness) {
+    let store = harness.store().await;
+    for (number, key) in (1..).zip(["a", "damaged", "b", "damaged"]) {
+        deliver(&*store, &message(number, Some(key)), give_up()).await;
+    }
+    let set = r#"metadata = '{"target":{"planet":"moon"}}', reason = 'moonstruck', failure = '?'"#;
+    if !harness.damage("dead_letters", set, "lane").await {
+        return;
+    }
+    assert_eq!(dead(&*store).await, [1, 2, 3, 4]);
+    let id = message(2, None).metadata.id;
+    let letter = store.dead_letter(id).await.unwrap().unwrap();
+    assert_eq!(letter.envelope.metadata.id, id);
+    assert_eq!(letter.envelope.payload, message(2, None).payload);
+    assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Unknown, 3));
+    assert!(letter.failure.message.contains("`moonstruck`"), "{:?}", letter.failure);
+    assert!(letter.unreadable.is_some_and(|why| why.contains("metadata")));
+    assert!(store.replay_dead_letter(id).await.unwrap());
+    assert_eq!(due(&*store, harness.now()).await, [2]);
+    assert!(store.discard_dead_letter(message(4, None).metadata.id).await.unwrap());
+    assert_eq!(dead(&*store).await, [1, 3]);
+}

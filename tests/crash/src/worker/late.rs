@@ -69,7 +69,7 @@ async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Leas
         for lease in &leases {
             let leases = std::slice::from_ref(lease);
             let read = OutboxRead::new(leases, RECORDS_PER_LEASE_MAX);
-            let read = store.read_outbox(read).await?;
+            let read = store.read_outbox(read).await?.records;
             records.extend(read.iter().map(|record| (*lease, record.sequence)));
         }
         if !records.is_empty() {
