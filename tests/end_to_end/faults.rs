@@ -11,8 +11,8 @@ use mamey::message::Partition;
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
     Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore,
-    Schema, Store, UnitOfWork,
+    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore, Schema,
+    Store, UnitOfWork,
 };
 use mamey::{Error, MessageId, Result, Timestamp};
 
