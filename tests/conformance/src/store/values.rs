@@ -79,7 +79,7 @@ pub async fn messages_come_back_as_written(harness: StoreHarness) {
         let envelope = hard_message(number, payload);
         commit(&*store, sending([envelope.clone()])).await;
         let read = OutboxRead::new(&leases, 10).with_after(last);
-        let record = store.read_outbox(read).await.unwrap().pop().unwrap();
+        let record = store.read_outbox(read).await.unwrap().records.pop().unwrap();
         assert_envelope(&name, &record.envelope, &envelope);
         last = record.sequence;
         check_waiting(&*store, &name, &envelope, harness.now()).await;
