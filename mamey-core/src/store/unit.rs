@@ -184,7 +184,7 @@ mod tests {
     use crate::criteria::ValueType;
     use crate::id::MessageId;
     use crate::message::Metadata;
-    use crate::store::{Change, Expected};
+    use crate::store::{Change, Expected, FINGERPRINT_BYTES, Fingerprint};
     use bytes::Bytes;
 
     const NOTES: &Collection = &Collection::new("notes", ValueType::Int);
@@ -215,6 +215,11 @@ mod tests {
         Write::new(NOTES, Value::Int(id), Expected::Absent, change)
     }
 
+    fn reply(megabytes: usize) -> SavedReply {
+        let request = Fingerprint::from_bytes(&[0; FINGERPRINT_BYTES]).unwrap();
+        SavedReply::new("place", "k".to_owned(), request, data(megabytes))
+    }
+
     fn message(payload: Bytes) -> Envelope {
         let metadata = Metadata::new(MessageId::from_foreign("a", "1"), "orders.placed", "orders");
         Envelope::new(metadata, payload)
@@ -226,12 +231,12 @@ mod tests {
         unit.write(put(1, data(16))).unwrap();
         unit.enqueue(message(data(15))).unwrap();
         unit.enqueue(message(data(15))).unwrap();
-        unit.remember(SavedReply::new("place", "k".to_owned(), data(10))).unwrap();
+        unit.remember(reply(10)).unwrap();
         unit.enqueue(message(data(8))).unwrap();
         for error in [
             unit.write(put(2, data(1))).unwrap_err(),
             unit.enqueue(message(data(1))).unwrap_err(),
-            unit.remember(SavedReply::new("place", "k".to_owned(), data(1))).unwrap_err(),
+            unit.remember(reply(1)).unwrap_err(),
         ] {
             assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));
             let text = error.to_string();
