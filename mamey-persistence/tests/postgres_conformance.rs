@@ -23,10 +23,10 @@ async fn harness(
     let direct = database.url().to_owned();
     let harness = StoreHarness::new(store, clock.clone()).with_sql("orders._", move |sql| {
         let url = direct.clone();
-        Box::pin(async move {
+        async move {
             let mut connection = PgConnection::connect(&url).await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        })
+        }
     });
     Ok(harness.with_connect(move || connect(url.clone(), clock.clone())).keeping(database))
 }

@@ -20,10 +20,10 @@ async fn harness() -> std::result::Result<StoreHarness, Absent> {
     let file = SqliteConnectOptions::new().filename(&path);
     let harness = StoreHarness::new(database, clock.clone()).with_sql("mamey_", move |sql| {
         let file = file.clone();
-        Box::pin(async move {
+        async move {
             let mut connection = file.connect().await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        })
+        }
     });
     Ok(harness.with_connect(move || open(path.clone(), clock.clone())).keeping(folder))
 }

@@ -110,7 +110,7 @@ async fn an_id_or_indexed_text_of_ten_kilobytes_is_refused_by_name(world: &mut W
 async fn a_note_that_is_there_already_is_named(world: &mut World) {
     world.service.send(keep("a\0b", "1")).await.unwrap();
     let again = world.service.send(keep("a\0b", "2")).await;
-    assert_fails(again, ErrorKind::AlreadyExists, &["notes/a\0b exists already"]);
+    assert_fails(again, ErrorKind::AlreadyExists, &["notes/a\0b already exists"]);
 }
 
 async fn three_notes(world: &World) {

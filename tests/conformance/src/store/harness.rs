@@ -57,12 +57,15 @@ impl StoreHarness {
 
     /// A way to damage rows, for a store with tables: `run` runs a statement of SQL, and `prefix` is
     /// what the names of Mamey's tables begin with for the context `orders`, as in `orders._outbox`.
-    pub fn with_sql(
+    pub fn with_sql<F>(
         mut self,
         prefix: &'static str,
-        run: impl Fn(String) -> BoxFuture<'static, ()> + Send + Sync + 'static,
-    ) -> Self {
-        self.sql = Some(Sql { prefix, run: Box::new(run) });
+        run: impl Fn(String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.sql = Some(Sql { prefix, run: Box::new(move |sql| run(sql).boxed()) });
         self
     }
 
