@@ -1,10 +1,7 @@
 //! Named moments at which the crash suite ends a process, and laws that it breaks to test itself.
 //!
-//! All of it exists only with the feature `failpoints`. Without, [`failpoint!`] is nothing and
-//! [`inject_fault!`] is its lawful side, so that normal builds hold no trace of either.
-//!
-//! [`failpoint!`]: crate::failpoint
-//! [`inject_fault!`]: crate::inject_fault
+//! All of it exists only with the feature `failpoints`. Without, `failpoint!` is nothing and
+//! `inject_fault!` is its lawful side, so that normal builds hold no trace of either.
 
 #[cfg(feature = "failpoints")]
 mod armed;

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 /// A domain "no": a business rule refuses the request, and the answer is final.
 ///
 /// A rejection carries a stable `code` for programs and a message for people. It is never retried.
-/// Derive it on a `thiserror` enum; `?` then turns it into an [`Error`] in any handler.
+/// Derive it on a `thiserror` enum; `?` then turns it into an [`Error`](crate::Error) in any handler.
 ///
 /// ```
 /// use mamey::{Rejection, Result, Retry};

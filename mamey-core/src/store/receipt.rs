@@ -18,8 +18,8 @@ pub enum Origin {
 /// What a commit records of the message that is being handled.
 ///
 /// A store applies it as follows. From [`Origin::Delivery`] it inserts the id into the inbox, and the unit
-/// is a [`CommitOutcome::Duplicate`] when it is there; then, unless the outcome is to park, the
-/// unit is [`CommitOutcome::LaneParked`] when another message of the lane is parked. From
+/// is a [`CommitOutcome::Duplicate`](super::CommitOutcome::Duplicate) when it is there; then, unless the outcome is to park, the
+/// unit is [`CommitOutcome::LaneParked`](super::CommitOutcome::LaneParked) when another message of the lane is parked. From
 /// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
 /// not there. In both cases nothing of the unit is kept.
 #[derive(Clone, Debug)]
