@@ -28,13 +28,13 @@ async fn refused(contexts: impl IntoIterator<Item = BoundedContext>, words: &[&s
 
 #[tokio::test]
 async fn a_service_without_contexts_is_refused() {
-    refused([], &["hosts no context", "add `.host("]).await;
+    refused([], &["hosts no context", "add one with `.host("]).await;
 }
 
 #[tokio::test]
 async fn two_contexts_of_one_name_are_refused() {
     let twice = [speaker(), listener(&Script::default()), speaker()];
-    refused(twice, &["two contexts have the name `speaker`", "hosts a context once"]).await;
+    refused(twice, &["two contexts have the name `speaker`", "hosts each context once"]).await;
 }
 
 #[tokio::test]

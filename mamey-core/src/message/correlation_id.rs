@@ -27,7 +27,7 @@ pub const CORRELATION_ID_BYTES_MAX: usize = 1024;
 /// let foreign: CorrelationId = "txn-abc-123".parse()?;
 /// assert_eq!(foreign.to_string(), "txn-abc-123");
 /// let own = MessageId::from_foreign("shop", "A-1");
-/// assert_eq!(CorrelationId::from(own), own.to_string().parse()?);
+/// assert_eq!(CorrelationId::from(own), own.to_string().parse::<CorrelationId>()?);
 /// # Ok::<(), mamey::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,9 +22,9 @@ pub const FINGERPRINT_BYTES: usize = 20;
 /// ```
 /// use mamey::Command;
 /// use mamey::store::Fingerprint;
-/// use serde::Serialize;
+/// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(Clone, Command, Serialize)]
+/// #[derive(Clone, Command, Serialize, Deserialize)]
 /// #[command(name = "payments.charge")]
 /// struct Charge { cents: i64 }
 ///
