@@ -64,6 +64,7 @@ fn too_late(limit: Duration) -> Error {
 }
 
 /// Takes the complete unit out of its context; `None` when there is nothing to commit.
+#[inline]
 fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
     let mut unit = cx.take_unit()?;
     work.seal(reply, &mut unit)?;

@@ -144,6 +144,7 @@ impl Pipeline {
         }
     }
 
+    #[inline]
     fn invocation<'a, M: Message>(
         &'a self,
         kind: InvocationKind,

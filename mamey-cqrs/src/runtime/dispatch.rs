@@ -32,6 +32,7 @@ impl Dispatcher {
         &self.pipeline.scope.name
     }
 
+    #[inline]
     pub(super) fn command<C: Command>(
         &self,
         command: C,
@@ -46,6 +47,7 @@ impl Dispatcher {
             .unwrap_or_else(|| refused(self.without_handler(InvocationKind::Command, C::NAME)))
     }
 
+    #[inline]
     pub(super) fn query<Q: Query>(
         &self,
         query: Q,
@@ -70,6 +72,7 @@ impl Dispatcher {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         if !self.closed.load(Ordering::Relaxed) {
             return Ok(());

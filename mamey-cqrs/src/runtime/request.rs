@@ -71,6 +71,7 @@ pub struct QueryRequest<'r, Q: Query> {
 }
 
 impl<'r, C: Command> CommandRequest<'r, C> {
+    #[inline]
     pub(super) fn new(dispatcher: &'r Dispatcher, command: C) -> Self {
         Self { dispatcher, command, cause: Cause::default(), key: None }
     }
