@@ -129,18 +129,19 @@ impl Pipeline {
 
     /// Steps 5 and 6 of a command or a message.
     async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
-        let (mut cause, mut conflicts) = (cause.clone(), Conflicts::default());
+        let (mut again, mut conflicts) = (None::<Cause>, Conflicts::default());
         loop {
             let last = conflicts.count == self.conflict_retries;
             let message = work.message(last)?;
-            let cx = Context::new(Arc::clone(&self.scope), cause.clone());
+            let cx = Context::new(Arc::clone(&self.scope), again.as_ref().unwrap_or(cause).clone());
             match attempt::run(&work, message, &cx, self.timeout).await {
                 Err(error) if !last => conflicts.pause_after(error).await?,
                 done => return done,
             }
             // Every run of one call has the same message id and trace.
-            cause.message_id = Some(cx.message_id());
-            cause.trace = Some(cx.trace_context().clone());
+            let again = again.get_or_insert_with(|| cause.clone());
+            again.message_id = Some(cx.message_id());
+            again.trace = Some(cx.trace_context().clone());
         }
     }
 
