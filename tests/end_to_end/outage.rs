@@ -209,7 +209,7 @@ async fn an_instance_that_lost_its_store_is_replaced_and_comes_back(on: On) {
 }
 
 async fn a_command_whose_answer_is_lost_replies_the_same_again(on: On) {
-    let fleet = one_instance(on, RetryPolicy::NEVER).await;
+    let fleet = one_instance(on, RetryPolicy::NEVER.with_immediate(3)).await;
     let (service, faults) = (&fleet.instances[0].service, &fleet.instances[0].faults);
     let emit = |number, key: &str| {
         let command = Emit { stream: "s0".into(), number };
@@ -223,7 +223,7 @@ async fn a_command_whose_answer_is_lost_replies_the_same_again(on: On) {
     let error = emit(77, "first").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdempotencyKeyReused, "{error}");
     assert_eq!(emit(0, "first").await.unwrap(), 0, "the reply of the lost call");
-    // What is still on its way would meet the next outage, and a message has no second attempt here.
+    // What is still on its way would meet the next outage.
     fleet.check(1, 1).await;
     faults.trip(Call::CommitCommand, Moment::After, Until::NextCall);
     assert_eq!(emit(1, "second").await.unwrap(), 1, "the reply is found at once");
