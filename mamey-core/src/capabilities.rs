@@ -45,7 +45,7 @@ pub struct TransportCapabilities {
     /// It reaches contexts of other processes.
     pub remote: bool,
     /// It keeps confirmed messages itself until they are handled. When false, a publish is
-    /// confirmed only after every subscriber has settled the message.
+    /// confirmed only after every subscriber has acknowledged the message.
     pub durable: bool,
     /// Order by (sender, key) holds from publisher to subscriber.
     pub ordered: bool,
@@ -77,7 +77,7 @@ impl TransportCapabilities {
     }
 
     /// It keeps confirmed messages itself until they are handled. When false, a publish is
-    /// confirmed only after every subscriber has settled the message.
+    /// confirmed only after every subscriber has acknowledged the message.
     #[must_use]
     pub const fn with_durable(mut self, durable: bool) -> Self {
         self.durable = durable;

@@ -68,7 +68,7 @@ async fn another_number_of_partitions_is_refused() {
 }
 
 #[tokio::test]
-async fn rejected_messages_are_kept_with_their_reason_and_within_bounds() {
+async fn rejected_messages_are_not_confirmed_and_show_with_their_reason_within_bounds() {
     let transport = hosting_payments(1).await;
     let mut payments = subscribe(&transport, 1).await;
     let receive = tokio::spawn(async move {
@@ -82,7 +82,9 @@ async fn rejected_messages_are_kept_with_their_reason_and_within_bounds() {
     let mut last = event();
     for _ in 0..=REJECTED_MESSAGES_MAX {
         last = event();
-        publisher.publish(&last).await.unwrap();
+        let error = publisher.publish(&last).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "it stays in its outbox");
+        assert!(error.to_string().contains("sent from: reason "), "{error}");
     }
     receive.await.unwrap();
     let kept = transport.dead_letters();
@@ -90,6 +92,33 @@ async fn rejected_messages_are_kept_with_their_reason_and_within_bounds() {
     assert_eq!(kept[0].reason, "reason 1");
     let newest = kept.last().unwrap();
     assert_eq!((newest.context.as_str(), &newest.envelope), ("payments", &last));
+}
+
+/// One context takes it and another rejects it: it is published again until both have taken it.
+#[tokio::test]
+async fn a_message_that_one_context_rejects_is_confirmed_once_all_have_taken_it() {
+    let transport = hosting_payments(1).await;
+    let kitchen = ContextName::new("kitchen").unwrap();
+    let topology = Topology::new(kitchen.clone(), 1).with_handles(vec!["orders.order-placed"]);
+    transport.apply(&topology).await.unwrap();
+    let mut payments = subscribe(&transport, 1).await;
+    let subscription = Subscription::new(kitchen, Partition::new(0, 1).unwrap(), 1);
+    let mut kitchen = transport.subscribe(&subscription).await.unwrap();
+    let sent = event();
+    for rejects in [true, false] {
+        let (publisher, sent) = (transport.publisher(), sent.clone());
+        let publishing = tokio::spawn(async move { publisher.publish(&sent).await });
+        let one = payments.next().await.unwrap().unwrap();
+        one.settle(match rejects {
+            true => Settlement::Reject { reason: "too odd".to_owned() },
+            false => Settlement::Ack,
+        });
+        let other = kitchen.next().await.unwrap().unwrap();
+        assert!(!publishing.is_finished(), "the other context has not answered");
+        other.settle(Settlement::Ack);
+        assert_eq!(publishing.await.unwrap().is_err(), rejects);
+        assert_eq!(transport.dead_letters().len(), usize::from(rejects));
+    }
 }
 
 #[tokio::test]

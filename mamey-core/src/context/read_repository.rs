@@ -9,7 +9,7 @@ use super::stored::{absent, cursor_after, read};
 use crate::criteria::{Criteria, IndexValue, Page, Value};
 use crate::domain::{Aggregate, Versioned};
 use crate::store::Store;
-use crate::{Result, ResultExt};
+use crate::{Error, Result, ResultExt};
 
 /// Reads aggregates of one type. It sees what is committed.
 ///
@@ -80,7 +80,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub async fn get_many(&self, ids: &[A::Id]) -> Result<Vec<Option<Versioned<A>>>> {
         let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
         let doing = || format!("loading from `{}`", A::COLLECTION.name);
-        let documents = self.store.load(A::COLLECTION, &ids).await.with_context(doing)?;
+        let documents = self.store.load(A::COLLECTION, &ids).await;
+        let documents = documents.map_err(Error::of_store).with_context(doing)?;
         documents.into_iter().map(|document| document.map(read).transpose()).collect()
     }
 
@@ -91,7 +92,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     pub async fn find(&self, criteria: Criteria<A>) -> Result<Page<Versioned<A>>> {
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
         let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
-        let documents = self.store.find(&find).await.with_context(doing)?;
+        let documents = self.store.find(&find).await;
+        let documents = documents.map_err(Error::of_store).with_context(doing)?;
         let more = documents.len() > criteria.page_size();
         let last = criteria.page_size().checked_sub(1).filter(|_| more);
         let last = last.and_then(|last| documents.get(last));
@@ -159,7 +161,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// As [`ReadRepository::find`].
     pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
         let doing = || format!("counting in `{}`", A::COLLECTION.name);
-        self.store.count(A::COLLECTION, criteria.filter()).await.with_context(doing)
+        let counted = self.store.count(A::COLLECTION, criteria.filter()).await;
+        counted.map_err(Error::of_store).with_context(doing)
     }
 
     /// Whether any aggregate matches.
@@ -170,7 +173,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let mut find = criteria.to_find(A::COLLECTION)?;
         find.limit = 1;
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        Ok(!self.store.find(&find).await.with_context(doing)?.is_empty())
+        let found = self.store.find(&find).await.map_err(Error::of_store);
+        Ok(!found.with_context(doing)?.is_empty())
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     retry: Retry,
+    of_store: bool,
     code: Option<Cow<'static, str>>,
     message: Cow<'static, str>,
     doing: Vec<Cow<'static, str>>,
@@ -51,6 +52,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             retry: kind.default_retry(),
+            of_store: false,
             code: None,
             message: message.into(),
             doing: Vec::new(),
@@ -129,6 +131,13 @@ impl Error {
         self
     }
 
+    /// Marks it as a failure of the context's store, not of the handler that called the store.
+    #[must_use]
+    pub fn of_store(mut self) -> Self {
+        self.0.of_store = true;
+        self
+    }
+
     /// Attaches the underlying failure.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -153,6 +162,23 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// Whether the context's store failed, also when a handler has wrapped that failure in an error
+    /// of its own.
+    ///
+    /// ```
+    /// use mamey::Error;
+    ///
+    /// let failed = Error::unavailable("the disk is full").of_store();
+    /// assert!(failed.is_of_store());
+    /// assert!(Error::other(failed).is_of_store());
+    /// assert!(!Error::unavailable("the bank does not answer").is_of_store());
+    /// ```
+    #[must_use]
+    pub fn is_of_store(&self) -> bool {
+        let wrapped = || self.0.source.as_deref()?.downcast_ref::<Self>();
+        self.0.of_store || wrapped().is_some_and(Self::is_of_store)
     }
 
     /// The rejection's stable code, if this is a rejection.

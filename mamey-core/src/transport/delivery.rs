@@ -13,7 +13,8 @@ pub enum Settlement {
     Ack,
     /// Not handled: deliver it again, in the same order.
     Return,
-    /// The store cannot keep it: move it to the transport's own dead letters.
+    /// The store cannot keep it: a durable transport moves it to its own dead letters, any other
+    /// fails its publish, so that it stays in its sender's outbox.
     Reject {
         /// Why, for people.
         reason: String,

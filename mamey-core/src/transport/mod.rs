@@ -34,15 +34,16 @@ pub enum Routed {
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
     /// Publishes one message. `Ok` means confirmed and routed: a durable transport has stored the
-    /// message for every subscriber; with any other, every subscriber has settled it.
+    /// message for every subscriber; with any other, every subscriber has acknowledged it.
     ///
     /// Several publishes may run at once. Order is guaranteed only between publishes of one key,
     /// and only if the first is awaited before the second starts.
     ///
     /// # Errors
     /// `Unroutable` when a targeted or `must_route` message has no route, `LimitExceeded` when it
-    /// is too large, `Unavailable` and other errors of the transport. After an error the message may
-    /// or may not have arrived.
+    /// is too large, `Unavailable` and other errors of the transport; on one that stores nothing
+    /// also when a subscriber has rejected it. After an error the message may or may not have
+    /// arrived.
     ///
     /// # Cancellation
     /// As after an error: the message may or may not arrive.

@@ -28,7 +28,7 @@ pub(super) async fn run<W: Work>(
         }
         None => return Ok((reply, None)),
     };
-    let outcome = committing.await?;
+    let outcome = committing.await.map_err(Error::of_store)?;
     Ok((reply, Some(outcome)))
 }
 

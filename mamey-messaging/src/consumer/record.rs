@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::clock::Clock;
+use mamey_core::clock::{Clock, Timestamp};
 use mamey_core::message::Envelope;
 use mamey_core::store::{
     CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
@@ -11,7 +11,7 @@ use mamey_core::store::{
 use mamey_core::{Error, Result};
 
 use super::outcome::ConsumeOutcome;
-use super::store_outage::{StoreOutage, is_permanent};
+use super::store_outage::{StoreOutage, is_fault_of_message, parked_for};
 use crate::guard::guarded;
 
 /// The message that is being processed.
@@ -19,6 +19,8 @@ use crate::guard::guarded;
 pub(super) struct Current<'a> {
     pub(super) envelope: &'a Envelope,
     pub(super) origin: Origin,
+    /// Since when it is parked, if it is.
+    pub(super) parked_since: Option<Timestamp>,
 }
 
 /// Commits what becomes of messages whose handlers have committed nothing.
@@ -56,6 +58,22 @@ impl Recorder {
         self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
     }
 
+    /// Parks a message whose handler the store has failed: that counts as no attempt.
+    pub(super) async fn park_for_store(
+        &self,
+        current: Current<'_>,
+        error: &Error,
+        attempts: u32,
+    ) -> ConsumeOutcome {
+        let now = self.clock.now();
+        let age = current.parked_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let delay = parked_for(age, fastrand::f64());
+        self.outage.report(error, delay);
+        let due = now.plus(delay);
+        let outcome = Outcome::Park { due, attempts, failure: Failure::from(error) };
+        self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
+    }
+
     /// Parks a message whose lane is parked.
     pub(super) async fn park_behind(&self, current: Current<'_>) -> ConsumeOutcome {
         if current.origin == Origin::Parked {
@@ -86,7 +104,8 @@ impl Recorder {
         self.record(current, outcome, ConsumeOutcome::DeadLettered).await
     }
 
-    /// Commits an outcome, and tries again for as long as the store may still take it.
+    /// Commits an outcome, and tries again for as long as it is not proven that the store cannot
+    /// take it.
     async fn record(
         &self,
         current: Current<'_>,
@@ -109,7 +128,7 @@ impl Recorder {
                 }
                 Err(error) => error,
             };
-            if is_permanent(&error, failures) {
+            if is_fault_of_message(&error) {
                 return ConsumeOutcome::Rejected(error.to_string());
             }
             if self.outage.wait(&error, failures).await.is_err() {

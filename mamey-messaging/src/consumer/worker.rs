@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::next_step::{NextStep, next_step};
 use super::outcome::ConsumeOutcome;
 use super::record::{Current, Recorder};
-use super::store_outage::{StoreOutage, may_be_an_outage};
+use super::store_outage::{StoreOutage, is_of_store, may_be_an_outage};
 use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
@@ -35,6 +35,16 @@ struct Known {
     redelivered: bool,
     near_its_limit: bool,
     lane_is_parked: bool,
+}
+
+/// What follows a failure that may be the store's.
+enum AfterStoreFailure {
+    /// It was the handler's own: it counts as an attempt.
+    Count,
+    /// The pause is over.
+    RunAgain,
+    /// The message waits in parking.
+    Park,
 }
 
 impl Worker {
@@ -70,7 +80,8 @@ impl Worker {
             mamey_core::failpoint::acknowledged(delivery),
             delivery
         );
-        let current = Current { envelope: delivery.envelope(), origin: Origin::Delivery };
+        let (envelope, origin) = (delivery.envelope(), Origin::Delivery);
+        let current = Current { envelope, origin, parked_since: None };
         let known = Known {
             redelivered: delivery.is_redelivered(),
             near_its_limit: delivery.is_near_its_limit(),
@@ -95,7 +106,8 @@ impl Worker {
     pub(super) async fn retry(&self, parked: &ParkedMessage) -> ConsumeOutcome {
         self.stats.0.retried.increment();
         mamey_core::failpoint!("during-replay");
-        let current = Current { envelope: &parked.envelope, origin: Origin::Parked };
+        let (envelope, origin) = (&parked.envelope, Origin::Parked);
+        let current = Current { envelope, origin, parked_since: Some(parked.since) };
         let outcome = self.caught(self.run(current, parked.attempts)).await;
         self.count(&outcome);
         outcome
@@ -154,7 +166,7 @@ impl Worker {
 
     /// Runs the handler until it has committed, or a failure is recorded.
     async fn run(&self, current: Current<'_>, earlier_attempts: u32) -> ConsumeOutcome {
-        let (mut attempt, mut outages) = (earlier_attempts.saturating_add(1), 0);
+        let (mut attempt, mut store_failures) = (earlier_attempts.saturating_add(1), 0);
         loop {
             let incoming = Incoming::new(current.envelope, current.origin, attempt);
             let error = match self.inbound.handle(incoming).await {
@@ -166,9 +178,13 @@ impl Worker {
             if error.kind() == ErrorKind::Conflict {
                 self.stats.0.conflicts.increment();
             }
-            match self.waited_for_store(&error, &mut outages).await {
-                Ok(true) => continue,
-                Ok(false) => {}
+            match self.after_store_failure(current, &error, &mut store_failures).await {
+                Ok(AfterStoreFailure::RunAgain) => continue,
+                Ok(AfterStoreFailure::Park) => {
+                    let attempts = attempt.saturating_sub(1);
+                    return self.recorder.park_for_store(current, &error, attempts).await;
+                }
+                Ok(AfterStoreFailure::Count) => {}
                 Err(_) => return ConsumeOutcome::Returned,
             }
             match self.next_step(current, &error, attempt) {
@@ -185,19 +201,34 @@ impl Worker {
         }
     }
 
-    /// Whether the handler failed because of the store, so that it runs again without counting an
-    /// attempt. An error when told to stop.
-    async fn waited_for_store(&self, error: &Error, outages: &mut u32) -> Result<bool> {
+    /// Whether the handler failed because of the store, so that no attempt counts. An error when told
+    /// to stop.
+    async fn after_store_failure(
+        &self,
+        current: Current<'_>,
+        error: &Error,
+        failures: &mut u32,
+    ) -> Result<AfterStoreFailure> {
         if !may_be_an_outage(error) {
-            return Ok(false);
+            return Ok(AfterStoreFailure::Count);
         }
-        if guarded(self.store.ping()).await.is_ok() {
+        let responds = guarded(self.store.ping()).await.is_ok();
+        if responds && !is_of_store(error) {
             // The outage of an earlier run may have ended between this failure and the ping.
-            return Ok(std::mem::take(outages) > 0);
+            return Ok(match std::mem::take(failures) {
+                0 => AfterStoreFailure::Count,
+                _ => AfterStoreFailure::RunAgain,
+            });
         }
-        self.outage.wait(error, *outages).await?;
-        *outages = outages.saturating_add(1);
-        Ok(true)
+        // A store that responds may lack what this message needs and serve all others: they must
+        // not wait for it.
+        let is_parked = current.origin == Origin::Parked;
+        if responds && (is_parked || StoreOutage::is_to_be_parked(*failures)) {
+            return Ok(AfterStoreFailure::Park);
+        }
+        self.outage.wait(error, *failures).await?;
+        *failures = failures.saturating_add(1);
+        Ok(AfterStoreFailure::RunAgain)
     }
 
     fn next_step(&self, current: Current<'_>, error: &Error, attempts: u32) -> NextStep {

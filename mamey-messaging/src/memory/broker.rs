@@ -8,8 +8,8 @@ use mamey_core::transport::{Settlement, Topology};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::dead_letters::{DeadLetters, RejectedMessage};
-use super::error::closed;
-use super::queue::{Entry, Next, SubscriptionId};
+use super::error::{closed, rejected};
+use super::queue::{Entry, Next, Settled, SubscriptionId};
 use super::topology::{Address, Contexts};
 
 /// What all handles of one transport share.
@@ -67,7 +67,7 @@ impl State {
         &mut self,
         envelope: &Envelope,
         places: Vec<(Address, OwnedSemaphorePermit)>,
-    ) -> Result<Vec<oneshot::Receiver<()>>> {
+    ) -> Result<Vec<oneshot::Receiver<Settled>>> {
         self.ensure_open()?;
         let mut settled = Vec::with_capacity(places.len());
         for (address, place) in places {
@@ -120,9 +120,17 @@ impl State {
         let Some(entry) = queue.settle(sequence, id, &settlement) else {
             return;
         };
-        let envelope = entry.finish();
-        if let Settlement::Reject { reason } = settlement {
-            self.reject(address, envelope, reason);
+        match settlement {
+            Settlement::Reject { reason } => {
+                let why = rejected(&entry.envelope.metadata, &address.context, &reason);
+                // Not confirmed: nothing here outlives the process.
+                let envelope = entry.finish(Err(why));
+                self.reject(address, envelope, reason);
+            }
+            Settlement::Ack | Settlement::Return => {
+                let envelope = entry.finish(Ok(()));
+                self.dead_letters.remove(&address.context, envelope.metadata.id);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
-//! Keeps the messages that a context could neither handle nor store, within limits.
+//! Shows the messages that a context could neither handle nor store, within limits: they stay in
+//! their senders' outboxes.
 
 use std::collections::VecDeque;
 
+use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope};
 
 /// How many rejected messages are kept; the oldest are dropped first.
@@ -29,7 +31,9 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
+    /// Keeps a message, in the place of the same one that was rejected before.
     pub(super) fn push(&mut self, message: RejectedMessage) {
+        self.remove(&message.context, message.envelope.metadata.id);
         self.bytes += message.envelope.payload.len();
         self.messages.push_back(message);
         while self.messages.len() > REJECTED_MESSAGES_MAX || self.bytes > REJECTED_BYTES_MAX {
@@ -37,6 +41,16 @@ impl DeadLetters {
                 break;
             };
             self.bytes -= oldest.envelope.payload.len();
+        }
+    }
+
+    /// Forgets a message that its context has taken since.
+    pub(super) fn remove(&mut self, context: &ContextName, id: MessageId) {
+        let is_it = |it: &RejectedMessage| it.context == *context && it.envelope.metadata.id == id;
+        if let Some(at) = self.messages.iter().position(is_it)
+            && let Some(removed) = self.messages.remove(at)
+        {
+            self.bytes -= removed.envelope.payload.len();
         }
     }
 

@@ -31,6 +31,14 @@ pub(super) fn unrouted(metadata: &Metadata) -> Error {
     })
 }
 
+/// A message that a context has rejected: its store can never keep it.
+pub(super) fn rejected(metadata: &Metadata, context: &ContextName, reason: &str) -> Error {
+    Error::unavailable(format!(
+        "`{}` was rejected by context `{context}`, so it stays where it was sent from: {reason}",
+        metadata.name
+    ))
+}
+
 /// A request to a context that serves none here.
 pub(super) fn unserved(name: &str, context: &ContextName) -> Error {
     Error::unroutable(format!(

@@ -32,8 +32,8 @@ pub use queue::QUEUE_MESSAGES_MAX;
 /// Carries messages between the contexts of one process.
 ///
 /// It keeps nothing beyond the process. So that nothing is lost nevertheless, a publish resolves
-/// only when every subscribing context has acknowledged or rejected the message: until then the
-/// message stays in its sender's outbox.
+/// only when every subscribing context has acknowledged the message, which is after the commit: until
+/// then it stays in its sender's outbox. A context that rejects a message fails its publish.
 ///
 /// ```
 /// use mamey::messaging::MemoryTransport;
@@ -41,7 +41,7 @@ pub use queue::QUEUE_MESSAGES_MAX;
 ///
 /// let transport = MemoryTransport::new();
 /// assert!(!transport.capabilities().durable);
-/// // Messages that no store could keep would be here.
+/// // Messages that no store could keep would show here.
 /// assert!(transport.dead_letters().is_empty());
 /// ```
 ///
@@ -60,7 +60,7 @@ impl MemoryTransport {
     }
 
     /// The newest messages that a context rejected because its store could not keep them, oldest
-    /// first; see [`REJECTED_MESSAGES_MAX`] and [`REJECTED_BYTES_MAX`].
+    /// first. They wait in their senders' outboxes; see [`REJECTED_MESSAGES_MAX`] and [`REJECTED_BYTES_MAX`].
     #[must_use]
     pub fn dead_letters(&self) -> Vec<RejectedMessage> {
         self.broker.lock().dead_letters()

@@ -37,9 +37,14 @@ impl Publisher for MemoryPublisher {
             places.push((route.address, place));
         }
         let settled = self.broker.lock().enqueue(envelope, places)?;
+        let mut outcome = Ok(Routed::Delivered);
         for when_settled in settled {
-            when_settled.await.map_err(|_| closed())?;
+            // All are awaited, also after a rejection: a second publish would not find an earlier
+            // one under way.
+            if let Err(rejected) = when_settled.await.map_err(|_| closed())? {
+                outcome = Err(rejected);
+            }
         }
-        Ok(Routed::Delivered)
+        outcome
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mamey_core::Error;
 use mamey_core::message::Envelope;
 use mamey_core::transport::Settlement;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -15,11 +16,15 @@ pub const QUEUE_MESSAGES_MAX: usize = 1024;
 pub(super) struct Entry {
     pub(super) envelope: Envelope,
     pub(super) redelivered: bool,
-    /// Tells the publisher; dropped unsent when the transport closes.
-    settled: oneshot::Sender<()>,
+    /// Tells the publisher, with the reason if the message was rejected; dropped unsent when the
+    /// transport closes.
+    settled: oneshot::Sender<Settled>,
     /// Its place among the messages that the queue may hold.
     _place: OwnedSemaphorePermit,
 }
+
+/// What a publisher learns: with the reason when the context has rejected the message.
+pub(super) type Settled = Result<(), Error>;
 
 /// Who received a message: settling is checked against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +55,16 @@ impl Entry {
     pub(super) fn new(
         envelope: Envelope,
         place: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<()>) {
+    ) -> (Self, oneshot::Receiver<Settled>) {
         let (settled, outcome) = oneshot::channel();
         let entry = Self { envelope, redelivered: false, settled, _place: place };
         (entry, outcome)
     }
 
-    /// Tells the publisher that this context is done with the message.
-    pub(super) fn finish(self) -> Envelope {
+    /// Tells the publisher that this context is done with the message, or why it is not.
+    pub(super) fn finish(self, settled: Settled) -> Envelope {
         // The publisher may have stopped waiting; then its outbox publishes the message again.
-        let _ = self.settled.send(());
+        let _ = self.settled.send(settled);
         self.envelope
     }
 }

@@ -56,7 +56,7 @@ impl PostgresContext for Context {
         let mut place = self.transaction().await;
         if place.is_none() {
             let open = store.database.connections.begin().await;
-            let open = open.map_err(|cause| store.database.error(cause))?;
+            let open = open.map_err(|cause| store.database.error(cause).of_store())?;
             *place = Some(OpenTransaction::new(open));
         }
         Ok(PostgresTransaction(place))

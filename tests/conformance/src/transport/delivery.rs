@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use mamey_core::Retry;
 use mamey_core::message::{CloudEventsJson, Codec, WireMessage};
 use mamey_core::transport::{Routed, Settlement};
 
@@ -138,16 +139,24 @@ pub async fn a_dropped_delivery_is_redelivered(harness: TransportHarness) {
     assert_eq!(publish_and(transport, &sent, drop_and_take).await, sent);
 }
 
-/// A rejected message is not delivered again: the transport has set it aside.
+/// A rejected message is set aside by a transport that stores it, and the next one is delivered. One
+/// that stores nothing does not confirm it.
 pub async fn a_rejected_message_is_not_redelivered(harness: TransportHarness) {
     let transport = &*harness.transport;
     apply(transport, "payments", &[PLACED], 1).await;
     let mut payments = subscribe(transport, "payments", 1).await;
-    let reject = async {
-        let reason = "the store cannot keep it".to_owned();
-        next(&mut payments).await.settle(Settlement::Reject { reason });
-    };
-    publish_and(transport, &event(Some("order-1")), reject).await;
+    let mut begun = [Begun::new(transport, &event(Some("order-1")))];
+    let delivery = beside(&mut begun, next(&mut payments)).await;
+    let reason = "the store cannot keep it".to_owned();
+    delivery.settle(Settlement::Reject { reason });
+    let [begun] = begun;
+    match begun.outcome().await {
+        Ok(routed) => {
+            assert_eq!(routed, Routed::Delivered);
+            assert!(transport.capabilities().durable, "it was confirmed and is stored nowhere");
+        }
+        Err(error) => assert_eq!(error.retry(), Retry::Later, "{error}"),
+    }
     let sent = event(Some("order-1"));
     assert_eq!(publish_and(transport, &sent, take(&mut payments)).await, sent);
 }
