@@ -10,7 +10,10 @@ use uuid::{Builder, Uuid};
 use crate::clock::{Clock, SystemClock};
 use crate::{Error, Result};
 
-/// The identity of one message, unique for all time; effects happen once per id and context.
+/// The id of a message, unique among those of its sender.
+///
+/// Our own are UUIDv7. What takes effect once is a message's
+/// [identity](crate::message::MessageIdentity), its sender and its id together.
 ///
 /// ```
 /// use mamey::MessageId;

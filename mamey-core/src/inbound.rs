@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::message::{ContextName, Envelope};
+use crate::message::{ContextName, Envelope, MessageIdentity};
 use crate::store::{CommitOutcome, Origin};
 use crate::{Result, RetryPolicy};
 
@@ -12,6 +12,8 @@ use crate::{Result, RetryPolicy};
 pub struct Incoming<'a> {
     /// The message.
     pub envelope: &'a Envelope,
+    /// The message's identity, computed once for all that need it.
+    pub identity: MessageIdentity,
     /// Where it comes from: the transport or parking.
     pub origin: Origin,
     /// Which run this is, counted from 1 over all deliveries and retries.
@@ -21,8 +23,8 @@ pub struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     /// A message before its run number `attempt`.
     #[must_use]
-    pub const fn new(envelope: &'a Envelope, origin: Origin, attempt: u32) -> Self {
-        Self { envelope, origin, attempt }
+    pub fn new(envelope: &'a Envelope, origin: Origin, attempt: u32) -> Self {
+        Self { envelope, identity: envelope.metadata.identity(), origin, attempt }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mamey::persistence::{SqliteDatabase, SqliteOptions};
-use mamey::{Error, ErrorKind, MessageId, Result, RunningService, Service, Settings};
+use mamey::{Error, ErrorKind, Result, RunningService, Service, Settings};
 
 use crate::domain::{Heard, Say, Script, listener, speaker};
 use crate::program::quickstart;
@@ -119,7 +119,7 @@ async fn a_full_disk_refuses_callers_and_loses_nothing_that_was_accepted() {
     let expected: Vec<i64> = (0..accepted).collect();
     let heard = service.query(Heard("full".into())).await.unwrap();
     let letters = service.store("listener").unwrap().dead_letters(None, 100).await.unwrap();
-    let ids: Vec<MessageId> = letters.iter().map(|it| it.envelope.metadata.id).collect();
+    let ids: Vec<_> = letters.iter().map(|it| it.identity).collect();
     assert_eq!(heard.len() + ids.len(), expected.len(), "heard or kept: {heard:?} {ids:?}");
     for id in ids {
         assert!(service.store("listener").unwrap().replay_dead_letter(id).await.unwrap());

@@ -157,7 +157,7 @@ async fn a_drain_ends_early_when_the_work_is_done(world: &mut World) {
 async fn a_dead_letter_is_heard_once_its_handler_is_fixed(world: &mut World) {
     world.script.fault(1, Fault::Panic);
     world.say("bad", 1).await;
-    let id = world.one_dead_letter().await.envelope.metadata.id;
+    let id = world.one_dead_letter().await.identity;
     world.script.clear();
     assert!(world.store("listener").replay_dead_letter(id).await.unwrap());
     world.until_heard("bad", &[1]).await;
@@ -184,7 +184,7 @@ async fn a_parked_message_outlives_its_handler(world: &mut World) {
     world.script.clear();
     world.start_again().await;
     for letter in world.dead_letters().await {
-        let id = letter.envelope.metadata.id;
+        let id = letter.identity;
         assert!(world.store("listener").replay_dead_letter(id).await.unwrap());
     }
     let lost_nothing = async || {

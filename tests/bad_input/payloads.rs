@@ -170,7 +170,7 @@ async fn a_key_from_outside_with_separators_and_nul_is_a_lane_like_any_other(wor
     let all_heard = async || {
         // Those whose retries were over before the script was cleared.
         for letter in world.dead_letters().await {
-            let id = letter.envelope.metadata.id;
+            let id = letter.identity;
             world.store("listener").replay_dead_letter(id).await.unwrap();
         }
         let mut heard = world.heard("elsewhere").await;

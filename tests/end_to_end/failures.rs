@@ -77,7 +77,7 @@ async fn a_handler_that_hangs_is_timed_out_and_has_not_succeeded(world: World) {
 async fn a_dead_letter_is_replayed_once(world: World) {
     world.script.fault(1, Fault::Refuse, 1);
     world.emit("a", 1).await;
-    let id = one_dead_letter(&world).await.envelope.metadata.id;
+    let id = one_dead_letter(&world).await.identity;
     let store = world.store("receiver");
     let (one, two) = tokio::join!(store.replay_dead_letter(id), store.replay_dead_letter(id));
     assert!(one.unwrap() ^ two.unwrap(), "two racing replays happen once");
@@ -94,7 +94,7 @@ async fn an_old_version_is_upcast_on_replay_too(world: World) {
     world.deliver(metadata, r#"{"stream":"a"}"#).await;
     let letter = one_dead_letter(&world).await;
     assert_eq!(letter.envelope.metadata.version, 1, "it is kept as it was received");
-    let id = letter.envelope.metadata.id;
+    let id = letter.identity;
     assert!(world.store("receiver").replay_dead_letter(id).await.unwrap());
     world.until("the replay", async || world.received("a").await == [-1]).await;
 }
@@ -102,7 +102,7 @@ async fn an_old_version_is_upcast_on_replay_too(world: World) {
 async fn a_discarded_dead_letter_is_gone(world: World) {
     world.script.fault(1, Fault::Refuse, ENOUGH);
     world.emit("a", 1).await;
-    let id = one_dead_letter(&world).await.envelope.metadata.id;
+    let id = one_dead_letter(&world).await.identity;
     assert!(world.store("receiver").discard_dead_letter(id).await.unwrap());
     assert!(!world.store("receiver").replay_dead_letter(id).await.unwrap());
     assert!(dead_letters(&world).await.is_empty());

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mamey::capabilities::StoreCapabilities;
 use mamey::criteria::{Collection, Filter, Find, Value};
-use mamey::message::Partition;
+use mamey::message::{MessageIdentity, Partition};
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
     Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
     OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore, Schema,
     Store, UnitOfWork,
 };
-use mamey::{Error, MessageId, Result, Timestamp};
+use mamey::{Error, Result, Timestamp};
 
 /// A call that tests distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +277,7 @@ unreliable! {
 
 unreliable! {
     InboxStore {
-        was_received(id: MessageId) -> bool;
+        was_received(message: MessageIdentity) -> bool;
         received_count() -> u64;
         saved_reply(command: &str, key: &str) -> Option<KnownReply>;
         expire_inbox(before: Timestamp) -> u64;
@@ -286,10 +286,10 @@ unreliable! {
 
 unreliable! {
     DeadLetterStore {
-        dead_letters(after: Option<MessageId>, limit: u32) -> Vec<DeadLetter>;
-        dead_letter(id: MessageId) -> Option<DeadLetter>;
-        replay_dead_letter(id: MessageId) -> bool;
-        discard_dead_letter(id: MessageId) -> bool;
+        dead_letters(after: Option<MessageIdentity>, limit: u32) -> Vec<DeadLetter>;
+        dead_letter(message: MessageIdentity) -> Option<DeadLetter>;
+        replay_dead_letter(message: MessageIdentity) -> bool;
+        discard_dead_letter(message: MessageIdentity) -> bool;
         dead_letter_count() -> u64;
     }
 }

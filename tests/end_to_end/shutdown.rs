@@ -29,7 +29,7 @@ async fn parked_messages_and_dead_letters_survive_a_restart() {
     let world = world.restart().await;
     let letters = world.store("receiver").dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
-    let id = letters[0].envelope.metadata.id;
+    let id = letters[0].identity;
     assert!(world.store("receiver").replay_dead_letter(id).await.unwrap());
     world.until("the replay", async || world.received("a").await == [1]).await;
 }

@@ -14,4 +14,5 @@ mod channels;
 mod domain;
 mod instances;
 mod limit;
+mod namesakes;
 mod outcome;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use crate::id::MessageId;
-use crate::message::{CorrelationId, Metadata, TraceContext};
+use crate::message::{CorrelationId, MessageIdentity, Metadata, TraceContext};
 
 /// What caused a handler call.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Cause {
-    /// The message's id; when there is none, a new one is made on first use.
+    /// The id of the message or command, as its sender gave it. When there is none, a new one is made
+    /// on first use.
     pub message_id: Option<MessageId>,
+    /// What a message is known by: its sender and its id. A command in this process has none.
+    pub identity: Option<MessageIdentity>,
     /// The id that everything caused by one outside request shares.
     pub correlation_id: Option<CorrelationId>,
     /// What messages that the handler sends name as their cause: the message's id as its sender
@@ -23,7 +26,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The message's id.
+    /// The id of the message or command, as its sender gave it.
     #[must_use]
     pub fn with_message_id(mut self, id: impl Into<Option<MessageId>>) -> Self {
         self.message_id = id.into();
@@ -52,14 +55,30 @@ impl Cause {
     }
 }
 
-impl From<&Metadata> for Cause {
-    fn from(metadata: &Metadata) -> Self {
+impl Cause {
+    /// A message that was received, and its identity.
+    #[must_use]
+    pub fn received(metadata: &Metadata, identity: MessageIdentity) -> Self {
         Self {
             message_id: Some(metadata.id),
+            identity: Some(identity),
             correlation_id: Some(metadata.correlation_id.clone()),
             causation_id: Some(metadata.id_as_sent()),
             trace: metadata.trace.clone(),
             tenant: metadata.tenant.clone(),
         }
+    }
+
+    /// The id under which the effect of this call is known, if it has one: a message's identity, or
+    /// the id of a command.
+    pub(super) fn effect_id(&self) -> Option<MessageId> {
+        let of_message = self.identity.map(|identity| MessageId::from_uuid(identity.as_uuid()));
+        of_message.or(self.message_id)
+    }
+}
+
+impl From<&Metadata> for Cause {
+    fn from(metadata: &Metadata) -> Self {
+        Self::received(metadata, metadata.identity())
     }
 }

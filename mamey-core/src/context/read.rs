@@ -98,6 +98,7 @@ impl ReadContext {
             ids: &*self.scope.ids,
             cause: Cause {
                 message_id: Some(self.message_id()),
+                identity: self.cause.identity,
                 correlation_id: Some(self.correlation_id()),
                 causation_id: Some(self.causation_id()),
                 trace: Some(self.trace_context().clone()),
@@ -107,8 +108,13 @@ impl ReadContext {
         UnaddressedRequest::new(origin, request)
     }
 
-    /// The id of the message that is being handled. It is the same in every run, so pass it as the
+    /// What the effect of this call is known by. It is the same in every run, so pass it as the
     /// deduplication key to systems outside.
+    ///
+    /// For a message, and a request of another context, it is the
+    /// [identity](crate::message::MessageIdentity): the id alone is not unique, because two senders may
+    /// use the same. The id that the sender gave, which its logs show, is the field
+    /// `messaging.message.id` of the span, and a layer finds it in the metadata of its invocation.
     ///
     /// ```
     /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
@@ -137,7 +143,7 @@ impl ReadContext {
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         let new = || self.scope.ids.message_id();
-        *self.message_id.get_or_init(|| self.cause.message_id.unwrap_or_else(new))
+        *self.message_id.get_or_init(|| self.cause.effect_id().unwrap_or_else(new))
     }
 
     /// The id shared by everything that one outside request caused.

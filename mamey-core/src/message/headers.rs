@@ -97,6 +97,13 @@ impl Headers {
         self.by_name.insert(name.to_owned(), value);
     }
 
+    /// Drops a header that came from outside, and counts it.
+    pub(super) fn drop(&mut self, name: &str) {
+        if self.by_name.remove(name).is_some() {
+            self.count_dropped(1);
+        }
+    }
+
     /// How many headers and attributes were dropped when the message was read, because they were
     /// over the bounds or had a form that no header has. It is neither sent on nor stored, and
     /// does not count in comparisons.

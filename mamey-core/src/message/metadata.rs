@@ -14,7 +14,7 @@ use crate::id::MessageId;
 /// The longest name, sender, tenant or content type, in bytes.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
-/// Everything about a message but its payload: identity, name, sender, target, order and trace.
+/// Everything about a message but its payload: id, name, sender, target, order and trace.
 ///
 /// ```
 /// use mamey::MessageId;
@@ -27,7 +27,8 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The message's identity: effects happen once per id and context.
+    /// The id that its sender gave it. Another sender may use the same: together with the sender it
+    /// is the message's [identity](Metadata::identity).
     pub id: MessageId,
     /// The message's stable name.
     pub name: Cow<'static, str>,

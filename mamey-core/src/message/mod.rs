@@ -6,6 +6,7 @@ mod codec;
 mod correlation_id;
 mod envelope;
 mod headers;
+mod identity;
 mod key;
 mod kinds;
 mod lane;
@@ -30,6 +31,7 @@ pub use headers::{
     FOREIGN_HEADER_NAME_BYTES_MAX, FOREIGN_HEADER_VALUE_BYTES_MAX, FOREIGN_HEADERS_BYTES_MAX,
     FOREIGN_HEADERS_MAX, HEADER_VALUE_BYTES_MAX, HEADERS_MAX, Headers,
 };
+pub use identity::MessageIdentity;
 pub use key::{KEY_BYTES_MAX, Key, SLOTS, slot_of};
 pub use kinds::{Command, Event, Message, Query, unknown_version};
 pub use lane::Lane;

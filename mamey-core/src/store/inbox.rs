@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::fingerprint::Fingerprint;
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::id::MessageId;
+use crate::message::MessageIdentity;
 
 /// The reply to a command, remembered under the caller's idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub trait InboxStore: Send + Sync {
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn was_received(&self, id: MessageId) -> Result<bool>;
+    async fn was_received(&self, message: MessageIdentity) -> Result<bool>;
 
     /// How many received messages are remembered: handled, parked and dead-lettered.
     ///

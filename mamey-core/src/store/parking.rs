@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::MessageId;
-use crate::message::{Envelope, Partition};
+use crate::message::{Envelope, MessageIdentity, Partition};
 use crate::{Error, Result};
 
 /// The longest failure text that is stored, in bytes.
@@ -61,6 +60,8 @@ impl From<&Error> for Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParkedMessage {
+    /// What the store knows the message by.
+    pub identity: MessageIdentity,
     /// The message.
     pub envelope: Envelope,
     /// How many attempts there were.
@@ -71,16 +72,23 @@ pub struct ParkedMessage {
     pub due: Timestamp,
     /// Why the last attempt failed.
     pub failure: Failure,
-    /// Why this build cannot read the message, if it cannot: then the envelope holds its id and its
-    /// payload only, and the message waits for a build that can.
+    /// Why this build cannot read the message, if it cannot: then the envelope holds its payload only,
+    /// and the message waits for a build that can.
     pub unreadable: Option<String>,
 }
 
 impl ParkedMessage {
-    /// A message without an attempt, parked and due at the epoch.
+    /// A message without an attempt, parked and due at the epoch, whose identity is computed.
     #[must_use]
-    pub const fn new(envelope: Envelope, failure: Failure) -> Self {
+    pub fn new(envelope: Envelope, failure: Failure) -> Self {
+        Self::of(envelope.metadata.identity(), envelope, failure)
+    }
+
+    /// A message without an attempt, parked and due at the epoch, whose identity is known.
+    #[must_use]
+    pub const fn of(identity: MessageIdentity, envelope: Envelope, failure: Failure) -> Self {
         Self {
+            identity,
             envelope,
             failure,
             attempts: 0,
@@ -188,6 +196,8 @@ impl DeadLetterReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
+    /// What it is listed, replayed and discarded by.
+    pub identity: MessageIdentity,
     /// The message as it was received.
     pub envelope: Envelope,
     /// Why it was given up.
@@ -200,16 +210,28 @@ pub struct DeadLetter {
     pub last_failed: Timestamp,
     /// Why the last attempt failed.
     pub failure: Failure,
-    /// Why this build cannot read the message, if it cannot: then the envelope holds its id and its
-    /// payload only. It can be replayed and discarded like any other.
+    /// Why this build cannot read the message, if it cannot: then the envelope holds its payload
+    /// only. It can be replayed and discarded like any other.
     pub unreadable: Option<String>,
 }
 
 impl DeadLetter {
-    /// A message that was given up without an attempt, at the epoch.
+    /// A message that was given up without an attempt, at the epoch, whose identity is computed.
     #[must_use]
-    pub const fn new(envelope: Envelope, reason: DeadLetterReason, failure: Failure) -> Self {
+    pub fn new(envelope: Envelope, reason: DeadLetterReason, failure: Failure) -> Self {
+        Self::of(envelope.metadata.identity(), envelope, reason, failure)
+    }
+
+    /// A message that was given up without an attempt, at the epoch, whose identity is known.
+    #[must_use]
+    pub const fn of(
+        identity: MessageIdentity,
+        envelope: Envelope,
+        reason: DeadLetterReason,
+        failure: Failure,
+    ) -> Self {
         Self {
+            identity,
             envelope,
             reason,
             failure,
@@ -252,32 +274,36 @@ impl DeadLetter {
 /// Reads, replays and discards dead letters, for operators and their tools.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync {
-    /// Dead letters after the one with the id `after`, in the order in which they were given up;
+    /// Dead letters after the one with the identity `after`, in the order in which they were given up;
     /// from the first one when `after` is gone, so that a loop may replay or discard while it reads.
     /// One that cannot be read is listed as [unreadable](DeadLetter::unreadable).
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>>;
+    async fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>>;
 
     /// One dead letter.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>>;
+    async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>>;
 
     /// Parks it again, due at once, ahead of its lane's parked messages, with its attempts set to 0.
     /// False when there is no such dead letter: of two concurrent replays, one returns true.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool>;
+    async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool>;
 
     /// Deletes it. False when there is no such dead letter.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool>;
+    async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool>;
 
     /// How many dead letters there are.
     ///

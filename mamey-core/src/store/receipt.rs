@@ -2,7 +2,7 @@
 
 use super::{DeadLetterReason, Failure};
 use crate::clock::Timestamp;
-use crate::message::Envelope;
+use crate::message::{Envelope, MessageIdentity};
 
 /// Where the message is stored until this commit.
 ///
@@ -17,14 +17,16 @@ pub enum Origin {
 
 /// What a commit records of the message that is being handled.
 ///
-/// A store applies it as follows. From [`Origin::Delivery`] it inserts the id into the inbox, and the unit
-/// is a [`CommitOutcome::Duplicate`](super::CommitOutcome::Duplicate) when it is there; then, unless the outcome is to park, the
+/// A store applies it as follows. From [`Origin::Delivery`] it inserts the identity into the inbox, and the
+/// unit is a [`CommitOutcome::Duplicate`](super::CommitOutcome::Duplicate) when it is there; then, unless the outcome is to park, the
 /// unit is [`CommitOutcome::LaneParked`](super::CommitOutcome::LaneParked) when another message of the lane is parked. From
 /// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
 /// not there. In both cases nothing of the unit is kept.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Receipt {
+    /// What the store knows the message by, in the inbox, in parking and among dead letters.
+    pub identity: MessageIdentity,
     /// The message.
     pub envelope: Envelope,
     /// Where it is stored until now.
@@ -34,10 +36,21 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// A receipt for `envelope`.
+    /// A receipt for `envelope`, whose identity is computed.
     #[must_use]
-    pub const fn new(envelope: Envelope, origin: Origin, outcome: Outcome) -> Self {
-        Self { envelope, origin, outcome }
+    pub fn new(envelope: Envelope, origin: Origin, outcome: Outcome) -> Self {
+        Self::of(envelope.metadata.identity(), envelope, origin, outcome)
+    }
+
+    /// A receipt for `envelope`, whose identity is known.
+    #[must_use]
+    pub const fn of(
+        identity: MessageIdentity,
+        envelope: Envelope,
+        origin: Origin,
+        outcome: Outcome,
+    ) -> Self {
+        Self { identity, envelope, origin, outcome }
     }
 }
 

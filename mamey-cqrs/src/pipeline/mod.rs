@@ -91,7 +91,7 @@ impl Pipeline {
         incoming: Incoming<'_>,
     ) -> Result<CommitOutcome> {
         let metadata = &incoming.envelope.metadata;
-        let cause = Cause::from(metadata);
+        let cause = Cause::received(metadata, incoming.identity);
         let mut invocation = self.invocation::<M>(InvocationKind::Message, &cause, Some(metadata));
         invocation.attempt = incoming.attempt;
         self.around(
@@ -140,7 +140,7 @@ impl Pipeline {
             }
             // Every run of one call has the same message id and trace.
             let again = again.get_or_insert_with(|| cause.clone());
-            again.message_id = Some(cx.message_id());
+            again.message_id.get_or_insert_with(|| cx.message_id());
             again.trace = Some(cx.trace_context().clone());
         }
     }

@@ -42,6 +42,7 @@ fn span(invocation: &Invocation<'_>) -> Span {
         messaging.message.id = cause.message_id.map(field::display),
         messaging.message.conversation_id = cause.correlation_id.as_ref().map(field::display),
         messaging.consumer.group.name = %context,
+        mamey.message.identity = cause.identity.map(field::display),
         mamey.sender = metadata.map(|metadata| &*metadata.sender),
         mamey.key = metadata.and_then(|metadata| metadata.key.as_ref()).map(field::display),
         mamey.tenant = cause.tenant.as_deref(),

@@ -102,11 +102,8 @@ where
     }
 
     fn seal(&self, (): &(), unit: &mut UnitOfWork) -> Result<()> {
-        unit.receipt = Some(Receipt::new(
-            self.incoming.envelope.clone(),
-            self.incoming.origin,
-            Outcome::Handled,
-        ));
+        let Incoming { envelope, identity, origin, .. } = self.incoming;
+        unit.receipt = Some(Receipt::of(identity, envelope.clone(), origin, Outcome::Handled));
         Ok(())
     }
 }

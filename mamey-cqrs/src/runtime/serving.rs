@@ -126,7 +126,7 @@ mod sealed {
                 key = Some(IdempotencyKey::new(text.to_owned(), &command)?);
                 // Each repetition is a request with an id of its own: the call's id follows from
                 // the key, as it does for callers in this process.
-                cause.message_id = None;
+                (cause.message_id, cause.identity) = (None, None);
             }
             dispatcher.command(command, cause, key, Some(metadata)).await
         }

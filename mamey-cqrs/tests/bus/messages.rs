@@ -40,7 +40,7 @@ struct Noting(Arc<Mutex<Vec<Paid>>>);
 
 impl MessageHandler<Paid> for Noting {
     async fn handle(&self, message: Paid, cx: &Context) -> Result<()> {
-        assert_eq!(cx.message_id(), cx.correlation_id());
+        assert_ne!(cx.message_id(), cx.correlation_id(), "the id alone is not unique");
         self.0.lock().unwrap().push(message);
         Ok(())
     }

@@ -7,7 +7,7 @@ use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
-use mamey_core::message::{Envelope, Partition};
+use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
     CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
     InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
@@ -70,7 +70,7 @@ impl OutboxStore for NoStore {
 
 #[async_trait]
 impl InboxStore for NoStore {
-    async fn was_received(&self, _: MessageId) -> Result<bool> {
+    async fn was_received(&self, _: MessageIdentity) -> Result<bool> {
         unavailable()
     }
 
@@ -109,19 +109,19 @@ impl ParkingStore for NoStore {
 
 #[async_trait]
 impl DeadLetterStore for NoStore {
-    async fn dead_letters(&self, _: Option<MessageId>, _: u32) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(&self, _: Option<MessageIdentity>, _: u32) -> Result<Vec<DeadLetter>> {
         unavailable()
     }
 
-    async fn dead_letter(&self, _: MessageId) -> Result<Option<DeadLetter>> {
+    async fn dead_letter(&self, _: MessageIdentity) -> Result<Option<DeadLetter>> {
         unavailable()
     }
 
-    async fn replay_dead_letter(&self, _: MessageId) -> Result<bool> {
+    async fn replay_dead_letter(&self, _: MessageIdentity) -> Result<bool> {
         unavailable()
     }
 
-    async fn discard_dead_letter(&self, _: MessageId) -> Result<bool> {
+    async fn discard_dead_letter(&self, _: MessageIdentity) -> Result<bool> {
         unavailable()
     }
 

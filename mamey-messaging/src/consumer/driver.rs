@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::id::MessageId;
-use mamey_core::message::{ContextName, Partition};
+use mamey_core::message::{ContextName, MessageIdentity, Partition};
 use mamey_core::store::{ParkedMessage, Store};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::watch;
@@ -46,7 +45,7 @@ pub(super) struct Driver {
     parked_lanes: ParkedLanes,
     parking_limit: ParkingLimit,
     throttle: LogThrottle,
-    reported: Reported<MessageId>,
+    reported: Reported<MessageIdentity>,
 }
 
 impl Driver {
@@ -239,7 +238,7 @@ impl Driver {
     fn end_retry(&mut self, retried: &Retried) {
         let Retried { message, partition, outcome } = retried;
         self.busy.end(*partition);
-        self.retries.finished(Instant::now(), message.envelope.metadata.id, outcome);
+        self.retries.finished(Instant::now(), message.identity, outcome);
         self.parked_lanes.retried(message.envelope.lane().as_ref(), outcome);
     }
 
@@ -254,12 +253,12 @@ impl Driver {
     }
 
     fn report_unreadable(&mut self, message: &ParkedMessage) {
-        let id = message.envelope.metadata.id;
-        if self.reported.is_new(id) {
+        let identity = message.identity;
+        if self.reported.is_new(identity) {
             self.stats.0.unreadable.increment();
             let (context, why) = (&self.context, message.unreadable.as_deref());
             tracing::warn!(
-                %context, %id, why,
+                %context, %identity, why,
                 "a parked message cannot be read; it and its lane wait for a build that can"
             );
         }

@@ -49,7 +49,8 @@ impl Recorder {
     ) -> ConsumeOutcome {
         let metadata = &current.envelope.metadata;
         tracing::warn!(
-            message = %metadata.name, id = %metadata.id, attempts, %error, ?delay,
+            message = %metadata.name, sender = %metadata.sender, id = %metadata.id, attempts, %error,
+            ?delay,
             "a handler failed; its message is parked"
         );
         mamey_core::failpoint!("while-parking");
@@ -97,7 +98,8 @@ impl Recorder {
     ) -> ConsumeOutcome {
         let metadata = &current.envelope.metadata;
         tracing::error!(
-            message = %metadata.name, id = %metadata.id, attempts, %error, reason = reason.as_str(),
+            message = %metadata.name, sender = %metadata.sender, id = %metadata.id, attempts, %error,
+            reason = reason.as_str(),
             "a message becomes a dead letter"
         );
         let outcome = Outcome::DeadLetter { reason, attempts, failure: Failure::from(error) };

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use mamey_core::store::ParkedMessage;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Retries {
-    running: HashSet<MessageId>,
+    running: HashSet<MessageIdentity>,
     running_max: usize,
     look_at: Instant,
     looking: bool,
@@ -54,7 +54,7 @@ impl Retries {
         let mut picked = Vec::new();
         for message in due {
             let room = self.running.len() < self.running_max;
-            if room && self.running.insert(message.envelope.metadata.id) {
+            if room && self.running.insert(message.identity) {
                 picked.push(message);
             }
         }
@@ -71,8 +71,13 @@ impl Retries {
     }
 
     /// A message is no longer being retried.
-    pub(super) fn finished(&mut self, now: Instant, id: MessageId, outcome: &ConsumeOutcome) {
-        self.running.remove(&id);
+    pub(super) fn finished(
+        &mut self,
+        now: Instant,
+        message: MessageIdentity,
+        outcome: &ConsumeOutcome,
+    ) {
+        self.running.remove(&message);
         match outcome {
             ConsumeOutcome::Parked(delay) => self.look_within(now, *delay),
             // The next of its lane is due.
@@ -101,6 +106,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use mamey_core::clock::Timestamp;
+    use mamey_core::id::MessageId;
     use mamey_core::message::{Envelope, Metadata};
     use mamey_core::store::Failure;
 
@@ -125,7 +131,7 @@ mod tests {
         let both = vec![parked("a"), parked("b"), parked("c")];
         assert_eq!(retries.end_look(now, both, None).len(), 2);
         assert_eq!(retries.look_at(), None, "all that may run do");
-        retries.finished(now, parked("a").envelope.metadata.id, &ConsumeOutcome::Handled);
+        retries.finished(now, parked("a").identity, &ConsumeOutcome::Handled);
         assert_eq!(retries.look_at(), Some(now), "its lane's next is due");
         retries.begin_look(now);
         let picked = retries.end_look(now, vec![parked("b"), parked("c")], None);
@@ -153,7 +159,7 @@ mod tests {
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now);
         retries.end_look(now, vec![parked("a")], Some(Duration::ZERO));
-        retries.finished(now, parked("a").envelope.metadata.id, &ConsumeOutcome::Returned);
+        retries.finished(now, parked("a").identity, &ConsumeOutcome::Returned);
         assert_eq!(retries.look_at(), Some(now + POLL));
     }
 }

@@ -148,8 +148,8 @@ async fn look(
 /// Looks at a message later that this build cannot read, without counting an attempt: it waits for a
 /// build that can, and others are due meanwhile.
 async fn postpone(store: &dyn Store, message: &ParkedMessage, due: Timestamp) -> Result<()> {
-    let ParkedMessage { envelope, attempts, failure, .. } = message.clone();
+    let ParkedMessage { identity, envelope, attempts, failure, .. } = message.clone();
     let outcome = Outcome::Park { due, attempts, failure };
-    let receipt = Receipt::new(envelope, Origin::Parked, outcome);
+    let receipt = Receipt::of(identity, envelope, Origin::Parked, outcome);
     store.commit(UnitOfWork::default().with_receipt(receipt)).await.map(drop)
 }

@@ -154,9 +154,10 @@ impl Worker {
 
     /// An error when told to stop before the store answered.
     async fn was_received(&self, envelope: &Envelope) -> Result<bool> {
+        let message = envelope.metadata.identity();
         let mut failures: u32 = 0;
         loop {
-            match guarded(self.store.was_received(envelope.metadata.id)).await {
+            match guarded(self.store.was_received(message)).await {
                 Ok(received) => return Ok(received),
                 Err(error) => self.outage.wait(&error, failures).await?,
             }

@@ -137,7 +137,8 @@ impl State {
     fn reject(&mut self, address: &Address, envelope: Envelope, reason: String) {
         let context = address.context.clone();
         tracing::error!(
-            %context, message = %envelope.metadata.name, id = %envelope.metadata.id, %reason,
+            %context, message = %envelope.metadata.name, sender = %envelope.metadata.sender,
+            id = %envelope.metadata.id, %reason,
             "a message was rejected: neither its handler nor the store could take it"
         );
         self.dead_letters.push(RejectedMessage { context, envelope, reason });

@@ -49,11 +49,11 @@ impl State {
     }
 
     fn receipt_refusal(&self, receipt: &Receipt) -> Option<CommitOutcome> {
-        let id = receipt.envelope.metadata.id;
+        let message = receipt.identity;
         if receipt.origin == Origin::Parked {
-            return (!self.parking.holds(id)).then_some(CommitOutcome::Duplicate);
+            return (!self.parking.holds(message)).then_some(CommitOutcome::Duplicate);
         }
-        if self.inbox.was_received(id) {
+        if self.inbox.was_received(message) {
             return Some(CommitOutcome::Duplicate);
         }
         let parks = matches!(receipt.outcome, Outcome::Park { .. });
@@ -150,17 +150,17 @@ impl State {
 
     /// Records the outcome of the message that the unit handles.
     fn record(&mut self, receipt: Receipt, now: Timestamp) {
-        let Receipt { envelope, origin, outcome, .. } = receipt;
+        let Receipt { identity, envelope, origin, outcome, .. } = receipt;
         if origin == Origin::Delivery {
-            self.inbox.receive(envelope.metadata.id, now);
+            self.inbox.receive(identity, now);
         }
         match outcome {
-            Outcome::Handled => self.parking.remove(envelope.metadata.id),
+            Outcome::Handled => self.parking.remove(identity),
             Outcome::Park { due, attempts, failure } => {
-                self.parking.park(envelope, due, attempts, failure, now);
+                self.parking.park(identity, envelope, due, attempts, failure, now);
             }
             Outcome::DeadLetter { reason, attempts, failure } => {
-                self.parking.give_up(envelope, reason, attempts, failure, now);
+                self.parking.give_up(identity, envelope, reason, attempts, failure, now);
             }
         }
     }

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use mamey_core::store::{InboxStore, KnownReply};
 
 use super::store::MemoryStore;
 
 #[async_trait]
 impl InboxStore for MemoryStore {
-    async fn was_received(&self, id: MessageId) -> Result<bool> {
-        Ok(self.state()?.inbox.was_received(id))
+    async fn was_received(&self, message: MessageIdentity) -> Result<bool> {
+        Ok(self.state()?.inbox.was_received(message))
     }
 
     async fn received_count(&self) -> Result<u64> {
@@ -26,7 +26,7 @@ impl InboxStore for MemoryStore {
         let mut state = self.state()?;
         let state = &mut *state;
         // A message that is still parked or a dead letter must stay known, however old it is.
-        let waits = |id| state.parking.holds(id) || state.parking.is_dead(id);
+        let waits = |message| state.parking.holds(message) || state.parking.is_dead(message);
         Ok(state.inbox.expire(before, &waits))
     }
 }

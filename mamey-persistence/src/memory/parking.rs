@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
-use mamey_core::message::Partition;
+use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 
 use super::store::MemoryStore;
@@ -37,21 +36,25 @@ impl ParkingStore for MemoryStore {
 
 #[async_trait]
 impl DeadLetterStore for MemoryStore {
-    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>> {
         Ok(self.state()?.parking.dead_letters(after, limit))
     }
 
-    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        Ok(self.state()?.parking.dead_letter(id).cloned())
+    async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>> {
+        Ok(self.state()?.parking.dead_letter(message).cloned())
     }
 
-    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool> {
+    async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
         let now = self.shared.clock.now();
-        Ok(self.state()?.parking.replay(id, now))
+        Ok(self.state()?.parking.replay(message, now))
     }
 
-    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool> {
-        Ok(self.state()?.parking.discard(id))
+    async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
+        Ok(self.state()?.parking.discard(message))
     }
 
     async fn dead_letter_count(&self) -> Result<u64> {

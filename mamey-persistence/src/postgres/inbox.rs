@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use mamey_core::store::{Fingerprint, InboxStore, KnownReply};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -23,12 +23,12 @@ const RECEIVED_COUNT: &str = "SELECT count(*) FROM mamey._inbox";
 const SAVED_REPLY: &str =
     "SELECT fingerprint, body FROM mamey._replies WHERE command = $1 AND key = $2";
 
-/// An id holds its day, so whole days are dropped at once.
+/// An identity holds its day, so whole days are dropped at once.
 const FORGET_DAY: &str = "SELECT mamey._inbox_forget_day({before}, {kept_max})";
 
 const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
 
-/// Ids that belong to no day. A message that is parked or a dead letter stays known, however old.
+/// Identities that belong to no day. A message that is parked or a dead letter stays known, however old.
 const EXPIRE_DEFAULT: &str = "\
 DELETE FROM mamey._inbox_default WHERE id IN (
   SELECT id FROM mamey._inbox_default AS old
@@ -37,7 +37,7 @@ DELETE FROM mamey._inbox_default WHERE id IN (
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
   ORDER BY received_at LIMIT $2)";
 
-/// The same for the other table of such ids.
+/// The same for the other table of such identities.
 const EXPIRE_BEYOND: &str = "\
 DELETE FROM mamey._inbox_beyond WHERE id IN (
   SELECT id FROM mamey._inbox_beyond AS old
@@ -54,7 +54,7 @@ DELETE FROM mamey._replies WHERE (command, key) IN (
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
 
 /// How many days ahead the inbox has tables. The retention job makes them each hour, and may fail for
-/// that long before ids go to the default table.
+/// that long before identities go to the default table.
 const DAYS_AHEAD: i32 = 3;
 
 /// The most messages of a day that may be parked or dead letters when the day is dropped. Moving them
@@ -68,8 +68,8 @@ const DAY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl InboxStore for PostgresStore {
-    async fn was_received(&self, id: MessageId) -> Result<bool> {
-        Ok(self.number(self.query(WAS_RECEIVED).bind(id.as_uuid())).await? > 0)
+    async fn was_received(&self, message: MessageIdentity) -> Result<bool> {
+        Ok(self.number(self.query(WAS_RECEIVED).bind(message.as_uuid())).await? > 0)
     }
 
     async fn received_count(&self) -> Result<u64> {

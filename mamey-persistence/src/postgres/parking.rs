@@ -4,8 +4,7 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
-use mamey_core::message::Partition;
+use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
@@ -83,29 +82,33 @@ impl ParkingStore for PostgresStore {
 
 #[async_trait]
 impl DeadLetterStore for PostgresStore {
-    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
-        let after = after.map(|id| id.as_uuid());
+    async fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>> {
+        let after = after.map(|message| message.as_uuid());
         let listed = self.query(DEAD_LETTERS).bind(after).bind(i64::from(limit));
         let rows = self.database.connections.fetch_all(listed).await;
         rows.and_then(|rows| rows.iter().map(dead_letter).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        let asked = self.query(DEAD_LETTER).bind(id.as_uuid());
+    async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>> {
+        let asked = self.query(DEAD_LETTER).bind(message.as_uuid());
         let row = self.database.connections.fetch_optional(asked).await;
         row.and_then(|row| row.as_ref().map(dead_letter).transpose())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool> {
-        let replay = self.query(REPLAY).bind(id.as_uuid()).bind(self.database.now());
+    async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
+        let replay = self.query(REPLAY).bind(message.as_uuid()).bind(self.database.now());
         let moved = self.database.connections.execute(replay).await;
         moved.map(|moved| moved > 0).map_err(|cause| self.database.error(cause))
     }
 
-    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool> {
-        let discard = self.query(DISCARD).bind(id.as_uuid());
+    async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
+        let discard = self.query(DISCARD).bind(message.as_uuid());
         let gone = self.database.connections.execute(discard).await;
         gone.map(|gone| gone > 0).map_err(|cause| self.database.error(cause))
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
-use mamey_core::message::{Envelope, Key, Metadata};
+use mamey_core::message::{Envelope, Key, MessageIdentity, Metadata};
 use mamey_core::store::{
     DeadLetter, DeadLetterReason, Failure, OutboxDepth, OutboxPage, OutboxRecord, ParkedMessage,
     UnreadableRecord,
@@ -110,41 +110,51 @@ pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Erro
     ))
 }
 
-/// Columns: due, since, attempts, failure, metadata, payload, id as text.
+/// Columns: due, since, attempts, failure, metadata, payload, identity as text.
 pub(crate) fn parked_message(row: &impl Columns) -> Result<ParkedMessage, sqlx::Error> {
-    let (envelope, unreadable) = envelope(row, 4)?;
-    Ok(ParkedMessage::new(envelope, failure(row, 3)?)
+    let identity = identity(row, 6)?;
+    let (envelope, unreadable) = envelope(row, 4, identity)?;
+    Ok(ParkedMessage::of(identity, envelope, failure(row, 3)?)
         .with_due(time(row, 0)?)
         .with_since(time(row, 1)?)
         .with_attempts(attempts(row, 2)?)
         .with_unreadable(unreadable))
 }
 
-/// Columns: reason, attempts, first failed, last failed, failure, metadata, payload, id as text.
+/// Columns: reason, attempts, first failed, last failed, failure, metadata, payload, identity as text.
 pub(crate) fn dead_letter(row: &impl Columns) -> Result<DeadLetter, sqlx::Error> {
     let (reason, mut failure) = (row.text(0)?, failure(row, 4)?);
     let known = DeadLetterReason::parse(reason);
     if known.is_none() {
         failure.message = format!("given up as `{reason}`: {}", failure.message);
     }
-    let (envelope, unreadable) = envelope(row, 5)?;
-    Ok(DeadLetter::new(envelope, known.unwrap_or(DeadLetterReason::Unknown), failure)
+    let (reason, identity) = (known.unwrap_or(DeadLetterReason::Unknown), identity(row, 7)?);
+    let (envelope, unreadable) = envelope(row, 5, identity)?;
+    Ok(DeadLetter::of(identity, envelope, reason, failure)
         .with_attempts(attempts(row, 1)?)
         .with_first_failed(time(row, 2)?)
         .with_last_failed(time(row, 3)?)
         .with_unreadable(unreadable))
 }
 
-/// The envelope whose metadata is at this place, with its payload and its id behind, and why it
-/// holds only these two, if it does.
-fn envelope(row: &impl Columns, at: usize) -> Result<(Envelope, Option<String>), sqlx::Error> {
+fn identity(row: &impl Columns, at: usize) -> Result<MessageIdentity, sqlx::Error> {
+    let uuid = Uuid::parse_str(row.text(at)?).map_err(|cause| sqlx::Error::Decode(cause.into()))?;
+    Ok(MessageIdentity::from_uuid(uuid))
+}
+
+/// The envelope whose metadata is at this place, with its payload behind, and why it holds only the
+/// payload, if it does: then its identity stands for its id.
+fn envelope(
+    row: &impl Columns,
+    at: usize,
+    identity: MessageIdentity,
+) -> Result<(Envelope, Option<String>), sqlx::Error> {
     let payload = Bytes::copy_from_slice(row.bytes(at + 1)?);
     let (metadata, unreadable) = match json(row, at) {
         Ok(metadata) => (metadata, None),
         Err(cause) => {
-            let id = Uuid::parse_str(row.text(at + 2)?)
-                .map_err(|cause| sqlx::Error::Decode(cause.into()))?;
-            let metadata = Metadata::new(MessageId::from_uuid(id), UNREADABLE, UNREADABLE);
+            let id = MessageId::from_uuid(identity.as_uuid());
+            let metadata = Metadata::new(id, UNREADABLE, UNREADABLE);
             (metadata, Some(format!("its metadata cannot be read: {cause}")))
         }
     };

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use mamey_core::store::{CommitOutcome, Fingerprint, InboxStore, KnownReply, SavedReply};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
 use super::commit::work::{Stop, Work};
-use super::query::values::id_bytes;
+use super::query::values::key;
 use super::store::SqliteStore;
 
 const RECEIVE: &str = "\
@@ -49,8 +49,8 @@ const EXPIRED_PER_STEP_MAX: u32 = 5000;
 
 #[async_trait]
 impl InboxStore for SqliteStore {
-    async fn was_received(&self, id: MessageId) -> Result<bool> {
-        let count = sqlx::query(WAS_RECEIVED).bind(self.context()).bind(id_bytes(id));
+    async fn was_received(&self, message: MessageIdentity) -> Result<bool> {
+        let count = sqlx::query(WAS_RECEIVED).bind(self.context()).bind(key(message));
         Ok(self.number(count).await? > 0)
     }
 
@@ -83,11 +83,16 @@ impl InboxStore for SqliteStore {
 }
 
 /// Marks a message as received; the unit is a duplicate if the mark exists.
-pub(super) fn receive(script: &mut Script, context: &str, id: MessageId, now: Timestamp) {
+pub(super) fn receive(
+    script: &mut Script,
+    context: &str,
+    message: MessageIdentity,
+    now: Timestamp,
+) {
     script
         .statement(RECEIVE, Expect::Change(Ok(CommitOutcome::Duplicate)))
         .bind(context)
-        .bind(id_bytes(id))
+        .bind(key(message))
         .bind(now.as_micros());
 }
 

@@ -4,8 +4,7 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
-use mamey_core::message::Partition;
+use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
@@ -13,7 +12,7 @@ use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
 use super::commit::work::{Stop, Work};
 use super::outbox::slot_mask;
-use super::query::values::id_bytes;
+use super::query::values::key;
 use super::store::SqliteStore;
 use crate::sql::rows::{dead_letter, parked_message};
 
@@ -90,30 +89,34 @@ impl ParkingStore for SqliteStore {
 
 #[async_trait]
 impl DeadLetterStore for SqliteStore {
-    async fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>> {
         let listed = sqlx::query(DEAD_LETTERS)
             .bind(self.context())
-            .bind(after.map(id_bytes))
+            .bind(after.map(key))
             .bind(i64::from(limit));
         let rows = self.database.readers.fetch_all(listed).await;
         rows.and_then(|rows| rows.iter().map(dead_letter).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        let asked = sqlx::query(DEAD_LETTER).bind(self.context()).bind(id_bytes(id));
+    async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>> {
+        let asked = sqlx::query(DEAD_LETTER).bind(self.context()).bind(key(message));
         let row = self.database.readers.fetch_optional(asked).await;
         row.and_then(|row| row.as_ref().map(dead_letter).transpose())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn replay_dead_letter(&self, id: MessageId) -> Result<bool> {
+    async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
         let due = Some(self.database.clock.now());
-        self.end_dead_letter(id, due).await
+        self.end_dead_letter(message, due).await
     }
 
-    async fn discard_dead_letter(&self, id: MessageId) -> Result<bool> {
-        self.end_dead_letter(id, None).await
+    async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
+        self.end_dead_letter(message, None).await
     }
 
     async fn dead_letter_count(&self) -> Result<u64> {
@@ -122,9 +125,13 @@ impl DeadLetterStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn end_dead_letter(&self, id: MessageId, replay_due: Option<Timestamp>) -> Result<bool> {
+    async fn end_dead_letter(
+        &self,
+        message: MessageIdentity,
+        replay_due: Option<Timestamp>,
+    ) -> Result<bool> {
         let context = self.context().to_owned();
-        let end = EndDeadLetter { context, id, replay_due };
+        let end = EndDeadLetter { context, message, replay_due };
         self.database.submit(end).await
     }
 }
@@ -132,7 +139,7 @@ impl SqliteStore {
 /// Deletes a dead letter, and parks its message again when it is replayed.
 struct EndDeadLetter {
     context: String,
-    id: MessageId,
+    message: MessageIdentity,
     replay_due: Option<Timestamp>,
 }
 
@@ -144,10 +151,10 @@ impl Work for EndDeadLetter {
         let mut script = Script::default();
         if let Some(due) = self.replay_due {
             script.statement(REPLAY, Expect::Anything).bind(due.as_micros());
-            script.bind(self.context.as_str()).bind(id_bytes(self.id));
+            script.bind(self.context.as_str()).bind(key(self.message));
         }
         script.statement(DISCARD, Expect::Anything);
-        script.bind(self.context.as_str()).bind(id_bytes(self.id));
+        script.bind(self.context.as_str()).bind(key(self.message));
         Ok(script.run(transaction).await?.changes > 0)
     }
 }

@@ -146,7 +146,7 @@ async fn seen(store: &dyn Store) -> Seen {
     }
     let mut received = Vec::new();
     for number in 0..MESSAGES {
-        let id = incoming(number).metadata.id;
+        let id = incoming(number).metadata.identity();
         received.push(store.was_received(id).await.unwrap());
     }
     let mut replies = Vec::new();

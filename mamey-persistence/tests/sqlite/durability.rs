@@ -53,7 +53,7 @@ async fn fill(store: &dyn Store) {
 async fn assert_filled(store: &dyn Store) {
     assert_eq!(body(store, "a").await.as_deref(), Some("\"one\""));
     for number in 1..=3 {
-        assert!(store.was_received(message(number).metadata.id).await.unwrap());
+        assert!(store.was_received(message(number).metadata.identity()).await.unwrap());
     }
     let reply = store.saved_reply("orders.place", "k").await.unwrap();
     assert_eq!(reply, Some(known_reply()));

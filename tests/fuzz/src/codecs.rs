@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mamey::ErrorKind;
 use mamey::message::{
-    CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
+    CloudEventsBinary, CloudEventsJson, Codec, Envelope, MessageIdentity, Metadata, Plain,
+    WireMessage,
 };
 use serde_json::Value;
 
@@ -95,6 +96,19 @@ fn keeps_identity(envelope: &Envelope, source: &str, id: &str) {
     assert_eq!(&*envelope.metadata.sender, source, "the source changed");
     let wire = CloudEventsBinary::default().encode(envelope).expect("any envelope can be written");
     assert_eq!(wire.properties["id"], id, "the id changed");
+    let identity = envelope.metadata.identity();
+    assert_eq!(identity_of(source, id), Some(identity), "the identity is source and id alone");
+    // The longest source has no longer one beside it.
+    assert_ne!(identity_of(&format!("{source}x"), id), Some(identity), "two sources are one");
+}
+
+/// The identity of an event that says nothing but source and id.
+fn identity_of(source: &str, id: &str) -> Option<MessageIdentity> {
+    let attributes = [("specversion", "1.0"), ("type", "t"), ("source", source), ("id", id)];
+    let attributes = attributes.map(|(name, value)| (Cow::Borrowed(name), value.to_owned()));
+    let wire = WireMessage::new(Bytes::new()).with_properties(attributes.into());
+    let envelope = CloudEventsBinary::default().decode(&wire).ok()?;
+    Some(envelope.metadata.identity())
 }
 
 /// A message that is parked or forwarded is kept as a row: it must come out of it as it went in.

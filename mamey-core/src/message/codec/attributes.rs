@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::foreign::{identity, receipt_time};
+use super::foreign::{message_id, receipt_time};
 use super::originals::headers;
 use super::table::{ATTRIBUTES, About, Attribute, check_id};
 use crate::message::attribute::{
@@ -84,7 +84,7 @@ impl Attributes {
         self.check_spec_version()?;
         let (sender, id) = (self.required(SOURCE)?, self.required(ID)?);
         let name = self.required(TYPE)?;
-        let mut metadata = with_identity(&sender, &id, name)?;
+        let mut metadata = with_id(&sender, &id, name)?;
         read_attributes(&mut metadata, |_| true, |name| self.take(name).map(Cow::Owned));
         for (name, value) in self.unusable {
             let kept = ATTRIBUTES.iter().find(|it| it.name == name).and_then(|it| it.kept);
@@ -93,6 +93,7 @@ impl Attributes {
         for (name, value) in self.texts {
             metadata.headers.keep(&name, value);
         }
+        drop_false_id(&mut metadata, &id);
         metadata.headers.count_dropped(self.dropped);
         metadata.check()?;
         Ok(metadata)
@@ -124,13 +125,21 @@ pub(super) fn occurs_twice(name: &str) -> Error {
 ///
 /// # Errors
 /// `LimitExceeded` for an id that is too long to be kept.
-pub(super) fn with_identity(sender: &str, id: &str, name: String) -> Result<Metadata> {
+pub(super) fn with_id(sender: &str, id: &str, name: String) -> Result<Metadata> {
     check_id(&name, id)?;
-    let mut metadata = Metadata::new(identity(sender, id), name, sender);
+    let mut metadata = Metadata::new(message_id(sender, id), name, sender);
     if !prints_as(metadata.id, id) {
         metadata.headers.keep(FOREIGN_ID, id.to_owned());
     }
     Ok(metadata)
+}
+
+/// Drops a header that claims to be the original of the id `id`, which came as we write it: with that
+/// header it would be written as another, and have another identity.
+pub(super) fn drop_false_id(metadata: &mut Metadata, id: &str) {
+    if prints_as(metadata.id, id) && metadata.foreign_id().is_some() {
+        metadata.headers.drop(FOREIGN_ID);
+    }
 }
 
 /// Reads the attributes that `is_wanted` names; a text that cannot be used as it is becomes a

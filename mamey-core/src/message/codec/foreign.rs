@@ -5,11 +5,11 @@ use uuid::Uuid;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::id::MessageId;
 use crate::message::attribute::FOREIGN_ID;
+use crate::message::correlation_id::prints_as;
 use crate::message::{CORRELATION_ID_BYTES_MAX, CorrelationId, Metadata};
 
-/// The identity of a message: its own id, or one that follows from source and id when that is no
-/// UUID.
-pub(super) fn identity(source: &str, id: &str) -> MessageId {
+/// The id of a message: its own, or one that follows from source and id when that is no UUID.
+pub(super) fn message_id(source: &str, id: &str) -> MessageId {
     id.parse().unwrap_or_else(|_| MessageId::from_foreign(source, id))
 }
 
@@ -48,9 +48,17 @@ impl Metadata {
     /// UUIDs.
     #[must_use]
     pub fn id_as_sent(&self) -> CorrelationId {
-        let derived = |text: &&str| identity(&self.sender, text) == self.id;
-        let sent = self.headers.get(FOREIGN_ID).filter(derived).and_then(correlation_id);
-        sent.unwrap_or_else(|| self.id.into())
+        self.foreign_id().and_then(correlation_id).unwrap_or_else(|| self.id.into())
+    }
+
+    /// The id as its sender wrote it, if that is not how we write it.
+    pub(in crate::message) fn foreign_id(&self) -> Option<&str> {
+        if self.headers.is_empty() {
+            return None;
+        }
+        let is_this =
+            |text: &&str| !prints_as(self.id, text) && message_id(&self.sender, text) == self.id;
+        self.headers.get(FOREIGN_ID).filter(is_this)
     }
 }
 

@@ -74,6 +74,10 @@ fn ids_of_other_systems_are_carried_and_written_again() {
     }
     assert_eq!(read(&[]).metadata.id, MessageId::from_foreign("/shop", "A-1"));
     let own = "0190f5d6-0000-7000-8000-00000000000a";
+    let claimed = read(&[("id", own.into()), ("foreignid", own.to_uppercase().into())]);
+    assert_eq!((written(&claimed)["id"].as_str(), claimed.metadata.headers.len()), (Some(own), 0));
+    assert_eq!(claimed.metadata.headers.dropped(), 1);
+    assert_eq!(claimed.metadata.identity(), read(&[("id", own.into())]).metadata.identity());
     let own = read(&[("id", own.into()), ("foreignid", "B".into())]);
     assert_eq!((written(&own)["foreignid"].as_str(), own.metadata.headers.len()), (Some("B"), 1));
 }

@@ -1,10 +1,9 @@
 //! The originals of derived values: kept in headers, and written again as the attributes they came as.
 
-use super::foreign::{identity, short_form};
+use super::foreign::short_form;
 use super::table::{ATTRIBUTES, Attribute, Value};
 use crate::message::Metadata;
 use crate::message::attribute::ID;
-use crate::message::correlation_id::prints_as;
 
 /// What every header that keeps an original begins with.
 const FOREIGN: &str = "foreign";
@@ -25,11 +24,7 @@ impl Attribute {
         }
         let original = message.headers.get(self.kept?)?;
         let follows = match (self.write)(message)? {
-            Value::Id(id) => {
-                self.name == ID
-                    && !prints_as(id, original)
-                    && identity(&message.sender, original) == id
-            }
+            Value::Id(_) => self.name == ID && message.foreign_id().is_some(),
             own => {
                 self.limit.is_some_and(|(_, bytes_max)| original.len() > bytes_max)
                     && own.to_string() == short_form(original)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::attributes::{read_attributes, text_attributes, with_identity};
+use super::attributes::{drop_false_id, read_attributes, text_attributes, with_id};
 use super::limits::{BODY_BYTES_MAX, within_limit};
 use super::table::{ATTRIBUTES, About};
 use super::wire::{Codec, WireMessage};
@@ -111,7 +111,7 @@ impl Plain {
         let property = |name: &str| wire.properties.get(name).map(String::as_str);
         let (name, sender) = (non_empty(read.r#type, "type")?, non_empty(read.sender, "sender")?);
         let mut metadata = match property(ID).filter(|id| !id.is_empty()) {
-            Some(id) => with_identity(&sender, id, name)?,
+            Some(id) => with_id(&sender, id, name)?,
             None => Metadata::new(self.ids.message_id(), name, &sender),
         };
         match read.target {
@@ -124,6 +124,9 @@ impl Plain {
             |name: &str| ATTRIBUTES.iter().any(|it| it.about == About::Message && it.name == name);
         for (name, value) in wire.properties.iter().filter(|(name, _)| !is_read(name)) {
             metadata.headers.keep(name, value.clone());
+        }
+        if let Some(id) = property(ID) {
+            drop_false_id(&mut metadata, id);
         }
         Ok(metadata)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::foreign::{correlation_id, identity, short_form};
+use super::foreign::{correlation_id, message_id, short_form};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::message::attribute::{
@@ -64,7 +64,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         limit: None,
         write: |message| Some(Value::Id(message.id)),
         read: |message, text| {
-            message.id = identity(&message.sender, text);
+            message.id = message_id(&message.sender, text);
             prints_as(message.id, text)
         },
     },

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use mamey_core::store::{KnownReply, SavedReply};
 
 /// The inbox of one context.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    received: HashMap<MessageId, Timestamp>,
+    received: HashMap<MessageIdentity, Timestamp>,
     replies: HashMap<(String, String), (KnownReply, Timestamp)>,
 }
 
@@ -18,12 +18,12 @@ impl Inbox {
         self.received.len() as u64
     }
 
-    pub(crate) fn was_received(&self, id: MessageId) -> bool {
-        self.received.contains_key(&id)
+    pub(crate) fn was_received(&self, message: MessageIdentity) -> bool {
+        self.received.contains_key(&message)
     }
 
-    pub(crate) fn receive(&mut self, id: MessageId, now: Timestamp) {
-        self.received.insert(id, now);
+    pub(crate) fn receive(&mut self, message: MessageIdentity, now: Timestamp) {
+        self.received.insert(message, now);
     }
 
     pub(crate) fn reply(&self, command: &str, key: &str) -> Option<KnownReply> {
@@ -37,9 +37,13 @@ impl Inbox {
         self.replies.insert(name, (known, now));
     }
 
-    pub(crate) fn expire(&mut self, before: Timestamp, waits: &dyn Fn(MessageId) -> bool) -> u64 {
+    pub(crate) fn expire(
+        &mut self,
+        before: Timestamp,
+        waits: &dyn Fn(MessageIdentity) -> bool,
+    ) -> u64 {
         let entries = self.received.len() + self.replies.len();
-        self.received.retain(|id, received| *received >= before || waits(*id));
+        self.received.retain(|message, received| *received >= before || waits(*message));
         self.replies.retain(|_, (_, saved)| *saved >= before);
         (entries - self.received.len() - self.replies.len()) as u64
     }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mamey_core::clock::Timestamp;
-use mamey_core::id::MessageId;
-use mamey_core::message::{Envelope, Lane, Partition};
+use mamey_core::message::{Envelope, Lane, MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterReason, Failure, ParkedMessage};
 
 /// A message's place in its lane; it keeps it from parking to dead letter and back.
@@ -14,11 +13,11 @@ type Position = u64;
 #[derive(Default)]
 pub(crate) struct Parking {
     parked: BTreeMap<Position, ParkedMessage>,
-    positions: HashMap<MessageId, Position>,
+    positions: HashMap<MessageIdentity, Position>,
     lanes: HashMap<Lane, BTreeSet<Position>>,
     last_position: Position,
     dead: BTreeMap<u64, (Position, DeadLetter)>,
-    dead_by_id: HashMap<MessageId, u64>,
+    dead_by_identity: HashMap<MessageIdentity, u64>,
     given_up: u64,
 }
 
@@ -31,21 +30,21 @@ impl Parking {
         self.dead.len() as u64
     }
 
-    pub(crate) fn dead_letter(&self, id: MessageId) -> Option<&DeadLetter> {
-        let given_up = self.dead_by_id.get(&id)?;
+    pub(crate) fn dead_letter(&self, message: MessageIdentity) -> Option<&DeadLetter> {
+        let given_up = self.dead_by_identity.get(&message)?;
         self.dead.get(given_up).map(|(_, letter)| letter)
     }
 
-    pub(crate) fn discard(&mut self, id: MessageId) -> bool {
-        self.take_dead(id).is_some()
+    pub(crate) fn discard(&mut self, message: MessageIdentity) -> bool {
+        self.take_dead(message).is_some()
     }
 
-    pub(crate) fn holds(&self, id: MessageId) -> bool {
-        self.positions.contains_key(&id)
+    pub(crate) fn holds(&self, message: MessageIdentity) -> bool {
+        self.positions.contains_key(&message)
     }
 
-    pub(crate) fn is_dead(&self, id: MessageId) -> bool {
-        self.dead_by_id.contains_key(&id)
+    pub(crate) fn is_dead(&self, message: MessageIdentity) -> bool {
+        self.dead_by_identity.contains_key(&message)
     }
 
     /// Whether a lane has parked messages, so that its next ones must wait.
@@ -56,18 +55,19 @@ impl Parking {
     /// Parks a message at the end of its lane, or sets its next try when it is parked already.
     pub(crate) fn park(
         &mut self,
+        message: MessageIdentity,
         envelope: Envelope,
         due: Timestamp,
         attempts: u32,
         failure: Failure,
         now: Timestamp,
     ) {
-        let position = self.positions.get(&envelope.metadata.id);
+        let position = self.positions.get(&message);
         if let Some(parked) = position.and_then(|position| self.parked.get_mut(position)) {
             (parked.due, parked.attempts, parked.failure) = (due, attempts, failure);
             return;
         }
-        let parked = ParkedMessage::new(envelope, failure)
+        let parked = ParkedMessage::of(message, envelope, failure)
             .with_attempts(attempts)
             .with_since(now)
             .with_due(due);
@@ -77,27 +77,28 @@ impl Parking {
 
     pub(crate) fn give_up(
         &mut self,
+        message: MessageIdentity,
         envelope: Envelope,
         reason: DeadLetterReason,
         attempts: u32,
         failure: Failure,
         now: Timestamp,
     ) {
-        let (position, first_failed, envelope) = match self.take(envelope.metadata.id) {
+        let (position, first_failed, envelope) = match self.take(message) {
             Some((position, parked)) => (position, parked.since, parked.envelope),
             None => (self.next_position(), now, envelope),
         };
-        let letter = DeadLetter::new(envelope, reason, failure)
+        let letter = DeadLetter::of(message, envelope, reason, failure)
             .with_attempts(attempts)
             .with_first_failed(first_failed)
             .with_last_failed(now);
         self.given_up += 1;
-        self.dead_by_id.insert(letter.envelope.metadata.id, self.given_up);
+        self.dead_by_identity.insert(message, self.given_up);
         self.dead.insert(self.given_up, (position, letter));
     }
 
-    pub(crate) fn remove(&mut self, id: MessageId) {
-        self.take(id);
+    pub(crate) fn remove(&mut self, message: MessageIdentity) {
+        self.take(message);
     }
 
     /// The heads of lanes, and the messages without a lane.
@@ -119,18 +120,22 @@ impl Parking {
             .map(|(_, parked)| parked)
     }
 
-    pub(crate) fn dead_letters(&self, after: Option<MessageId>, limit: u32) -> Vec<DeadLetter> {
-        let after = after.and_then(|id| self.dead_by_id.get(&id).copied());
+    pub(crate) fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Vec<DeadLetter> {
+        let after = after.and_then(|message| self.dead_by_identity.get(&message).copied());
         let from = after.unwrap_or_default() + 1;
         let letters = self.dead.range(from..).take(limit as usize);
         letters.map(|(_, (_, letter))| letter.clone()).collect()
     }
 
-    pub(crate) fn replay(&mut self, id: MessageId, now: Timestamp) -> bool {
-        let Some((position, letter)) = self.take_dead(id) else {
+    pub(crate) fn replay(&mut self, message: MessageIdentity, now: Timestamp) -> bool {
+        let Some((position, letter)) = self.take_dead(message) else {
             return false;
         };
-        let parked = ParkedMessage::new(letter.envelope, letter.failure)
+        let parked = ParkedMessage::of(message, letter.envelope, letter.failure)
             .with_attempts(0)
             .with_since(letter.first_failed)
             .with_due(now);
@@ -138,8 +143,8 @@ impl Parking {
         true
     }
 
-    fn take_dead(&mut self, id: MessageId) -> Option<(Position, DeadLetter)> {
-        let at = self.dead_by_id.remove(&id)?;
+    fn take_dead(&mut self, message: MessageIdentity) -> Option<(Position, DeadLetter)> {
+        let at = self.dead_by_identity.remove(&message)?;
         self.dead.remove(&at)
     }
 
@@ -147,12 +152,12 @@ impl Parking {
         if let Some(lane) = parked.envelope.lane() {
             self.lanes.entry(lane).or_default().insert(position);
         }
-        self.positions.insert(parked.envelope.metadata.id, position);
+        self.positions.insert(parked.identity, position);
         self.parked.insert(position, parked);
     }
 
-    fn take(&mut self, id: MessageId) -> Option<(Position, ParkedMessage)> {
-        let position = self.positions.remove(&id)?;
+    fn take(&mut self, message: MessageIdentity) -> Option<(Position, ParkedMessage)> {
+        let position = self.positions.remove(&message)?;
         let parked = self.parked.remove(&position)?;
         if let Some(lane) = parked.envelope.lane()
             && let Some(waiting) = self.lanes.get_mut(&lane)

@@ -65,7 +65,7 @@ impl<'w> Batch<'w> {
             let Some(receipt) = &work.unit.receipt else {
                 continue;
             };
-            let id = receipt.envelope.metadata.id.as_uuid();
+            let id = receipt.identity.as_uuid();
             if receipt.origin == Origin::Delivery {
                 delivered.push((id, unit, work.lane_to_be_free()));
             }

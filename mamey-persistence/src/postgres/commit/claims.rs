@@ -52,7 +52,7 @@ pub(crate) fn of(unit: &UnitOfWork, lane: Option<&str>) -> Vec<Claim> {
         claims.push(Claim { hold: Hold::Shared, what });
     }
     if let Some(receipt) = &unit.receipt {
-        claims.push(alone(digest(("message", receipt.envelope.metadata.id))));
+        claims.push(alone(digest(("message", receipt.identity))));
     }
     claims.extend(lane.map(|lane| alone(digest(("lane", lane)))));
     claims.extend(unit.reply.iter().map(|it| alone(digest(("reply", it.command, &it.key)))));

@@ -57,7 +57,7 @@ impl<'w> Lone<'w> {
     fn bind_receipt<'q>(&self, call: PgQuery<'q>, schema: &str) -> PgQuery<'q> {
         let receipt = self.work.unit.receipt.as_ref();
         let lane = self.work.lane.as_deref();
-        call.bind(receipt.map(|receipt| receipt.envelope.metadata.id.as_uuid()))
+        call.bind(receipt.map(|receipt| receipt.identity.as_uuid()))
             .bind(self.work.lane_to_be_free())
             .bind(lane.map(|lane| lane_lock(schema, lane)))
     }

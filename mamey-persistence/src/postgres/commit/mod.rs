@@ -89,13 +89,13 @@ impl PostgresStore {
     }
 
     async fn was_recorded(&self, receipt: &Receipt) -> Result<bool> {
-        let id = receipt.envelope.metadata.id;
+        let message = receipt.identity;
         match (receipt.origin, &receipt.outcome) {
-            (Origin::Delivery, _) => self.was_received(id).await,
+            (Origin::Delivery, _) => self.was_received(message).await,
             // It stays parked either way, and parking it once more changes nothing else.
             (Origin::Parked, Outcome::Park { .. }) => Ok(false),
             (Origin::Parked, _) => {
-                Ok(self.number(self.query(IS_PARKED).bind(id.as_uuid())).await? == 0)
+                Ok(self.number(self.query(IS_PARKED).bind(message.as_uuid())).await? == 0)
             }
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn outcome(receipt: &Receipt) -> Result<Option<Json>> {
         }
     };
     Ok(Some(json!({
-        "id": metadata.id.as_uuid(),
+        "id": receipt.identity.as_uuid(),
         "origin": match receipt.origin {
             Origin::Delivery => "delivery",
             Origin::Parked => "parked",

@@ -7,7 +7,7 @@ use mamey_core::store::{CommitOutcome, Origin, Outcome, Receipt};
 use super::script::{Expect, Script};
 use crate::sql::rows::to_json;
 use crate::sqlite::inbox::receive;
-use crate::sqlite::query::values::id_bytes;
+use crate::sqlite::query::values::key;
 
 const LANE_IS_PARKED: &str = "SELECT 1 FROM mamey_parked WHERE context = ? AND lane = ? LIMIT 1";
 
@@ -59,7 +59,7 @@ fn record_delivery(
     receipt: &Receipt,
     now: Timestamp,
 ) -> Result<()> {
-    receive(script, context, receipt.envelope.metadata.id, now);
+    receive(script, context, receipt.identity, now);
     let parks = mamey_core::inject_fault!(
         "parked-key-unchecked",
         true,
@@ -99,7 +99,7 @@ fn add_positioned(script: &mut Script, context: &str, sql: &str, receipt: &Recei
     script.statement(NEXT_POSITION, Expect::Anything).bind(context);
     script
         .statement(sql, Expect::Anything)
-        .bind(id_bytes(metadata.id))
+        .bind(key(receipt.identity))
         .bind(lane.as_ref().map(|lane| lane.as_str()))
         .bind(i64::from(metadata.slot()));
 }
@@ -110,7 +110,7 @@ fn record_parked(
     receipt: &Receipt,
     now: Timestamp,
 ) -> Result<()> {
-    let id = id_bytes(receipt.envelope.metadata.id);
+    let id = key(receipt.identity);
     let still_parked = || Expect::Change(Ok(CommitOutcome::Duplicate));
     match &receipt.outcome {
         Outcome::Handled => {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Value, ValueType};
-use mamey_core::id::MessageId;
+use mamey_core::message::MessageIdentity;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, Sqlite};
@@ -49,7 +49,7 @@ pub(crate) fn text_of(collection: &str, id: &Value, data: &Bytes) -> Result<Stri
     String::from_utf8(data.to_vec()).map_err(|cause| not_json(collection, id, cause))
 }
 
-/// A message's id, stored as its 16 bytes.
-pub(crate) fn id_bytes(id: MessageId) -> Vec<u8> {
-    id.as_uuid().as_bytes().to_vec()
+/// What a message is known by, stored as its 16 bytes.
+pub(crate) fn key(message: MessageIdentity) -> Vec<u8> {
+    message.as_uuid().as_bytes().to_vec()
 }

@@ -95,7 +95,7 @@ async fn assert_same(together: &dyn Store, alone: &dyn Store) {
         assert_eq!(load_note(together, &note).await, load_note(alone, &note).await);
     }
     for number in 1_000..1_000 + INCOMING {
-        let id = message(number, None).metadata.id;
+        let id = message(number, None).metadata.identity();
         let received = together.was_received(id).await.unwrap();
         assert_eq!(received, alone.was_received(id).await.unwrap());
     }

@@ -27,7 +27,7 @@ pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
     harness.close().await;
     let store = harness.store_over_another_connection().await;
     assert_eq!(load_note(&*store, "a").await, note);
-    assert!(store.was_received(handled.metadata.id).await.unwrap());
+    assert!(store.was_received(handled.metadata.identity()).await.unwrap());
     assert_eq!(store.parked_count().await.unwrap(), 1);
     let leases = all_leases(&*store).await;
     let no_epoch_goes_back = |(old, new): (&Lease, &Lease)| new.epoch >= old.epoch;

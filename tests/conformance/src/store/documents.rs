@@ -53,7 +53,7 @@ pub async fn a_conflict_keeps_nothing_of_its_unit(harness: StoreHarness) {
         let error = fail(&*store, unit).await;
         assert_kind(&error, ErrorKind::Conflict, "notes/");
         assert_eq!(error.retry(), mamey_core::Retry::Immediately);
-        assert!(!store.was_received(handled.metadata.id).await.unwrap());
+        assert!(!store.was_received(handled.metadata.identity()).await.unwrap());
     }
     assert_eq!(load_note(&*store, "new").await, None);
     assert_eq!(load_note(&*store, "a").await.unwrap().version, 1);

@@ -38,14 +38,14 @@ pub async fn a_message_takes_effect_once(harness: StoreHarness) {
             store.commit(unit)
         };
         assert_eq!(committed(&join_all((0..6).map(deliver)).await), 1);
-        assert!(store.was_received(envelope.metadata.id).await.unwrap());
+        assert!(store.was_received(envelope.metadata.identity()).await.unwrap());
     }
     let all = mamey_core::criteria::Filter::TRUE;
     let effects = store.count(&super::fixture::NOTES, &all).await.unwrap();
     assert_eq!(effects, 5);
     assert_eq!(store.received_count().await.unwrap(), 5);
     let other = harness.context("payments").await;
-    assert!(!other.was_received(message(1, None).metadata.id).await.unwrap());
+    assert!(!other.was_received(message(1, None).metadata.identity()).await.unwrap());
     let there = receiving(&message(1, Some("k")), Origin::Delivery, Outcome::Handled);
     commit(&*other, there).await;
 }
@@ -113,7 +113,7 @@ pub async fn old_marks_are_forgotten(harness: StoreHarness) {
     commit(&*store, unit).await;
     assert_eq!(store.expire_inbox(harness.now()).await.unwrap(), 2);
     let known = async |envelope: &mamey_core::message::Envelope| {
-        store.was_received(envelope.metadata.id).await.unwrap()
+        store.was_received(envelope.metadata.identity()).await.unwrap()
     };
     assert!(!known(&handled).await);
     assert!(known(&parked).await && known(&dead).await && known(&fresh).await);

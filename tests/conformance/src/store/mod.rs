@@ -11,6 +11,7 @@ pub mod coalescing;
 pub mod connections;
 pub mod criteria;
 pub mod documents;
+pub mod identity;
 pub mod inbox;
 pub mod indexes;
 pub mod leases;
@@ -55,6 +56,9 @@ macro_rules! store_conformance {
                 undeclared_collections_are_refused
                 unique_values_are_held_once
                 unique_values_move_within_a_unit;
+            Nothing, identity:
+                one_id_of_many_senders_takes_effect_for_each
+                one_id_of_many_senders_waits_side_by_side;
             Nothing, inbox:
                 a_message_takes_effect_once
                 an_idempotency_key_takes_effect_once
@@ -118,6 +122,7 @@ mod tests {
             include_str!("connections.rs"),
             include_str!("criteria.rs"),
             include_str!("documents.rs"),
+            include_str!("identity.rs"),
             include_str!("inbox.rs"),
             include_str!("indexes.rs"),
             include_str!("leases.rs"),

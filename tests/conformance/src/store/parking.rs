@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mamey_core::clock::Timestamp;
-use mamey_core::message::{Envelope, Partition};
+use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Store,
+    CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Receipt,
+    Store, UnitOfWork,
 };
 
 use super::fixture::{commit, failure, give_up, load_note, message, park, put_note, receiving};
@@ -20,14 +21,19 @@ fn number(envelope: &Envelope) -> u128 {
     envelope.metadata.id.as_uuid().as_u128()
 }
 
+/// The number of the message from `sales` with this identity.
+fn number_of(identity: MessageIdentity) -> u128 {
+    (1..100).find(|number| message(*number, None).metadata.identity() == identity).unwrap()
+}
+
 async fn due(store: &dyn Store, now: Timestamp) -> Vec<u128> {
     let parked = store.due_parked(&everything(), now, 100).await.unwrap();
-    parked.iter().map(|parked| number(&parked.envelope)).collect()
+    parked.iter().map(|parked| number_of(parked.identity)).collect()
 }
 
 async fn dead(store: &dyn Store) -> Vec<u128> {
     let letters = store.dead_letters(None, 100).await.unwrap();
-    letters.iter().map(|letter| number(&letter.envelope)).collect()
+    letters.iter().map(|letter| number_of(letter.identity)).collect()
 }
 
 async fn deliver(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
@@ -50,7 +56,7 @@ pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
         unit.writes = vec![put_note("early", Expected::Absent, "x")];
         let outcome = store.commit(unit).await.unwrap();
         assert_eq!(outcome, CommitOutcome::LaneParked);
-        assert!(!store.was_received(lane[1].metadata.id).await.unwrap());
+        assert!(!store.was_received(lane[1].metadata.identity()).await.unwrap());
     }
     assert_eq!(load_note(&*store, "early").await, None);
     deliver(&*store, &lane[1], park(now, 0)).await;
@@ -126,7 +132,7 @@ pub async fn parked_messages_are_taken_once(harness: StoreHarness) {
     }
     assert_eq!(store.parked_count().await.unwrap(), 0);
     assert_eq!(store.dead_letter_count().await.unwrap(), 0);
-    assert!(store.was_received(envelope.metadata.id).await.unwrap());
+    assert!(store.was_received(envelope.metadata.identity()).await.unwrap());
 }
 
 /// Dead letters keep everything about their end and are listed in its order, page by page.
@@ -140,14 +146,14 @@ pub async fn dead_letters_are_listed_in_order(harness: StoreHarness) {
     retry(&*store, &parked, give_up()).await;
     deliver(&*store, &message(2, None), give_up()).await;
     assert_eq!(dead(&*store).await, [5, 9, 2]);
-    let letter = store.dead_letter(parked.metadata.id).await.unwrap();
+    let letter = store.dead_letter(parked.metadata.identity()).await.unwrap();
     let expected = DeadLetter::new(parked.clone(), DeadLetterReason::Exhausted, failure())
         .with_attempts(3)
         .with_first_failed(start)
         .with_last_failed(harness.now());
     assert_eq!(letter, Some(expected));
     let first = store.dead_letters(None, 1).await.unwrap();
-    let last = first[0].envelope.metadata.id;
+    let last = first[0].identity;
     let rest = store.dead_letters(Some(last), 10).await.unwrap();
     assert_eq!(rest.iter().map(|letter| number(&letter.envelope)).collect::<Vec<_>>(), [9, 2]);
     assert_eq!(store.parked_count().await.unwrap(), 0);
@@ -173,13 +179,13 @@ pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarn
     deliver(&*store, &lane[2], park(start, 1)).await;
     harness.clock.advance(Duration::from_secs(5));
     let now = harness.now();
-    let replay = |envelope: &Envelope| store.replay_dead_letter(envelope.metadata.id);
+    let replay = |envelope: &Envelope| store.replay_dead_letter(envelope.metadata.identity());
     let race = join_all([replay(&lane[1]), replay(&lane[1])]).await;
     let won = race.into_iter().filter(|won| matches!(won, Ok(true)));
     assert_eq!(won.count(), 1);
     assert_eq!(due(&*store, now).await, [2]);
     assert!(replay(&lane[0]).await.unwrap());
-    assert!(!store.discard_dead_letter(lane[0].metadata.id).await.unwrap());
+    assert!(!store.discard_dead_letter(lane[0].metadata.identity()).await.unwrap());
     assert_eq!(store.dead_letter_count().await.unwrap(), 0);
     let parked = store.due_parked(&everything(), now, 10).await.unwrap();
     assert_eq!((parked[0].attempts, parked[0].due), (0, now));
@@ -208,11 +214,13 @@ pub async fn an_unreadable_parked_message_costs_its_lane_alone(harness: StoreHar
         parked.into_iter().partition(|parked| parked.unreadable.is_some());
     assert_eq!(readable.iter().map(|it| number(&it.envelope)).collect::<Vec<_>>(), [1, 3]);
     let [found] = &*unreadable else { panic!("{unreadable:?}") };
-    assert_eq!((number(&found.envelope), found.attempts), (2, 2));
+    assert_eq!((number_of(found.identity), found.attempts), (2, 2));
     assert_eq!(found.envelope.payload, message(2, None).payload);
     assert_eq!(found.failure.message, "moon");
     let later = now.plus(Duration::from_secs(60));
-    retry(&*store, &found.envelope, park(later, found.attempts)).await;
+    let (identity, envelope) = (found.identity, found.envelope.clone());
+    let again = Receipt::of(identity, envelope, Origin::Parked, park(later, found.attempts));
+    commit(&*store, UnitOfWork::default().with_receipt(again)).await;
     assert_eq!(due(&*store, now).await, [1, 3], "its lane waits");
     assert_eq!(due(&*store, later).await, [1, 3, 2]);
     deliver(&*store, &message(5, Some("damaged")), park(now, 0)).await;
@@ -231,15 +239,15 @@ pub async fn an_unreadable_dead_letter_is_listed(harness: StoreHarness) {
         return;
     }
     assert_eq!(dead(&*store).await, [1, 2, 3, 4]);
-    let id = message(2, None).metadata.id;
+    let id = message(2, None).metadata.identity();
     let letter = store.dead_letter(id).await.unwrap().unwrap();
-    assert_eq!(letter.envelope.metadata.id, id);
+    assert_eq!(letter.identity, id);
     assert_eq!(letter.envelope.payload, message(2, None).payload);
     assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Unknown, 3));
     assert!(letter.failure.message.contains("`moonstruck`"), "{:?}", letter.failure);
     assert!(letter.unreadable.is_some_and(|why| why.contains("metadata")));
     assert!(store.replay_dead_letter(id).await.unwrap());
     assert_eq!(due(&*store, harness.now()).await, [2]);
-    assert!(store.discard_dead_letter(message(4, None).metadata.id).await.unwrap());
+    assert!(store.discard_dead_letter(message(4, None).metadata.identity()).await.unwrap());
     assert_eq!(dead(&*store).await, [1, 3]);
 }

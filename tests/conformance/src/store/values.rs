@@ -95,11 +95,11 @@ async fn check_waiting(store: &dyn Store, name: &str, envelope: &Envelope, now: 
     let reason = DeadLetterReason::Exhausted;
     let give_up = Outcome::DeadLetter { reason, attempts: 3, failure: failure.clone() };
     commit(store, receiving(envelope, Origin::Parked, give_up)).await;
-    let letter = store.dead_letter(envelope.metadata.id).await.unwrap().unwrap();
+    let letter = store.dead_letter(envelope.metadata.identity()).await.unwrap().unwrap();
     assert_envelope(name, &letter.envelope, envelope);
     let expected = DeadLetter::new(envelope.clone(), reason, failure.clone());
     assert_eq!(letter.failure, expected.failure, "{name}");
-    assert!(store.replay_dead_letter(envelope.metadata.id).await.unwrap());
+    assert!(store.replay_dead_letter(envelope.metadata.identity()).await.unwrap());
     assert_parked(store, name, envelope, now).await;
     commit(store, receiving(envelope, Origin::Parked, Outcome::Handled)).await;
 }

@@ -91,7 +91,7 @@ impl Layer for Witness {
             self.0.report.ended(EndedRun {
                 context: invocation.context.to_string(),
                 key: key.to_string(),
-                message: metadata.id.to_string(),
+                message: metadata.identity().to_string(),
                 attempt: invocation.attempt,
                 error: outcome.as_ref().err().map(ToString::to_string),
             });

@@ -87,7 +87,7 @@ impl Worker {
             for letter in dead {
                 let failure = letter.failure;
                 reasons.push(failure.code.unwrap_or(failure.message));
-                store.replay_dead_letter(letter.envelope.metadata.id).await?;
+                store.replay_dead_letter(letter.identity).await?;
             }
         }
         Ok(reasons)

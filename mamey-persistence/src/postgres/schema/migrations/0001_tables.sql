@@ -61,8 +61,9 @@ CREATE TABLE mamey._outbox (
     payload  bytea NOT NULL
 );
 
--- Messages that were received, partitioned by their ids: one table for each day of UUIDv7, and two for
--- all other ids. `0003_inbox.sql` creates the days and drops them.
+-- Messages that were received, by their identities: sender and id in one UUID, which is of version 7 and
+-- the same millisecond if the id is. `id` is the identity in every table of received messages.
+-- Partitioned by it: one table for each day of UUIDv7, and two for all others. `0003_inbox.sql` creates the days and drops them.
 CREATE TABLE mamey._inbox (
     id          uuid PRIMARY KEY,
     received_at bigint NOT NULL
@@ -72,8 +73,8 @@ CREATE TABLE mamey._inbox (
 CREATE TABLE mamey._inbox_default PARTITION OF mamey._inbox DEFAULT;
 CREATE INDEX _inbox_default_by_age ON mamey._inbox_default (received_at);
 
--- Ids from the year 2100 on, which are 98 of 100 ids that are not UUIDv7. Adding a day compares it with
--- every row of the default table, so that one should have few.
+-- Identities from the year 2100 on, which are all that hold no time. Adding a day compares it with every
+-- row of the default table, so that one should have few.
 CREATE TABLE mamey._inbox_beyond PARTITION OF mamey._inbox
     FOR VALUES FROM ('03bb2cc3-d800-0000-0000-000000000000') TO (MAXVALUE);
 CREATE INDEX _inbox_beyond_by_age ON mamey._inbox_beyond (received_at);

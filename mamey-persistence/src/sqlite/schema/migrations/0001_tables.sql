@@ -39,7 +39,8 @@ CREATE TABLE mamey_outbox (
 
 CREATE INDEX mamey_outbox_by_context ON mamey_outbox (context);
 
--- Messages that were received.
+-- Messages that were received. `id` is the identity, sender and id in 16 bytes, here and in every table
+-- of received messages.
 CREATE TABLE mamey_inbox (
     context     TEXT NOT NULL,
     id          BLOB NOT NULL,
