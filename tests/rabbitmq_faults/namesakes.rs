@@ -14,7 +14,7 @@ use crate::outcome::{settings, until_reaches};
 
 const ID: &str = "0199a5d0-0c00-7abc-8abc-00000000000a";
 
-/// The last one is not that of another system but spelled differently.
+/// The last two are spelled differently, so they are two.
 const SENDERS: [&str; 3] = ["https://one.example", "https://two.example", "HTTPS://two.example"];
 
 #[derive(Event, Serialize, Deserialize)]
@@ -38,10 +38,12 @@ async fn on_sold(sold: Sold, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What took effect, in the order of the senders.
+/// What the handler did, in the order of the senders. It may run for a duplicate, whose commit is then
+/// refused, with the same key.
 fn effects() -> Vec<(String, MessageId)> {
     let mut effects = EFFECTS.lock().unwrap().clone();
     effects.sort();
+    effects.dedup();
     effects
 }
 
