@@ -10,6 +10,7 @@
 //! | [`message`] | envelopes, metadata, codecs, the catalog |
 //! | [`criteria`] | filter, sort and pages over indexed fields |
 //! | [`domain`], [`context`] | aggregates; what a handler is given, repositories included |
+//! | [`connection`] | URLs from files, credentials that change |
 //! | [`store`], [`transport`], [`inbound`] | the ports, for operators' tools and writers of backends |
 //! | [`persistence`], [`messaging`] | the backends of this build, with their options and counters |
 //! | [`testing`] | given, when, then (feature `testing`) |
@@ -30,8 +31,8 @@ pub use mamey_core::private::uuid::Uuid;
 pub use mamey_core::{
     Aggregate, Backoff, Command, Context, Error, ErrorKind, Event, Message, Query, ReadContext,
     Rejection, Repository, Request, Result, ResultExt, Retry, RetryPolicy, Versioned, async_trait,
-    capabilities, clock, context, criteria, domain, id, inbound, message, redact_url, store,
-    transport,
+    capabilities, clock, connection, context, criteria, domain, id, inbound, message, redact_url,
+    store, transport,
 };
 pub use mamey_cqrs::{
     BoundedContext, CommandHandler, CommandRequest, ContextRuntime, IdempotentCommand, Invocation,

@@ -12,6 +12,7 @@
 //! | [`context`] | what a handler is given |
 //! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
+//! | [`connection`] | URLs and credentials of servers |
 //! | [`inbound`] | the port between a consumer and the handlers |
 //!
 //! | Feature | What it adds |
@@ -22,6 +23,7 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod connection;
 pub mod context;
 pub mod criteria;
 pub mod domain;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::transport::Transport;
 use mamey_core::{Error, Result, redact_url};
 
@@ -24,9 +25,9 @@ struct Backend {
     connect: Option<Connect>,
 }
 
-type Connect = for<'u> fn(&'u str) -> Pending<'u, Arc<dyn Transport>>;
+type Connect = fn(ConnectionUrl) -> Pending<Arc<dyn Transport>>;
 
-type Pending<'u, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'u>>;
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// A function of a backend; `None` when its feature is off.
 macro_rules! built {
@@ -50,7 +51,7 @@ const BACKENDS: &[Backend] = &[
         feature: None,
         example: "memory:",
         check: Some(crate::memory::check),
-        connect: Some(|url| Box::pin(std::future::ready(crate::memory::connect(url)))),
+        connect: Some(|url| Box::pin(std::future::ready(crate::memory::connect(url.as_str())))),
     },
     Backend {
         schemes: &["amqp", "amqps"],
@@ -85,8 +86,9 @@ const BACKENDS: &[Backend] = &[
 /// # Errors
 /// `Misconfigured` for a URL that names no transport of this build, and as connecting to the
 /// transport.
-pub async fn connect(url: &str) -> Result<Arc<dyn Transport>> {
-    let backend = backend_of(url)?;
+pub async fn connect(url: impl Into<ConnectionUrl>) -> Result<Arc<dyn Transport>> {
+    let url = url.into();
+    let backend = backend_of(url.as_str())?;
     let connect = backend.connect.ok_or_else(|| backend.not_built())?;
     connect(url).await
 }

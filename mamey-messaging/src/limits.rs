@@ -17,15 +17,21 @@ pub const POLL_DEFAULT: Duration = Duration::from_secs(1);
 /// Default of `drain`: how long running work may take at a shutdown before it is cut off.
 pub const DRAIN_DEFAULT: Duration = Duration::from_secs(25);
 
+const DURATION_MIN: Duration = Duration::from_millis(1);
+const DURATION_MAX: Duration = Duration::from_hours(24 * 24);
+
 pub(crate) fn partitions(partitions: u16) -> Result<()> {
     Partition::all(partitions).map(drop)
 }
 
+/// Below a millisecond a time may count as none, and beyond this one sums of times overflow.
 pub(crate) fn duration(name: &str, duration: Duration) -> Result<()> {
-    if duration.is_zero() {
-        return Err(Error::misconfigured(format!("`{name}` must not be zero")));
+    if (DURATION_MIN..=DURATION_MAX).contains(&duration) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::misconfigured(format!(
+        "`{name}` is {duration:?}; it must be from {DURATION_MIN:?} to {DURATION_MAX:?}"
+    )))
 }
 
 pub(crate) fn count(name: &str, count: usize) -> Result<()> {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use mamey_core::clock::Clock;
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::store::{Database, Schema};
 use mamey_core::{Error, Result, redact_url};
 
@@ -27,7 +28,7 @@ struct Backend {
     migration_sql: Option<MigrationSql>,
 }
 
-type Connect = for<'u> fn(&'u str, Arc<dyn Clock>) -> Pending<'u, Arc<dyn Database>>;
+type Connect = fn(ConnectionUrl, Arc<dyn Clock>) -> Pending<'static, Arc<dyn Database>>;
 
 type MigrationSql = for<'u> fn(&'u str, &'u [Schema]) -> Pending<'u, String>;
 
@@ -101,8 +102,12 @@ const BACKENDS: &[Backend] = &[
 ///
 /// # Errors
 /// `Misconfigured` for a URL that names no store of this build, and as connecting to the store.
-pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    let backend = backend_of(url)?;
+pub async fn connect(
+    url: impl Into<ConnectionUrl>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Database>> {
+    let url = url.into();
+    let backend = backend_of(url.as_str())?;
     let connect = backend.connect.ok_or_else(|| backend.not_built())?;
     connect(url, clock).await
 }

@@ -7,6 +7,7 @@ mod signals;
 mod start;
 mod tasks;
 mod totals;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ impl Service {
 
     /// Stores at this URL instead of the one in the settings.
     pub fn store_url(mut self, url: impl Into<String>) -> Self {
-        self.settings.store_url = url.into();
+        self.settings = self.settings.with_store_url(url);
         self.database = None;
         self
     }
@@ -114,7 +115,7 @@ impl Service {
 
     /// Sends over the transport at this URL instead of the one in the settings.
     pub fn transport_url(mut self, url: impl Into<String>) -> Self {
-        self.settings.transport_url = url.into();
+        self.settings = self.settings.with_transport_url(url);
         self.transport = None;
         self
     }
@@ -146,7 +147,7 @@ impl Service {
         }
         let schemas: Vec<_> =
             self.contexts.iter().map(BoundedContext::schema).collect::<Result<_>>()?;
-        mamey_persistence::migration_sql(&self.settings.store_url, &schemas).await
+        mamey_persistence::migration_sql(self.settings.store()?.as_str(), &schemas).await
     }
 
     /// Runs until SIGTERM or Ctrl-C, then drains: takes nothing new, finishes what runs, and returns

@@ -17,6 +17,7 @@ use super::hosted::Hosted;
 use super::running::{Backends, RunningService};
 use super::settings::Settings;
 use super::tasks::Tasks;
+use super::waiting::Wait;
 
 /// How often the inbox forgets what is past its window.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
@@ -26,7 +27,8 @@ impl Service {
     ///
     /// # Errors
     /// `Misconfigured` for contexts, settings or a store that cannot work, with the fix;
-    /// `Unavailable` when a server cannot be reached. Nothing is left running.
+    /// `Unavailable` when a server cannot be reached within [`Settings::wait`]. Nothing is left
+    /// running.
     ///
     /// # Cancellation
     /// Dropping the future leaves nothing running. Migrations that were committed stay.
@@ -34,13 +36,21 @@ impl Service {
         check_names(&self.contexts)?;
         self.settings.check()?;
         let Service { settings, contexts, database, transport, clock } = self;
+        let wait = Wait::begin(settings.wait);
         let database = match database {
             Some(database) => database,
-            None => mamey_persistence::connect(&settings.store_url, Arc::clone(&clock)).await?,
+            None => {
+                let url = settings.store()?;
+                let connect = || mamey_persistence::connect(url.clone(), Arc::clone(&clock));
+                wait.for_server("the store", connect).await?
+            }
         };
         let transport = match transport {
             Some(transport) => transport,
-            None => mamey_messaging::connect(&settings.transport_url).await?,
+            None => {
+                let url = settings.transport()?;
+                wait.for_server("the transport", || mamey_messaging::connect(url.clone())).await?
+            }
         };
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
         let backends = Backends { database, transport, clock, ids };

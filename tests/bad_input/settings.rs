@@ -9,10 +9,13 @@ use mamey_test_support::example;
 use crate::domain::speaker;
 use crate::words::{assert_fails, assert_holds};
 
-const VARIABLES: [(&str, &str, &str); 14] = [
+const VARIABLES: [(&str, &str, &str); 17] = [
     ("MAMEY_STORE", "", "unset it"),
     ("MAMEY_STORE", "  ", "unset it"),
+    ("MAMEY_STORE_FILE", "", "unset it"),
     ("MAMEY_TRANSPORT", "", "unset it"),
+    ("MAMEY_TRANSPORT_FILE", " ", "unset it"),
+    ("MAMEY_WAIT_MS", "30s", "from 0 to 3600000"),
     ("MAMEY_PARTITIONS", "0", "from 1 to 64"),
     ("MAMEY_PARTITIONS", "65", "from 1 to 64"),
     ("MAMEY_PARTITIONS", "a\0b", "from 1 to 64"),
@@ -79,6 +82,7 @@ async fn settings_of_code_are_checked_before_anything_runs() {
     for (settings, word) in [
         (usual().with_partitions(0), "partitions"),
         (usual().with_partitions(65), "partitions"),
+        (usual().with_wait(Duration::MAX), "wait"),
         (usual().with_lease(Duration::ZERO), "lease"),
         (usual().with_lease(Duration::MAX), "lease"),
         (usual().with_poll(Duration::ZERO), "poll"),

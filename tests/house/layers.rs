@@ -12,13 +12,14 @@ const DRIVERS_AND_RUNTIMES: [&str; 7] =
     ["tokio", "sqlx", "lapin", "mongodb", "redis", "async-std", "smol"];
 
 /// A module of core uses only those before it.
-const CORE: [&str; 19] = [
+const CORE: [&str; 20] = [
     "error",
     "backoff",
     "retry",
     "clock",
     "id",
     "redact",
+    "connection",
     "json",
     "private",
     "capabilities",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
+use lapin::tcp::AMQPUriTcpExt;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use mamey_core::{Backoff, Error, Result};
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::access;
 use super::error::{call, closed, failed, refused, within};
 use super::log_filter;
 use super::options::RabbitOptions;
@@ -123,16 +124,12 @@ impl Link {
     }
 
     async fn connect_to(&self, url: &BrokerUrl, number: u64) -> Result<Live> {
-        let options = &self.options;
-        let mut uri = url.uri.clone();
-        let heartbeat = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
-        uri.query.heartbeat.get_or_insert(heartbeat);
         let name = format!("mamey {}", self.purpose);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let tls =
-            OwnedTLSConfig { identity: None, cert_chain: options.trusted_certificates.clone() };
         let doing = format!("connecting to RabbitMQ at {}", url.server);
         let connect = async {
+            let uri = access::login(url, &self.options).await?;
+            let tls = access::tls(url, &self.options)?;
             let runtime = lapin::runtime::default_runtime().map_err(|it| failed(&doing, it))?;
             let open = async move |uri: AMQPUri, runtime| {
                 // The driver calls this on the thread that will read the connection.
@@ -142,7 +139,8 @@ impl Link {
             let connected = Connection::connector(uri, runtime, open, properties).await;
             connected.map_err(|cause| refused(&url.server, cause))
         };
-        let connection = within(options.connect_timeout, &doing, connect).await?;
+        let limit = url.parameters.connect_timeout.unwrap_or(self.options.connect_timeout);
+        let connection = within(limit, &doing, connect).await?;
         Ok(Live::watch(connection, number, url.server.clone()))
     }
 

@@ -1,5 +1,6 @@
 //! The transport over RabbitMQ: durable, between processes, in order by key.
 
+mod access;
 mod broker;
 mod channel;
 mod connection;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::capabilities::TransportCapabilities;
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::message::ContextName;
 use mamey_core::transport::{
     Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
@@ -80,13 +82,24 @@ impl RabbitTransport {
     ///
     /// `urls` is one `amqp://` or `amqps://` URL, or several of one cluster, separated by commas:
     /// they are tried in turn. The form is `amqp://user:password@host:port/vhost`; without a path
-    /// the virtual host is `/`. Characters with a meaning in URLs are percent-encoded.
+    /// or with the path `/` the virtual host is `/`. Characters with a meaning in URLs are
+    /// percent-encoded, an IPv6 address stands in brackets.
+    ///
+    /// Behind `?` it takes the names that RabbitMQ's clients use: `heartbeat` (seconds),
+    /// `connection_timeout` (milliseconds), `channel_max`, `frame_max`, `auth_mechanism`, with
+    /// `amqps` also `cacertfile`, `certfile` and `keyfile` (PEM); and `password_file`. Files are
+    /// read again for each new connection. One warning names other parameters; those that ask for
+    /// another security are refused.
     ///
     /// # Errors
     /// `Misconfigured` for URLs and options that cannot be and for a broker that refuses the user,
     /// `Unavailable` when no broker answers.
-    pub async fn connect(urls: &str, options: RabbitOptions) -> Result<Self> {
-        let urls = Urls::parse(urls)?;
+    pub async fn connect(urls: impl Into<ConnectionUrl>, options: RabbitOptions) -> Result<Self> {
+        let (urls, mut options) = (urls.into(), options);
+        if options.credentials.is_none() {
+            options.credentials = urls.credentials();
+        }
+        let urls = Urls::parse(urls.as_str())?;
         options.check()?;
         let broker = Arc::new(Broker::new(urls, options));
         broker.consuming.get().await?;
@@ -212,7 +225,7 @@ impl fmt::Debug for RabbitTransport {
 ///
 /// # Errors
 /// As [`RabbitTransport::connect`].
-pub(crate) async fn connect(urls: &str) -> Result<Arc<dyn Transport>> {
+pub(crate) async fn connect(urls: ConnectionUrl) -> Result<Arc<dyn Transport>> {
     Ok(Arc::new(RabbitTransport::connect(urls, RabbitOptions::default()).await?))
 }
 

@@ -1,11 +1,14 @@
 //! The limits of talking to RabbitMQ, and how messages are written and routed there.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::Result;
+use mamey_core::connection::CredentialSource;
 use mamey_core::message::BODY_BYTES_MAX;
 
+use super::access::{ClientCertificate, SharedCertificate, heartbeat_seconds};
 use super::topology::{Layout, RabbitPredefined};
 use super::wire::RabbitEncoding;
 use crate::limits;
@@ -44,7 +47,8 @@ pub struct RabbitOptions {
     pub encoding: RabbitEncoding,
     /// The largest body, in bytes; no larger than the broker's `max_message_size`. Default: 16 MiB.
     pub message_bytes_max: usize,
-    /// After how long a silent connection counts as lost, about. Default: 10 s.
+    /// After how long a silent connection counts as lost, about; whole seconds, 1 to 65535.
+    /// Default: 10 s.
     pub heartbeat: Duration,
     /// How long to try one broker. Default: 10 s.
     pub connect_timeout: Duration,
@@ -67,6 +71,8 @@ pub struct RabbitOptions {
     pub delivery_limit: u16,
     /// Certificates to trust beside the system's, as PEM. Default: none.
     pub trusted_certificates: Option<String>,
+    pub(super) client_certificate: Option<SharedCertificate>,
+    pub(super) credentials: Option<Arc<dyn CredentialSource>>,
 }
 
 impl RabbitOptions {
@@ -159,7 +165,29 @@ impl RabbitOptions {
         self
     }
 
+    /// Shows this certificate to a broker that asks for one; both as PEM, the key in PKCS#8 and
+    /// not encrypted. `certfile` and `keyfile` of a URL replace it. Default: none.
+    #[must_use]
+    pub fn with_client_certificate(
+        mut self,
+        certificate: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        let (certificate, key) = (certificate.into(), key.into());
+        self.client_certificate = Some(Arc::new(ClientCertificate { certificate, key }));
+        self
+    }
+
+    /// Asks for user and password each time a connection is made. `password_file` of a URL
+    /// replaces it. Default: those in the URL.
+    #[must_use]
+    pub fn with_credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials = Some(Arc::new(source));
+        self
+    }
+
     pub(super) fn check(&self) -> Result<()> {
+        heartbeat_seconds(self.heartbeat)?;
         limits::duration("connect_timeout", self.connect_timeout)?;
         limits::duration("call_timeout", self.call_timeout)?;
         limits::duration("publish_timeout", self.publish_timeout)?;
@@ -191,6 +219,8 @@ impl Default for RabbitOptions {
             must_route_channels_max: 64,
             delivery_limit: DELIVERY_LIMIT,
             trusted_certificates: None,
+            client_certificate: None,
+            credentials: None,
         }
     }
 }
@@ -220,6 +250,24 @@ mod tests {
             assert!(options.is_near_limit(parked_from), "{limit}");
         }
         assert!(RabbitOptions::default().with_delivery_limit(0).check().is_err());
+    }
+
+    #[test]
+    fn a_heartbeat_that_would_become_another_is_refused() {
+        for heartbeat in [
+            Duration::ZERO,
+            Duration::from_millis(500),
+            Duration::from_millis(1500),
+            Duration::from_secs(65_536),
+            Duration::MAX,
+        ] {
+            let error = RabbitOptions::default().with_heartbeat(heartbeat).check().unwrap_err();
+            assert!(error.to_string().contains("`heartbeat`"), "{error}");
+        }
+        for seconds in [1, 65_535] {
+            let heartbeat = Duration::from_secs(seconds);
+            assert!(RabbitOptions::default().with_heartbeat(heartbeat).check().is_ok());
+        }
     }
 
     #[test]

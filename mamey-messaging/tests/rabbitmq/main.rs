@@ -2,6 +2,7 @@
 #![cfg(feature = "rabbitmq")]
 #![expect(clippy::unwrap_used, reason = "a failure must end the test")]
 
+mod addresses;
 mod conformance;
 mod faults;
 mod foreign;

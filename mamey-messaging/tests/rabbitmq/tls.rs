@@ -7,12 +7,14 @@ use mamey_core::transport::{Settlement, Transport};
 use mamey_core::{Error, ErrorKind};
 use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::world::{event, next, subscribe_to_all, targeted, topology};
 
@@ -38,16 +40,33 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Certificate and key of a server whose only name is `localhost`.
+    /// A server whose only name is `localhost`.
     fn localhost(&self) -> ServerConfig {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (certificate, key) = self.issue("localhost");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap()
+    }
+
+    /// The same, and it wants a certificate of this authority from each client.
+    fn localhost_for_known_clients(&self) -> ServerConfig {
+        let (certificate, key) = self.issue("localhost");
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        ServerConfig::builder()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap()
+    }
+
+    fn issue(&self, name: &str) -> (Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 }
 
@@ -126,4 +145,40 @@ async fn a_broker_whose_certificate_does_not_prove_its_name_is_refused() {
     refused(&tls.url(plain, "amqps", "127.0.0.1"), Some(&ours), "not valid for name").await;
     // A plain connection to the TLS port fails.
     assert!(connect(&tls.url(plain, "amqp", "localhost"), Some(&ours)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_broker_that_wants_a_certificate_is_shown_it() {
+    let vhost = require!(rabbitmq::vhost().await);
+    let plain = vhost.url();
+    let broker = plain.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let tls = TlsBroker::start(ours.localhost_for_known_clients(), broker).await;
+    let url = tls.url(plain, "amqps", "localhost");
+    let trusting = RabbitOptions::default().with_trusted_certificates(ours.pem.clone());
+    let (certificate, key) = ours.issue("orders");
+
+    let shown = trusting.clone().with_client_certificate(certificate.pem(), key.serialize_pem());
+    RabbitTransport::connect(url.as_str(), shown).await.unwrap().ping().await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let files = format!(
+        "{url}?cacertfile={}&certfile={}&keyfile={}",
+        file("ca.pem", &ours.pem),
+        file("client.pem", &certificate.pem()),
+        file("client.key", &key.serialize_pem())
+    );
+    let transport = RabbitTransport::connect(files, RabbitOptions::default()).await.unwrap();
+    transport.ping().await.unwrap();
+
+    assert!(RabbitTransport::connect(url.as_str(), trusting.clone()).await.is_err());
+    let (certificate, key) = other.issue("orders");
+    let strange = trusting.with_client_certificate(certificate.pem(), key.serialize_pem());
+    let error = RabbitTransport::connect(url.as_str(), strange).await.unwrap_err();
+    assert!(!format!("{error:?}").contains("PRIVATE KEY"), "{error:?}");
 }

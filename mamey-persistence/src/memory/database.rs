@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::clock::Clock;
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Error, Result};
 use tokio::sync::Notify;
@@ -48,8 +49,11 @@ pub(crate) fn check(url: &str) -> Result<()> {
 }
 
 /// A new, empty database.
-pub(crate) async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
-    check(url)?;
+pub(crate) async fn connect(
+    url: ConnectionUrl,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Database>> {
+    check(url.as_str())?;
     let options = MemoryOptions::default().with_clock(clock);
     Ok(Arc::new(MemoryDatabase::with_options(options)))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::clock::Clock;
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Result, ResultExt, redact_url};
 use tokio::sync::Notify;
@@ -48,7 +49,10 @@ pub(crate) fn check(url: &str) -> Result<()> {
 }
 
 /// Connects with the defaults. The time comes from the server, which all instances share.
-pub(crate) async fn connect(url: &str, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+pub(crate) async fn connect(
+    url: ConnectionUrl,
+    _clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Database>> {
     Ok(Arc::new(PostgresDatabase::connect(url, PostgresOptions::default()).await?))
 }
 
@@ -67,21 +71,32 @@ pub(crate) async fn migration_sql(url: &str, schemas: &[Schema]) -> Result<Strin
 impl PostgresDatabase {
     /// Connects to the database of a URL such as `postgres://user:password@host:5432/database`.
     ///
+    /// Several hosts (`one:5432,two:5432`) are tried in turn until one can be written to. A folder
+    /// as `host` holds a socket: `postgres://user:password@/database?host=/cloudsql/instance`.
+    ///
     /// Behind `?` the URL takes the usual parameters of PostgreSQL (`sslmode`, `sslrootcert`,
-    /// `sslcert`, `sslkey`, `application_name`, …) and those of [`PostgresOptions`]:
-    /// `connections_max`, `acquire_timeout_ms`, `connect_timeout_ms`, `statement_timeout_ms`,
-    /// `statements_cached_max`, `listen`, `pgbouncer`. What the URL leaves out, such as the
-    /// password, comes from PostgreSQL's usual variables (`PGPASSWORD`, `PGSSLMODE`,
-    /// `PGSSLROOTCERT`, …) and from `~/.pgpass`.
+    /// `sslcert`, `sslkey`, `application_name`, `target_session_attrs`, …) and those of
+    /// [`PostgresOptions`]: `connections_max`, `acquire_timeout_ms`, `connect_timeout_ms`,
+    /// `statement_timeout_ms`, `statements_cached_max`, `listen`, `pgbouncer`; and `password_file`,
+    /// which is read again for each new connection. One warning names parameters that are not
+    /// known; those that ask for a security which cannot be had are refused. What the URL leaves
+    /// out, such as the password, comes from PostgreSQL's usual variables (`PGPASSWORD`,
+    /// `PGSSLMODE`, `PGSSLROOTCERT`, …) and from `~/.pgpass`.
     ///
     /// # Errors
-    /// `Misconfigured` for a URL that cannot be read or has an unknown parameter, a wrong password, a
-    /// certificate that cannot be verified or a database that does not exist; `Unavailable` when
-    /// the server is out of reach.
-    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self> {
-        let redacted = redact_url(url);
-        let (options, connect) = url::read(options, url)?;
-        let shared = Shared::new(redacted, connect, options);
+    /// `Misconfigured` for a URL that cannot be read, a wrong password, a certificate that cannot
+    /// be verified or a database that does not exist; `Unavailable` when the server is out of
+    /// reach.
+    pub async fn connect(
+        url: impl Into<ConnectionUrl>,
+        mut options: PostgresOptions,
+    ) -> Result<Self> {
+        let url = url.into();
+        if options.credentials.is_none() {
+            options.credentials = url.credentials();
+        }
+        let (options, servers) = url::read(options, url.as_str())?;
+        let shared = Shared::new(redact_url(url.as_str()), servers, options);
         let lent = shared.connections.lend().await.map_err(|cause| shared.error(cause))?;
         lent.give_back();
         Ok(Self { shared: Arc::new(shared) })

@@ -17,6 +17,7 @@ const NO_SUCH_DATABASE: &str = "3D000";
 const TOO_LARGE: &str = "54000";
 const DISK_FULL: &str = "53100";
 const TOO_MANY_CONNECTIONS: &str = "53300";
+const READ_ONLY_TRANSACTION: &str = "25006";
 const PROTOCOL_VIOLATION: &str = "08P01";
 const NO_SUCH_STATEMENT: &str = "26000";
 const STATEMENT_EXISTS: &str = "42P05";
@@ -117,6 +118,11 @@ pub(crate) fn is_broken(cause: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         _ => false,
     }
+}
+
+/// Whether the server no longer takes writes, as after a switch to another primary.
+pub(crate) fn only_reads(cause: &sqlx::Error) -> bool {
+    code(cause).is_some_and(|code| code == READ_ONLY_TRANSACTION)
 }
 
 /// The failure as an error of ours; `database` is the redacted URL.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::clock::Clock;
+use mamey_core::connection::CredentialSource;
 
 /// How a PostgreSQL database is used. A parameter of the URL overrides the field of its name.
 ///
@@ -52,6 +53,7 @@ pub struct PostgresOptions {
     /// The time of leases and receipts; by default the database's own clock, which all instances
     /// share. Only tests set another.
     pub clock: Option<Arc<dyn Clock>>,
+    pub(crate) credentials: Option<Arc<dyn CredentialSource>>,
 }
 
 impl PostgresOptions {
@@ -104,6 +106,14 @@ impl PostgresOptions {
         self
     }
 
+    /// Asks for user and password each time a connection is made. `password_file` of the URL
+    /// replaces it; by default they are those in the URL.
+    #[must_use]
+    pub fn with_credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials = Some(Arc::new(source));
+        self
+    }
+
     /// Whether the URL leads to a PgBouncer that pools by transaction.
     #[must_use]
     pub const fn with_pgbouncer(mut self, pgbouncer: bool) -> Self {
@@ -131,6 +141,7 @@ impl Default for PostgresOptions {
             listen: true,
             pgbouncer: false,
             clock: None,
+            credentials: None,
         }
     }
 }

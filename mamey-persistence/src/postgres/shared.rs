@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mamey_core::clock::Clock;
 use mamey_core::{Error, Result};
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::connection::Connections;
+use super::connection::servers::Servers;
 use super::error::store_error;
 use super::options::PostgresOptions;
 use super::stats::Counters;
@@ -34,10 +34,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// `url` is the URL without secrets.
-    pub(crate) fn new(url: String, connect: PgConnectOptions, options: PostgresOptions) -> Self {
+    pub(crate) fn new(url: String, servers: Servers, options: PostgresOptions) -> Self {
         Self {
             url,
-            connections: Arc::new(Connections::new(connect, &options)),
+            connections: Arc::new(Connections::new(servers, &options)),
             counters: Counters::default(),
             wakeup: Arc::new(Wakeup::new(options.listen)),
             clock: options.clock,

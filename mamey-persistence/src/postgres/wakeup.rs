@@ -232,7 +232,7 @@ async fn open_stream(connections: &Connections) -> Result<PgListener, sqlx::Erro
         .acquire_timeout(connections.connect_timeout())
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_lazy_with(connections.options().clone());
+        .connect_lazy_with(connections.current().await?);
     let mut stream = PgListener::connect_with(&pool).await?;
     stream.eager_reconnect(false);
     stream.ignore_pool_close_event(true);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::clock::Clock;
+use mamey_core::connection::ConnectionUrl;
 use mamey_core::criteria::Collection;
 use mamey_core::store::{Database, Schema, Store};
 use mamey_core::{Result, ResultExt};
@@ -54,9 +55,12 @@ pub(crate) fn check(path_or_url: &str) -> Result<()> {
 }
 
 /// Opens the file of a URL with the defaults.
-pub(crate) async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+pub(crate) async fn connect(
+    url: ConnectionUrl,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Database>> {
     let options = SqliteOptions::default().with_clock(clock);
-    Ok(Arc::new(SqliteDatabase::open(url, options).await?))
+    Ok(Arc::new(SqliteDatabase::open(url.as_str(), options).await?))
 }
 
 impl SqliteDatabase {

@@ -3,6 +3,7 @@
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod addresses;
 mod connections;
 mod refusals;
 mod servers;

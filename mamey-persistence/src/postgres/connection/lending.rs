@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::{ANSWER_GRACE, Connections};
-use crate::postgres::error::is_broken;
+use crate::postgres::error::{is_broken, only_reads};
 use crate::postgres::query::bind::PgQuery;
 
 /// A connection that is lent out. Dropped in the middle of a statement, it is closed.
@@ -135,7 +135,7 @@ impl Lent<'_> {
             Ok(_) => self.give_back(),
             // The idle connections most likely broke in the same way. Each would cost a call, which
             // is more than a new connection costs.
-            Err(cause) if is_broken(cause) => self.connections.drop_idle(),
+            Err(cause) if is_broken(cause) || only_reads(cause) => self.connections.drop_idle(),
             Err(sqlx::Error::Database(_)) if self.connections.keeps_sessions() => self.give_back(),
             Err(sqlx::Error::Database(_)) => {
                 let undo = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);

@@ -1,6 +1,7 @@
 //! The connections to the server: opened when needed, kept while idle, and given a limited time.
 
 pub(crate) mod lending;
+pub(crate) mod servers;
 pub(crate) mod url;
 
 use std::future::Future;
@@ -8,13 +9,17 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::common::lock::lock;
 use crate::postgres::options::PostgresOptions;
+use servers::Servers;
+
+/// How long an idle connection may take to answer a ping. One that a firewall forgot never does.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that was idle for longer is pinged before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);
@@ -28,7 +33,7 @@ pub(crate) const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// The pool of sqlx pings each connection that is returned, which costs a round trip; here only one
 /// that was idle for long is pinged.
 pub(crate) struct Connections {
-    options: PgConnectOptions,
+    servers: Servers,
     limits: Limits,
     /// Whether statements stay prepared. If not, no statement may have a name: behind a PgBouncer
     /// another client may use the same name on the same session.
@@ -48,7 +53,7 @@ struct Limits {
 }
 
 impl Connections {
-    pub(crate) fn new(connect: PgConnectOptions, options: &PostgresOptions) -> Self {
+    pub(crate) fn new(servers: Servers, options: &PostgresOptions) -> Self {
         let limits = Limits {
             acquire: options.acquire_timeout,
             connect: options.connect_timeout,
@@ -58,7 +63,7 @@ impl Connections {
         let begin = || format!("BEGIN; SET LOCAL statement_timeout = {timeout_ms}");
         let connections_max = options.connections_max.max(1);
         Self {
-            options: connect,
+            servers,
             limits,
             keeps_statements: options.statements_cached_max > 0,
             begin_call: options.pgbouncer.then(begin),
@@ -70,13 +75,12 @@ impl Connections {
 
     /// A new connection that is neither counted nor kept here: its owner keeps it.
     pub(crate) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let connected = timeout(self.limits.connect, self.options.connect()).await;
-        connected.unwrap_or_else(|_| Err(timed_out("connection", self.limits.connect)))
+        self.servers.connect().await
     }
 
-    /// How to connect, for a driver that makes its own connections.
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.options
+    /// How to connect now, for a driver that makes its own connections.
+    pub(crate) async fn current(&self) -> Result<PgConnectOptions, sqlx::Error> {
+        self.servers.current().await
     }
 
     /// How long connecting may take.
@@ -158,16 +162,19 @@ impl Connections {
             if since.elapsed() < IDLE_TRUSTED {
                 return Some(connection);
             }
-            let answer = timeout(self.limits.connect, connection.ping()).await;
+            let limit = PING_TIMEOUT.min(self.limits.connect);
+            let answer = timeout(limit, connection.ping()).await;
             if matches!(answer, Ok(Ok(()))) {
                 return Some(connection);
             }
+            // The others were idle for as long, and most likely have the same fate.
+            self.drop_idle();
         }
     }
 }
 
 /// The error for a server that does not respond: the connection counts as broken.
-fn timed_out(what: &str, waited: Duration) -> sqlx::Error {
+pub(super) fn timed_out(what: &str, waited: Duration) -> sqlx::Error {
     let message = format!("no {what} within {} ms", waited.as_millis());
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }

@@ -19,13 +19,14 @@ const CUT_LINGER_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     control: watch::Receiver<Control>,
     resets_at_start: u64,
+    forgets_at_start: u64,
     meter: Arc<Meter>,
 }
 
 impl Connection {
     pub(super) fn new(control: watch::Receiver<Control>, meter: Arc<Meter>) -> Self {
-        let resets_at_start = control.borrow().resets;
-        Self { control, resets_at_start, meter }
+        let Control { resets, forgets, .. } = *control.borrow();
+        Self { control, resets_at_start: resets, forgets_at_start: forgets, meter }
     }
 
     /// Carries the connection until either side, or the proxy, ends it.
@@ -33,6 +34,8 @@ impl Connection {
         let mut server = None;
         tokio::select! {
             () = self.reset() => {}
+            // Both sockets stay open, and nobody reads or writes them.
+            () = self.forgotten() => self.reset().await,
             outcome = self.carry(&mut client, &mut server, &upstream) => {
                 if outcome.is_ok() {
                     return;
@@ -86,6 +89,14 @@ impl Connection {
         let mut control = self.control.clone();
         if control.wait_for(|control| control.resets > self.resets_at_start).await.is_err() {
             // The proxy is gone, and with it this task in a moment.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns once the proxy has been told to forget its connections.
+    async fn forgotten(&self) {
+        let mut control = self.control.clone();
+        if control.wait_for(|control| control.forgets > self.forgets_at_start).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -29,6 +29,9 @@ pub enum Mode {
     },
     /// Open connections are reset (RST) at once, and new ones as soon as they are accepted.
     Reset,
+    /// Open connections pass nothing more and stay open, as behind a firewall that forgot them; new
+    /// ones pass everything.
+    Forget,
     /// New connections are refused, as when nobody listens. Open ones go on; [`Mode::Reset`]
     /// before it ends them too.
     Refuse,
@@ -52,14 +55,17 @@ pub(super) struct Control {
     /// Counts the resets. A connection ends when this has grown since it began, so that a reset
     /// reaches it even if another mode follows at once.
     pub(super) resets: u64,
+    /// Counts how often the open connections were forgotten, likewise.
+    pub(super) forgets: u64,
 }
 
 impl Control {
-    pub(super) const START: Self = Self { mode: Mode::Forward, changes: 0, resets: 0 };
+    pub(super) const START: Self = Self { mode: Mode::Forward, changes: 0, resets: 0, forgets: 0 };
 
     pub(super) fn change(&mut self, mode: Mode) {
         self.mode = mode;
         self.changes += 1;
         self.resets += u64::from(mode == Mode::Reset);
+        self.forgets += u64::from(mode == Mode::Forget);
     }
 }
