@@ -88,17 +88,18 @@ impl BrokerUrl {
             uri.vhost = "/".to_owned();
         }
         let parameters = Parameters::read(&plain, &mut uri);
-        let parameters = parameters.map_err(|error| match holds_password(url) {
-            true => unusable(),
-            false => error,
-        })?;
+        let parameters = match (parameters, may_hold_password(url)) {
+            (Ok(read), true) if !read.ignored.is_empty() => return Err(unusable()),
+            (Err(_), true) => return Err(unusable()),
+            (read, _) => read?,
+        };
         let server = shown(&uri);
         Ok(Self { uri, server, parameters })
     }
 }
 
 /// Whether the parameters may be the rest of a password that was not percent-encoded.
-fn holds_password(url: &str) -> bool {
+fn may_hold_password(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, parameters)| parameters.contains('@'))
 }
 

@@ -63,6 +63,9 @@ fn read_all(mut options: PostgresOptions, url: &str) -> Result<(PostgresOptions,
     for (name, value) in plain.query_pairs() {
         parameters.take(&mut options, &name, &value).map_err(without_secret)?;
     }
+    if !parameters.ignored.is_empty() && may_hold_password(url) {
+        return Err(without_secret(unusable(&"it holds an unknown parameter")));
+    }
     let places = split.places(parameters.host.as_deref(), parameters.port.as_deref());
     let places = places.map_err(without_secret)?;
     plain.set_query(None);
