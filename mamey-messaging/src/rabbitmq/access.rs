@@ -1,27 +1,14 @@
 //! What proves who connects: the login and the certificates, read anew for each connection.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
 use mamey_core::connection::CredentialSource;
 use mamey_core::{Error, Result, Retry};
 
-use super::options::RabbitOptions;
+use super::options::{RabbitOptions, heartbeat_seconds};
 use super::urls::BrokerUrl;
-
-/// The driver counts heartbeats in seconds and takes 0 for none.
-pub(super) fn heartbeat_seconds(heartbeat: Duration) -> Result<u16> {
-    let seconds = u16::try_from(heartbeat.as_secs()).ok().filter(|seconds| *seconds > 0);
-    seconds.filter(|_| heartbeat.subsec_nanos() == 0).ok_or_else(|| {
-        Error::misconfigured(format!(
-            "`heartbeat` is {heartbeat:?}; it must be whole seconds from 1 to {}",
-            u16::MAX
-        ))
-    })
-}
 
 /// Where and as whom to connect now.
 pub(super) async fn login(url: &BrokerUrl, options: &RabbitOptions) -> Result<AMQPUri> {
@@ -67,12 +54,3 @@ fn read(file: &Path) -> Result<Vec<u8>> {
         error.with_retry(Retry::Later)
     })
 }
-
-/// A certificate and its key, as PEM. The key does not print.
-pub(super) struct ClientCertificate {
-    pub(super) certificate: String,
-    pub(super) key: String,
-}
-
-/// A certificate is shared by the clones of the options.
-pub(super) type SharedCertificate = Arc<ClientCertificate>;

@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::Result;
 use mamey_core::connection::CredentialSource;
 use mamey_core::message::BODY_BYTES_MAX;
+use mamey_core::{Error, Result};
 
-use super::access::{ClientCertificate, SharedCertificate, heartbeat_seconds};
 use super::topology::{Layout, RabbitPredefined};
 use super::wire::RabbitEncoding;
 use crate::limits;
@@ -71,7 +70,7 @@ pub struct RabbitOptions {
     pub delivery_limit: u16,
     /// Certificates to trust beside the system's, as PEM. Default: none.
     pub trusted_certificates: Option<String>,
-    pub(super) client_certificate: Option<SharedCertificate>,
+    pub(super) client_certificate: Option<Arc<ClientCertificate>>,
     pub(super) credentials: Option<Arc<dyn CredentialSource>>,
 }
 
@@ -235,6 +234,23 @@ impl fmt::Debug for RabbitOptions {
             .field("delivery_limit", &self.delivery_limit)
             .finish_non_exhaustive()
     }
+}
+
+/// The driver counts heartbeats in seconds and takes 0 for none.
+pub(super) fn heartbeat_seconds(heartbeat: Duration) -> Result<u16> {
+    let seconds = u16::try_from(heartbeat.as_secs()).ok().filter(|seconds| *seconds > 0);
+    seconds.filter(|_| heartbeat.subsec_nanos() == 0).ok_or_else(|| {
+        Error::misconfigured(format!(
+            "`heartbeat` is {heartbeat:?}; it must be whole seconds from 1 to {}",
+            u16::MAX
+        ))
+    })
+}
+
+/// A certificate and its key, as PEM. The key does not print.
+pub(super) struct ClientCertificate {
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 #[cfg(test)]

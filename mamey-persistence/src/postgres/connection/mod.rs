@@ -5,7 +5,6 @@ pub(crate) mod servers;
 pub(crate) mod url;
 
 use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::common::lock::lock;
 use crate::postgres::options::PostgresOptions;
-use servers::Servers;
+use servers::{Servers, timed_out};
 
 /// How long an idle connection may take to answer a ping. One that a firewall forgot never does.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -171,10 +170,4 @@ impl Connections {
             self.drop_idle();
         }
     }
-}
-
-/// The error for a server that does not respond: the connection counts as broken.
-pub(super) fn timed_out(what: &str, waited: Duration) -> sqlx::Error {
-    let message = format!("no {what} within {} ms", waited.as_millis());
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }

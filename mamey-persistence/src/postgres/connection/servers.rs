@@ -10,8 +10,6 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::timeout;
 
-use super::timed_out;
-
 const ONLY_READS: &str =
     "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
 
@@ -106,4 +104,10 @@ fn with_login(options: &PgConnectOptions, login: &Credentials) -> PgConnectOptio
         options = options.password(password);
     }
     options
+}
+
+/// The error for a server that does not respond: the connection counts as broken.
+pub(super) fn timed_out(what: &str, waited: Duration) -> sqlx::Error {
+    let message = format!("no {what} within {} ms", waited.as_millis());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }
