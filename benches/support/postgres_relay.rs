@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Copies the sample records, each with an id of its own.
 const FILL: &str = "\
-INSERT INTO bank._outbox (slot, key, sent_at, metadata, payload)
-SELECT slot, key, sent_at,
-  replace(metadata, metadata::jsonb->>'id', gen_random_uuid()::text), payload
-FROM bank.samples CROSS JOIN generate_series(1, $1)";
+INSERT INTO bank._outbox (id, slot, key, sent_at, metadata, payload)
+SELECT new, slot, key, sent_at, replace(metadata, id::text, new::text), payload
+FROM (SELECT *, gen_random_uuid() AS new FROM bank.samples CROSS JOIN generate_series(1, $1))
+  AS copies";
 
 /// One record of each key.
 const SAMPLES: &str = "\

@@ -25,6 +25,7 @@ async fn harness() -> std::result::Result<StoreHarness, Absent> {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         }
     });
+    let harness = harness.with_redraw("DELETE FROM sqlite_sequence WHERE name = 'mamey_outbox'");
     Ok(harness.with_connect(move || open(path.clone(), clock.clone())).keeping(folder))
 }
 

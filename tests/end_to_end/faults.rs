@@ -11,8 +11,8 @@ use mamey::message::{MessageIdentity, Partition};
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
     Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore, Schema,
-    Store, UnitOfWork,
+    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore,
+    RecordId, Schema, Store, UnitOfWork,
 };
 use mamey::{Error, Result, Timestamp};
 
@@ -253,7 +253,7 @@ impl OutboxStore for Unreliable {
         self.faults.through(Call::Other, self.store.read_outbox(read)).await
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64> {
         let confirming = self.store.delete_published(confirmed);
         self.faults.through(Call::ConfirmOutbox, confirming).await
     }

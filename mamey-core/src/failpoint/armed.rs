@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::Result;
 use crate::message::Envelope;
-use crate::store::{Lease, Store};
+use crate::store::{Lease, RecordId, Store};
 use crate::transport::{Delivery, Publisher, Routed, Settle, Settlement};
 
 /// Which failpoint ends the process, and on which pass: `NAME:PASS`, passes counted from 1.
@@ -63,7 +63,7 @@ impl Settle for Settled {
 pub fn deleting_first(
     store: &Arc<dyn Store>,
     publisher: Arc<dyn Publisher>,
-    record: (Lease, u64),
+    record: (Lease, RecordId),
 ) -> Arc<dyn Publisher> {
     Arc::new(DeletesFirst { store: Arc::clone(store), publisher, record })
 }
@@ -71,7 +71,7 @@ pub fn deleting_first(
 struct DeletesFirst {
     store: Arc<dyn Store>,
     publisher: Arc<dyn Publisher>,
-    record: (Lease, u64),
+    record: (Lease, RecordId),
 }
 
 #[async_trait]

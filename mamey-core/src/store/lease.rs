@@ -64,13 +64,20 @@ pub struct Lease {
     pub partition: Partition,
     /// Raised each time the partition moves to another instance: work under an older epoch is void.
     pub epoch: u64,
+    /// Who holds it. After a restore of the database two instances may hold leases of one epoch.
+    pub holder: InstanceId,
 }
 
 impl Lease {
-    /// The right to work on `partition`.
+    /// The right of `holder` to work on `partition`.
     #[must_use]
-    pub const fn new(role: LeaseRole, partition: Partition, epoch: u64) -> Self {
-        Self { role, partition, epoch }
+    pub const fn new(
+        role: LeaseRole,
+        partition: Partition,
+        epoch: u64,
+        holder: InstanceId,
+    ) -> Self {
+        Self { role, partition, epoch, holder }
     }
 }
 
@@ -154,7 +161,7 @@ pub trait LeaseStore: Send + Sync {
     /// the like.
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings>;
 
-    /// Releases leases at once. Leases with an outdated epoch are ignored.
+    /// Releases leases at once. Leases with an outdated epoch or of another holder are ignored.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store; they then expire by themselves.

@@ -28,8 +28,8 @@ pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
-    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxRead, OutboxRecord, OutboxStore,
-    UnreadableRecord,
+    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord,
+    OutboxStore, RecordId, UnreadableRecord,
 };
 pub use parking::{
     DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,

@@ -5,10 +5,32 @@ use async_trait::async_trait;
 use super::Lease;
 use crate::Result;
 use crate::clock::Timestamp;
+use crate::id::MessageId;
 use crate::message::{Envelope, Key};
 
 /// The most bytes of payloads that one read of an outbox returns unless told otherwise.
 pub const OUTBOX_READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Names one record of an outbox for good.
+///
+/// The sequence alone does not: a database that was restored, or that failed over without the end of
+/// its log, draws the same sequences again, for other messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct RecordId {
+    /// Its place in the outbox.
+    pub sequence: u64,
+    /// The message that it holds.
+    pub message: MessageId,
+}
+
+impl RecordId {
+    /// The record at this place with this message.
+    #[must_use]
+    pub const fn new(sequence: u64, message: MessageId) -> Self {
+        Self { sequence, message }
+    }
+}
 
 /// One committed message that is not confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +48,12 @@ impl OutboxRecord {
     pub const fn new(sequence: u64, envelope: Envelope) -> Self {
         Self { sequence, envelope }
     }
+
+    /// What names it.
+    #[must_use]
+    pub const fn id(&self) -> RecordId {
+        RecordId::new(self.sequence, self.envelope.metadata.id)
+    }
 }
 
 /// A row of the outbox that this build cannot read: written by another build, or damaged. It stays
@@ -33,8 +61,8 @@ impl OutboxRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnreadableRecord {
-    /// Its place in the outbox.
-    pub sequence: u64,
+    /// What names it. The id of its message is stored beside the message.
+    pub id: RecordId,
     /// Its slot; see [`Metadata::slot`](crate::message::Metadata::slot).
     pub slot: u16,
     /// Its key, which is stored beside the message.
@@ -46,8 +74,8 @@ pub struct UnreadableRecord {
 impl UnreadableRecord {
     /// A row at this place that cannot be read.
     #[must_use]
-    pub const fn new(sequence: u64, slot: u16, key: Option<Key>, why: String) -> Self {
-        Self { sequence, slot, key, why }
+    pub const fn new(id: RecordId, slot: u16, key: Option<Key>, why: String) -> Self {
+        Self { id, slot, key, why }
     }
 }
 
@@ -61,13 +89,41 @@ pub struct OutboxPage {
     pub unreadable: Vec<UnreadableRecord>,
     /// Whether the read ended at one of its limits, so that there may be more.
     pub more: bool,
+    /// Where the outbox stood at the time of the read.
+    pub place: OutboxPlace,
+}
+
+/// Where an outbox stands: what a reader compares to find out that the database went back in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxPlace {
+    /// Which history of the database this is: another number after a failover or a restore, as far
+    /// as the store can tell. Constant where it cannot.
+    pub timeline: u64,
+    /// The last sequence that was drawn; it only grows, unless the database goes back.
+    pub drawn: u64,
+}
+
+impl OutboxPlace {
+    /// This history, in which this sequence was drawn last.
+    #[must_use]
+    pub const fn new(timeline: u64, drawn: u64) -> Self {
+        Self { timeline, drawn }
+    }
 }
 
 impl OutboxPage {
     /// These records, with more behind them or not.
     #[must_use]
     pub const fn new(records: Vec<OutboxRecord>, more: bool) -> Self {
-        Self { records, more, unreadable: Vec::new() }
+        Self { records, more, unreadable: Vec::new(), place: OutboxPlace::new(0, 0) }
+    }
+
+    /// Where the outbox stood at the time of the read.
+    #[must_use]
+    pub const fn with_place(mut self, place: OutboxPlace) -> Self {
+        self.place = place;
+        self
     }
 
     /// Rows that cannot be read.
@@ -81,7 +137,7 @@ impl OutboxPage {
     #[must_use]
     pub fn last(&self) -> Option<u64> {
         let record = self.records.last().map(|record| record.sequence);
-        record.max(self.unreadable.last().map(|row| row.sequence))
+        record.max(self.unreadable.last().map(|row| row.id.sequence))
     }
 }
 
@@ -96,8 +152,9 @@ pub struct OutboxRead<'a> {
     pub after: u64,
     /// No records of these keys, because they wait behind an earlier record.
     pub skip: &'a [Key],
-    /// No records with these sequences, because the reader has them already.
-    pub held: &'a [u64],
+    /// Not these records, because the reader has them already. Another record with the sequence of
+    /// one of them is returned.
+    pub held: &'a [RecordId],
     /// How many at most.
     pub limit: u32,
     /// How many bytes of payloads at most; the first record is returned however long it is. Default:
@@ -134,9 +191,10 @@ impl<'a> OutboxRead<'a> {
         self
     }
 
-    /// No records with these sequences, because the reader has them already.
+    /// Not these records, because the reader has them already. Another record with the sequence of
+    /// one of them is returned.
     #[must_use]
-    pub const fn with_held(mut self, held: &'a [u64]) -> Self {
+    pub const fn with_held(mut self, held: &'a [RecordId]) -> Self {
         self.held = held;
         self
     }
@@ -175,11 +233,12 @@ pub trait OutboxStore: Send + Sync {
 
     /// Deletes confirmed records, each under the lease it was read with, and returns how many.
     ///
-    /// Records whose lease has moved to another epoch stay: their new holder publishes and deletes them.
+    /// Records whose lease has moved to another epoch or another holder stay: their new holder
+    /// publishes and deletes them. So does a record with the same sequence and another message.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store; then none or all are deleted.
-    async fn delete_published(&self, confirmed: &[(Lease, u64)]) -> Result<u64>;
+    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64>;
 
     /// Completes after a commit may have added records since the last call. It is a hint: it may be
     /// spurious, and it may be missing for commits of other instances.

@@ -11,7 +11,7 @@ use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
     CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
     InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
-    OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, Store, UnitOfWork,
+    OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -55,7 +55,7 @@ impl OutboxStore for NoStore {
         unavailable()
     }
 
-    async fn delete_published(&self, _: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, _: &[(Lease, RecordId)]) -> Result<u64> {
         unavailable()
     }
 

@@ -103,11 +103,13 @@ impl Assignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mamey_core::store::LeaseRole;
+    use mamey_core::id::MessageId;
+    use mamey_core::store::{InstanceId, LeaseRole};
     use proptest::prelude::*;
 
     fn lease(number: u16, epoch: u64) -> Lease {
-        Lease::new(LeaseRole::Relay, Partition::new(number, 4).unwrap(), epoch)
+        let holder = InstanceId::new(MessageId::from_foreign("instances", "1").as_uuid());
+        Lease::new(LeaseRole::Relay, Partition::new(number, 4).unwrap(), epoch, holder)
     }
 
     fn held(number: u16, epoch: u64) -> Tenure {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mamey_core::message::{Key, Partition};
-use mamey_core::store::{Lease, OutboxRecord};
+use mamey_core::store::{Lease, OutboxRecord, RecordId};
 use tokio::time::Instant;
 
 use super::lane::{LaneId, bytes};
@@ -21,7 +21,7 @@ pub(super) struct Failed {
     pub(super) lease: Lease,
     /// `None` when it is too long to be kept: it is read again when its pause is over.
     pub(super) record: Option<OutboxRecord>,
-    pub(super) sequence: u64,
+    pub(super) id: RecordId,
     /// Its successors come after this sequence.
     pub(super) cut_after: u64,
     pub(super) failures: u32,
@@ -59,9 +59,9 @@ impl Blocked {
     }
 
     /// The records without a key, which no skipped key covers.
-    pub(super) fn keyless(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn keyless(&self) -> impl Iterator<Item = RecordId> {
         let keyless = self.lanes.iter().filter(|(lane, _)| lane.key().is_none());
-        keyless.map(|(_, failed)| failed.sequence)
+        keyless.map(|(_, failed)| failed.id)
     }
 
     /// Takes out the records whose pause is over.
@@ -74,6 +74,10 @@ impl Blocked {
     /// When the next pause is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.lanes.values().map(|failed| failed.due).min()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     pub(super) fn drop_partition(&mut self, partition: Partition) {

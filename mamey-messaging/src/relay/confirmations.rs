@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use mamey_core::message::Partition;
-use mamey_core::store::Lease;
+use mamey_core::store::{Lease, RecordId};
 
 /// Confirmed records, each with the lease it was published under. One deletion at a time.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    confirmed: BTreeMap<u64, Lease>,
-    deleting: BTreeMap<u64, Lease>,
+    confirmed: BTreeMap<RecordId, Lease>,
+    deleting: BTreeMap<RecordId, Lease>,
 }
 
 impl Confirmations {
-    pub(super) fn add(&mut self, sequence: u64, lease: Lease) {
-        self.confirmed.insert(sequence, lease);
+    pub(super) fn add(&mut self, record: RecordId, lease: Lease) {
+        self.confirmed.insert(record, lease);
     }
 
     /// How many records are confirmed and still in the outbox.
@@ -31,7 +31,7 @@ impl Confirmations {
         self.confirmed.len()
     }
 
-    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn records(&self) -> impl Iterator<Item = RecordId> {
         self.confirmed.keys().chain(self.deleting.keys()).copied()
     }
 
@@ -48,18 +48,18 @@ impl Confirmations {
         &mut self,
         max: usize,
         current: impl Fn(Partition) -> Option<Lease>,
-    ) -> Option<Vec<(Lease, u64)>> {
+    ) -> Option<Vec<(Lease, RecordId)>> {
         if !self.deleting.is_empty() || self.confirmed.is_empty() {
             return None;
         }
         while self.deleting.len() < max
-            && let Some((sequence, lease)) = self.confirmed.pop_first()
+            && let Some((record, lease)) = self.confirmed.pop_first()
         {
             let lease = current(lease.partition).unwrap_or(lease);
-            self.deleting.insert(sequence, lease);
+            self.deleting.insert(record, lease);
         }
         let records = self.deleting.iter();
-        Some(records.map(|(sequence, lease)| (*lease, *sequence)).collect())
+        Some(records.map(|(record, lease)| (*lease, *record)).collect())
     }
 
     /// Ends a deletion that deleted `count` records, and returns whether these were all. A record

@@ -15,6 +15,7 @@ use super::lane::LaneId;
 use super::lanes::Start;
 use super::options::RelayOptions;
 use super::publishing::{Published, Publishing};
+use super::reads::ReadPlan;
 use super::store_calls::{Done, StoreCalls};
 use super::window::{Limits, Window};
 use crate::leases::{Assignment, Held, LeaseKeeper};
@@ -116,7 +117,7 @@ impl Driver {
             mamey_core::failpoint::deleting_first(
                 &self.store,
                 publisher,
-                (start.lease, start.record.sequence)
+                (start.lease, start.record.id())
             ),
             publisher
         );
@@ -176,8 +177,7 @@ impl Driver {
             Ok(routed) => {
                 mamey_core::failpoint!("after-publish-before-delete");
                 self.publishing.count_confirmed(&start.record, routed);
-                let sequence = start.record.sequence;
-                self.window.confirmed(start.lane, start.lease, sequence);
+                self.window.confirmed(start.lane, start.lease, start.record.id());
             }
             Err(error) => {
                 self.publishing.report_failure(&start.record, &error);
@@ -199,7 +199,7 @@ impl Driver {
 
     fn end_call(&mut self, done: Done) {
         match done {
-            Done::Read(_, Ok(page)) => self.absorb(page),
+            Done::Read(plan, Ok(page)) => self.absorb(&plan, page),
             Done::Read(plan, Err(error)) => {
                 self.window.read_failed(&plan);
                 self.calls.read_failed(&error);
@@ -217,11 +217,11 @@ impl Driver {
         }
     }
 
-    fn absorb(&mut self, page: OutboxPage) {
+    fn absorb(&mut self, plan: &ReadPlan, page: OutboxPage) {
         self.calls.report_unreadable(&page.unreadable);
         let (assignment, partitions) = (&self.assignment, self.options.partitions);
         let lease_of = |slot| assignment.active(Partition::of_slot(slot, partitions).ok()?);
-        self.dirty |= self.window.absorb(page, lease_of);
+        self.dirty |= self.window.absorb(plan, page, lease_of);
         if self.window.is_full_of_blocked()
             && let Some(suppressed) = self.throttle.admit(Instant::now().into_std())
         {

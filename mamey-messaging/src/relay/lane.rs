@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use mamey_core::message::{Key, Partition};
-use mamey_core::store::{Lease, OutboxRecord};
+use mamey_core::store::{Lease, OutboxRecord, RecordId};
 
 /// Names a lane: a key, or a record without a key, which has a lane of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LaneId {
     Key(Key),
-    Keyless(u64),
+    Keyless(RecordId),
 }
 
 /// What a record counts towards the bytes in memory: its payload, since all else is small.
@@ -24,7 +24,7 @@ pub(super) struct Lane {
     /// The records that wait for their turn, by sequence.
     pub(super) waiting: BTreeMap<u64, (Lease, OutboxRecord)>,
     /// The record that is being published.
-    pub(super) in_flight: Option<u64>,
+    pub(super) in_flight: Option<RecordId>,
     /// How many bytes that record has.
     pub(super) in_flight_bytes: usize,
     /// The tick at which that publish began.
@@ -39,7 +39,7 @@ impl LaneId {
     pub(super) fn of(record: &OutboxRecord) -> Self {
         match &record.envelope.metadata.key {
             Some(key) => Self::Key(key.clone()),
-            None => Self::Keyless(record.sequence),
+            None => Self::Keyless(record.id()),
         }
     }
 
@@ -68,6 +68,12 @@ impl Lane {
         self.in_flight.is_none() && self.waiting.is_empty()
     }
 
+    /// All its records.
+    pub(super) fn records(&self) -> impl Iterator<Item = RecordId> {
+        let waiting = self.waiting.values().map(|(_, record)| record.id());
+        self.in_flight.into_iter().chain(waiting)
+    }
+
     /// How many bytes the waiting records have.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting.values().map(|(_, record)| bytes(record)).sum()
@@ -75,7 +81,8 @@ impl Lane {
 
     /// The last record in memory.
     pub(super) fn last(&self) -> Option<u64> {
-        self.waiting.keys().next_back().copied().or(self.in_flight)
+        let in_flight = self.in_flight.map(|record| record.sequence);
+        self.waiting.keys().next_back().copied().or(in_flight)
     }
 
     /// Where to read on if the waiting records are dropped from memory. Usually that is behind the

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use mamey_core::message::{Key, Partition};
-use mamey_core::store::{Lease, OutboxRecord};
+use mamey_core::store::{Lease, OutboxRecord, RecordId};
 
 use super::blocked::Failed;
 use super::lane::{Lane, LaneId, bytes};
@@ -30,6 +30,8 @@ pub(super) struct Start {
     pub(super) lane: LaneId,
     pub(super) lease: Lease,
     pub(super) record: OutboxRecord,
+    /// How often the outbox had gone back in time when it was read.
+    pub(super) history: u64,
 }
 
 impl Lanes {
@@ -80,10 +82,9 @@ impl Lanes {
         skip
     }
 
-    /// The sequences of all records that wait or are in flight.
-    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> {
-        let lanes = self.lanes.values();
-        lanes.flat_map(|lane| lane.in_flight.iter().chain(lane.waiting.keys())).copied()
+    /// All records that wait or are in flight.
+    pub(super) fn records(&self) -> impl Iterator<Item = RecordId> {
+        self.lanes.values().flat_map(Lane::records)
     }
 
     /// Adds a record that was read; a lane that holds `lane_max` waiting records is cut instead.
@@ -129,7 +130,12 @@ impl Lanes {
     }
 
     /// The next record to publish.
-    pub(super) fn start(&mut self, in_flight_max: usize, tick: u64) -> Option<Start> {
+    pub(super) fn start(
+        &mut self,
+        in_flight_max: usize,
+        tick: u64,
+        history: u64,
+    ) -> Option<Start> {
         while self.in_flight < in_flight_max {
             let id = self.ready.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&id) else {
@@ -139,15 +145,15 @@ impl Lanes {
             if lane.in_flight.is_some() {
                 continue;
             }
-            let Some((sequence, (lease, record))) = lane.waiting.pop_first() else {
+            let Some((_, (lease, record))) = lane.waiting.pop_first() else {
                 continue;
             };
-            lane.in_flight = Some(sequence);
+            lane.in_flight = Some(record.id());
             lane.in_flight_bytes = bytes(&record);
             lane.begun = tick;
             self.waiting -= 1;
             self.in_flight += 1;
-            return Some(Start { lane: id, lease, record });
+            return Some(Start { lane: id, lease, record, history });
         }
         None
     }
@@ -180,7 +186,16 @@ impl Lanes {
 
     /// Drops the waiting records of a partition.
     pub(super) fn drop_partition(&mut self, partition: Partition) {
-        for lane in self.lanes.values_mut().filter(|lane| lane.partition == partition) {
+        self.drop_waiting(|of| of == partition);
+    }
+
+    /// Drops all waiting records.
+    pub(super) fn drop_all(&mut self) {
+        self.drop_waiting(|_| true);
+    }
+
+    fn drop_waiting(&mut self, drops: impl Fn(Partition) -> bool) {
+        for lane in self.lanes.values_mut().filter(|lane| drops(lane.partition)) {
             self.waiting -= lane.waiting.len();
             self.bytes -= lane.waiting_bytes();
             lane.waiting.clear();
@@ -189,7 +204,7 @@ impl Lanes {
         for (_, lane) in self.lanes.extract_if(|_, lane| lane.is_idle()) {
             self.retrying -= usize::from(lane.failures > 0);
         }
-        self.failed_before.retain(|_, (of, _)| *of != partition);
+        self.failed_before.retain(|_, (of, _)| !drops(*of));
     }
 
     /// Forgets the failures of records that did not come back.

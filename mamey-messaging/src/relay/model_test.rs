@@ -1,14 +1,16 @@
 //! Test: proves the window's laws against a model of an outbox.
 //!
 //! In the model commits become visible late, publishes fail, deletions overlap with reads, partitions
-//! are lost and gained, and some records cannot be read until the end.
+//! are lost and gained, the outbox goes back in time, and some records cannot be read until the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Key, Metadata, Partition};
-use mamey_core::store::{Lease, LeaseRole, OutboxPage, OutboxRecord, UnreadableRecord};
+use mamey_core::store::{
+    InstanceId, Lease, LeaseRole, OutboxPage, OutboxPlace, OutboxRecord, RecordId, UnreadableRecord,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::time::Instant;
@@ -48,6 +50,10 @@ enum Step {
     Tick,
     Lose(u16),
     Gain(u16),
+    /// Copies the outbox, to be restored later.
+    Save,
+    /// Puts the last copy in place of the outbox: the sequences since then are drawn again.
+    Restore,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -68,6 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Tick),
         1 => (0..PARTITIONS).prop_map(Step::Lose),
         1 => (0..PARTITIONS).prop_map(Step::Gain),
+        1 => Just(Step::Save),
+        1 => Just(Step::Restore),
     ]
 }
 
@@ -78,14 +86,22 @@ struct Model {
     sequence: u64,
     visible: BTreeMap<u64, OutboxRecord>,
     late: BTreeMap<u64, OutboxRecord>,
-    unreadable: HashSet<u64>,
+    unreadable: HashSet<RecordId>,
     leased: HashMap<u16, Lease>,
     epoch: u64,
     read: Option<(ReadPlan, OutboxPage)>,
-    deleting: Option<Vec<(Lease, u64)>>,
+    deleting: Option<Vec<(Lease, RecordId)>>,
     in_flight: Vec<Start>,
-    /// The epoch under which each was published.
-    published: HashMap<u64, u64>,
+    /// The epoch under which each was published, since the last restore.
+    published: HashMap<RecordId, u64>,
+    /// All that were published.
+    ever_published: HashSet<RecordId>,
+    saved: (u64, BTreeMap<u64, OutboxRecord>),
+    /// How often the outbox was restored.
+    restores: u64,
+    timeline: u64,
+    /// Restored, and not read since: what is published may not be there any more.
+    is_unaware: bool,
     last_of_key: HashMap<Key, u64>,
     limits: Limits,
 }
@@ -105,6 +121,11 @@ impl Model {
             deleting: None,
             in_flight: Vec::new(),
             published: HashMap::new(),
+            ever_published: HashSet::new(),
+            saved: (0, BTreeMap::new()),
+            restores: 0,
+            timeline: 0,
+            is_unaware: false,
             last_of_key: HashMap::new(),
             limits,
         };
@@ -127,6 +148,8 @@ impl Model {
             Step::Tick => self.window.tick(),
             Step::Lose(number) => self.lose(number),
             Step::Gain(number) => self.gain(number),
+            Step::Save => self.saved = (self.sequence, self.visible.clone()),
+            Step::Restore => self.restore(),
         }
         // Records that are tried again come on top.
         let held_max = self.limits.held_max + self.limits.blocked_max;
@@ -138,10 +161,10 @@ impl Model {
 
     fn commit(&mut self, key: Option<u8>, late: bool, unreadable: bool) {
         self.sequence += 1;
+        let record = record(self.sequence, self.restores, key);
         if unreadable {
-            self.unreadable.insert(self.sequence);
+            self.unreadable.insert(record.id());
         }
-        let record = record(self.sequence, key);
         // Commits of one key are visible in order: a later one waits for an earlier.
         let key = &record.envelope.metadata.key;
         let behind_late =
@@ -172,11 +195,12 @@ impl Model {
         let wanted = |record: &&OutboxRecord| {
             let metadata = &record.envelope.metadata;
             let skipped = metadata.key.as_ref().is_some_and(|key| plan.skip.contains(key));
-            let held = plan.held.contains(&record.sequence);
+            let held = plan.held.contains(&record.id());
             !skipped && !held && self.leased.contains_key(&partition(record).number())
         };
         let behind = self.visible.range(plan.after + 1..).map(|(_, record)| record);
-        let mut page = OutboxPage::default();
+        let place = OutboxPlace::new(self.timeline, self.sequence);
+        let mut page = OutboxPage::default().with_place(place);
         let mut bytes = 0;
         for (place, record) in behind.filter(wanted).enumerate() {
             bytes += record.envelope.payload.len();
@@ -184,7 +208,7 @@ impl Model {
             if page.more {
                 break;
             }
-            if self.unreadable.contains(&record.sequence) {
+            if self.unreadable.contains(&record.id()) {
                 page.unreadable.push(unreadable(record));
             } else {
                 page.records.push(record.clone());
@@ -203,28 +227,33 @@ impl Model {
         let leased = &self.leased;
         let lease_of =
             |slot| leased.get(&Partition::of_slot(slot, PARTITIONS).ok()?.number()).copied();
-        self.window.absorb(page, lease_of);
+        self.is_unaware &= page.place.timeline != self.timeline;
+        self.window.absorb(&plan, page, lease_of);
     }
 
     fn start(&mut self) {
         let Some(start) = self.window.start() else {
             return;
         };
-        let (sequence, epoch) = (start.record.sequence, start.lease.epoch);
+        let (id, sequence, epoch) = (start.record.id(), start.record.sequence, start.lease.epoch);
         let held = self.leased.get(&start.lease.partition.number());
         assert_eq!(held, Some(&start.lease), "published without the lease");
-        assert_ne!(self.published.get(&sequence), Some(&epoch), "published twice");
-        assert!(self.in_flight.iter().all(|it| it.record.sequence != sequence));
+        assert_ne!(self.published.get(&id), Some(&epoch), "published twice");
+        assert!(self.in_flight.iter().all(|it| it.record.id() != id));
         if let Some(key) = start.lane.key() {
             let same = |it: &Start| it.lane.key() == Some(key);
             assert!(!self.in_flight.iter().any(same), "two of a key are in flight");
+        }
+        if let Some(key) = start.lane.key()
+            && !self.is_unaware
+        {
             // A record published again after its lease moved may come late: it is a duplicate.
             let last = self.last_of_key.get(key).copied();
-            let again = self.published.contains_key(&sequence);
+            let again = self.ever_published.contains(&id);
             assert!(again || last.is_none_or(|last| last <= sequence), "{sequence} after {last:?}");
-            let earlier = self.visible.range(..sequence).find(|(earlier, record)| {
+            let earlier = self.visible.range(..sequence).find(|(_, record)| {
                 let same = record.envelope.metadata.key.as_ref() == Some(key);
-                same && !self.published.contains_key(earlier)
+                same && !self.ever_published.contains(&record.id())
             });
             assert!(earlier.is_none(), "{sequence} overtook {earlier:?}");
             self.last_of_key.insert(key.clone(), last.unwrap_or_default().max(sequence));
@@ -237,14 +266,15 @@ impl Model {
             return;
         }
         let start = self.in_flight.remove(which(self.in_flight.len()));
-        let (sequence, lease) = (start.record.sequence, start.lease);
+        let (id, lease) = (start.record.id(), start.lease);
         if fails {
             let due = self.now + Duration::from_secs(1);
             let held = self.leased.get(&lease.partition.number()).copied();
             self.window.failed(start, due, held);
         } else {
-            self.published.insert(sequence, lease.epoch);
-            self.window.confirmed(start.lane, lease, sequence);
+            self.published.insert(id, lease.epoch);
+            self.ever_published.insert(id);
+            self.window.confirmed(start.lane, lease, id);
         }
     }
 
@@ -265,10 +295,13 @@ impl Model {
             return self.window.deletion_failed();
         }
         let mut count = 0;
-        for (lease, sequence) in records {
-            assert!(self.published.contains_key(&sequence), "deleted before it was published");
-            if self.leased.get(&lease.partition.number()) == Some(&lease) {
-                count += u64::from(self.visible.remove(&sequence).is_some());
+        for (lease, id) in records {
+            assert!(self.ever_published.contains(&id), "deleted before it was published");
+            let held = self.leased.get(&lease.partition.number()) == Some(&lease);
+            let same = self.visible.get(&id.sequence).is_some_and(|record| record.id() == id);
+            if held && same {
+                self.visible.remove(&id.sequence);
+                count += 1;
             }
         }
         self.window.deleted(count);
@@ -295,6 +328,29 @@ impl Model {
         }
     }
 
+    fn restore(&mut self) {
+        let (sequence, visible) = self.saved.clone();
+        if sequence == self.sequence {
+            return;
+        }
+        self.restores += 1;
+        self.sequence = sequence;
+        self.visible = visible;
+        self.late.clear();
+        self.published.clear();
+        self.last_of_key.clear();
+        self.is_unaware = true;
+        // Every third shows by its sequences alone, if the relay can read before they are drawn again.
+        self.end_read(true);
+        self.begin_read();
+        let shows = self.read.is_some() && self.restores.is_multiple_of(3);
+        self.timeline += u64::from(!shows);
+        if let Some((_, page)) = &mut self.read {
+            page.place.timeline = self.timeline;
+        }
+        self.end_read(false);
+    }
+
     fn lose(&mut self, number: u16) {
         if let Some(lease) = self.leased.remove(&number) {
             self.window.drop_partition(lease.partition);
@@ -306,8 +362,9 @@ impl Model {
             return;
         }
         self.epoch += 1;
-        let lease =
-            Lease::new(LeaseRole::Relay, Partition::new(number, PARTITIONS).unwrap(), self.epoch);
+        let partition = Partition::new(number, PARTITIONS).unwrap();
+        let holder = InstanceId::new(MessageId::from_foreign("instances", "1").as_uuid());
+        let lease = Lease::new(LeaseRole::Relay, partition, self.epoch, holder);
         self.leased.insert(number, lease);
         self.window.gained_partition(lease.partition);
     }
@@ -329,14 +386,17 @@ impl Model {
             self.end_publish(|_| 0, false);
             self.begin_deletion();
             self.end_deletion(false);
-            if self.visible.is_empty() && self.window.is_drained() {
+            // What a restore took away unnoticed may still go out.
+            if self.visible.is_empty() && self.window.is_drained() && self.window.held() == 0 {
                 break;
             }
         }
         assert!(self.visible.is_empty(), "left behind: {:?}", self.visible.keys());
-        let all: HashSet<u64> = (1..=self.sequence).collect();
-        assert_eq!(self.published.keys().copied().collect::<HashSet<_>>(), all);
         assert_eq!(self.window.held(), 0);
+        if self.restores == 0 {
+            let published: HashSet<_> = self.published.keys().map(|it| it.sequence).collect();
+            assert_eq!(published, (1..=self.sequence).collect());
+        }
     }
 }
 
@@ -344,8 +404,8 @@ fn partition(record: &OutboxRecord) -> Partition {
     Partition::of_slot(record.envelope.metadata.slot(), PARTITIONS).unwrap()
 }
 
-fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
-    let id = MessageId::from_foreign("outbox", &sequence.to_string());
+fn record(sequence: u64, restores: u64, key: Option<u8>) -> OutboxRecord {
+    let id = MessageId::from_foreign(&restores.to_string(), &sequence.to_string());
     let metadata = Metadata::new(id, "orders.order-placed", "orders").with_key(key.map(Key::new));
     let payload = vec![0; usize::try_from(sequence * 7).unwrap() % (RECORD_BYTES_MAX + 1)];
     OutboxRecord::new(sequence, Envelope::new(metadata, payload.into()))
@@ -353,7 +413,7 @@ fn record(sequence: u64, key: Option<u8>) -> OutboxRecord {
 
 fn unreadable(record: &OutboxRecord) -> UnreadableRecord {
     let metadata = &record.envelope.metadata;
-    UnreadableRecord::new(record.sequence, metadata.slot(), metadata.key.clone(), String::new())
+    UnreadableRecord::new(record.id(), metadata.slot(), metadata.key.clone(), String::new())
 }
 
 proptest! {

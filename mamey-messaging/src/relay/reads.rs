@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use mamey_core::message::{Key, Partition};
+use mamey_core::store::{OutboxPlace, RecordId};
 
 use super::lane::LaneId;
 use super::position::Position;
@@ -15,6 +16,7 @@ use super::position::Position;
 pub(super) struct Reads {
     under_way: bool,
     position: Position,
+    place: Option<OutboxPlace>,
     gained_meanwhile: HashSet<Partition>,
     drained_meanwhile: HashSet<LaneId>,
 }
@@ -24,7 +26,8 @@ pub(super) struct Reads {
 pub(super) struct ReadPlan {
     pub(super) after: u64,
     pub(super) skip: Vec<Key>,
-    pub(super) held: Vec<u64>,
+    /// In the order of their sequences.
+    pub(super) held: Vec<RecordId>,
     pub(super) limit: usize,
     pub(super) bytes_max: usize,
 }
@@ -43,6 +46,20 @@ impl Reads {
     pub(super) fn begin(&mut self) -> u64 {
         self.under_way = true;
         self.position.begin()
+    }
+
+    /// Whether the outbox that was read is an earlier one than before: another history of the
+    /// database, or one whose last sequences are still to be drawn.
+    pub(super) fn went_back(&mut self, place: OutboxPlace) -> bool {
+        let before = self.place.replace(place).unwrap_or(place);
+        place.timeline != before.timeline || place.drawn < before.drawn
+    }
+
+    /// Everything is to be read again, and nothing counts as read before.
+    pub(super) fn restart(&mut self) {
+        self.end();
+        self.position = Position::default();
+        self.again();
     }
 
     /// The read returned records up to `last`, with more behind it or not.

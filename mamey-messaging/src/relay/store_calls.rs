@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::message::Key;
-use mamey_core::store::{Lease, OutboxPage, OutboxRead, Store, UnreadableRecord};
+use mamey_core::store::{Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ pub(super) struct StoreCalls {
     delete_not_before: Instant,
     deletion_pause_ends: Instant,
     throttle: LogThrottle,
-    reported: Reported<u64>,
+    reported: Reported<RecordId>,
 }
 
 /// How a call ended.
@@ -81,7 +81,7 @@ impl StoreCalls {
         now >= self.delete_not_before && !pauses
     }
 
-    pub(super) fn delete(&mut self, records: Vec<(Lease, u64)>) {
+    pub(super) fn delete(&mut self, records: Vec<(Lease, RecordId)>) {
         let store = Arc::clone(&self.store);
         self.under_way
             .spawn(async move { Done::Deleted(guarded(store.delete_published(&records)).await) });
@@ -127,12 +127,12 @@ impl StoreCalls {
 
     /// Reports and counts the rows that were not reported before: they are read again and again.
     pub(super) fn report_unreadable(&mut self, rows: &[UnreadableRecord]) {
-        let new: Vec<_> = rows.iter().filter(|row| self.reported.is_new(row.sequence)).collect();
+        let new: Vec<_> = rows.iter().filter(|row| self.reported.is_new(row.id)).collect();
         self.stats.0.unreadable.add(new.len() as u64);
         for row in new {
-            let UnreadableRecord { sequence, key, why, .. } = row;
+            let UnreadableRecord { id, key, why, .. } = row;
             tracing::warn!(
-                sequence,
+                sequence = id.sequence,
                 key = key.as_ref().map(Key::as_str),
                 why,
                 "a row of the outbox cannot be read; it and its key wait for a build that can"

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mamey_core::message::{Key, Partition};
-use mamey_core::store::UnreadableRecord;
+use mamey_core::store::{RecordId, UnreadableRecord};
 
 use super::lane::LaneId;
 
@@ -12,11 +12,11 @@ use super::lane::LaneId;
 /// They are forgotten with each sweep, which finds those that are still there: a row may be
 /// published by another build, mended, or deleted.
 #[derive(Debug, Default)]
-pub(super) struct Unreadable(HashMap<LaneId, (Partition, u64)>);
+pub(super) struct Unreadable(HashMap<LaneId, (Partition, RecordId)>);
 
 impl Unreadable {
-    pub(super) fn insert(&mut self, lane: LaneId, partition: Partition, sequence: u64) {
-        self.0.entry(lane).or_insert((partition, sequence));
+    pub(super) fn insert(&mut self, lane: LaneId, partition: Partition, row: RecordId) {
+        self.0.entry(lane).or_insert((partition, row));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -25,7 +25,7 @@ impl Unreadable {
 
     /// Whether a record waits behind one of its lane that cannot be read.
     pub(super) fn is_before(&self, lane: &LaneId, sequence: u64) -> bool {
-        self.0.get(lane).is_some_and(|(_, unreadable)| *unreadable < sequence)
+        self.0.get(lane).is_some_and(|(_, row)| row.sequence < sequence)
     }
 
     /// The keys that reads leave out.
@@ -34,9 +34,9 @@ impl Unreadable {
     }
 
     /// The records without a key, which no skipped key covers.
-    pub(super) fn keyless(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn keyless(&self) -> impl Iterator<Item = RecordId> {
         let keyless = self.0.iter().filter(|(lane, _)| lane.key().is_none());
-        keyless.map(|(_, (_, sequence))| *sequence)
+        keyless.map(|(_, (_, row))| *row)
     }
 
     pub(super) fn forget(&mut self, lane: &LaneId) {
@@ -55,6 +55,6 @@ impl Unreadable {
 impl LaneId {
     /// The lane of a record that cannot be read.
     pub(super) fn of_unreadable(row: &UnreadableRecord) -> Self {
-        row.key.clone().map_or(Self::Keyless(row.sequence), Self::Key)
+        row.key.clone().map_or(Self::Keyless(row.id), Self::Key)
     }
 }

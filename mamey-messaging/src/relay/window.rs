@@ -2,8 +2,10 @@
 //!
 //! Plain data without tasks or a clock, so that a model can test its laws.
 
+use std::collections::BTreeSet;
+
 use mamey_core::message::Partition;
-use mamey_core::store::{Lease, OutboxPage, OutboxRecord, UnreadableRecord};
+use mamey_core::store::{Lease, OutboxPage, OutboxRecord, RecordId, UnreadableRecord};
 use tokio::time::Instant;
 
 use super::blocked::{Blocked, Failed};
@@ -38,6 +40,10 @@ pub(super) struct Window {
     reads: Reads,
     /// Counts ticks, to tell which publishes are slow.
     ticks: u64,
+    /// How often the outbox went back in time.
+    history: u64,
+    /// What was in flight or confirmed when it did. Others may have the sequences of these.
+    outlived: BTreeSet<RecordId>,
 }
 
 impl Window {
@@ -50,6 +56,8 @@ impl Window {
             confirmations: Confirmations::default(),
             reads: Reads::default(),
             ticks: 0,
+            history: 0,
+            outlived: BTreeSet::new(),
         }
     }
 
@@ -116,7 +124,7 @@ impl Window {
     pub(super) fn unblock_due(&mut self, now: Instant) {
         for (id, failed) in self.blocked.take_due(now) {
             if failed.record.is_none() {
-                let before = failed.sequence.saturating_sub(1).min(failed.cut_after);
+                let before = failed.id.sequence.saturating_sub(1).min(failed.cut_after);
                 self.read_on(id.clone(), before);
             }
             self.lanes.retry(id, failed);
@@ -145,13 +153,16 @@ impl Window {
         skip.extend(self.unreadable.keys());
         let limit = self.limits.held_max.saturating_sub(self.held());
         let bytes_max = self.limits.bytes_max.saturating_sub(self.held_bytes());
-        Some(ReadPlan { after, skip, held: self.sequences(), limit, bytes_max })
+        Some(ReadPlan { after, skip, held: self.records(), limit, bytes_max })
     }
 
     /// All records that are in memory or about to be deleted, without those of skipped keys.
-    fn sequences(&self) -> Vec<u64> {
-        let held = self.lanes.sequences().chain(self.confirmations.sequences());
-        held.chain(self.blocked.keyless()).chain(self.unreadable.keyless()).collect()
+    fn records(&self) -> Vec<RecordId> {
+        let held = self.lanes.records().chain(self.confirmations.records());
+        let held = held.chain(self.blocked.keyless()).chain(self.unreadable.keyless());
+        let mut held: Vec<_> = held.collect();
+        held.sort_unstable();
+        held
     }
 
     fn has_room(&self) -> bool {
@@ -170,9 +181,14 @@ impl Window {
     /// the lease under which a record of a slot may be published now.
     pub(super) fn absorb(
         &mut self,
+        plan: &ReadPlan,
         page: OutboxPage,
         lease_of: impl Fn(u16) -> Option<Lease>,
     ) -> bool {
+        if self.reads.went_back(page.place) || self.shows_others(&page, &plan.held) {
+            self.forget();
+            return true;
+        }
         if let Some(last) = page.last() {
             self.reads.read_to(last, page.more);
         }
@@ -180,7 +196,8 @@ impl Window {
         let lane_max = self.limits.held_max.div_ceil(WINDOWS_PER_KEY);
         let mut no_room = false;
         for row in in_order(page) {
-            let (lane, sequence) = (row.lane(), row.sequence());
+            let (lane, id) = (row.lane(), row.id());
+            let sequence = id.sequence;
             if self.is_read_later(&lane, sequence) {
                 continue;
             }
@@ -196,11 +213,39 @@ impl Window {
             }
             match row {
                 Row::Record(record) => self.lanes.hold(lane, lease, record, lane_max),
-                Row::Unreadable(_) => self.unreadable.insert(lane, lease.partition, sequence),
+                Row::Unreadable(_) => self.unreadable.insert(lane, lease.partition, id),
             }
         }
         self.reads.end();
         more || no_room
+    }
+
+    /// Whether a row has the sequence of a record that is held, and another message: sequences were
+    /// drawn again. The read left out the records in `held`, which is sorted.
+    fn shows_others(&self, page: &OutboxPage, held: &[RecordId]) -> bool {
+        let records = page.records.iter().map(|record| record.sequence);
+        let unreadable = page.unreadable.iter().map(|row| row.id.sequence);
+        let replaces = |sequence: u64| {
+            let at = held.partition_point(|held| held.sequence < sequence);
+            let mut same = held.iter().skip(at).take_while(|held| held.sequence == sequence);
+            same.any(|held| !self.outlived.contains(held))
+        };
+        !held.is_empty() && records.chain(unreadable).any(replaces)
+    }
+
+    /// Drops what was read and is not in flight: the database went back in time, so it may not be in
+    /// the outbox any more, and others may be in its place. What is confirmed stays to be deleted, if
+    /// it is still there.
+    fn forget(&mut self) {
+        self.history += 1;
+        self.lanes.drop_all();
+        self.blocked.clear();
+        self.unreadable.clear();
+        self.outlived = self.records().into_iter().collect();
+        self.reads.restart();
+        tracing::warn!(
+            "the outbox has gone back in time, as after a restore or a failover; it is read anew"
+        );
     }
 
     fn is_full(&self) -> bool {
@@ -220,12 +265,12 @@ impl Window {
 
     /// The next record to publish, if one more may be in flight.
     pub(super) fn start(&mut self) -> Option<Start> {
-        self.lanes.start(self.limits.in_flight_max, self.ticks)
+        self.lanes.start(self.limits.in_flight_max, self.ticks, self.history)
     }
 
     /// The transport confirmed a record: its key goes on, and the record can be deleted.
-    pub(super) fn confirmed(&mut self, id: LaneId, lease: Lease, sequence: u64) {
-        self.confirmations.add(sequence, lease);
+    pub(super) fn confirmed(&mut self, id: LaneId, lease: Lease, record: RecordId) {
+        self.confirmations.add(record, lease);
         if let Some((id, cut)) = self.lanes.confirmed(id) {
             self.read_on(id, cut);
         }
@@ -248,17 +293,21 @@ impl Window {
         let Some(lane) = self.lanes.failed(&start.lane) else {
             return;
         };
+        // The record may not be in the outbox any more; if it is, it is read again.
+        if start.history != self.history {
+            return self.read_on(start.lane, 0);
+        }
         // Without a lease the record is read and published by whoever gains the partition.
         let Some(lease) = lease else {
             return;
         };
-        let sequence = start.record.sequence;
+        let id = start.record.id();
         let blocked_bytes = self.blocked.bytes() + bytes(&start.record);
         let kept = blocked_bytes <= self.limits.bytes_max / WINDOWS_OF_BLOCKED_BYTES;
         let failed = Failed {
             lease,
-            sequence,
-            cut_after: lane.cut().map_or(sequence, |cut| cut.min(sequence)),
+            id,
+            cut_after: lane.cut().map_or(id.sequence, |cut| cut.min(id.sequence)),
             record: Some(start.record).filter(|_| kept),
             failures: lane.failures.saturating_add(1),
             due,
@@ -272,7 +321,7 @@ impl Window {
         &mut self,
         max: usize,
         current: impl Fn(Partition) -> Option<Lease>,
-    ) -> Option<Vec<(Lease, u64)>> {
+    ) -> Option<Vec<(Lease, RecordId)>> {
         self.confirmations.plan_deletion(max, current)
     }
 
@@ -298,10 +347,10 @@ enum Row {
 }
 
 impl Row {
-    const fn sequence(&self) -> u64 {
+    const fn id(&self) -> RecordId {
         match self {
-            Self::Record(record) => record.sequence,
-            Self::Unreadable(row) => row.sequence,
+            Self::Record(record) => record.id(),
+            Self::Unreadable(row) => row.id,
         }
     }
 
@@ -325,7 +374,7 @@ fn in_order(page: OutboxPage) -> impl Iterator<Item = Row> {
     let mut unreadable = page.unreadable.into_iter().map(Row::Unreadable).peekable();
     let mut records = page.records.into_iter().map(Row::Record).peekable();
     std::iter::from_fn(move || match (records.peek(), unreadable.peek()) {
-        (Some(record), Some(row)) if row.sequence() < record.sequence() => unreadable.next(),
+        (Some(record), Some(row)) if row.id() < record.id() => unreadable.next(),
         (Some(_), _) => records.next(),
         (None, _) => unreadable.next(),
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mamey_core::clock::Timestamp;
 use mamey_core::message::Partition;
-use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest};
 use mamey_core::{Error, Result};
 
 /// The partitions of one role by number. An entry is never removed, because an epoch must not be
@@ -35,7 +35,7 @@ pub(crate) fn share_out(
     for share in shares.values_mut() {
         if share.is_held_by(request) {
             share.expires = expires;
-            leases.push(share.lease(request.role));
+            leases.push(share.lease(request));
         }
     }
     for partition in all {
@@ -48,7 +48,7 @@ pub(crate) fn share_out(
             share.holder = Some(request.holder);
             share.epoch += 1;
             share.expires = expires;
-            leases.push(share.lease(request.role));
+            leases.push(share.lease(request));
         }
     }
     leases.sort_by_key(|lease| lease.partition);
@@ -101,14 +101,15 @@ impl Share {
         !self.is_held_by(request) && (given_up || self.partition.of() != request.partitions)
     }
 
-    /// Whether the partition has not changed hands since this lease was given.
+    /// Whether this lease is still held.
     #[cfg(feature = "memory")]
     pub(crate) fn is_current(&self, lease: &Lease) -> bool {
-        self.partition == lease.partition && self.epoch == lease.epoch
+        let held = (self.partition, self.epoch, self.holder);
+        held == (lease.partition, lease.epoch, Some(lease.holder))
     }
 
-    fn lease(&self, role: LeaseRole) -> Lease {
-        Lease::new(role, self.partition, self.epoch)
+    fn lease(&self, request: &LeaseRequest) -> Lease {
+        Lease::new(request.role, self.partition, self.epoch, request.holder)
     }
 }
 
@@ -116,6 +117,7 @@ impl Share {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use mamey_core::store::LeaseRole;
     use std::collections::HashMap;
     use std::time::Duration;
     use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore};
+use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, RecordId};
 
 use super::store::MemoryStore;
 
@@ -12,7 +12,7 @@ impl OutboxStore for MemoryStore {
         Ok(self.state()?.outbox.read(read))
     }
 
-    async fn delete_published(&self, published: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<u64> {
         let mut state = self.state()?;
         let state = &mut *state;
         Ok(state.outbox.delete_published(published, &state.leases))

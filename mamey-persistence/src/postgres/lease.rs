@@ -43,10 +43,10 @@ ON CONFLICT (role, number) DO UPDATE SET partitions = excluded.partitions,
 
 const RELEASE: &str = "\
 UPDATE mamey._leases AS lease SET holder = NULL
-FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
-  AS given (role, number, partitions, epoch)
-WHERE (lease.role, lease.number, lease.partitions, lease.epoch)
-  = (given.role, given.number, given.partitions, given.epoch)";
+FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::uuid[])
+  AS given (role, number, partitions, epoch, holder)
+WHERE (lease.role, lease.number, lease.partitions, lease.epoch, lease.holder)
+  = (given.role, given.number, given.partitions, given.epoch, given.holder)";
 
 const RETIRE: &str = "\
 WITH retired AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2)
@@ -75,7 +75,8 @@ impl LeaseStore for PostgresStore {
             .bind(column(leases, |lease| lease.role.as_str()))
             .bind(column(leases, |lease| i32::from(lease.partition.number())))
             .bind(column(leases, |lease| i32::from(lease.partition.of())))
-            .bind(column(leases, |lease| stored(lease.epoch)));
+            .bind(column(leases, |lease| stored(lease.epoch)))
+            .bind(column(leases, |lease| lease.holder.as_uuid()));
         let done = self.database.connections.execute(release).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }

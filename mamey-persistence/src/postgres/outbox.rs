@@ -2,26 +2,35 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore};
+use mamey_core::store::{
+    Lease, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxStore, RecordId,
+};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::query::bind::{column, slots};
 use super::query::values::{escape, unescape};
 use super::store::PostgresStore;
 use crate::sql::rows::{outbox_depth, outbox_page, stored};
 
+/// The first row tells where the outbox stands, in the same round trip.
+///
 /// The held records are a subquery, which is hashed; an array would be searched for each record.
 ///
 /// The length of a payload is known without reading it, and the window sees the records in the order
 /// of the subquery.
 const READ: &str = "\
+SELECT timeline, drawn, NULL::text, NULL::text, NULL::bytea, NULL::uuid
+FROM mamey._outbox_place()
+UNION ALL
 SELECT sequence, slot::bigint, key, metadata,
-  CASE WHEN sum(octet_length(payload)) OVER so_far <= $6 OR row_number() OVER so_far = 1
-    THEN payload END
+  CASE WHEN sum(octet_length(payload)) OVER so_far <= $7 OR row_number() OVER so_far = 1
+    THEN payload END, id
 FROM (
-  SELECT sequence, slot, key, metadata, payload FROM mamey._outbox
+  SELECT sequence, slot, key, metadata, payload, id FROM mamey._outbox
   WHERE sequence > $1 AND slot = ANY($2) AND (key IS NULL OR key <> ALL($3))
-    AND sequence NOT IN (SELECT unnest($4::bigint[]))
-  ORDER BY sequence LIMIT $5
+    AND (sequence, id) NOT IN (SELECT * FROM unnest($4::bigint[], $5::uuid[]))
+  ORDER BY sequence LIMIT $6
 ) AS head WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)";
 
 /// The lease's row is locked until the deletion is done, so that the lease is not given to another
@@ -32,15 +41,17 @@ FROM (
 const DELETE_PUBLISHED: &str = "\
 WITH held AS (
   SELECT place, lease.number, lease.partitions FROM mamey._leases AS lease
-  JOIN unnest($3::text[], $4::int[], $5::int[], $6::bigint[])
-    WITH ORDINALITY AS asked (role, number, partitions, epoch, place)
-    ON (lease.role, lease.number, lease.partitions, lease.epoch)
-     = (asked.role, asked.number, asked.partitions, asked.epoch)
+  JOIN unnest($4::text[], $5::int[], $6::int[], $7::bigint[], $8::uuid[])
+    WITH ORDINALITY AS asked (role, number, partitions, epoch, holder, place)
+    ON (lease.role, lease.number, lease.partitions, lease.epoch, lease.holder)
+     = (asked.role, asked.number, asked.partitions, asked.epoch, asked.holder)
   ORDER BY lease.role, lease.number FOR SHARE OF lease
 ), deleted AS (
   DELETE FROM mamey._outbox AS record
-  USING unnest($1::bigint[], $2::bigint[]) AS asked (sequence, place) JOIN held USING (place)
-  WHERE record.sequence = asked.sequence AND record.slot % held.partitions = held.number
+  USING unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS asked (sequence, id, place)
+    JOIN held USING (place)
+  WHERE record.sequence = asked.sequence AND record.id = asked.id
+    AND record.slot % held.partitions = held.number
   RETURNING record.sequence
 ), counted AS (
   UPDATE mamey._counters SET value = value + (SELECT count(*) FROM deleted)
@@ -63,37 +74,38 @@ impl OutboxStore for PostgresStore {
             .bind(stored(read.after))
             .bind(slots(read.leases.iter().map(|lease| lease.partition)))
             .bind(skip)
-            .bind(read.held.iter().map(|sequence| stored(*sequence)).collect::<Vec<_>>())
+            .bind(column(read.held, |held| stored(held.sequence)))
+            .bind(column(read.held, |held| held.message.as_uuid()))
             .bind(i64::from(limit))
             .bind(stored(read.bytes_max as u64));
         let rows = self.database.connections.fetch_all(read).await;
-        rows.and_then(|rows| outbox_page(&rows, limit, |key| unescape(key.to_owned())))
-            .map_err(|cause| self.database.error(cause))
+        rows.and_then(|rows| page(&rows, limit)).map_err(|cause| self.database.error(cause))
     }
 
-    async fn delete_published(&self, published: &[(Lease, u64)]) -> Result<u64> {
+    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<u64> {
         if published.is_empty() {
             return Ok(0);
         }
         let mut leases: Vec<Lease> = Vec::new();
-        let (mut sequences, mut places) = (Vec::new(), Vec::new());
-        for (lease, sequence) in published {
+        let mut places = Vec::with_capacity(published.len());
+        for (lease, _) in published {
             let known = leases.iter().position(|known| known == lease);
             let place = known.unwrap_or(leases.len());
             if known.is_none() {
                 leases.push(*lease);
             }
-            sequences.push(stored(*sequence));
             places.push(stored(place as u64 + 1));
         }
         let delete = self
             .query(DELETE_PUBLISHED)
-            .bind(sequences)
+            .bind(column(published, |(_, record)| stored(record.sequence)))
+            .bind(column(published, |(_, record)| record.message.as_uuid()))
             .bind(places)
             .bind(column(&leases, |lease| lease.role.as_str()))
             .bind(column(&leases, |lease| i32::from(lease.partition.number())))
             .bind(column(&leases, |lease| i32::from(lease.partition.of())))
-            .bind(column(&leases, |lease| stored(lease.epoch)));
+            .bind(column(&leases, |lease| stored(lease.epoch)))
+            .bind(column(&leases, |lease| lease.holder.as_uuid()));
         self.number(delete).await
     }
 
@@ -105,4 +117,13 @@ impl OutboxStore for PostgresStore {
         let row = self.database.connections.fetch_one(self.query(DEPTH)).await;
         row.and_then(|row| outbox_depth(&row)).map_err(|cause| self.database.error(cause))
     }
+}
+
+/// The first row is where the outbox stands, the others are records.
+fn page(rows: &[PgRow], limit: u32) -> Result<OutboxPage, sqlx::Error> {
+    let (place, rows) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    let number = |at| place.try_get::<i64, _>(at).map(i64::cast_unsigned);
+    let place = OutboxPlace::new(number(0)?, number(1)?);
+    let page = outbox_page(rows, limit, |key| unescape(key.to_owned()))?;
+    Ok(page.with_place(place))
 }

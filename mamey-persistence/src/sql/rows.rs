@@ -6,7 +6,7 @@ use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Key, MessageIdentity, Metadata};
 use mamey_core::store::{
     DeadLetter, DeadLetterReason, Failure, OutboxDepth, OutboxPage, OutboxRecord, ParkedMessage,
-    UnreadableRecord,
+    RecordId, UnreadableRecord,
 };
 use mamey_core::{Error, Result};
 use serde::Serialize;
@@ -37,6 +37,7 @@ pub(crate) trait Columns {
     fn text_or_null(&self, at: usize) -> Result<Option<&str>, sqlx::Error>;
     fn bytes(&self, at: usize) -> Result<&[u8], sqlx::Error>;
     fn bytes_or_null(&self, at: usize) -> Result<Option<&[u8]>, sqlx::Error>;
+    fn uuid(&self, at: usize) -> Result<Uuid, sqlx::Error>;
 }
 
 impl<R: Row> Columns for R
@@ -45,6 +46,7 @@ where
     for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> &'r str: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Uuid: Decode<'r, R::Database> + Type<R::Database>,
 {
     fn number(&self, at: usize) -> Result<i64, sqlx::Error> {
         self.try_get(at)
@@ -69,10 +71,14 @@ where
     fn bytes_or_null(&self, at: usize) -> Result<Option<&[u8]>, sqlx::Error> {
         self.try_get(at)
     }
+
+    fn uuid(&self, at: usize) -> Result<Uuid, sqlx::Error> {
+        self.try_get(at)
+    }
 }
 
-/// Columns: sequence, slot, key, metadata, and payload, null behind the most bytes of the read.
-/// `key_of` reads a key as the store wrote it.
+/// Columns: sequence, slot, key, metadata, payload, null behind the most bytes of the read, and the
+/// message's id. `key_of` reads a key as the store wrote it.
 pub(crate) fn outbox_page(
     rows: &[impl Columns],
     limit: u32,
@@ -80,25 +86,35 @@ pub(crate) fn outbox_page(
 ) -> Result<OutboxPage, sqlx::Error> {
     let mut page = OutboxPage::new(Vec::with_capacity(rows.len()), rows.len() >= limit as usize);
     for row in rows {
-        let sequence = row.number(0)?.unsigned_abs();
+        let id = MessageId::from_uuid(row.uuid(5)?);
+        let id = RecordId::new(row.number(0)?.unsigned_abs(), id);
         let Some(payload) = row.bytes_or_null(4)? else {
             page.more = true;
             break;
         };
-        match json(row, 3) {
+        match metadata_of(row, id.message) {
             Ok(metadata) => {
                 let envelope = Envelope::new(metadata, Bytes::copy_from_slice(payload));
-                page.records.push(OutboxRecord::new(sequence, envelope));
+                page.records.push(OutboxRecord::new(id.sequence, envelope));
             }
-            Err(cause) => {
+            Err(why) => {
                 let slot = u16::try_from(row.number(1)?).unwrap_or(u16::MAX);
                 let key = row.text_or_null(2)?.map(|key| Key::from(key_of(key)));
-                let why = format!("its metadata cannot be read: {cause}");
-                page.unreadable.push(UnreadableRecord::new(sequence, slot, key, why));
+                page.unreadable.push(UnreadableRecord::new(id, slot, key, why));
             }
         }
     }
     Ok(page)
+}
+
+/// The metadata of a row of the outbox. A record is deleted by the id that is stored beside it.
+fn metadata_of(row: &impl Columns, id: MessageId) -> Result<Metadata, String> {
+    let metadata: Metadata =
+        json(row, 3).map_err(|cause| format!("its metadata cannot be read: {cause}"))?;
+    match metadata.id == id {
+        true => Ok(metadata),
+        false => Err(format!("its metadata is of message {}, its row of {id}", metadata.id)),
+    }
 }
 
 /// Columns: records, the time of the oldest, how many were published.

@@ -38,7 +38,7 @@ ON CONFLICT DO UPDATE SET partitions = excluded.partitions, holder = excluded.ho
 
 const RELEASE: &str = "\
 UPDATE mamey_leases SET holder = NULL
-WHERE context = ? AND role = ? AND number = ? AND partitions = ? AND epoch = ?";
+WHERE context = ? AND role = ? AND number = ? AND partitions = ? AND epoch = ? AND holder = ?";
 
 const LEAVE: &str = "DELETE FROM mamey_members WHERE context = ? AND role = ? AND holder = ?";
 
@@ -167,7 +167,8 @@ impl Work for Release {
                 .bind(lease.role.as_str())
                 .bind(i64::from(lease.partition.number()))
                 .bind(i64::from(lease.partition.of()))
-                .bind(stored(lease.epoch));
+                .bind(stored(lease.epoch))
+                .bind(bytes(lease.holder).as_slice());
         }
         script.run(transaction).await?;
         Ok(())

@@ -22,7 +22,7 @@ struct Member {
 }
 
 impl Leases {
-    /// Whether the partition has not changed hands since this lease was given.
+    /// Whether this lease is still held.
     pub(crate) fn is_current(&self, lease: &Lease) -> bool {
         let share =
             self.shares.get(&lease.role).and_then(|shares| shares.get(&lease.partition.number()));

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use mamey_core::message::Envelope;
-use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxRecord};
+use mamey_core::store::{
+    Lease, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord, RecordId,
+};
 
 use super::leases::Leases;
 
@@ -28,13 +30,13 @@ impl Outbox {
             let slot = envelope.metadata.slot();
             let leased = read.leases.iter().any(|lease| lease.partition.contains(slot));
             let waits = envelope.metadata.key.as_ref().is_some_and(|key| skip.contains(key));
-            leased && !waits && !held.contains(sequence)
+            leased && !waits && !held.contains(&RecordId::new(*sequence, envelope.metadata.id))
         };
         let wanted = self
             .records
             .range(read.after.saturating_add(1)..)
             .filter(|(sequence, envelope)| wanted(sequence, envelope));
-        let mut page = OutboxPage::default();
+        let mut page = OutboxPage::default().with_place(OutboxPlace::new(0, self.sequence));
         let mut bytes = 0;
         for (sequence, envelope) in wanted {
             bytes += envelope.payload.len();
@@ -49,14 +51,19 @@ impl Outbox {
     }
 
     /// Deletes what was published under a lease that is still current, and says how many records.
-    pub(crate) fn delete_published(&mut self, published: &[(Lease, u64)], leases: &Leases) -> u64 {
+    pub(crate) fn delete_published(
+        &mut self,
+        published: &[(Lease, RecordId)],
+        leases: &Leases,
+    ) -> u64 {
         let before = self.records.len();
-        for (lease, sequence) in published {
-            let record = self.records.get(sequence);
-            let covered =
-                record.is_some_and(|record| lease.partition.contains(record.metadata.slot()));
+        for (lease, id) in published {
+            let covered = self.records.get(&id.sequence).is_some_and(|record| {
+                record.metadata.id == id.message
+                    && lease.partition.contains(record.metadata.slot())
+            });
             if covered && leases.is_current(lease) {
-                self.records.remove(sequence);
+                self.records.remove(&id.sequence);
             }
         }
         let deleted = (before - self.records.len()) as u64;

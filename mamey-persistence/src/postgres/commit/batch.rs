@@ -131,6 +131,7 @@ impl<'w> Batch<'w> {
         let sent: Vec<_> = self.units().flat_map(of_unit).collect();
         let key = |key: &Key| escape(key.as_str()).into_owned();
         call.bind(column(&sent, |(unit, _, _)| *unit))
+            .bind(column(&sent, |(_, envelope, _)| envelope.metadata.id.as_uuid()))
             .bind(column(&sent, |(_, envelope, _)| slot(envelope.metadata.slot())))
             .bind(column(&sent, |(_, envelope, _)| envelope.metadata.key.as_ref().map(key)))
             .bind(column(&sent, |(_, envelope, _)| envelope.metadata.time.as_micros()))

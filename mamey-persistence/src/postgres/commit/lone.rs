@@ -77,6 +77,7 @@ impl<'w> Lone<'w> {
         let about = envelope.map(|envelope| &envelope.metadata);
         let key = about.and_then(|about| about.key.as_ref()).map(|key| key.as_str());
         call.bind(key.map(|key| key_lock(schema, key)))
+            .bind(about.map(|about| about.id.as_uuid()))
             .bind(about.map(|about| slot(about.slot())))
             .bind(key.map(|key| escape(key).into_owned()))
             .bind(about.map(|about| about.time.as_micros()))

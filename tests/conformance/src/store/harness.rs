@@ -20,6 +20,7 @@ type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Database>>> + S
 /// Runs a statement on the database itself, and what the names of Mamey's tables begin with.
 struct Sql {
     prefix: &'static str,
+    redraw: Option<&'static str>,
     run: Box<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
@@ -65,14 +66,30 @@ impl StoreHarness {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.sql = Some(Sql { prefix, run: Box::new(move |sql| run(sql).boxed()) });
+        self.sql = Some(Sql { prefix, redraw: None, run: Box::new(move |sql| run(sql).boxed()) });
         self
+    }
+
+    /// The statement after which the outbox of the context `orders` draws its sequences from 1 again,
+    /// as after a restore; with [`StoreHarness::with_sql`].
+    pub fn with_redraw(mut self, redraw: &'static str) -> Self {
+        if let Some(sql) = &mut self.sql {
+            sql.redraw = Some(redraw);
+        }
+        self
+    }
+
+    /// Empties the outbox and has its sequences drawn again; false for a store that cannot go back.
+    pub(super) async fn restore_empty_outbox(&self) -> bool {
+        let Some(Sql { prefix, redraw: Some(redraw), run }) = &self.sql else { return false };
+        run(format!("DELETE FROM {prefix}outbox; {redraw}")).await;
+        true
     }
 
     /// Makes rows ones that this build cannot read, as another build could leave them; false for a
     /// store that cannot have such rows.
     pub(super) async fn damage(&self, table: &str, set: &str, of: &str) -> bool {
-        let Some(Sql { prefix, run }) = &self.sql else { return false };
+        let Some(Sql { prefix, run, .. }) = &self.sql else { return false };
         run(format!("UPDATE {prefix}{table} SET {set} WHERE {of} LIKE '%damaged%'")).await;
         true
     }

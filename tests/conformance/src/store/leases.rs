@@ -38,6 +38,12 @@ pub async fn partitions_are_shared_fairly(harness: StoreHarness) {
     assert_eq!((first.leases.len(), first.surplus), (4, 0));
     store.release_leases(&alone.leases).await.unwrap();
     assert_eq!(hold(&*store, 2).await, newcomer, "an old epoch releases nothing");
+    let another = InstanceId::new(Uuid::from_u128(1));
+    let of_another = newcomer.leases.iter().map(|lease| {
+        Lease::new(lease.role, lease.partition, lease.epoch, another)
+    });
+    store.release_leases(&of_another.collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(hold(&*store, 2).await, newcomer, "another holder releases nothing");
     let consuming = request(3, 5).with_role(LeaseRole::Consumer);
     assert_eq!(store.hold_leases(consuming).await.unwrap().leases.len(), 5);
     let other = harness.context("payments").await;

@@ -76,12 +76,14 @@ macro_rules! store_conformance {
                 values_sort_alike
                 zeros_are_equal;
             Nothing, outbox:
+                a_record_is_held_and_deleted_only_as_itself
                 an_unreadable_record_costs_itself_alone
                 reads_keep_to_their_bytes
                 commits_are_announced
                 published_records_are_deleted_and_counted
                 outbox_order_is_commit_order
                 reads_keep_to_partitions_cursor_and_limit
+                sequences_that_come_again_name_other_records
                 stale_leases_delete_nothing;
             Nothing, parking:
                 an_unreadable_dead_letter_is_listed

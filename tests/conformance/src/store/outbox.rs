@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mamey_core::message::{Envelope, Key, Partition};
-use mamey_core::store::{Lease, LeaseRole, OutboxRead, OutboxRecord, Store};
+use mamey_core::store::{
+    InstanceId, Lease, LeaseRole, OutboxRead, OutboxRecord, RecordId, Store,
+};
+use uuid::Uuid;
 
 use super::fixture::{all_leases, commit, message, request, sending};
 use super::harness::StoreHarness;
@@ -77,7 +80,8 @@ pub async fn reads_keep_to_partitions_cursor_and_limit(harness: StoreHarness) {
     assert_eq!(seen, 40);
     assert!(store.read_outbox(read(&[])).await.unwrap().records.is_empty());
     let skip = [Key::from("key-1"), Key::from("key-\"2'")];
-    let held = [all[6].sequence, all[11].sequence, all[39].sequence + 1];
+    let none = RecordId::new(all[39].sequence + 1, all[39].id().message);
+    let held = [all[6].id(), all[11].id(), none];
     let rest =
         OutboxRead::new(&leases, 6).with_after(all[4].sequence).with_skip(&skip).with_held(&held);
     let rest = store.read_outbox(rest).await.unwrap().records;
@@ -111,12 +115,66 @@ pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
 }
 
 /// Each record with the lease of its partition.
-fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, u64)> {
+fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, RecordId)> {
     let lease_of = |record: &OutboxRecord| {
         let slot = record.envelope.metadata.slot();
         *leases.iter().find(|lease| lease.partition.contains(slot)).unwrap()
     };
-    records.iter().map(|record| (lease_of(record), record.sequence)).collect()
+    records.iter().map(|record| (lease_of(record), record.id())).collect()
+}
+
+/// A record is left out, and deleted, only as itself: not by its sequence with another message.
+pub async fn a_record_is_held_and_deleted_only_as_itself(harness: StoreHarness) {
+    let store = harness.store().await;
+    let sent = (1..=12).map(|number| message(number, (number % 2 > 0).then_some("key")));
+    commit(&*store, sending(sent)).await;
+    let leases = all_leases(&*store).await;
+    let records = store.read_outbox(read(&leases)).await.unwrap().records;
+    let of_next = |(at, record): (usize, &OutboxRecord)| {
+        RecordId::new(record.sequence, records[(at + 1) % records.len()].id().message)
+    };
+    let others: Vec<_> = records.iter().enumerate().map(of_next).collect();
+    let seen = store.read_outbox(read(&leases).with_held(&others)).await.unwrap().records;
+    assert_eq!(seen, records, "another message with the sequence is not held");
+    let as_others = under(&leases, &records).into_iter().zip(&others);
+    let as_others: Vec<_> = as_others.map(|((lease, _), other)| (lease, *other)).collect();
+    assert_eq!(store.delete_published(&as_others).await.unwrap(), 0);
+    let depth = store.outbox_depth().await.unwrap();
+    assert_eq!((depth.records, depth.published), (12, 0));
+    let held: Vec<_> = records.iter().map(OutboxRecord::id).collect();
+    let seen = store.read_outbox(read(&leases).with_held(&held)).await.unwrap();
+    assert!(seen.records.is_empty());
+    assert!(seen.place.drawn >= records[11].sequence);
+    let mut mixed = as_others;
+    mixed.extend(under(&leases, &records[..5]));
+    assert_eq!(store.delete_published(&mixed).await.unwrap(), 5);
+    let rest = store.read_outbox(read(&leases)).await.unwrap().records;
+    assert_eq!(rest, records[5..]);
+}
+
+/// After a restore that lost the last records, other messages get their sequences. What was read
+/// before neither hides nor deletes them, and a read shows that the outbox went back.
+pub async fn sequences_that_come_again_name_other_records(harness: StoreHarness) {
+    let store = harness.store().await;
+    commit(&*store, sending((1..=6).map(|number| message(number, Some("key"))))).await;
+    let leases = all_leases(&*store).await;
+    let before = store.read_outbox(read(&leases)).await.unwrap();
+    if !harness.restore_empty_outbox().await {
+        return;
+    }
+    let empty = store.read_outbox(read(&leases)).await.unwrap();
+    assert!(empty.records.is_empty() && empty.place.drawn < before.place.drawn);
+    commit(&*store, sending((101..=106).map(|number| message(number, Some("key"))))).await;
+    let held: Vec<_> = before.records.iter().map(OutboxRecord::id).collect();
+    let after = store.read_outbox(read(&leases).with_held(&held)).await.unwrap();
+    assert_eq!(numbers(&after.records), (101..=106).collect::<Vec<_>>());
+    let sequences = |records: &[OutboxRecord]| -> Vec<_> {
+        records.iter().map(|record| record.sequence).collect()
+    };
+    assert_eq!(sequences(&after.records), sequences(&before.records));
+    assert_eq!(store.delete_published(&under(&leases, &before.records)).await.unwrap(), 0);
+    assert_eq!(store.outbox_depth().await.unwrap().records, 6);
+    assert_eq!(store.delete_published(&under(&leases, &after.records)).await.unwrap(), 6);
 }
 
 /// A lease that moved to another epoch deletes nothing, while the current one of the same call does.
@@ -136,13 +194,16 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     assert_eq!(store.delete_published(&confirmed).await.unwrap(), 20 - fenced);
     let rest = store.read_outbox(read(&new)).await.unwrap().records;
     assert_eq!(rest.len() as u64, fenced);
+    let Lease { role, partition, epoch, holder, .. } = new[0];
+    let another = InstanceId::new(Uuid::from_u128(3));
     let forged = [
-        Lease::new(new[0].role, new[0].partition, 99),
-        Lease::new(LeaseRole::Consumer, new[0].partition, new[0].epoch),
-        Lease::new(new[0].role, Partition::new(0, 1).unwrap(), new[0].epoch),
+        Lease::new(role, partition, 99, holder),
+        Lease::new(role, partition, epoch, another),
+        Lease::new(LeaseRole::Consumer, partition, epoch, holder),
+        Lease::new(role, Partition::new(0, 1).unwrap(), epoch, holder),
     ];
     for lease in forged {
-        let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.sequence)).collect();
+        let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.id())).collect();
         assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0, "{lease:?}");
     }
     assert_eq!(store.delete_published(&under(&new, &rest)).await.unwrap(), fenced);
@@ -199,10 +260,12 @@ pub async fn an_unreadable_record_costs_itself_alone(harness: StoreHarness) {
     let page = store.read_outbox(read(&leases)).await.unwrap();
     assert_eq!(numbers(&page.records), [1, 3, 5]);
     assert!(!page.more);
-    let places: Vec<_> = page.unreadable.iter().map(|row| row.sequence).collect();
+    let places: Vec<_> = page.unreadable.iter().map(|row| row.id.sequence).collect();
     let first = page.records[0].sequence;
     assert_eq!(places, [first + 1, first + 3]);
     let key = Key::from("damaged\0");
+    let ids: Vec<_> = page.unreadable.iter().map(|row| row.id.message).collect();
+    assert_eq!(ids, [2, 4].map(|number| message(number, None).metadata.id));
     for row in &page.unreadable {
         assert_eq!((row.slot, row.key.as_ref()), (key.slot(), Some(&key)));
         assert!(row.why.contains("metadata"), "{}", row.why);

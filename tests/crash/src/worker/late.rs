@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mamey::store::{Lease, LeaseRequest, LeaseRole, OutboxRead, Store};
+use mamey::store::{Lease, LeaseRequest, LeaseRole, OutboxRead, RecordId, Store};
 use mamey::{Result, Settings};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -57,7 +57,7 @@ pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
 }
 
 /// Asks for leases until it gets some, lets records gather under them, and reads these.
-async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Lease, u64)>> {
+async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Lease, RecordId)>> {
     loop {
         let leases = store.hold_leases(request).await?.leases;
         if leases.is_empty() {
@@ -70,7 +70,7 @@ async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Leas
             let leases = std::slice::from_ref(lease);
             let read = OutboxRead::new(leases, RECORDS_PER_LEASE_MAX);
             let read = store.read_outbox(read).await?.records;
-            records.extend(read.iter().map(|record| (*lease, record.sequence)));
+            records.extend(read.iter().map(|record| (*lease, record.id())));
         }
         if !records.is_empty() {
             return Ok(records);
@@ -82,7 +82,7 @@ async fn read_some(store: &dyn Store, request: LeaseRequest) -> Result<Vec<(Leas
 async fn holds_any(
     store: &dyn Store,
     request: LeaseRequest,
-    records: &[(Lease, u64)],
+    records: &[(Lease, RecordId)],
 ) -> Result<bool> {
     let held = store.hold_leases(request).await?.leases;
     Ok(records.iter().any(|(lease, _)| held.contains(lease)))

@@ -23,7 +23,7 @@ CREATE FUNCTION mamey.{name}(
     document_guards boolean[],
     key_locks bigint[],
     step_documents int[], step_kinds int[], step_data text[], step_indexes text[],
-    sent_units int[], sent_slots smallint[], sent_keys text[], sent_times bigint[],
+    sent_units int[], sent_ids uuid[], sent_slots smallint[], sent_keys text[], sent_times bigint[],
     sent_metadata text[], sent_payloads bytea[]
 ) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off AS $commit$
 DECLARE
@@ -121,8 +121,8 @@ BEGIN
     END IF;
     FOR i IN 1..cardinality(sent_units) LOOP
         CONTINUE WHEN sent_units[i] = ANY(refused);
-        INSERT INTO mamey._outbox (slot, key, sent_at, metadata, payload) VALUES (sent_slots[i],
-            sent_keys[i], sent_times[i], sent_metadata[i], sent_payloads[i]);
+        INSERT INTO mamey._outbox (id, slot, key, sent_at, metadata, payload) VALUES (sent_ids[i],
+            sent_slots[i], sent_keys[i], sent_times[i], sent_metadata[i], sent_payloads[i]);
     END LOOP;
     RETURN pg_current_xact_id()::text::bigint || refusals;
 END

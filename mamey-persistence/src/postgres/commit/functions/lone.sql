@@ -10,7 +10,7 @@ CREATE FUNCTION mamey.{name}(
     document_table int, document_id text, document_version bigint,
     step_kind int, step_data text, step_index text,
     key_lock bigint,
-    sent_slot smallint, sent_key text, sent_time bigint, sent_metadata text, sent_payload bytea
+    sent_id uuid, sent_slot smallint, sent_key text, sent_time bigint, sent_metadata text, sent_payload bytea
 ) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off AS $commit$
 DECLARE
     reason  bigint := 0;
@@ -45,8 +45,8 @@ BEGIN
     IF sent_time IS NOT NULL THEN
         IF pg_advisory_xact_lock(key_lock) IS NULL THEN
         END IF;
-        INSERT INTO mamey._outbox (slot, key, sent_at, metadata, payload)
-        VALUES (sent_slot, sent_key, sent_time, sent_metadata, sent_payload);
+        INSERT INTO mamey._outbox (id, slot, key, sent_at, metadata, payload)
+        VALUES (sent_id, sent_slot, sent_key, sent_time, sent_metadata, sent_payload);
     END IF;
     RETURN ARRAY[pg_current_xact_id()::text::bigint];
 END

@@ -51,15 +51,43 @@ CREATE TABLE mamey._indexes (
     PRIMARY KEY (collection, field)
 );
 
--- Committed messages that wait for the relay.
+-- Committed messages that wait for the relay. After a failover or a restore that lost the end of the
+-- log, sequences are drawn again, so a record is named by its message's id too.
 CREATE TABLE mamey._outbox (
     sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id       uuid NOT NULL,
     slot     smallint NOT NULL,
     key      text COLLATE "C",
     sent_at  bigint NOT NULL,
     metadata text NOT NULL,
     payload  bytea NOT NULL
 );
+
+-- Where the outbox stands: which history of the database this is (a digest of its cluster and of the
+-- timeline of its log), and the last sequence that was drawn. Zero for what a server or its rights do
+-- not tell: the reader then recognizes records by their messages alone.
+CREATE FUNCTION mamey._outbox_place(OUT timeline bigint, OUT drawn bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    cluster text := '';
+BEGIN
+    BEGIN
+        cluster := (SELECT system_identifier FROM pg_control_system());
+    EXCEPTION WHEN OTHERS THEN
+    END;
+    BEGIN
+        timeline := hashtextextended(
+            cluster || ' ' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), 0);
+    EXCEPTION WHEN OTHERS THEN
+        timeline := hashtextextended(cluster, 0);
+    END;
+    BEGIN
+        drawn := coalesce(pg_sequence_last_value(
+            pg_get_serial_sequence('mamey._outbox', 'sequence')::regclass), 0);
+    EXCEPTION WHEN OTHERS THEN
+        drawn := 0;
+    END;
+END
+$$;
 
 -- Messages that were received, by their identities: sender and id in one UUID, which is of version 7 and
 -- the same millisecond if the id is. `id` is the identity in every table of received messages.

@@ -26,10 +26,12 @@ CREATE TABLE mamey_indexes (
     PRIMARY KEY (context, collection, field)
 ) STRICT, WITHOUT ROWID;
 
--- Committed messages that wait for the relay. AUTOINCREMENT: a sequence never comes again.
+-- Committed messages that wait for the relay. AUTOINCREMENT: a sequence never comes again, unless
+-- an earlier copy of the file takes its place, so a record is named by its message's id too.
 CREATE TABLE mamey_outbox (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     context  TEXT NOT NULL,
+    id       BLOB NOT NULL,
     slot     INTEGER NOT NULL,
     key      TEXT,
     sent_at  INTEGER NOT NULL,
