@@ -258,6 +258,10 @@ impl OutboxStore for Unreliable {
         self.faults.through(Call::ConfirmOutbox, confirming).await
     }
 
+    async fn outbox_complete_to(&self, read_to: u64) -> Result<u64> {
+        self.faults.through(Call::Other, self.store.outbox_complete_to(read_to)).await
+    }
+
     async fn outbox_changed(&self) {
         self.store.outbox_changed().await;
     }

@@ -148,7 +148,7 @@ pub struct OutboxRead<'a> {
     /// Only records of these partitions.
     pub leases: &'a [Lease],
     /// Only records with a larger sequence. A commit may become visible late, below a cursor that
-    /// moved on: read from 0 from time to time.
+    /// moved on: read from where [`OutboxStore::outbox_complete_to`] says.
     pub after: u64,
     /// No records of these keys, because they wait behind an earlier record.
     pub skip: &'a [Key],
@@ -177,7 +177,7 @@ impl<'a> OutboxRead<'a> {
     }
 
     /// Only records with a larger sequence. A commit may become visible late, below a cursor that
-    /// moved on: read from 0 from time to time.
+    /// moved on: read from where [`OutboxStore::outbox_complete_to`] says.
     #[must_use]
     pub const fn with_after(mut self, after: u64) -> Self {
         self.after = after;
@@ -239,6 +239,16 @@ pub trait OutboxStore: Send + Sync {
     /// # Errors
     /// `Unavailable` and other errors of the store; then none or all are deleted.
     async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64>;
+
+    /// A place, `read_to` at most, up to which the outbox is complete: no transaction that is under
+    /// way adds a record there, and reads that begin from now on see all that are there. `read_to` is
+    /// the place of a record that was read.
+    ///
+    /// The place follows slowly where the store has to wait for transactions to end.
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn outbox_complete_to(&self, read_to: u64) -> Result<u64>;
 
     /// Completes after a commit may have added records since the last call. It is a hint: it may be
     /// spurious, and it may be missing for commits of other instances.

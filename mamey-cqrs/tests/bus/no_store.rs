@@ -59,6 +59,10 @@ impl OutboxStore for NoStore {
         unavailable()
     }
 
+    async fn outbox_complete_to(&self, _: u64) -> Result<u64> {
+        unavailable()
+    }
+
     async fn outbox_changed(&self) {
         std::future::pending::<()>().await;
     }

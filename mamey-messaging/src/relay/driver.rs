@@ -209,6 +209,10 @@ impl Driver {
                 self.window.deleted(count);
                 self.calls.deleted(count);
             }
+            Done::Swept(mark, answer) => {
+                let complete_to = self.calls.swept(answer);
+                self.window.sweep(mark, complete_to);
+            }
             Done::Deleted(Err(error)) => {
                 self.window.deletion_failed();
                 self.calls.deletion_failed(&error);
@@ -250,7 +254,7 @@ impl Driver {
         }
         if now >= self.next_sweep {
             self.next_sweep = now + self.options.sweep;
-            self.window.sweep();
+            self.calls.sweep(self.window.mark());
         }
     }
 

@@ -130,12 +130,7 @@ impl Lanes {
     }
 
     /// The next record to publish.
-    pub(super) fn start(
-        &mut self,
-        in_flight_max: usize,
-        tick: u64,
-        history: u64,
-    ) -> Option<Start> {
+    pub(super) fn start(&mut self, in_flight_max: usize, tick: u64, history: u64) -> Option<Start> {
         while self.in_flight < in_flight_max {
             let id = self.ready.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&id) else {

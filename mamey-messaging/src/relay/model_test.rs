@@ -100,6 +100,7 @@ struct Model {
     /// How often the outbox was restored.
     restores: u64,
     timeline: u64,
+    sweeps: u64,
     /// Restored, and not read since: what is published may not be there any more.
     is_unaware: bool,
     last_of_key: HashMap<Key, u64>,
@@ -125,6 +126,7 @@ impl Model {
             saved: (0, BTreeMap::new()),
             restores: 0,
             timeline: 0,
+            sweeps: 0,
             is_unaware: false,
             last_of_key: HashMap::new(),
             limits,
@@ -312,20 +314,13 @@ impl Model {
         self.window.unblock_due(self.now);
     }
 
-    /// A late commit becomes visible before the floor has passed it.
+    /// The store knows of the late commits; sometimes it cannot be asked.
     fn sweep(&mut self) {
-        self.visible.append(&mut self.late);
-        self.end_read(false);
-        self.drain_reads();
-        self.window.sweep();
-    }
-
-    /// Reads until nothing was left out, as the relay does long before a sweep is due.
-    fn drain_reads(&mut self) {
-        for _ in 0..3 {
-            self.begin_read();
-            self.end_read(false);
-        }
+        let mark = self.window.mark();
+        let before_late = self.late.keys().next().map_or(u64::MAX, |first| first - 1);
+        let complete_to = mark.read_to.min(before_late);
+        self.sweeps += 1;
+        self.window.sweep(mark, (self.sweeps % 5 > 0).then_some(complete_to));
     }
 
     fn restore(&mut self) {

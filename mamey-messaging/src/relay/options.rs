@@ -42,8 +42,8 @@ pub struct RelayOptions {
     pub blocked_keys_max: usize,
     /// How often to look for records that no hint announced. Default: [`POLL_DEFAULT`].
     pub poll: Duration,
-    /// How often to read the outbox from the beginning, for commits that became visible late. A
-    /// commit that stays invisible for longer loses its order. Default: 30 s.
+    /// How often to read the outbox from the beginning, for commits that became visible late. The
+    /// order of a key holds however late they do. Default: 30 s.
     pub sweep: Duration,
     /// The pauses before a message that could not be published is tried again. Default: from 200 ms
     /// to 30 s.

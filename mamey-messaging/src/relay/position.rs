@@ -4,14 +4,13 @@
 ///
 /// A commit may become visible after one with a larger sequence, so a read never begins right
 /// behind the last record: a successor could be published before it, and order would be lost. A
-/// read begins at a floor that stays one to two sweeps behind. Records in between that are in
-/// memory are left out, and confirmed ones are deleted, so little is read twice.
+/// read begins at a floor up to which the outbox is complete, as the store says with each sweep.
+/// Records behind it that are in memory are left out, and confirmed ones are deleted, so little is
+/// read twice.
 #[derive(Debug, Default)]
 pub(super) struct Position {
-    /// Everything up to here was read at least one sweep ago.
+    /// Everything up to here was read, and no commit adds to it.
     floor: u64,
-    /// The next floor.
-    mark: u64,
     /// Everything up to here was read, except for late commits.
     scanned: u64,
     /// Where to begin instead, because records after it were left out on purpose.
@@ -49,10 +48,17 @@ impl Position {
         self.resume.is_some()
     }
 
-    /// Raises the floor by one step, and has everything read once more.
-    pub(super) fn sweep(&mut self) {
-        self.floor = self.mark;
-        self.mark = self.scanned;
+    /// Up to where the outbox was read.
+    pub(super) const fn scanned(&self) -> u64 {
+        self.scanned
+    }
+
+    /// Sets the floor to where the outbox is complete, and has everything read once more: commits may
+    /// have become visible below the floor since the reads that came so far.
+    pub(super) fn sweep(&mut self, complete_to: Option<u64>) {
+        if let Some(complete_to) = complete_to {
+            self.floor = complete_to.min(self.scanned);
+        }
         self.again_after(0);
     }
 }
@@ -62,16 +68,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_floor_stays_one_sweep_behind_and_each_sweep_begins_at_zero() {
+    fn the_floor_is_where_the_outbox_is_complete_and_each_sweep_begins_at_zero() {
         let mut position = Position::default();
         assert_eq!(position.begin(), 0);
         position.read_to(100, false);
-        position.sweep();
+        position.sweep(Some(40));
         assert_eq!(position.begin(), 0);
+        assert_eq!(position.begin(), 40);
+        position.sweep(None);
         assert_eq!(position.begin(), 0);
-        position.sweep();
+        assert_eq!(position.begin(), 40);
+        position.sweep(Some(200));
         assert_eq!(position.begin(), 0);
-        assert_eq!(position.begin(), 100);
+        assert_eq!(position.begin(), 100, "never beyond what was read");
     }
 
     #[test]

@@ -114,8 +114,14 @@ impl Reads {
         self.position.again_after(0);
     }
 
-    /// Has everything read once more, for commits that became visible late.
-    pub(super) fn sweep(&mut self) {
-        self.position.sweep();
+    /// Up to where the outbox was read.
+    pub(super) const fn scanned(&self) -> u64 {
+        self.position.scanned()
+    }
+
+    /// Has everything read once more, for commits that became visible late. From then on reads begin
+    /// at `complete_to`, if it is known.
+    pub(super) fn sweep(&mut self, complete_to: Option<u64>) {
+        self.position.sweep(complete_to);
     }
 }

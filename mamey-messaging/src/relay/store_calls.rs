@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::reads::ReadPlan;
+use super::window::Mark;
 use crate::guard::guarded;
 use crate::reported::Reported;
 use crate::stats::RelayStats;
@@ -29,6 +30,7 @@ pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     stats: RelayStats,
     under_way: JoinSet<Done>,
+    sweeps: bool,
     read_not_before: Instant,
     delete_not_before: Instant,
     deletion_pause_ends: Instant,
@@ -40,6 +42,7 @@ pub(super) struct StoreCalls {
 pub(super) enum Done {
     Read(ReadPlan, Result<OutboxPage>),
     Deleted(Result<u64>),
+    Swept(Mark, Result<u64>),
 }
 
 impl StoreCalls {
@@ -49,6 +52,7 @@ impl StoreCalls {
             store,
             stats,
             under_way: JoinSet::new(),
+            sweeps: false,
             read_not_before: now,
             delete_not_before: now,
             deletion_pause_ends: now,
@@ -85,6 +89,24 @@ impl StoreCalls {
         let store = Arc::clone(&self.store);
         self.under_way
             .spawn(async move { Done::Deleted(guarded(store.delete_published(&records)).await) });
+    }
+
+    /// Asks up to where the outbox is complete, one call at a time.
+    pub(super) fn sweep(&mut self, mark: Mark) {
+        if self.sweeps {
+            return;
+        }
+        self.sweeps = true;
+        let store = Arc::clone(&self.store);
+        self.under_way.spawn(async move {
+            Done::Swept(mark, guarded(store.outbox_complete_to(mark.read_to)).await)
+        });
+    }
+
+    /// Ends such a call, and returns what it answered.
+    pub(super) fn swept(&mut self, answer: Result<u64>) -> Option<u64> {
+        self.sweeps = false;
+        answer.inspect_err(|error| self.report_failure(error)).ok()
     }
 
     /// The next call that ends; `None` while none is under way.

@@ -30,6 +30,13 @@ pub(super) struct Limits {
     pub(super) blocked_max: usize,
 }
 
+/// Up to where the outbox was read, before it goes back in time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) read_to: u64,
+    history: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Window {
     limits: Limits,
@@ -104,9 +111,15 @@ impl Window {
         self.reads.gained(partition);
     }
 
-    /// Has everything read once more, for commits that became visible late.
-    pub(super) fn sweep(&mut self) {
-        self.reads.sweep();
+    /// Up to where the outbox was read, for the next sweep.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { read_to: self.reads.scanned(), history: self.history }
+    }
+
+    /// Has everything read once more, for commits that became visible late. `complete_to` is up to
+    /// where the store says that none will, if it could be asked after `mark`.
+    pub(super) fn sweep(&mut self, mark: Mark, complete_to: Option<u64>) {
+        self.reads.sweep(complete_to.filter(|_| mark.history == self.history));
         self.lanes.sweep();
         self.unreadable.clear();
     }

@@ -116,8 +116,8 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use mamey_core::store::LeaseRole;
+    use proptest::prelude::*;
     use std::collections::HashMap;
     use std::time::Duration;
     use uuid::Uuid;

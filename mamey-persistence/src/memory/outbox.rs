@@ -18,6 +18,11 @@ impl OutboxStore for MemoryStore {
         Ok(state.outbox.delete_published(published, &state.leases))
     }
 
+    /// Commits are visible in the order of their sequences.
+    async fn outbox_complete_to(&self, read_to: u64) -> Result<u64> {
+        Ok(read_to)
+    }
+
     async fn outbox_changed(&self) {
         self.outbox_changed.notified().await;
     }

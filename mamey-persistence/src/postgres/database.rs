@@ -142,7 +142,8 @@ impl Database for PostgresDatabase {
         let database = Arc::clone(&self.shared);
         let committer = Committer::new(database, tables.schema.clone(), calls, listeners);
         let database = Arc::clone(&self.shared);
-        let store = PostgresStore { database, tables, committer, outbox_changed };
+        let completeness = Default::default();
+        let store = PostgresStore { database, tables, committer, outbox_changed, completeness };
         store.make_inbox_days().await?;
         store.database.start_wakeup().await;
         Ok(Arc::new(store))

@@ -7,9 +7,10 @@ use mamey_core::Result;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::store::Store;
 use sqlx::{AssertSqlSafe, Row};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::commit::committer::Committer;
+use super::outbox::Completeness;
 use super::query::bind::PgQuery;
 use super::schema::statement::in_schema;
 use super::schema::tables::Tables;
@@ -22,6 +23,7 @@ pub(crate) struct PostgresStore {
     pub(crate) tables: Tables,
     pub(crate) committer: Arc<Committer>,
     pub(crate) outbox_changed: Arc<Notify>,
+    pub(crate) completeness: Mutex<Completeness>,
 }
 
 #[async_trait]

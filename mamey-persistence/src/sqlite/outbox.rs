@@ -96,6 +96,11 @@ impl OutboxStore for SqliteStore {
         self.database.submit(DeletePublished { context, by_lease }).await
     }
 
+    /// One writer commits at a time, so commits are visible in the order of their sequences.
+    async fn outbox_complete_to(&self, read_to: u64) -> Result<u64> {
+        Ok(read_to)
+    }
+
     async fn outbox_changed(&self) {
         self.outbox_changed.notified().await;
     }

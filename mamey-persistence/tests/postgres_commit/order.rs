@@ -58,6 +58,41 @@ async fn a_message_of_a_key_waits_for_the_one_sent_before() {
     }
 }
 
+/// Whoever wrote to the outbox and is under way may still add below what others show; who only reads,
+/// or writes elsewhere, may not.
+#[tokio::test]
+async fn the_outbox_is_complete_below_an_open_transaction_only() {
+    let test = require!(postgres::database().await);
+    let store = open(&connect(test.url()).await, "shop").await;
+    let mut elsewhere = Session::of(test.url()).await;
+    elsewhere.run("CREATE TABLE own (n int); BEGIN; INSERT INTO own VALUES (1)").await;
+    elsewhere.run("SELECT count(*) FROM shop._outbox").await;
+    commits(&store, 1).await;
+    let first = last(test.url()).await;
+    assert_eq!(store.outbox_complete_to(first).await.unwrap(), first);
+    let mut own = held(test.url(), &*store, sends([2])).await;
+    let unit = UnitOfWork::default().with_outbox(vec![message(3, Some("another"))]);
+    assert!(matches!(store.commit(unit).await.unwrap(), CommitOutcome::Committed(_)));
+    let later = last(test.url()).await;
+    for _ in 0..3 {
+        assert_eq!(store.outbox_complete_to(later).await.unwrap(), first);
+    }
+    own.run("COMMIT").await;
+    assert_eq!(store.outbox_complete_to(later).await.unwrap(), later);
+    elsewhere.run("COMMIT").await;
+}
+
+async fn commits(store: &Arc<dyn Store>, number: u128) {
+    let outcome = store.commit(sends([number])).await.unwrap();
+    assert!(matches!(outcome, CommitOutcome::Committed(_)));
+}
+
+/// The last sequence that is visible.
+async fn last(url: &str) -> u64 {
+    let sql = "SELECT max(sequence) FROM shop._outbox";
+    Session::of(url).await.one::<i64>(sql).await.unsigned_abs()
+}
+
 /// The successor's unit is a lone unit or a batch, by how many messages it sends.
 #[tokio::test]
 async fn handling_a_message_waits_for_the_unit_that_parks_its_lane() {

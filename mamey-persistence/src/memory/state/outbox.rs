@@ -59,8 +59,7 @@ impl Outbox {
         let before = self.records.len();
         for (lease, id) in published {
             let covered = self.records.get(&id.sequence).is_some_and(|record| {
-                record.metadata.id == id.message
-                    && lease.partition.contains(record.metadata.slot())
+                record.metadata.id == id.message && lease.partition.contains(record.metadata.slot())
             });
             if covered && leases.is_current(lease) {
                 self.records.remove(&id.sequence);

@@ -39,9 +39,10 @@ pub async fn partitions_are_shared_fairly(harness: StoreHarness) {
     store.release_leases(&alone.leases).await.unwrap();
     assert_eq!(hold(&*store, 2).await, newcomer, "an old epoch releases nothing");
     let another = InstanceId::new(Uuid::from_u128(1));
-    let of_another = newcomer.leases.iter().map(|lease| {
-        Lease::new(lease.role, lease.partition, lease.epoch, another)
-    });
+    let of_another = newcomer
+        .leases
+        .iter()
+        .map(|lease| Lease::new(lease.role, lease.partition, lease.epoch, another));
     store.release_leases(&of_another.collect::<Vec<_>>()).await.unwrap();
     assert_eq!(hold(&*store, 2).await, newcomer, "another holder releases nothing");
     let consuming = request(3, 5).with_role(LeaseRole::Consumer);

@@ -84,7 +84,8 @@ macro_rules! store_conformance {
                 outbox_order_is_commit_order
                 reads_keep_to_partitions_cursor_and_limit
                 sequences_that_come_again_name_other_records
-                stale_leases_delete_nothing;
+                stale_leases_delete_nothing
+                the_outbox_is_complete_up_to_what_was_read;
             Nothing, parking:
                 an_unreadable_dead_letter_is_listed
                 an_unreadable_parked_message_costs_its_lane_alone

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mamey_core::message::{Envelope, Key, Partition};
-use mamey_core::store::{
-    InstanceId, Lease, LeaseRole, OutboxRead, OutboxRecord, RecordId, Store,
-};
+use mamey_core::store::{InstanceId, Lease, LeaseRole, OutboxRead, OutboxRecord, RecordId, Store};
 use uuid::Uuid;
 
 use super::fixture::{all_leases, commit, message, request, sending};
@@ -175,6 +173,19 @@ pub async fn sequences_that_come_again_name_other_records(harness: StoreHarness)
     assert_eq!(store.delete_published(&under(&leases, &before.records)).await.unwrap(), 0);
     assert_eq!(store.outbox_depth().await.unwrap().records, 6);
     assert_eq!(store.delete_published(&under(&leases, &after.records)).await.unwrap(), 6);
+}
+
+/// With nobody writing, the outbox is complete up to what was read, and never beyond.
+pub async fn the_outbox_is_complete_up_to_what_was_read(harness: StoreHarness) {
+    let store = harness.store().await;
+    commit(&*store, sending((1..=3).map(|number| message(number, None)))).await;
+    let leases = all_leases(&*store).await;
+    for number in 4..=6 {
+        let read_to = store.read_outbox(read(&leases)).await.unwrap().last().unwrap();
+        assert_eq!(store.outbox_complete_to(read_to).await.unwrap(), read_to);
+        commit(&*store, sending([message(number, None)])).await;
+        assert!(store.outbox_complete_to(read_to).await.unwrap() <= read_to);
+    }
 }
 
 /// A lease that moved to another epoch deletes nothing, while the current one of the same call does.
