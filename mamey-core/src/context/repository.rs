@@ -132,7 +132,7 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// Adds a new aggregate. The commit fails with `AlreadyExists` when its id is taken.
     ///
     /// # Errors
-    /// `Invalid` when it cannot be stored, `AlreadyExists` when this unit has it, `LimitExceeded`.
+    /// `Invalid` when it cannot be stored, `AlreadyExists` when this unit has put it, `LimitExceeded`.
     pub fn add(&self, aggregate: &A) -> Result<()> {
         self.put(aggregate, Expected::Absent)
     }
@@ -141,7 +141,9 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// the handler then runs again.
     ///
     /// # Errors
-    /// `Invalid` when it cannot be stored, `LimitExceeded`.
+    /// `Invalid` when it cannot be stored, `NotFound` when this unit has removed it, `AlreadyExists`
+    /// when this unit has added it although it was loaded, `Conflict` when this unit writes another
+    /// version of it, `LimitExceeded`.
     pub fn save(&self, aggregate: &Versioned<A>) -> Result<()> {
         self.put(aggregate, Expected::Version(aggregate.version()))
     }
@@ -174,7 +176,7 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// ```
     ///
     /// # Errors
-    /// `LimitExceeded`.
+    /// As [`Repository::save`]; what this unit has removed may be removed again.
     pub fn remove(&self, aggregate: &Versioned<A>) -> Result<()> {
         let (id, expected) = (aggregate.id().to_value(), Expected::Version(aggregate.version()));
         self.unit.write(Write::new(A::COLLECTION, id, expected, Change::Remove))
@@ -210,8 +212,12 @@ impl<'c, A: Aggregate> Repository<'c, A> {
     /// }
     /// ```
     ///
+    /// What the unit itself does with the aggregate is no change; one that it writes is guarded by that.
+    ///
     /// # Errors
-    /// `LimitExceeded` past [`GUARDS_PER_UNIT_MAX`](crate::store::GUARDS_PER_UNIT_MAX) in one unit.
+    /// `Conflict` when this unit writes or guards another version of it, `AlreadyExists` when this
+    /// unit has added it although it was loaded, `LimitExceeded` past
+    /// [`GUARDS_PER_UNIT_MAX`](crate::store::GUARDS_PER_UNIT_MAX) in one unit.
     pub fn guard(&self, aggregate: &Versioned<A>) -> Result<()> {
         let (id, version) = (aggregate.id().to_value(), aggregate.version());
         self.unit.guard(Guard::new(A::COLLECTION, id, version))

@@ -3,7 +3,7 @@
 use super::inbox::SavedReply;
 use super::receipt::Receipt;
 use super::transaction::OpenTransaction;
-use super::write::{Guard, Write};
+use super::write::{Expected, Guard, Write};
 use crate::criteria::{Collection, Value};
 use crate::message::Envelope;
 use crate::{Error, Result, Retry};
@@ -100,13 +100,17 @@ impl UnitOfWork {
     /// Buffers a write, merged with an earlier one of the same document.
     ///
     /// # Errors
-    /// `Conflict` when the write expects another state than the earlier one, `AlreadyExists` for
-    /// adding what the unit has put already, `LimitExceeded` past [`WRITES_PER_UNIT_MAX`] and
-    /// [`UNIT_BYTES_MAX`].
+    /// `Conflict` when the write expects another version than the earlier one, `AlreadyExists` for
+    /// adding what the unit has put already or the handler has loaded, `NotFound` for saving what
+    /// the unit has removed or what only another unit has added, `LimitExceeded` past
+    /// [`WRITES_PER_UNIT_MAX`] and [`UNIT_BYTES_MAX`].
     pub fn write(&mut self, write: Write) -> Result<()> {
         let same =
             |other: &Write| other.collection.name == write.collection.name && other.id == write.id;
         let at = self.writes.iter().position(same);
+        if at.is_none() && write.expected == Expected::Version(0) {
+            return Err(never_stored(write.collection, &write.id));
+        }
         let earlier = at.and_then(|at| self.writes.get(at));
         let replaced = earlier.map_or(0, |earlier| earlier.change.bytes());
         let bytes = with_room(self.bytes.saturating_sub(replaced), write.change.bytes())?;
@@ -121,11 +125,28 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Buffers a guard.
+    /// Buffers a guard. A document that the unit writes needs none: the write expects the same.
     ///
     /// # Errors
+    /// `Conflict` when the unit writes or guards the document at another version, `AlreadyExists`
+    /// when it adds what the handler has loaded, `NotFound` for what only another unit has added,
     /// `LimitExceeded` past [`GUARDS_PER_UNIT_MAX`].
     pub fn guard(&mut self, guard: Guard) -> Result<()> {
+        if let Some(write) = self.write_of(guard.collection, &guard.id) {
+            return match write.seen_version() == guard.version {
+                true => Ok(()),
+                false => Err(write.seen_otherwise(guard.version)),
+            };
+        }
+        if guard.version == 0 {
+            return Err(never_stored(guard.collection, &guard.id));
+        }
+        if let Some(known) = self.guards.iter().find(|known| known.is_of_same(&guard)) {
+            return match known.version == guard.version {
+                true => Ok(()),
+                false => Err(known.seen_otherwise(guard.version)),
+            };
+        }
         if self.guards.len() >= GUARDS_PER_UNIT_MAX {
             return Err(too_many("guards", GUARDS_PER_UNIT_MAX));
         }
@@ -157,6 +178,14 @@ impl UnitOfWork {
     }
 }
 
+/// The error of a handler that saw a document in another unit of work, before that was committed.
+fn never_stored(collection: &Collection, id: &Value) -> Error {
+    Error::not_found(format!(
+        "{}/{id} was added by another unit of work and is not stored as it was seen there: load it",
+        collection.name
+    ))
+}
+
 /// What a unit of `held` bytes holds with `added` more.
 fn with_room(held: usize, added: usize) -> Result<usize> {
     let bytes = held.saturating_add(added);
@@ -184,7 +213,7 @@ mod tests {
     use crate::criteria::ValueType;
     use crate::id::MessageId;
     use crate::message::Metadata;
-    use crate::store::{Change, Expected, FINGERPRINT_BYTES, Fingerprint};
+    use crate::store::{Change, FINGERPRINT_BYTES, Fingerprint};
     use bytes::Bytes;
 
     const NOTES: &Collection = &Collection::new("notes", ValueType::Int);

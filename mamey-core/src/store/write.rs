@@ -55,24 +55,38 @@ impl Write {
     /// Takes over a later write of the same document in the same unit.
     ///
     /// This write's expectation is about what is stored; the later one's, about what the handler
-    /// saw, which is that same version.
+    /// saw, which is that same version. What is removed can be added, or removed again, not saved.
     pub(super) fn merge(&mut self, later: Self) -> Result<()> {
+        let name = format_args!("{}/{}", later.collection.name, later.id);
         let removed = matches!(self.change, Change::Remove);
-        match (later.expected, removed) {
-            (Expected::Absent, false) => Err(Error::already_exists(format!(
-                "{}/{} is added twice in one unit of work",
-                later.collection.name, later.id
+        match (later.expected, &later.change) {
+            (Expected::Absent, _) if !removed => Err(Error::already_exists(format!(
+                "{name} is added, and this unit of work has put it already"
             ))),
             (Expected::Version(version), _) if version != self.seen_version() => {
-                Err(Error::conflict(format!(
-                    "{}/{} is written at version {version} and at another in one unit of work",
-                    later.collection.name, later.id
-                )))
+                Err(self.seen_otherwise(version))
             }
+            (Expected::Version(_), Change::Put { .. }) if removed => Err(Error::not_found(
+                format!("{name} is saved, and this unit of work has removed it: add it instead"),
+            )),
             _ => {
                 self.change = later.change;
                 Ok(())
             }
+        }
+    }
+
+    /// The error of a handler that saw the document at a version other than this write's.
+    pub(super) fn seen_otherwise(&self, version: u64) -> Error {
+        let name = format_args!("{}/{}", self.collection.name, self.id);
+        match self.expected {
+            // To run again would be useless.
+            Expected::Absent => Error::already_exists(format!(
+                "{name} is added, and was loaded at version {version}: save it instead"
+            )),
+            Expected::Version(written) => Error::conflict(format!(
+                "{name} is used at version {version} and written at {written} in one unit of work"
+            )),
         }
     }
 }
@@ -130,5 +144,18 @@ impl Guard {
     #[must_use]
     pub const fn new(collection: &'static Collection, id: Value, version: u64) -> Self {
         Self { collection, id, version }
+    }
+
+    /// Whether both are of one document.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        self.collection.name == other.collection.name && self.id == other.id
+    }
+
+    /// The error of a handler that saw the document at two versions.
+    pub(super) fn seen_otherwise(&self, version: u64) -> Error {
+        Error::conflict(format!(
+            "{}/{} is guarded at version {} and at {version} in one unit of work",
+            self.collection.name, self.id, self.version
+        ))
     }
 }

@@ -320,7 +320,7 @@ impl Model {
         let before_late = self.late.keys().next().map_or(u64::MAX, |first| first - 1);
         let complete_to = mark.read_to.min(before_late);
         self.sweeps += 1;
-        self.window.sweep(mark, (self.sweeps % 5 > 0).then_some(complete_to));
+        self.window.sweep(mark, (!self.sweeps.is_multiple_of(5)).then_some(complete_to));
     }
 
     fn restore(&mut self) {

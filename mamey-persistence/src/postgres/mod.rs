@@ -6,7 +6,7 @@
 //! | `Store`, and what the other ports share | `store.rs` (what contexts share: `shared.rs`) |
 //! | `DocumentStore` | `document.rs`, with criteria in `query/filter.rs` |
 //! | `CommitStore` | `commit/mod.rs`; which units share a call: `commit/grouping.rs` |
-//! | `OutboxStore` | `outbox.rs`; who wakes other instances' relays: `wakeup.rs` |
+//! | `OutboxStore` | `outbox.rs`, up to where it is complete: `completeness.rs`; who wakes other instances' relays: `wakeup.rs` |
 //! | `InboxStore`, with the retention job (`expire_inbox`) | `inbox.rs` |
 //! | `ParkingStore`, `DeadLetterStore` | `parking.rs` |
 //! | `LeaseStore` | `lease.rs` |
@@ -17,6 +17,7 @@
 //! | What a failure means | `error.rs` |
 
 mod commit;
+mod completeness;
 mod connection;
 mod database;
 mod document;

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::{Mutex, Notify};
 
 use super::commit::committer::Committer;
-use super::outbox::Completeness;
+use super::completeness::Completeness;
 use super::query::bind::PgQuery;
 use super::schema::statement::in_schema;
 use super::schema::tables::Tables;

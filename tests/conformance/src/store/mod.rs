@@ -19,6 +19,7 @@ pub mod limits;
 pub mod order;
 pub mod outbox;
 pub mod parking;
+pub mod units;
 pub mod values;
 
 mod fixture;
@@ -94,6 +95,7 @@ macro_rules! store_conformance {
                 dead_letters_are_listed_in_order
                 parked_messages_are_taken_once
                 retries_are_scheduled;
+            Nothing, units: steps_on_one_document_have_their_result_on_paper;
             Nothing, values:
                 documents_come_back_as_written
                 messages_come_back_as_written
@@ -133,6 +135,7 @@ mod tests {
             include_str!("order.rs"),
             include_str!("outbox.rs"),
             include_str!("parking.rs"),
+            include_str!("units.rs"),
             include_str!("values.rs"),
         ];
         let unlisted = crate::run::unlisted(list, &files);
