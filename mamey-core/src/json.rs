@@ -1,8 +1,9 @@
 //! Writes values as JSON that can be read back, or says which part of them cannot.
 
 mod canonical;
-mod depth;
 mod finite;
+mod nesting;
+mod scratch;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -22,24 +23,21 @@ pub const JSON_DEPTH_MAX: usize = 120;
 /// would be read back as `null`), for values nested deeper than [`JSON_DEPTH_MAX`], and for what
 /// its type cannot write.
 pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
-    let written = finite::to_vec(value).map_err(|fault| {
+    let (json, depth) = scratch::collect(|json| finite::write(value, json)).map_err(|fault| {
         Error::invalid(fault.to_string()).with_retry(Retry::Never).with_source(fault)
     })?;
-    check_depth(&written)?;
-    Ok(written.into())
+    if depth > JSON_DEPTH_MAX {
+        return Err(too_deep(depth));
+    }
+    Ok(json)
 }
 
-/// Refuses JSON that is nested too deep to be read back.
-pub(crate) fn check_depth(json: &[u8]) -> Result<()> {
-    let depth = depth::depth(json);
-    if depth <= JSON_DEPTH_MAX {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
+fn too_deep(depth: usize) -> Error {
+    Error::invalid(format!(
         "it nests {depth} levels of arrays and objects, the limit is {JSON_DEPTH_MAX}, beyond \
          which it could not be read back; keep the parts in a flat list that refers by id"
     ))
-    .with_retry(Retry::Never))
+    .with_retry(Retry::Never)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use serde::ser::{
 };
 use serde::{Serialize, Serializer};
 
+use super::nesting::Nesting;
+
 /// Why a value could not be written.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -37,23 +39,46 @@ impl StdError for Fault {
     }
 }
 
-/// Writes a value, naming the place of what cannot be written.
-pub(super) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Fault> {
-    let mut written = Vec::with_capacity(128);
-    let place = Place::default();
-    let mut json = serde_json::Serializer::new(&mut written);
-    match value.serialize(Finite { inner: &mut json, place: &place }) {
-        Ok(()) => Ok(written),
-        Err(cause) => Err(Fault { place: place.0.into_inner(), cause }),
+/// Writes a value as JSON and returns how deep it nests; names the place of what cannot be written.
+pub(super) fn write<T>(value: &T, json: &mut Vec<u8>) -> Result<usize, Fault>
+where
+    T: Serialize + ?Sized,
+{
+    let mut nesting = Nesting::default();
+    let mut json = serde_json::Serializer::with_formatter(json, &mut nesting);
+    match value.serialize(Finite { inner: &mut json, trail: () }) {
+        Ok(()) => Ok(nesting.deepest()),
+        Err(cause) => Err(Fault { place: place_of_fault(value), cause }),
     }
 }
 
-/// The steps from a failed value up to the whole, added while the error passes them.
+/// Writes the value once more, to nowhere: the usual value does not pay for its places.
+#[cold]
+fn place_of_fault<T: Serialize + ?Sized>(value: &T) -> Vec<String> {
+    let place = Place::default();
+    let mut json = serde_json::Serializer::new(std::io::sink());
+    // The error is known already.
+    drop(value.serialize(Finite { inner: &mut json, trail: &place }));
+    place.0.into_inner()
+}
+
+/// Is told the steps from a failed value up to the whole, while the error passes them.
+trait Trail: Copy {
+    fn step<T, E>(self, result: Result<T, E>, step: impl FnOnce() -> String) -> Result<T, E>;
+}
+
+impl Trail for () {
+    fn step<T, E>(self, result: Result<T, E>, _: impl FnOnce() -> String) -> Result<T, E> {
+        result
+    }
+}
+
+/// The steps so far, the innermost first.
 #[derive(Default)]
 struct Place(RefCell<Vec<String>>);
 
-impl Place {
-    fn step<T, E>(&self, result: Result<T, E>, step: impl FnOnce() -> String) -> Result<T, E> {
+impl Trail for &Place {
+    fn step<T, E>(self, result: Result<T, E>, step: impl FnOnce() -> String) -> Result<T, E> {
         if result.is_err() {
             self.0.borrow_mut().push(step());
         }
@@ -62,55 +87,56 @@ impl Place {
 }
 
 /// Writes a value by `inner`.
-struct Finite<'p, S> {
+struct Finite<P, S> {
     inner: S,
-    place: &'p Place,
+    trail: P,
 }
 
 /// A part of a value, written by the same rules.
-struct Part<'p, 'v, T: ?Sized> {
+struct Part<'v, P, T: ?Sized> {
     value: &'v T,
-    place: &'p Place,
+    trail: P,
 }
 
-impl<T: Serialize + ?Sized> Serialize for Part<'_, '_, T> {
+impl<P: Trail, T: Serialize + ?Sized> Serialize for Part<'_, P, T> {
+    #[inline]
     fn serialize<S: Serializer>(&self, inner: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Finite { inner, place: self.place })
+        self.value.serialize(Finite { inner, trail: self.trail })
     }
 }
 
 /// An array, an object or a variant that is being written, and how many parts it has so far.
-struct Whole<'p, C> {
+struct Whole<P, C> {
     inner: C,
-    place: &'p Place,
+    trail: P,
     parts: usize,
 }
 
-impl<'p, C> Whole<'p, C> {
-    fn new<E>(inner: Result<C, E>, place: &'p Place) -> Result<Self, E> {
-        inner.map(|inner| Self { inner, place, parts: 0 })
+impl<P: Trail, C> Whole<P, C> {
+    fn new<E>(inner: Result<C, E>, trail: P) -> Result<Self, E> {
+        inner.map(|inner| Self { inner, trail, parts: 0 })
     }
 
     fn element<T: ?Sized, E>(
         &mut self,
         value: &T,
-        write: impl FnOnce(&mut C, &Part<'_, '_, T>) -> Result<(), E>,
+        write: impl FnOnce(&mut C, &Part<'_, P, T>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (place, at) = (self.place, self.parts);
+        let (trail, at) = (self.trail, self.parts);
         self.parts += 1;
-        let written = write(&mut self.inner, &Part { value, place });
-        place.step(written, || format!("[{at}]"))
+        let written = write(&mut self.inner, &Part { value, trail });
+        trail.step(written, || format!("[{at}]"))
     }
 
     fn field<T: ?Sized, E>(
         &mut self,
         name: &str,
         value: &T,
-        write: impl FnOnce(&mut C, &Part<'_, '_, T>) -> Result<(), E>,
+        write: impl FnOnce(&mut C, &Part<'_, P, T>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let place = self.place;
-        let written = write(&mut self.inner, &Part { value, place });
-        place.step(written, || name.to_owned())
+        let trail = self.trail;
+        let written = write(&mut self.inner, &Part { value, trail });
+        trail.step(written, || name.to_owned())
     }
 }
 
@@ -129,16 +155,16 @@ macro_rules! forward {
     )*};
 }
 
-impl<'p, S: Serializer> Serializer for Finite<'p, S> {
+impl<P: Trail, S: Serializer> Serializer for Finite<P, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Whole<'p, S::SerializeSeq>;
-    type SerializeTuple = Whole<'p, S::SerializeTuple>;
-    type SerializeTupleStruct = Whole<'p, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Whole<'p, S::SerializeTupleVariant>;
-    type SerializeMap = Whole<'p, S::SerializeMap>;
-    type SerializeStruct = Whole<'p, S::SerializeStruct>;
-    type SerializeStructVariant = Whole<'p, S::SerializeStructVariant>;
+    type SerializeSeq = Whole<P, S::SerializeSeq>;
+    type SerializeTuple = Whole<P, S::SerializeTuple>;
+    type SerializeTupleStruct = Whole<P, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Whole<P, S::SerializeTupleVariant>;
+    type SerializeMap = Whole<P, S::SerializeMap>;
+    type SerializeStruct = Whole<P, S::SerializeStruct>;
+    type SerializeStructVariant = Whole<P, S::SerializeStructVariant>;
 
     forward! {
         serialize_bool(value: bool);
@@ -176,7 +202,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_some(&Part { value, place: self.place })
+        self.inner.serialize_some(&Part { value, trail: self.trail })
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -184,7 +210,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_newtype_struct(name, &Part { value, place: self.place })
+        self.inner.serialize_newtype_struct(name, &Part { value, trail: self.trail })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -194,17 +220,17 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let part = Part { value, place: self.place };
+        let part = Part { value, trail: self.trail };
         let written = self.inner.serialize_newtype_variant(name, at, variant, &part);
-        self.place.step(written, || variant.to_owned())
+        self.trail.step(written, || variant.to_owned())
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
-        Whole::new(self.inner.serialize_seq(len), self.place)
+        Whole::new(self.inner.serialize_seq(len), self.trail)
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
-        Whole::new(self.inner.serialize_tuple(len), self.place)
+        Whole::new(self.inner.serialize_tuple(len), self.trail)
     }
 
     fn serialize_tuple_struct(
@@ -212,7 +238,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleStruct, S::Error> {
-        Whole::new(self.inner.serialize_tuple_struct(name, len), self.place)
+        Whole::new(self.inner.serialize_tuple_struct(name, len), self.trail)
     }
 
     fn serialize_tuple_variant(
@@ -222,11 +248,11 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
-        Whole::new(self.inner.serialize_tuple_variant(name, at, variant, len), self.place)
+        Whole::new(self.inner.serialize_tuple_variant(name, at, variant, len), self.trail)
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
-        Whole::new(self.inner.serialize_map(len), self.place)
+        Whole::new(self.inner.serialize_map(len), self.trail)
     }
 
     fn serialize_struct(
@@ -234,7 +260,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStruct, S::Error> {
-        Whole::new(self.inner.serialize_struct(name, len), self.place)
+        Whole::new(self.inner.serialize_struct(name, len), self.trail)
     }
 
     fn serialize_struct_variant(
@@ -244,7 +270,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
-        Whole::new(self.inner.serialize_struct_variant(name, at, variant, len), self.place)
+        Whole::new(self.inner.serialize_struct_variant(name, at, variant, len), self.trail)
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
@@ -254,7 +280,7 @@ impl<'p, S: Serializer> Serializer for Finite<'p, S> {
 
 macro_rules! sequences {
     ($($trait:ident $write:ident;)*) => {$(
-        impl<C: $trait> $trait for Whole<'_, C> {
+        impl<P: Trail, C: $trait> $trait for Whole<P, C> {
             type Ok = C::Ok;
             type Error = C::Error;
 
@@ -278,7 +304,7 @@ sequences! {
 
 macro_rules! structs {
     ($($trait:ident;)*) => {$(
-        impl<C: $trait> $trait for Whole<'_, C> {
+        impl<P: Trail, C: $trait> $trait for Whole<P, C> {
             type Ok = C::Ok;
             type Error = C::Error;
 
@@ -306,12 +332,12 @@ structs! {
     SerializeStructVariant;
 }
 
-impl<C: SerializeMap> SerializeMap for Whole<'_, C> {
+impl<P: Trail, C: SerializeMap> SerializeMap for Whole<P, C> {
     type Ok = C::Ok;
     type Error = C::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), C::Error> {
-        self.inner.serialize_key(&Part { value: key, place: self.place })
+        self.inner.serialize_key(&Part { value: key, trail: self.trail })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
@@ -323,11 +349,11 @@ impl<C: SerializeMap> SerializeMap for Whole<'_, C> {
         K: Serialize + ?Sized,
         V: Serialize + ?Sized,
     {
-        let place = self.place;
+        let trail = self.trail;
         let name = || key_text(key);
         let written =
-            self.inner.serialize_entry(&Part { value: key, place }, &Part { value, place });
-        place.step(written, name)
+            self.inner.serialize_entry(&Part { value: key, trail }, &Part { value, trail });
+        trail.step(written, name)
     }
 
     fn end(self) -> Result<C::Ok, C::Error> {
@@ -349,6 +375,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::json::nesting::depth;
 
     #[derive(Serialize)]
     struct Line {
@@ -377,6 +404,11 @@ mod tests {
         Order { lines: vec![line], kind: Kind::Plain, rest: BTreeMap::new() }
     }
 
+    fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, Fault> {
+        let mut written = Vec::new();
+        write(value, &mut written).map(|_| written)
+    }
+
     fn refusal(order: &Order) -> String {
         to_vec(order).unwrap_err().to_string()
     }
@@ -391,6 +423,26 @@ mod tests {
             let order = Order { kind, rest: [("x".to_owned(), 2.0)].into(), ..order() };
             assert_eq!(to_vec(&order).unwrap(), serde_json::to_vec(&order).unwrap());
         }
+    }
+
+    #[test]
+    fn the_depth_is_that_of_what_was_written() {
+        let raw = serde_json::value::RawValue::from_string(r#"[{"a":[[],"[["]}]"#.to_owned());
+        let rest: BTreeMap<_, _> = [("x".to_owned(), 2.0)].into();
+        let mut values = vec![serde_json::to_value(&rest).unwrap(), "[[".into(), 7.into()];
+        values.push(values.clone().into());
+        let lines = vec![Line { price: 1.5, tags: vec![] }, Line { price: 1.5, tags: vec![None] }];
+        let mixed = (raw.unwrap(), values, lines, Some([[Kind::Two(1, 2.0)]]));
+        let mut json = Vec::new();
+        for kind in [Kind::Plain, Kind::One(1.0), Kind::Two(1, 2.0), Kind::Named { rate: 0.5 }] {
+            json.clear();
+            let order = Order { kind, rest: rest.clone(), ..order() };
+            assert_eq!(write(&order, &mut json).unwrap(), depth(&json));
+        }
+        json.clear();
+        assert_eq!(write(&mixed, &mut json).unwrap(), depth(&json));
+        json.clear();
+        assert_eq!(write(&(&mixed, [&mixed]), &mut json).unwrap(), depth(&json));
     }
 
     #[test]
