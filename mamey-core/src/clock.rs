@@ -25,6 +25,8 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
 impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
@@ -103,26 +105,54 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with exactly six fractional digits, so that text order is time order.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1000;
-        let time = OffsetDateTime::from_unix_timestamp_nanos(nanos);
-        // RFC 3339 has the years 0 to 9999; other moments are written as a number.
-        let Some(time) = time.ok().filter(|time| (0..=9999).contains(&time.year())) else {
-            return write!(f, "{}us", self.0);
-        };
+/// A moment as RFC 3339 in UTC with exactly six fractional digits, so that text order is time order.
+type Rfc3339Utc = [u8; 27];
+
+impl Timestamp {
+    /// RFC 3339 has the years 0 to 9999; `None` for other moments.
+    fn to_rfc3339(self) -> Option<Rfc3339Utc> {
+        let seconds = self.0.div_euclid(MICROS_PER_SECOND);
+        let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         let (year, month, day) = time.to_calendar_date();
         let (hour, minute, second) = time.to_hms();
-        let micros = time.microsecond();
-        let month = u8::from(month);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        write_digits(&mut text[0..4], year);
+        write_digits(&mut text[5..7], u8::from(month).into());
+        write_digits(&mut text[8..10], day.into());
+        write_digits(&mut text[11..13], hour.into());
+        write_digits(&mut text[14..16], minute.into());
+        write_digits(&mut text[17..19], second.into());
+        // Below a million, so the conversion loses nothing.
+        write_digits(&mut text[20..26], self.0.rem_euclid(MICROS_PER_SECOND) as u32);
+        Some(text)
+    }
+}
+
+/// Fills all of `text` with the last decimal digits of a number.
+fn write_digits(text: &mut [u8], mut number: u32) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with exactly six fractional digits; other moments are written as a number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_rfc3339().as_ref().map(|text| str::from_utf8(text)) {
+            Some(Ok(text)) => f.write_str(text),
+            _ => write!(f, "{}us", self.0),
+        }
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.to_rfc3339().as_ref().map(|text| str::from_utf8(text)) {
+            Some(Ok(text)) => serializer.serialize_str(text),
+            _ => serializer.collect_str(self),
+        }
     }
 }
 
