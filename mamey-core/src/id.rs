@@ -1,6 +1,7 @@
 //! Message ids and their source: UUIDv7 with buffered randomness.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -75,6 +76,12 @@ pub trait IdSource: Send + Sync + 'static {
     fn message_id(&self) -> MessageId {
         MessageId(self.next_uuid())
     }
+
+    /// A new id of a span in a trace.
+    fn span_id(&self) -> NonZeroU64 {
+        // The random tail of a UUID is never zero: its variant bits are set.
+        NonZeroU64::new(self.next_uuid().as_u64_pair().1).unwrap_or(NonZeroU64::MIN)
+    }
 }
 
 /// UUIDv7 from a clock and the operating system's randomness, read in blocks.
@@ -124,22 +131,27 @@ impl IdSource for UuidV7Source {
     fn next_uuid(&self) -> Uuid {
         let now = u64::try_from(self.clock.now().as_millis()).unwrap_or_default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut random = state.random();
+        let mut random: [u8; RANDOM_BYTES_PER_ID] = state.random();
         let counter = state.tick(now);
         random[0] = counter.to_be_bytes()[0];
         random[1] = counter.to_be_bytes()[1];
         Builder::from_unix_timestamp_millis(state.last_millis, &random).into_uuid()
     }
+
+    fn span_id(&self) -> NonZeroU64 {
+        let random = self.state.lock().unwrap_or_else(PoisonError::into_inner).random();
+        NonZeroU64::new(u64::from_ne_bytes(random)).unwrap_or(NonZeroU64::MIN)
+    }
 }
 
 impl State {
-    fn random(&mut self) -> [u8; RANDOM_BYTES_PER_ID] {
-        if self.used + RANDOM_BYTES_PER_ID > ENTROPY_BYTES {
+    fn random<const BYTES: usize>(&mut self) -> [u8; BYTES] {
+        if self.used + BYTES > ENTROPY_BYTES {
             self.refill();
         }
-        let mut random = [0; RANDOM_BYTES_PER_ID];
-        random.copy_from_slice(&self.entropy[self.used..self.used + RANDOM_BYTES_PER_ID]);
-        self.used += RANDOM_BYTES_PER_ID;
+        let mut random = [0; BYTES];
+        random.copy_from_slice(&self.entropy[self.used..self.used + BYTES]);
+        self.used += BYTES;
         random
     }
 

@@ -1,9 +1,12 @@
 //! W3C trace context: the trace that a message belongs to.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::id::IdSource;
 use crate::{Error, Result};
@@ -25,24 +28,31 @@ const STATE_BYTES_MAX: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(String, Option<String>)", into = "(String, Option<String>)")]
 pub struct TraceContext {
-    trace_id: u128,
-    parent_id: u64,
+    /// As a UUID rather than a number, whose alignment would make every [`Cause`] larger.
+    ///
+    /// [`Cause`]: crate::context::Cause
+    trace_id: Uuid,
+    parent_id: NonZeroU64,
     flags: u8,
-    state: Option<Box<str>>,
+    /// Rarely there, so it takes one word.
+    state: Option<Arc<Box<str>>>,
 }
+
+/// A value of the header `traceparent` as this version of the W3C's form has it.
+type Traceparent = [u8; 55];
 
 impl TraceContext {
     /// A new trace, sampled.
     #[must_use]
     pub fn root(ids: &dyn IdSource) -> Self {
-        let (trace_id, parent_id) = (ids.next_uuid().as_u128(), span_id(ids));
+        let (trace_id, parent_id) = (ids.next_uuid(), ids.span_id());
         Self { trace_id, parent_id, flags: 1, state: None }
     }
 
     /// The next step of the same trace: a new parent, the same flags and state.
     #[must_use]
     pub fn child(&self, ids: &dyn IdSource) -> Self {
-        Self { parent_id: span_id(ids), ..self.clone() }
+        Self { parent_id: ids.span_id(), ..self.clone() }
     }
 
     /// Reads the values of the two headers. A `tracestate` that is too long is dropped, as the
@@ -63,20 +73,20 @@ impl TraceContext {
     #[must_use]
     pub(crate) fn with_state(mut self, tracestate: &str) -> Self {
         let fits = !tracestate.is_empty() && tracestate.len() <= STATE_BYTES_MAX;
-        self.state = fits.then(|| tracestate.into());
+        self.state = fits.then(|| Arc::new(tracestate.into()));
         self
     }
 
     /// The trace's id.
     #[must_use]
     pub const fn trace_id(&self) -> u128 {
-        self.trace_id
+        self.trace_id.as_u128()
     }
 
     /// The id of the span that sent the message.
     #[must_use]
     pub const fn parent_id(&self) -> u64 {
-        self.parent_id
+        self.parent_id.get()
     }
 
     /// Whether the sender recorded this trace.
@@ -94,18 +104,33 @@ impl TraceContext {
     /// The value of the header `tracestate`.
     #[must_use]
     pub fn tracestate(&self) -> Option<&str> {
-        self.state.as_deref()
+        self.state.as_deref().map(AsRef::as_ref)
     }
 }
 
-/// The random tail of a UUID, which is never zero: its variant bits are set.
-fn span_id(ids: &dyn IdSource) -> u64 {
-    ids.next_uuid().as_u64_pair().1
+impl TraceContext {
+    fn to_ascii(&self) -> Traceparent {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let (high, low) = self.trace_id.as_u64_pair();
+        write_hex(&mut text[3..19], high);
+        write_hex(&mut text[19..35], low);
+        write_hex(&mut text[36..52], self.parent_id.get());
+        write_hex(&mut text[53..55], self.flags.into());
+        text
+    }
+}
+
+/// Fills all of `text` with the last hexadecimal digits of a number.
+fn write_hex(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+    }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.parent_id, self.flags)
+        f.write_str(str::from_utf8(&self.to_ascii()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -121,12 +146,12 @@ impl FromStr for TraceContext {
 fn parse_traceparent(text: &str) -> Option<TraceContext> {
     let mut parts = text.split('-');
     let version = hex(parts.next()?, 2)?;
-    let trace_id = hex(parts.next()?, 32)?;
-    let parent_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
+    let trace_id = Uuid::from_u128(hex(parts.next()?, 32)?);
+    let parent_id = NonZeroU64::new(u64::try_from(hex(parts.next()?, 16)?).ok()?)?;
     let flags = u8::try_from(hex(parts.next()?, 2)?).ok()?;
     // Version ff is forbidden. A later version may have more parts, version 00 may not.
     let trailing_is_fine = version > 0 || parts.next().is_none();
-    let valid = version < 0xff && trailing_is_fine && trace_id != 0 && parent_id != 0;
+    let valid = version < 0xff && trailing_is_fine && !trace_id.is_nil();
     valid.then_some(TraceContext { trace_id, parent_id, flags, state: None })
 }
 
@@ -148,7 +173,7 @@ impl TryFrom<(String, Option<String>)> for TraceContext {
 
 impl From<TraceContext> for (String, Option<String>) {
     fn from(trace: TraceContext) -> Self {
-        (trace.traceparent(), trace.state.map(Into::into))
+        (trace.traceparent(), trace.tracestate().map(str::to_owned))
     }
 }
 
@@ -195,9 +220,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_trace_survives_its_headers(
-            trace_id in 1_u128.., parent_id in 1_u64.., flags: u8, state in "[ -~]{0,512}",
+            trace_id in 1_u128.., parent_id in any::<NonZeroU64>(), flags: u8, state in "[ -~]{0,512}",
         ) {
-            let state = (!state.is_empty()).then(|| state.into());
+            let state = (!state.is_empty()).then(|| Arc::new(state.into()));
+            let trace_id = Uuid::from_u128(trace_id);
             let trace = TraceContext { trace_id, parent_id, flags, state };
             let again = TraceContext::parse(&trace.traceparent(), trace.tracestate()).unwrap();
             prop_assert_eq!(&again, &trace);
