@@ -1,6 +1,7 @@
 //! Keys, which give messages their order, and the slots they fall into.
 
 use std::fmt;
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,9 @@ use crate::id::MessageId;
 
 /// The number of slots that keys are spread over. Part of the wire contract: it never changes.
 pub const SLOTS: u16 = 64;
+
+/// The longest key that is written to the stack first, so that it is allocated once and in its size.
+const INLINE_BYTES_MAX: usize = 64;
 
 /// The longest key that can be published, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -29,7 +33,11 @@ impl Key {
     /// The key that `value` prints as.
     #[must_use]
     pub fn new(value: impl fmt::Display) -> Self {
-        Self(value.to_string().into_boxed_str())
+        let mut text = [0; INLINE_BYTES_MAX];
+        match printed(&mut text, &value) {
+            Some(text) => Self(text.into()),
+            None => Self(value.to_string().into_boxed_str()),
+        }
     }
 
     /// The key as text.
@@ -43,6 +51,15 @@ impl Key {
     pub fn slot(&self) -> u16 {
         slot(self.0.as_bytes())
     }
+}
+
+/// What `value` prints as, if it fits.
+fn printed<'t>(text: &'t mut [u8], value: &impl fmt::Display) -> Option<&'t str> {
+    let mut free = &mut *text;
+    write!(free, "{value}").ok()?;
+    let unused = free.len();
+    let (used, _) = text.split_at(text.len() - unused);
+    str::from_utf8(used).ok()
 }
 
 impl fmt::Display for Key {
@@ -96,6 +113,15 @@ mod tests {
     }
 
     const SLOT_VECTORS: [u16; 5] = [1, 0, 50, 11, 54];
+
+    #[test]
+    fn a_key_of_any_length_is_what_its_value_prints() {
+        for length in [0, 1, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, KEY_BYTES_MAX + 1] {
+            let text = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            assert_eq!(Key::new(format_args!("{}{text}", -7)).as_str(), format!("-7{text}"));
+            assert_eq!(Key::new(&text), Key::from(text));
+        }
+    }
 
     #[test]
     fn keys_spread_over_all_slots() {
