@@ -20,6 +20,7 @@ impl SharedUnit {
         self.lock().guard(guard)
     }
 
+    #[inline]
     pub(super) fn enqueue(&self, envelope: Envelope) -> Result<()> {
         self.lock().enqueue(envelope)
     }
@@ -33,7 +34,12 @@ impl SharedUnit {
         self.lock().outbox.clone()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// What was buffered; nothing is left.
+    #[inline]
     pub(super) fn take(&self) -> UnitOfWork {
         std::mem::take(&mut *self.lock())
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use serde::Serialize;
 
@@ -184,6 +185,7 @@ impl Context {
     /// # Errors
     /// `Misconfigured` while the [place](Context::transaction) of the transaction is held: its
     /// statements could not commit with the rest.
+    #[inline]
     pub fn take_unit(&self) -> Result<UnitOfWork> {
         let mut transaction = self.transaction.try_lock().ok_or_else(|| {
             Error::misconfigured(
@@ -193,6 +195,14 @@ impl Context {
         let mut unit = self.unit.take();
         unit.transaction = transaction.take();
         Ok(unit)
+    }
+
+    /// Whether the call has buffered nothing and opened no transaction, so that there is nothing to
+    /// [take](Context::take_unit).
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let is_closed = self.transaction.try_lock().is_some_and(|place| place.is_none());
+        is_closed && self.unit.is_empty()
     }
 
     /// The place of the transaction that the handler opens, empty until then, held exclusively. It is
@@ -213,22 +223,16 @@ impl Context {
         target: Target,
         headers: Headers,
     ) -> Result<()> {
-        let envelope = self
-            .envelope(message, target, headers)
-            .with_context(|| format!("sending `{}`", M::NAME))?;
+        let doing = || format!("sending `{}`", M::NAME);
+        let payload = payload(message).with_context(doing)?;
+        let envelope = Envelope { metadata: self.metadata(message, target, headers), payload };
+        envelope.metadata.check().with_context(doing)?;
         self.unit.enqueue(envelope)
     }
 
-    fn envelope<M: Message + Serialize>(
-        &self,
-        message: &M,
-        target: Target,
-        headers: Headers,
-    ) -> Result<Envelope> {
-        let payload = message.encode()?;
-        check_payload(payload.len())?;
+    fn metadata<M: Message>(&self, message: &M, target: Target, headers: Headers) -> Metadata {
         let scope = self.read.scope();
-        let metadata = Metadata {
+        Metadata {
             id: scope.ids.message_id(),
             name: M::NAME.into(),
             version: M::VERSION,
@@ -243,10 +247,14 @@ impl Context {
             content_type: CONTENT_TYPE_JSON.into(),
             must_route: M::MUST_ROUTE,
             headers,
-        };
-        metadata.check()?;
-        Ok(Envelope { metadata, payload })
+        }
     }
+}
+
+fn payload<M: Message + Serialize>(message: &M) -> Result<Bytes> {
+    let payload = message.encode()?;
+    check_payload(payload.len())?;
+    Ok(payload)
 }
 
 /// The place of a handler's transaction, held exclusively.

@@ -158,6 +158,7 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// `LimitExceeded` past [`MESSAGES_PER_UNIT_MAX`] and [`UNIT_BYTES_MAX`].
+    #[inline]
     pub fn enqueue(&mut self, envelope: Envelope) -> Result<()> {
         if self.outbox.len() >= MESSAGES_PER_UNIT_MAX {
             return Err(too_many("messages", MESSAGES_PER_UNIT_MAX));

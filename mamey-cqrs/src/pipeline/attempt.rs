@@ -66,6 +66,10 @@ fn too_late(limit: Duration) -> Error {
 /// Takes the complete unit out of its context; `None` when there is nothing to commit.
 #[inline]
 fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
+    // Asked before it is taken, because a unit is large.
+    if !work.seals() && cx.is_untouched() {
+        return Ok(None);
+    }
     let mut unit = cx.take_unit()?;
     work.seal(reply, &mut unit)?;
     Ok((!unit.is_empty()).then_some(unit))

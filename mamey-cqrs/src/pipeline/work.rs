@@ -45,6 +45,9 @@ pub(super) trait Work: Send + Sync {
         cx: &Context,
     ) -> impl Future<Output = Result<Self::Reply>> + Send;
 
+    /// Whether something commits with the handler's effect.
+    fn seals(&self) -> bool;
+
     /// Adds to the unit what commits with the handler's effect.
     fn seal(&self, reply: &Self::Reply, unit: &mut UnitOfWork) -> Result<()>;
 }
@@ -67,6 +70,10 @@ impl<C: Command, H: CommandHandler<C>> Work for CommandWork<'_, C, H> {
 
     fn handle(&self, command: C, cx: &Context) -> impl Future<Output = Result<C::Reply>> + Send {
         self.handler.handle(command, cx)
+    }
+
+    fn seals(&self) -> bool {
+        self.key.is_some()
     }
 
     fn seal(&self, reply: &C::Reply, unit: &mut UnitOfWork) -> Result<()> {
@@ -99,6 +106,10 @@ where
 
     fn handle(&self, message: M, cx: &Context) -> impl Future<Output = Result<()>> + Send {
         self.handler.handle(message, cx)
+    }
+
+    fn seals(&self) -> bool {
+        true
     }
 
     fn seal(&self, (): &(), unit: &mut UnitOfWork) -> Result<()> {
