@@ -60,28 +60,32 @@ impl Pipeline {
         invocation: &Invocation<'_>,
         rest: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
-        span::around(invocation, layer::around(&self.layers, invocation, rest)).await
+        let layered = pin!(layer::around(&self.layers, invocation, rest));
+        span::around(invocation, layered).await
     }
 
     /// A command, from its caller to its reply.
-    pub(crate) async fn command<C: Command>(
-        &self,
-        handler: &impl CommandHandler<C>,
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    pub(crate) fn command<'r, C: Command>(
+        &'r self,
+        handler: &'r impl CommandHandler<C>,
         sent: Sent<C>,
-    ) -> Result<C::Reply> {
-        let Sent { command, cause, key, metadata } = sent;
-        let kind = InvocationKind::Command;
-        let invocation = self.invocation::<C>(kind, &cause, metadata.as_deref());
-        self.around(
-            &invocation,
-            pin!(async {
-                command.validate()?;
-                let work = CommandWork { handler, command: Some(command), key: key.as_ref() };
-                let runs = pin!(self.run(work, &cause));
-                idempotency::once(key.as_ref(), &*self.scope.store, runs).await
-            }),
-        )
-        .await
+    ) -> impl Future<Output = Result<C::Reply>> + Send + 'r {
+        async move {
+            let (kind, metadata) = (InvocationKind::Command, sent.metadata.as_deref());
+            let invocation = self.invocation::<C>(kind, &sent.cause, metadata);
+            self.around(
+                &invocation,
+                pin!(async {
+                    sent.command.validate()?;
+                    let (command, key) = (Some(sent.command), sent.key.as_ref());
+                    let mut work = CommandWork { handler, command, key };
+                    let runs = pin!(self.run(&mut work, &sent.cause));
+                    idempotency::once(key, &*self.scope.store, runs).await
+                }),
+            )
+            .await
+        }
     }
 
     /// A message, from the consumer to the outcome of its commit.
@@ -99,8 +103,8 @@ impl Pipeline {
             pin!(async {
                 let message = decode::<M>(incoming.envelope)?;
                 message.validate()?;
-                let work = MessageWork { handler, decoded: Some(message), incoming };
-                let ((), outcome) = self.run(work, &cause).await?;
+                let mut work = MessageWork { handler, decoded: Some(message), incoming };
+                let ((), outcome) = self.run(&mut work, &cause).await?;
                 // The unit of a message holds its receipt, so it always has content to commit.
                 Ok(outcome.unwrap_or(CommitOutcome::Committed(CommitToken::new(0))))
             }),
@@ -109,37 +113,41 @@ impl Pipeline {
     }
 
     /// A query, from its caller to its reply.
-    pub(crate) async fn query<Q: Query>(
-        &self,
-        handler: &impl QueryHandler<Q>,
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    pub(crate) fn query<'r, Q: Query>(
+        &'r self,
+        handler: &'r impl QueryHandler<Q>,
         asked: Asked<Q>,
-    ) -> Result<Q::Reply> {
-        let Asked { query, cause, metadata } = asked;
-        let invocation = self.invocation::<Q>(InvocationKind::Query, &cause, metadata.as_deref());
-        self.around(
-            &invocation,
-            pin!(async {
-                query.validate()?;
-                let cx = ReadContext::new(Arc::clone(&self.scope), cause.clone());
-                attempt::within(self.timeout, pin!(handler.handle(query, &cx))).await
-            }),
-        )
-        .await
+    ) -> impl Future<Output = Result<Q::Reply>> + Send + 'r {
+        async move {
+            let (kind, metadata) = (InvocationKind::Query, asked.metadata.as_deref());
+            let invocation = self.invocation::<Q>(kind, &asked.cause, metadata);
+            self.around(
+                &invocation,
+                pin!(async {
+                    asked.query.validate()?;
+                    let cx = ReadContext::new(Arc::clone(&self.scope), asked.cause.clone());
+                    attempt::within(self.timeout, pin!(handler.handle(asked.query, &cx))).await
+                }),
+            )
+            .await
+        }
     }
 
     /// Steps 5 and 6 of a command or a message.
-    async fn run<W: Work>(&self, mut work: W, cause: &Cause) -> Result<Done<W::Reply>> {
-        let (mut again, mut conflicts) = (None::<Cause>, Conflicts::default());
+    async fn run<W: Work>(&self, work: &mut W, cause: &Cause) -> Result<Done<W::Reply>> {
+        let (mut again, mut conflicts) = (None::<Box<Cause>>, Conflicts::default());
         loop {
             let last = conflicts.count == self.conflict_retries;
             let message = work.message(last)?;
-            let cx = Context::new(Arc::clone(&self.scope), again.as_ref().unwrap_or(cause).clone());
-            match attempt::run(&work, message, &cx, self.timeout).await {
+            let run_cause = again.as_deref().unwrap_or(cause).clone();
+            let cx = Context::new(Arc::clone(&self.scope), run_cause);
+            match attempt::run(work, message, &cx, self.timeout).await {
                 Err(error) if !last => conflicts.pause_after(error).await?,
                 done => return done,
             }
             // Every run of one call has the same message id and trace.
-            let again = again.get_or_insert_with(|| cause.clone());
+            let again = again.get_or_insert_with(|| Box::new(cause.clone()));
             again.message_id.get_or_insert_with(|| cx.message_id());
             again.trace = Some(cx.trace_context().clone());
         }

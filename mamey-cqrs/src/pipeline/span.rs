@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 
 use futures_util::FutureExt;
 use mamey_core::{Error, ErrorKind, Result};
@@ -13,13 +14,13 @@ use super::layer::{Invocation, InvocationKind};
 /// Runs the call within its span. A panic becomes an error, and an error says what was handled.
 pub(super) async fn around<T>(
     invocation: &Invocation<'_>,
-    call: impl Future<Output = Result<T>>,
+    call: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
-    let span = span(invocation);
-    let caught = AssertUnwindSafe(call).catch_unwind().instrument(span.clone()).await;
+    let mut call = pin!(AssertUnwindSafe(call).catch_unwind().instrument(span(invocation)));
+    let caught = call.as_mut().await;
     let result = caught.unwrap_or_else(|panic| Err(panicked(invocation.name, &*panic)));
     result.map_err(|error| {
-        record(&span, &error);
+        record(call.span(), &error);
         let (name, context) = (invocation.name, invocation.context);
         error.with_context(format!("handling `{name}` in context `{context}`"))
     })

@@ -157,11 +157,18 @@ impl Hasher for TypeIdHasher {
     }
 }
 
+/// Makes the future in its box: one that is made first is copied into the box, and the future of a
+/// whole call is large.
+fn boxed<'r, F: Future + Send + 'r>(call: impl FnOnce() -> F) -> BoxFuture<'r, F::Output> {
+    let future: Box<F> = Box::write(Box::new_uninit(), call());
+    Box::into_pin(future)
+}
+
 struct Handling<H>(H);
 
 impl<C: Command, H: CommandHandler<C>> RunCommand<C> for Handling<H> {
     fn run<'r>(&'r self, pipeline: &'r Pipeline, sent: Sent<C>) -> BoxFuture<'r, Result<C::Reply>> {
-        Box::pin(pipeline.command(&self.0, sent))
+        boxed(|| pipeline.command(&self.0, sent))
     }
 }
 
@@ -171,7 +178,7 @@ impl<Q: Query, H: QueryHandler<Q>> RunQuery<Q> for Handling<H> {
         pipeline: &'r Pipeline,
         asked: Asked<Q>,
     ) -> BoxFuture<'r, Result<Q::Reply>> {
-        Box::pin(pipeline.query(&self.0, asked))
+        boxed(|| pipeline.query(&self.0, asked))
     }
 }
 
@@ -186,6 +193,6 @@ impl<M: Message + DeserializeOwned, H: MessageHandler<M>> RunMessage for Handlin
         pipeline: &'r Pipeline,
         incoming: Incoming<'r>,
     ) -> BoxFuture<'r, Result<CommitOutcome>> {
-        Box::pin(pipeline.message::<M>(&self.handler, incoming))
+        boxed(|| pipeline.message::<M>(&self.handler, incoming))
     }
 }
