@@ -182,9 +182,12 @@ fn what_is_too_long_and_essential_is_refused_by_name_and_not_repeated() {
             "10000 bytes",
         ),
         (
-            cloud_event(format!("{{{}}}", EVENT.replace("\"elsewhere\"", &format!("\"{long}\"")))),
+            cloud_event(format!(
+                "{{{}}}",
+                EVENT.replace("\"elsewhere\"", &format!("\"{longer}\""))
+            )),
             "sender",
-            "10000 bytes",
+            "20000 bytes",
         ),
     ] {
         let error = decoded.expect_err(what);
@@ -212,6 +215,11 @@ fn what_is_too_long_and_not_essential_is_shortened_or_dropped_with_a_count() {
         assert!(metadata.tenant.unwrap().starts_with("long-"));
         assert_eq!(metadata.headers.get("foreignpartitionkey"), Some(&*long));
     }
+    let source =
+        cloud_event(format!("{{{}}}", EVENT.replace("\"elsewhere\"", &format!("\"{long}\""))));
+    let source = source.unwrap().metadata;
+    assert!(source.check().is_ok() && source.sender.starts_with("long-"), "{source:?}");
+    assert_eq!(source.headers.get("foreignsource"), Some(&*long));
     let typed = cloud_event(format!(r#"{{{EVENT},"datacontenttype":"{long}"}}"#)).unwrap();
     assert_eq!(typed.metadata.content_type, "application/octet-stream");
     let region = cloud_event(format!(r#"{{{EVENT},"region":"{longest}"}}"#)).unwrap();

@@ -16,6 +16,7 @@ rows! {
     an_older_version_that_nothing_upcasts_is_kept_and_says_how_to_upcast_it
     a_truncated_body_is_kept
     an_empty_body_is_kept
+    an_event_without_its_data_is_kept_and_says_what_to_send
     a_body_that_is_no_json_is_kept
     a_body_of_another_shape_names_the_missing_field
     a_body_with_a_wrong_type_is_kept
@@ -110,6 +111,10 @@ async fn a_truncated_body_is_kept(world: &mut World) {
 
 async fn an_empty_body_is_kept(world: &mut World) {
     unreadable(world, Vec::new(), &["EOF"]).await;
+}
+
+async fn an_event_without_its_data_is_kept_and_says_what_to_send(world: &mut World) {
+    unreadable(world, b"null".to_vec(), &["without data", "send the fields as `data`"]).await;
 }
 
 async fn a_body_that_is_no_json_is_kept(world: &mut World) {

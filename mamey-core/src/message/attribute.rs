@@ -5,9 +5,9 @@
 //!
 //! How each is written and read, and how long it may be, is in the table of `codec/table.rs`.
 
-/// The version of CloudEvents, always [`SPEC_VERSION_1_0`].
+/// The version of CloudEvents: [`SPEC_VERSION_1_0`], or another of `1.x` in what other systems send.
 pub const SPEC_VERSION: &str = "specversion";
-/// The one version of CloudEvents that is written and read.
+/// The version of CloudEvents that is written; of those that are read it is the first.
 pub const SPEC_VERSION_1_0: &str = "1.0";
 /// The message's id.
 pub const ID: &str = "id";
@@ -42,11 +42,15 @@ pub const DATA_BASE64: &str = "data_base64";
 
 /// The header that keeps: an id that is no UUID in the form that we write.
 pub const FOREIGN_ID: &str = "foreignid";
+/// The header that keeps: a version of CloudEvents `1.x` that is not [`SPEC_VERSION_1_0`].
+pub const FOREIGN_SPEC_VERSION: &str = "foreignspecversion";
+/// The header that keeps: a source that is too long.
+pub const FOREIGN_SOURCE: &str = "foreignsource";
 /// The header that keeps: a version of the payload that is no number.
 pub const FOREIGN_VERSION: &str = "foreignversion";
 /// The header that keeps: a target that cannot be the name of a context.
 pub const FOREIGN_TARGET: &str = "foreigntarget";
-/// The header that keeps: a time that cannot be read.
+/// The header that keeps: a time that cannot be read, or is finer than a microsecond.
 pub const FOREIGN_TIME: &str = "foreigntime";
 /// The header that keeps: a correlation id that is too long.
 pub const FOREIGN_CORRELATION_ID: &str = "foreigncorrelationid";

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Key;
+use super::{Key, without_mark};
 use crate::json::to_json;
 use crate::{Error, Result, Retry};
 
@@ -55,7 +55,8 @@ pub trait Message: Send + Sync + Sized + 'static {
     }
 
     /// Reads a payload of `version`, upcasting it when it is older. An empty payload, or `null`, is
-    /// also read as `{}`: others send an event that has nothing to say without data.
+    /// also read as `{}`: others send an event that has nothing to say without data. A byte order
+    /// mark before the JSON is skipped.
     ///
     /// # Errors
     /// `Invalid` when the payload does not fit, `Unsupported` when its version is newer than this
@@ -67,11 +68,11 @@ pub trait Message: Send + Sync + Sized + 'static {
         if version != Self::VERSION {
             return Self::upcast(version, payload);
         }
-        serde_json::from_slice(payload).or_else(|cause| without_data(payload).ok_or(cause)).map_err(
+        serde_json::from_slice(payload).or_else(|cause| read_again(payload, cause)).map_err(
             |cause| {
-                let name = Self::NAME;
+                let (name, fix) = (Self::NAME, hint(payload));
                 Error::invalid(format!(
-                    "the payload is not a `{name}` of version {version}: {cause}"
+                    "the payload is not a `{name}` of version {version}: {cause}{fix}"
                 ))
                 .with_source(cause)
             },
@@ -129,14 +130,30 @@ pub trait Query: Message {
 )]
 pub trait Event: Message + Serialize + DeserializeOwned {}
 
-/// The message that an event without data stands for, if there is one.
-fn without_data<M: DeserializeOwned>(payload: &[u8]) -> Option<M> {
-    let payload = payload.trim_ascii();
-    let read = |json| serde_json::from_str(json).ok();
-    match payload {
-        b"" => read("null").or_else(|| read("{}")),
-        b"null" => read("{}"),
+/// Reads a payload that could not be read as it is: without its byte order mark, or as the message
+/// that an event without data stands for.
+fn read_again<M: DeserializeOwned>(
+    payload: &[u8],
+    cause: serde_json::Error,
+) -> Result<M, serde_json::Error> {
+    let json = without_mark(payload);
+    let read = |json| serde_json::from_slice(json).ok();
+    let message = match json.trim_ascii() {
+        b"" => read(b"null").or_else(|| read(b"{}")),
+        b"null" => read(b"{}"),
+        _ if json.len() < payload.len() => return serde_json::from_slice(json),
         _ => None,
+    };
+    message.ok_or(cause)
+}
+
+/// What to do about a payload that stands for no data and cannot be read.
+fn hint(payload: &[u8]) -> &'static str {
+    match without_mark(payload).trim_ascii() {
+        b"" | b"null" => {
+            "; it came without data: send the fields as `data`, or give each `#[serde(default)]`"
+        }
+        _ => "",
     }
 }
 

@@ -20,11 +20,11 @@ mod target;
 mod trace_context;
 
 pub use catalog::{Catalog, CatalogEntry, Direction};
-pub(crate) use codec::check_payload;
 pub use codec::{
     BODY_BYTES_MAX, CloudEventsBinary, CloudEventsJson, Codec, PAYLOAD_BYTES_MAX, Plain,
-    WireMessage,
+    WireMessage, holds_cloud_event,
 };
+pub(crate) use codec::{check_payload, without_mark};
 pub use correlation_id::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 pub use envelope::Envelope;
 pub use headers::{

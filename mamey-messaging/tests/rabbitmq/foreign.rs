@@ -69,14 +69,24 @@ async fn what_other_systems_send_is_delivered_and_passed_on() {
         publish(&foreign, structured(number, attributes)).await;
     }
     publish(&foreign, binary()).await;
+    for media_type in ["application/json; charset=utf-8", ""] {
+        let (_, body) = structured(9, r#""sender":"till","data":{}"#);
+        let properties = BasicProperties::default().with_content_type(media_type.into());
+        publish(&foreign, (properties, body)).await;
+    }
+    publish(&foreign, (BasicProperties::default(), structured(9, r#""data":1"#).1)).await;
     let mut received: Vec<Envelope> = Vec::new();
-    for _event in 0..=EVENTS.len() {
+    for _event in 0..EVENTS.len() + 4 {
         let delivery = next(&mut payments).await;
         received.push(delivery.envelope().clone());
         delivery.settle(Settlement::Ack);
     }
     let dropped: Vec<u32> = received.iter().map(|it| it.metadata.headers.dropped()).collect();
-    assert_eq!(dropped, [0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(dropped, [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
+    for event in &received[9..] {
+        assert_eq!(event.metadata.id_as_sent().to_string(), "A-9");
+        assert_eq!(&*event.metadata.sender, "/shop");
+    }
     assert_eq!(received[0].metadata.correlation_id.to_string(), "txn-abc-123");
     assert_eq!(received[2].metadata.headers.get("foreigntime"), Some("noon"));
     for sent in &received {

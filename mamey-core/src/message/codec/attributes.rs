@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::foreign::{message_id, receipt_time};
+use super::foreign::{message_id, receipt_time, sender};
 use super::originals::headers;
-use super::table::{ATTRIBUTES, About, Attribute, check_id};
+use super::table::{ATTRIBUTES, About, Attribute, Taken, check_kept};
+use crate::id::MessageId;
 use crate::message::attribute::{
-    DATA_BASE64, FOREIGN_ID, ID, SOURCE, SPEC_VERSION, SPEC_VERSION_1_0, TIME, TYPE,
+    DATA_BASE64, DATA_CONTENT_TYPE, FOREIGN_ID, FOREIGN_SOURCE, FOREIGN_SPEC_VERSION, ID, SOURCE,
+    SPEC_VERSION, SPEC_VERSION_1_0, TIME, TYPE,
 };
 use crate::message::correlation_id::prints_as;
-use crate::message::{FOREIGN_HEADER_VALUE_BYTES_MAX, Metadata};
+use crate::message::{FOREIGN_HEADER_VALUE_BYTES_MAX, Metadata, is_json};
 use crate::{Error, Result};
 
 /// Attributes without which there is no message; each must be clear.
@@ -78,13 +80,21 @@ impl Attributes {
         self.texts.remove(name)
     }
 
+    /// Whether the data is JSON, which is so when nothing says otherwise.
+    pub(super) fn say_json(&self) -> bool {
+        self.texts.get(DATA_CONTENT_TYPE).is_none_or(|media_type| is_json(media_type))
+    }
+
     /// Reads all that is left. What cannot be used becomes a header; without a time that can be
     /// read it is [`receipt_time`].
     pub(super) fn into_metadata(mut self) -> Result<Metadata> {
-        self.check_spec_version()?;
+        let spec_version = self.spec_version()?;
         let (sender, id) = (self.required(SOURCE)?, self.required(ID)?);
         let name = self.required(TYPE)?;
         let mut metadata = with_id(&sender, &id, name)?;
+        if spec_version != SPEC_VERSION_1_0 {
+            metadata.headers.keep(FOREIGN_SPEC_VERSION, spec_version);
+        }
         read_attributes(&mut metadata, |_| true, |name| self.take(name).map(Cow::Owned));
         for (name, value) in self.unusable {
             let kept = ATTRIBUTES.iter().find(|it| it.name == name).and_then(|it| it.kept);
@@ -99,13 +109,18 @@ impl Attributes {
         Ok(metadata)
     }
 
-    fn check_spec_version(&mut self) -> Result<()> {
-        match self.required(SPEC_VERSION)?.as_str() {
-            SPEC_VERSION_1_0 => Ok(()),
-            other => {
-                Err(Error::invalid(format!("{SPEC_VERSION} `{other}` is not `{SPEC_VERSION_1_0}`")))
-            }
+    /// A later version than 1.0 may add attributes, which are then headers; another major version
+    /// may mean something else by the same ones.
+    fn spec_version(&mut self) -> Result<String> {
+        let version = self.required(SPEC_VERSION)?;
+        let minor = if version == "1" { Some("0") } else { version.strip_prefix("1.") };
+        if minor.is_some_and(|minor| minor.starts_with(|it: char| it.is_ascii_digit())) {
+            return Ok(version);
         }
+        Err(Error::invalid(format!(
+            "attribute `{SPEC_VERSION}` is `{version:.32}`, but only CloudEvents 1.x is read: send \
+             the event in version `{SPEC_VERSION_1_0}`"
+        )))
     }
 
     fn required(&mut self, name: &str) -> Result<String> {
@@ -121,13 +136,13 @@ pub(super) fn occurs_twice(name: &str) -> Error {
     Error::invalid(format!("attribute `{name}` occurs twice with different values: send it once"))
 }
 
-/// The minimum of a message with this id, whose text is kept when it is not ours.
+/// The minimum of a message with this source and id, whose texts are kept when they are not ours.
 ///
 /// # Errors
-/// `LimitExceeded` for an id that is too long to be kept.
-pub(super) fn with_id(sender: &str, id: &str, name: String) -> Result<Metadata> {
-    check_id(&name, id)?;
-    let mut metadata = Metadata::new(message_id(sender, id), name, sender);
+/// `LimitExceeded` for a source or an id that is too long to be kept.
+pub(super) fn with_id(source: &str, id: &str, name: String) -> Result<Metadata> {
+    check_kept(&name, "id", id)?;
+    let mut metadata = from_source(source, name, |sender| message_id(sender, id))?;
     if !prints_as(metadata.id, id) {
         metadata.headers.keep(FOREIGN_ID, id.to_owned());
     }
@@ -142,6 +157,24 @@ pub(super) fn drop_false_id(metadata: &mut Metadata, id: &str) {
     }
 }
 
+/// The minimum of a message from this source, with the id that `id` makes for the sender.
+///
+/// # Errors
+/// `LimitExceeded` for a source that is too long to be kept.
+pub(super) fn from_source(
+    source: &str,
+    name: String,
+    id: impl FnOnce(&str) -> MessageId,
+) -> Result<Metadata> {
+    check_kept(&name, "sender", source)?;
+    let sender = sender(source);
+    let mut metadata = Metadata::new(id(&sender), name, &sender);
+    if *sender != *source {
+        metadata.headers.keep(FOREIGN_SOURCE, source.to_owned());
+    }
+    Ok(metadata)
+}
+
 /// Reads the attributes that `is_wanted` names; a text that cannot be used as it is becomes a
 /// header.
 pub(super) fn read_attributes<'a>(
@@ -154,10 +187,10 @@ pub(super) fn read_attributes<'a>(
         let Some(text) = take(attribute.name) else {
             continue;
         };
-        let is_used = (attribute.read)(metadata, &text);
-        has_time |= is_used && attribute.name == TIME;
+        let taken = (attribute.read)(metadata, &text);
+        has_time |= taken != Taken::Not && attribute.name == TIME;
         if let Some(kept) = attribute.kept
-            && !is_used
+            && taken != Taken::AsItCame
             && !text.is_empty()
         {
             metadata.headers.keep(kept, text.into_owned());

@@ -1,12 +1,14 @@
 //! What stands for ids, texts and times of other systems that cannot be used as they came.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::id::MessageId;
 use crate::message::attribute::FOREIGN_ID;
 use crate::message::correlation_id::prints_as;
-use crate::message::{CORRELATION_ID_BYTES_MAX, CorrelationId, Metadata};
+use crate::message::{ATTRIBUTE_BYTES_MAX, CORRELATION_ID_BYTES_MAX, CorrelationId, Metadata};
 
 /// The id of a message: its own, or one that follows from source and id when that is no UUID.
 pub(super) fn message_id(source: &str, id: &str) -> MessageId {
@@ -17,6 +19,23 @@ pub(super) fn message_id(source: &str, id: &str) -> MessageId {
 /// their order and tenants stay apart.
 pub(super) fn short_form(text: &str) -> String {
     format!("long-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+}
+
+/// A sender from outside, in its short form if it is too long.
+pub(super) fn sender(source: &str) -> Cow<'_, str> {
+    if source.len() > ATTRIBUTE_BYTES_MAX {
+        return short_form(source).into();
+    }
+    source.into()
+}
+
+/// Whether a time in RFC 3339 loses something as a [`Timestamp`]: digits after the sixth, or a leap
+/// second.
+pub(super) fn is_finer_than_micros(time: &str) -> bool {
+    let fraction = time.get(19..).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+    let mut digits = fraction.bytes().take_while(u8::is_ascii_digit).skip(6);
+    let is_rfc3339 = !time.ends_with("us");
+    is_rfc3339 && (time.get(17..19) == Some("60") || digits.any(|digit| digit != b'0'))
 }
 
 /// A correlation or causation id from outside, in its short form if it is too long.

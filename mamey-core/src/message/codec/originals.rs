@@ -1,9 +1,10 @@
 //! The originals of derived values: kept in headers, and written again as the attributes they came as.
 
-use super::foreign::short_form;
+use super::foreign::{is_finer_than_micros, short_form};
 use super::table::{ATTRIBUTES, Attribute, Value};
+use crate::clock::Timestamp;
 use crate::message::Metadata;
-use crate::message::attribute::ID;
+use crate::message::attribute::{ID, SOURCE};
 
 /// What every header that keeps an original begins with.
 const FOREIGN: &str = "foreign";
@@ -25,6 +26,10 @@ impl Attribute {
         let original = message.headers.get(self.kept?)?;
         let follows = match (self.write)(message)? {
             Value::Id(_) => self.name == ID && message.foreign_id().is_some(),
+            Value::Time(time) => {
+                is_finer_than_micros(original)
+                    && Timestamp::parse_rfc3339(original).is_ok_and(|it| it == time)
+            }
             own => {
                 self.limit.is_some_and(|(_, bytes_max)| original.len() > bytes_max)
                     && own.to_string() == short_form(original)
@@ -32,6 +37,12 @@ impl Attribute {
         };
         follows.then_some(original)
     }
+}
+
+/// The source to write, as [`Attribute::value`] has it.
+pub(super) fn source(message: &Metadata) -> &str {
+    let source = ATTRIBUTES.iter().find(|it| it.name == SOURCE);
+    source.and_then(|it| it.original(message)).unwrap_or(&message.sender)
 }
 
 /// The headers that are written beside the attributes: all but the originals that are written as

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::attributes::{drop_false_id, read_attributes, text_attributes, with_id};
+use super::attributes::{drop_false_id, from_source, read_attributes, text_attributes, with_id};
 use super::limits::{BODY_BYTES_MAX, within_limit};
+use super::originals::source;
 use super::table::{ATTRIBUTES, About};
+use super::text::{encoding_hint, without_mark};
 use super::wire::{Codec, WireMessage};
 use crate::id::{IdSource, UuidV7Source};
 use crate::message::attribute::{FOREIGN_TARGET, ID};
@@ -83,7 +85,7 @@ impl Codec for Plain {
             Target::Any => ANY,
             Target::Service(name) => name.as_str(),
         };
-        let written = Written { sender: &meta.sender, target, r#type: &meta.name, payload };
+        let written = Written { sender: source(meta), target, r#type: &meta.name, payload };
         let body = serde_json::to_vec(&written)
             .map_err(|cause| Error::invalid(format!("`{}`: {cause}", meta.name)))?;
         within_limit(&body, self.body_bytes_max)?;
@@ -93,9 +95,10 @@ impl Codec for Plain {
 
     fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
         within_limit(&wire.body, self.body_bytes_max)?;
-        let read: Read<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
+        let read: Read<'_> = serde_json::from_slice(without_mark(&wire.body)).map_err(|cause| {
+            let hint = encoding_hint(&wire.content_type, &wire.body);
             Error::invalid(format!(
-                "not a plain message {{sender, target, type, payload}}: {cause}"
+                "not a plain message {{sender, target, type, payload}}: {cause}{hint}"
             ))
             .with_source(cause)
         })?;
@@ -112,7 +115,7 @@ impl Plain {
         let (name, sender) = (non_empty(read.r#type, "type")?, non_empty(read.sender, "sender")?);
         let mut metadata = match property(ID).filter(|id| !id.is_empty()) {
             Some(id) => with_id(&sender, id, name)?,
-            None => Metadata::new(self.ids.message_id(), name, &sender),
+            None => from_source(&sender, name, |_| self.ids.message_id())?,
         };
         match read.target {
             Some(target) if target != ANY => set_target(&mut metadata, target),

@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::foreign::{correlation_id, message_id, short_form};
+use super::foreign::{correlation_id, is_finer_than_micros, message_id, sender, short_form};
 use crate::clock::Timestamp;
 use crate::id::MessageId;
 use crate::message::attribute::{
     CAUSATION_ID, CORRELATION_ID, DATA_CONTENT_TYPE, FOREIGN_CAUSATION_ID, FOREIGN_CONTENT_TYPE,
-    FOREIGN_CORRELATION_ID, FOREIGN_ID, FOREIGN_KEY, FOREIGN_TARGET, FOREIGN_TENANT, FOREIGN_TIME,
-    FOREIGN_TRACEPARENT, FOREIGN_TRACESTATE, FOREIGN_VERSION, ID, MESSAGE_VERSION, PARTITION_KEY,
-    SOURCE, TARGET, TENANT, TIME, TRACEPARENT, TRACESTATE, TYPE,
+    FOREIGN_CORRELATION_ID, FOREIGN_ID, FOREIGN_KEY, FOREIGN_SOURCE, FOREIGN_TARGET,
+    FOREIGN_TENANT, FOREIGN_TIME, FOREIGN_TRACEPARENT, FOREIGN_TRACESTATE, FOREIGN_VERSION, ID,
+    MESSAGE_VERSION, PARTITION_KEY, SOURCE, TARGET, TENANT, TIME, TRACEPARENT, TRACESTATE, TYPE,
 };
 use crate::message::correlation_id::prints_as;
 use crate::message::media_type::essence;
@@ -39,8 +39,26 @@ pub(super) struct Attribute {
     pub(super) limit: Option<(&'static str, usize)>,
     /// Its value; `None` when the message has none.
     pub(super) write: fn(&Metadata) -> Option<Value<'_>>,
-    /// Takes over a text that was received; false when it is not used as it came.
-    pub(super) read: fn(&mut Metadata, &str) -> bool,
+    /// Takes over a text that was received.
+    pub(super) read: fn(&mut Metadata, &str) -> Taken,
+}
+
+/// What a reader made of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is used as it came.
+    AsItCame,
+    /// A value that follows from it is used.
+    Derived,
+    /// It cannot be used.
+    Not,
+}
+
+impl Taken {
+    /// `AsItCame`, or else `other`.
+    const fn exactly_if(as_it_came: bool, other: Self) -> Self {
+        if as_it_came { Self::AsItCame } else { other }
+    }
 }
 
 /// What an attribute belongs to.
@@ -65,18 +83,18 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         write: |message| Some(Value::Id(message.id)),
         read: |message, text| {
             message.id = message_id(&message.sender, text);
-            prints_as(message.id, text)
+            Taken::exactly_if(prints_as(message.id, text), Taken::Derived)
         },
     },
     Attribute {
         name: SOURCE,
         about: About::Address,
-        kept: None,
+        kept: Some(FOREIGN_SOURCE),
         limit: Some(("sender", ATTRIBUTE_BYTES_MAX)),
         write: |message| Some(Value::Text(&message.sender)),
         read: |message, text| {
-            message.sender = text.into();
-            true
+            message.sender = sender(text).as_ref().into();
+            Taken::exactly_if(text.len() <= ATTRIBUTE_BYTES_MAX, Taken::Derived)
         },
     },
     Attribute {
@@ -87,7 +105,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         write: |message| Some(Value::Text(&message.name)),
         read: |message, text| {
             message.name = text.to_owned().into();
-            true
+            Taken::AsItCame
         },
     },
     Attribute {
@@ -96,7 +114,10 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         kept: Some(FOREIGN_VERSION),
         limit: None,
         write: |message| Some(Value::Number(message.version)),
-        read: |message, text| text.parse().map(|it| message.version = it).is_ok(),
+        read: |message, text| {
+            let version = text.parse().map(|it| message.version = it);
+            Taken::exactly_if(version.is_ok(), Taken::Not)
+        },
     },
     Attribute {
         name: TARGET,
@@ -109,7 +130,8 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         },
         // What cannot name a context is another system's word: whoever gets the message is meant.
         read: |message, text| {
-            ContextName::new(text).map(|it| message.target = Target::Service(it)).is_ok()
+            let target = ContextName::new(text).map(|it| message.target = Target::Service(it));
+            Taken::exactly_if(target.is_ok(), Taken::Not)
         },
     },
     Attribute {
@@ -118,7 +140,13 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         kept: Some(FOREIGN_TIME),
         limit: None,
         write: |message| Some(Value::Time(message.time)),
-        read: |message, text| Timestamp::parse_rfc3339(text).map(|it| message.time = it).is_ok(),
+        read: |message, text| match Timestamp::parse_rfc3339(text) {
+            Ok(time) => {
+                message.time = time;
+                Taken::exactly_if(!is_finer_than_micros(text), Taken::Derived)
+            }
+            Err(_) => Taken::Not,
+        },
     },
     Attribute {
         name: CORRELATION_ID,
@@ -130,7 +158,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
             if let Some(id) = correlation_id(text) {
                 message.correlation_id = id;
             }
-            text.len() <= CORRELATION_ID_BYTES_MAX
+            Taken::exactly_if(text.len() <= CORRELATION_ID_BYTES_MAX, Taken::Derived)
         },
     },
     Attribute {
@@ -141,7 +169,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         write: |message| message.causation_id.as_ref().map(Value::Correlation),
         read: |message, text| {
             message.causation_id = correlation_id(text);
-            text.len() <= CORRELATION_ID_BYTES_MAX
+            Taken::exactly_if(text.len() <= CORRELATION_ID_BYTES_MAX, Taken::Derived)
         },
     },
     Attribute {
@@ -153,7 +181,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         read: |message, text| {
             let fits = text.len() <= KEY_BYTES_MAX;
             message.key = Some(if fits { text.into() } else { Key::from(short_form(text)) });
-            fits
+            Taken::exactly_if(fits, Taken::Derived)
         },
     },
     Attribute {
@@ -165,7 +193,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         read: |message, text| {
             let fits = text.len() <= ATTRIBUTE_BYTES_MAX;
             message.tenant = Some(if fits { text.into() } else { short_form(text).into() });
-            fits
+            Taken::exactly_if(fits, Taken::Derived)
         },
     },
     Attribute {
@@ -177,7 +205,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         // A broken trace header must not reject the message: it starts a new trace.
         read: |message, text| {
             message.trace = text.parse().ok();
-            message.trace.is_some()
+            Taken::exactly_if(message.trace.is_some(), Taken::Not)
         },
     },
     Attribute {
@@ -189,7 +217,8 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
         // Without a trace it has no meaning.
         read: |message, text| {
             message.trace = message.trace.take().map(|trace| trace.with_state(text));
-            message.trace.as_ref().is_some_and(|trace| trace.tracestate().is_some())
+            let is_used = message.trace.as_ref().is_some_and(|it| it.tracestate().is_some());
+            Taken::exactly_if(is_used, Taken::Not)
         },
     },
     Attribute {
@@ -206,7 +235,7 @@ pub(super) static ATTRIBUTES: [Attribute; 13] = [
                 1..=ATTRIBUTE_BYTES_MAX => message.content_type = text.to_owned().into(),
                 _ => message.content_type = UNKNOWN_CONTENT_TYPE.into(),
             }
-            fits
+            Taken::exactly_if(fits, Taken::Derived)
         },
     },
 ];
@@ -265,15 +294,15 @@ impl Metadata {
     }
 }
 
-/// Checks that the id of message `name` can be kept as it came.
+/// Checks that a part of the identity of message `name` can be kept as it came.
 ///
 /// # Errors
 /// `LimitExceeded` when it cannot.
-pub(super) fn check_id(name: &str, id: &str) -> Result<()> {
-    if id.len() <= FOREIGN_HEADER_VALUE_BYTES_MAX {
+pub(super) fn check_kept(name: &str, what: &str, text: &str) -> Result<()> {
+    if text.len() <= FOREIGN_HEADER_VALUE_BYTES_MAX {
         return Ok(());
     }
-    Err(too_long(name, "id", id.len(), FOREIGN_HEADER_VALUE_BYTES_MAX))
+    Err(too_long(name, what, text.len(), FOREIGN_HEADER_VALUE_BYTES_MAX))
 }
 
 fn too_long(name: &str, what: &str, bytes: usize, bytes_max: usize) -> Error {
@@ -297,7 +326,8 @@ mod tests {
         for attribute in &ATTRIBUTES {
             let value = (attribute.write)(&sent);
             if let Some(text) = value.map(|value| value.to_string()) {
-                assert!((attribute.read)(&mut read, &text), "{}", attribute.name);
+                let taken = (attribute.read)(&mut read, &text);
+                assert_eq!(taken, Taken::AsItCame, "{}", attribute.name);
             }
         }
         read.headers = sent.headers.clone();

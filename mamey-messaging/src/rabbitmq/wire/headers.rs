@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
 use mamey_core::clock::Timestamp;
 use mamey_core::message::attribute::{
-    ID, SOURCE, SPEC_VERSION, TIME, TRACEPARENT, TRACESTATE, TYPE,
+    ID, SOURCE, SPEC_VERSION, TIME, TRACEPARENT, TRACESTATE, TYPE, is_reserved,
 };
 use mamey_core::message::{Metadata, WireMessage};
 use mamey_core::{Error, Result};
@@ -15,8 +15,19 @@ use mamey_core::{Error, Result};
 /// Before each CloudEvents attribute in a header.
 pub(super) const PREFIX: &str = "cloudEvents_";
 
-/// Read as well: the binding of CloudEvents to AMQP allows both prefixes.
-const OTHER_PREFIX: &str = "cloudEvents:";
+/// What is read before an attribute, in any case, and whether the attribute's own case is lost too:
+/// the binding of CloudEvents to AMQP allows the first two, bridges from HTTP and Kafka leave the
+/// others, and a header of HTTP has no case.
+const PREFIXES: [(&str, bool); 5] = [
+    (PREFIX, false),
+    ("cloudEvents:", false),
+    ("cloudEvents-", true),
+    ("ce-", true),
+    ("ce_", true),
+];
+
+/// The media type, where a bridge left it in a header.
+const CONTENT_TYPE: &str = "content-type";
 
 /// The limit of all headers together, in bytes: they have to fit into one frame, for which brokers
 /// allow 128 KiB.
@@ -35,15 +46,48 @@ const ESSENTIAL: [&str; 4] = [SPEC_VERSION, ID, SOURCE, TYPE];
 const DELIVERIES: &str = "x-delivery-count";
 
 /// The attribute that a header of CloudEvents' binary mode holds.
-pub(super) fn attribute(header: &str) -> Option<&str> {
-    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(OTHER_PREFIX))
+pub(super) fn attribute(header: &str) -> Option<Cow<'_, str>> {
+    let (name, without_case) = PREFIXES.into_iter().find_map(|(prefix, without_case)| {
+        let start = header.get(..prefix.len())?;
+        let name = header.get(prefix.len()..)?;
+        start.eq_ignore_ascii_case(prefix).then_some((name, without_case))
+    })?;
+    if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(Cow::Borrowed(name));
+    }
+    let lower = name.to_ascii_lowercase();
+    let is_known = without_case || lower == SPEC_VERSION || is_reserved(&lower);
+    Some(if is_known { Cow::Owned(lower) } else { Cow::Borrowed(name) })
 }
 
 /// The attribute that a header of the plain form holds: it has the same name, unless it is one that
 /// brokers add.
-pub(super) fn same_name(header: &str) -> Option<&str> {
+pub(super) fn same_name(header: &str) -> Option<Cow<'_, str>> {
     let is_of_a_broker = header.starts_with("x-") || matches!(header, "CC" | "BCC");
-    (!is_of_a_broker).then_some(header)
+    (!is_of_a_broker).then_some(Cow::Borrowed(header))
+}
+
+/// Whether the headers are those of binary mode. Those without a version are broken, but they are
+/// nothing else.
+pub(super) fn are_binary_mode(headers: &FieldTable) -> bool {
+    let mut seen = [false; ESSENTIAL.len()];
+    for header in headers.inner().keys() {
+        let known = attribute(header.as_str());
+        if let Some(at) = known.and_then(|name| ESSENTIAL.iter().position(|it| *it == name)) {
+            seen[at] = true;
+        }
+    }
+    matches!(seen, [true, ..] | [_, true, true, true])
+}
+
+/// The media type of the body: the property, or the header in which a bridge left it.
+pub(super) fn content_type(properties: &BasicProperties) -> Cow<'_, str> {
+    if let Some(content_type) = properties.content_type() {
+        return Cow::Borrowed(content_type.as_str());
+    }
+    let mut headers = properties.headers().iter().flat_map(|headers| headers.inner());
+    let found = headers.find(|(name, _)| name.as_str().eq_ignore_ascii_case(CONTENT_TYPE));
+    found.and_then(|(_, value)| text(value)).unwrap_or_default().into()
 }
 
 /// How many bytes the attributes take as headers, about.
@@ -87,7 +131,7 @@ pub(super) fn put_trace(headers: &mut FieldTable, metadata: &Metadata) {
 /// `Invalid` when a message cannot be without this attribute.
 pub(super) fn take(
     headers: &FieldTable,
-    attribute_of: fn(&str) -> Option<&str>,
+    attribute_of: fn(&str) -> Option<Cow<'_, str>>,
     wire: &mut WireMessage,
 ) -> Result<u32> {
     let mut dropped = 0;
@@ -95,17 +139,31 @@ pub(super) fn take(
         let Some(name) = attribute_of(header.as_str()) else {
             continue;
         };
-        let moment = (name == TIME).then(|| moment(value)).flatten();
-        match moment.or_else(|| text(value)) {
-            Some(text) => drop(wire.properties.insert(Cow::Owned(name.to_owned()), text)),
-            None if ESSENTIAL.contains(&name) => {
+        let moment = (*name == *TIME).then(|| moment(value)).flatten();
+        let Some(text) = moment.or_else(|| text(value)) else {
+            if ESSENTIAL.contains(&&*name) {
                 let message = format!("header `{header}` is not text in UTF-8: send it as text");
                 return Err(Error::invalid(message));
             }
-            None => dropped += 1,
+            dropped += 1;
+            continue;
+        };
+        match wire.properties.get(&*name) {
+            Some(known) if *known == text => continue,
+            Some(_) if ESSENTIAL.contains(&&*name) => return Err(occurs_twice(&name)),
+            Some(_) => dropped += 1,
+            None => {}
         }
+        wire.properties.insert(Cow::Owned(name.into_owned()), text);
     }
     Ok(dropped)
+}
+
+fn occurs_twice(name: &str) -> Error {
+    Error::invalid(format!(
+        "attribute `{name}` is in two headers with different values: send it once, as \
+         `{PREFIX}{name}`"
+    ))
 }
 
 /// How often the broker has delivered a message before, each time without an answer.
@@ -128,10 +186,21 @@ fn moment(value: &AMQPValue) -> Option<String> {
     let micros = match value {
         AMQPValue::LongLongInt(millis) => millis.checked_mul(1000)?,
         AMQPValue::LongInt(millis) => i64::from(*millis) * 1000,
+        AMQPValue::LongUInt(millis) => i64::from(*millis) * 1000,
         AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).ok()?.checked_mul(1_000_000)?,
         _ => return None,
     };
     Some(Timestamp::from_micros(micros).to_string())
+}
+
+/// A decimal number: an integer with the places of its fraction.
+fn decimal(number: &DecimalValue) -> String {
+    let places = usize::from(number.scale);
+    let mut digits = format!("{:0width$}", number.value, width = places + 1);
+    if places > 0 {
+        digits.insert(digits.len() - places, '.');
+    }
+    digits
 }
 
 /// A header's value as text; `None` for tables, lists and other types that no attribute has.
@@ -150,6 +219,7 @@ fn text(value: &AMQPValue) -> Option<String> {
         AMQPValue::LongLongInt(value) => value.to_string(),
         AMQPValue::Float(value) => value.to_string(),
         AMQPValue::Double(value) => value.to_string(),
+        AMQPValue::DecimalValue(number) => decimal(number),
         AMQPValue::Timestamp(_) => moment(value)?,
         _ => return None,
     })

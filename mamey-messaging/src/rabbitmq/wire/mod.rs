@@ -1,21 +1,26 @@
 //! Writes envelopes as AMQP messages, and reads messages of every encoding.
 
 mod headers;
+#[cfg(test)]
+mod legal_test;
 mod properties;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::types::{FieldTable, ShortString};
-use mamey_core::message::attribute::{ID, SPEC_VERSION};
+use lapin::types::FieldTable;
+use mamey_core::message::attribute::ID;
 use mamey_core::message::{
     CloudEventsBinary, CloudEventsJson, Codec, Envelope, Metadata, Plain, WireMessage,
-    is_cloud_event,
+    holds_cloud_event, is_cloud_event,
 };
 use mamey_core::{Error, Result, Retry};
 
-use headers::{HEADERS_BYTES_MAX, PREFIX, attribute, put_all, put_trace, same_name, take};
+use headers::{
+    HEADERS_BYTES_MAX, PREFIX, are_binary_mode, attribute, content_type, put_all, put_trace,
+    same_name, take,
+};
 
 pub(super) use headers::failed_deliveries;
 pub(super) use properties::PERSISTENT;
@@ -85,25 +90,29 @@ impl Wire {
         Ok((properties, wire.body))
     }
 
-    /// Reads a message of any encoding.
+    /// Reads a message of any encoding: an event in structured mode if its media type says so, one in
+    /// binary mode if its headers do, an event again if [its body does](holds_cloud_event), and else a
+    /// plain message.
     ///
     /// # Errors
     /// As the codec, which says what is wrong.
     pub(super) fn read(&self, properties: &BasicProperties, body: &Bytes) -> Result<Envelope> {
         let none = FieldTable::default();
         let headers = properties.headers().as_ref().unwrap_or(&none);
-        let content_type = properties.content_type().as_ref().map_or("", ShortString::as_str);
-        let mut wire =
-            WireMessage::new(body.clone()).with_content_type(Cow::Owned(content_type.to_owned()));
-        if is_cloud_event(content_type) {
+        let content_type = content_type(properties).into_owned();
+        let mut wire = WireMessage::new(body.clone()).with_content_type(Cow::Owned(content_type));
+        if is_cloud_event(&wire.content_type) {
             return self.json.decode(&wire);
         }
-        let names = || headers.inner().keys().map(ShortString::as_str);
-        if names().any(|name| attribute(name) == Some(SPEC_VERSION)) {
+        if are_binary_mode(headers) {
             let dropped = take(headers, attribute, &mut wire)?;
             let mut envelope = self.binary.decode(&wire)?;
             envelope.metadata.headers.count_dropped(dropped);
             return Ok(envelope);
+        }
+        // A sender may leave out what makes the body an event, or call it `application/json`.
+        if holds_cloud_event(body) {
+            return self.json.decode(&wire);
         }
         let dropped = take(headers, same_name, &mut wire)?;
         if let Some(id) = properties.message_id() {
@@ -130,7 +139,7 @@ fn check_headers(metadata: &Metadata, bytes: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::{AMQPValue, FieldArray};
+    use lapin::types::{AMQPValue, FieldArray, ShortString};
     use mamey_core::clock::{Clock, SystemClock};
     use mamey_core::id::{IdSource, UuidV7Source};
     use mamey_core::message::{BODY_BYTES_MAX, ContextName, Headers, Target, TraceContext};

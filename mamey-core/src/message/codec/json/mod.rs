@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::limits::{BODY_BYTES_MAX, within_limit};
+use super::text::{encoding_hint, without_mark};
 use super::wire::{Codec, WireMessage};
 use crate::message::media_type::{essence, is_batch};
 use crate::message::{Envelope, is_cloud_event, is_json};
@@ -24,13 +25,15 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// `tracestate`; free headers are further extensions. A JSON payload is copied unchanged
 /// into `data`, any other goes into `data_base64`.
 ///
-/// Events of other systems are read leniently: only `specversion`, `id`, `source` and `type` are
-/// required. An id that is no UUID gives a derived one; a key, tenant or correlation that is too long
-/// gives a short form that is always the same; an attribute that cannot be read is left out, and a
-/// time that cannot be read, or is absent, is that in the id (UUIDv7) or now. Each time the original
-/// is kept as a header (see [`attribute`](crate::message::attribute)), and id, key, tenant and
-/// correlation are written again as they came. All other extensions, `subject` and `dataschema` are
-/// headers, within the bounds of [`Headers`](crate::message::Headers).
+/// Events of other systems are read leniently: only `specversion` (of any version 1.x), `id`,
+/// `source` and `type` are required. An id that is no UUID gives a derived one; a source, key, tenant
+/// or correlation that is too long gives a short form that is always the same; a time is cut to
+/// microseconds; an attribute that cannot be read is left out, and a time that cannot be read, or is
+/// absent, is that in the id (UUIDv7) or now. Each time the original is kept as a header (see
+/// [`attribute`](crate::message::attribute)), and id, source, time, key, tenant and correlation are
+/// written again as they came. All other extensions, `subject` and `dataschema` are headers, within
+/// the bounds of [`Headers`](crate::message::Headers). Where `datacontenttype` is not JSON, a string
+/// in `data` stands for its characters. A batch is refused.
 ///
 /// ```
 /// use mamey::MessageId;
@@ -80,16 +83,19 @@ impl Codec for CloudEventsJson {
     fn decode(&self, wire: &WireMessage) -> Result<Envelope> {
         within_limit(&wire.body, self.body_bytes_max)?;
         check_mode(wire)?;
-        let event: Event<'_> = serde_json::from_slice(&wire.body).map_err(|cause| {
-            Error::invalid(format!("not a CloudEvent in JSON: {cause}")).with_source(cause)
-        })?;
+        let event: Event<'_> =
+            serde_json::from_slice(without_mark(&wire.body)).map_err(|cause| {
+                let hint = encoding_hint(&wire.content_type, &wire.body);
+                Error::invalid(format!("not a CloudEvent in JSON: {cause}{hint}"))
+                    .with_source(cause)
+            })?;
         event.into_envelope().with_context(|| "reading a CloudEvent")
     }
 }
 
 /// Refuses by name what is a CloudEvent in another mode or format.
 fn check_mode(wire: &WireMessage) -> Result<()> {
-    let is_array = wire.body.trim_ascii_start().first() == Some(&b'[');
+    let is_array = without_mark(&wire.body).trim_ascii_start().first() == Some(&b'[');
     if is_array || is_batch(&wire.content_type) {
         return Err(Error::invalid(format!(
             "not a CloudEvent in JSON but a batch of them: send each event as a message of its own, \

@@ -34,11 +34,11 @@ impl Event<'_> {
             (Some(data), Some(_)) if data.get() != NULL => {
                 Err(Error::invalid("`data` and `data_base64` are both present; send one"))
             }
-            (_, Some(text)) => STANDARD
-                .decode(text)
-                .map(Into::into)
-                .map_err(|cause| Error::invalid(format!("`data_base64` is not Base64: {cause}"))),
-            (Some(data), None) => Ok(Bytes::copy_from_slice(data.get().as_bytes())),
+            (_, Some(text)) => STANDARD.decode(text).map(Into::into).map_err(|cause| {
+                let rule = "not Base64 (RFC 4648, with padding)";
+                Error::invalid(format!("`data_base64` is {rule}: {cause}"))
+            }),
+            (Some(data), None) => content(data, self.attributes.say_json()),
             (None, None) => Ok(Bytes::new()),
         }
     }
@@ -78,6 +78,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
             }
         }
         deserializer.deserialize_map(Reader)
+    }
+}
+
+/// The payload in `data`. Where it is not JSON, a string stands for its characters, as in
+/// `"datacontenttype": "text/xml", "data": "<a/>"`, and `null` for no payload.
+fn content(data: &RawValue, is_json: bool) -> Result<Bytes> {
+    let json = data.get();
+    match json.as_bytes().first() {
+        _ if is_json => Ok(Bytes::copy_from_slice(json.as_bytes())),
+        Some(b'"') => serde_json::from_str::<String>(json).map(Into::into).map_err(|cause| {
+            Error::invalid(format!("`data` is a string that is not Unicode text: {cause}"))
+        }),
+        Some(b'n') => Ok(Bytes::new()),
+        _ => Ok(Bytes::copy_from_slice(json.as_bytes())),
     }
 }
 
