@@ -19,10 +19,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "cloudevents", run: codecs::cloud_events_json },
     Target { name: "cloudevents_binary", run: codecs::cloud_events_binary },
     Target { name: "plain", run: codecs::plain },
+    Target { name: "foreign", run: codecs::foreign },
+    Target { name: "envelopes", run: codecs::envelopes },
     Target { name: "cursor", run: cursor::token },
     Target { name: "trace", run: trace::headers },
     Target { name: "settings", run: settings::variables },

@@ -130,4 +130,4 @@ macro_rules! targets {
     };
 }
 
-targets! { cloudevents cloudevents_binary plain cursor trace settings urls }
+targets! { cloudevents cloudevents_binary plain foreign envelopes cursor trace settings urls }
