@@ -37,7 +37,7 @@ ensure_c_compiler() {
     exit 1
 }
 
-# The interoperability tests use Python clients, in a virtual environment.
+# The interoperability tests use Python clients, in a virtual environment that brings Node.js too.
 ensure_python() {
     if python3 -c 'import ensurepip' 2>/dev/null; then return; fi
     install_packages "Python, for the interoperability tests" python3 python3-venv ||

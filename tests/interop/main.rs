@@ -1,24 +1,30 @@
-//! Messages to and from a foreign client: Python's `pika`, with `cloudevents` from PyPI.
+//! Messages to and from clients that are not ours: Python's `pika`, and the official SDKs of CloudEvents.
 
 #![cfg(feature = "rabbitmq")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod environment;
+mod golden;
 mod orders;
-mod python;
+mod samples;
+mod sdk;
+mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use mamey::message::Envelope;
 use mamey::messaging::{RabbitEncoding, RabbitOptions, RabbitTransport};
 use mamey::{MessageId, RunningService, Service, Timestamp};
 use mamey_test_support::{rabbitmq, require};
-use orders::{InvoiceOf, PlaceOrder};
 use serde_json::Value;
 
-/// The longest that a step of these tests may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use golden::Golden;
+use orders::{InvoiceOf, PlaceOrder};
+use samples::samples;
+use wire::{PATIENCE, Wire};
 
 const ORDER: &str = "order-7";
 
@@ -30,9 +36,8 @@ struct Billing {
 
 impl Billing {
     fn start(python: &Path, url: &str, form: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/billing.py");
         let mut process = Command::new(python)
-            .arg(script)
+            .arg(environment::here("billing.py"))
             .args([url, form])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -72,7 +77,7 @@ async fn service(url: &str, encoding: RabbitEncoding) -> RunningService {
 
 /// An order is published, and its invoice comes back.
 async fn trade(encoding: RabbitEncoding, form_name: &str, check: fn(&Value, &Value)) {
-    let python = require!(python::interpreter());
+    let python = require!(environment::python());
     let vhost = require!(rabbitmq::vhost().await);
     let service = service(vhost.url(), encoding).await;
     let mut billing = Billing::start(&python, vhost.url(), form_name);
@@ -146,4 +151,68 @@ async fn the_plain_form() {
         assert_eq!(read["headers"]["id"], properties["message_id"]);
     };
     trade(RabbitEncoding::Plain, "plain", check).await;
+}
+
+/// Each encoding, the name that files have of it, and whether it carries only JSON.
+const ENCODINGS: [(RabbitEncoding, &str, bool); 3] = [
+    (RabbitEncoding::CloudEventsBinary, "binary", false),
+    (RabbitEncoding::CloudEventsJson, "structured", false),
+    (RabbitEncoding::Plain, "plain", true),
+];
+
+#[tokio::test]
+async fn what_we_write_is_what_the_golden_files_say() {
+    let wire = Wire::new(require!(rabbitmq::vhost().await)).await;
+    for (encoding, form, needs_json) in ENCODINGS {
+        let is_json = |(_, it): &(&str, Envelope)| {
+            serde_json::from_slice::<serde::de::IgnoredAny>(&it.payload).is_ok()
+        };
+        let samples: Vec<_> =
+            samples().into_iter().filter(|it| !needs_json || is_json(it)).collect();
+        let written = wire.written(encoding, samples.iter().map(|(_, envelope)| envelope)).await;
+        for ((name, envelope), delivered) in samples.iter().zip(&written) {
+            Golden::new(envelope, delivered).check(&format!("{name}.{form}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_any_golden_file_holds_is_read_as_it_was_meant() {
+    let mut wire = Wire::new(require!(rabbitmq::vhost().await)).await;
+    let files = golden::files();
+    assert!(files.len() >= samples().len() * 2, "they are there");
+    for (name, golden) in files {
+        let (properties, body) = golden.message();
+        assert_eq!(wire.read(properties, body).await, golden.envelope(), "{name}");
+    }
+}
+
+/// The SDK reads every golden file of an event, and we read what it writes.
+async fn understands(sdk: &mut Command, mut wire: Wire) {
+    let files = golden::files();
+    let events = files.iter().filter(|(name, _)| !name.contains(".plain."));
+    let (names, messages): (Vec<&str>, Vec<&Golden>) =
+        events.map(|(name, golden)| (&**name, golden)).unzip();
+    let seen = sdk::ask(sdk, &messages);
+    seen.check_read(&names, &messages);
+    let mut count = 0;
+    for (name, (properties, body)) in seen.written() {
+        sdk::check_ours(name, &wire.read(properties, body).await);
+        count += 1;
+    }
+    assert!(count >= 6, "it writes each event in each mode");
+}
+
+#[tokio::test]
+async fn the_sdk_for_python_reads_what_we_write_and_is_read() {
+    let python = require!(environment::python());
+    let wire = Wire::new(require!(rabbitmq::vhost().await)).await;
+    understands(Command::new(python).arg(environment::here("sdk.py")), wire).await;
+}
+
+#[tokio::test]
+async fn the_strict_sdk_for_javascript_reads_what_we_write_and_is_read() {
+    let mut javascript = require!(environment::javascript());
+    let wire = Wire::new(require!(rabbitmq::vhost().await)).await;
+    understands(&mut javascript, wire).await;
 }
