@@ -1,8 +1,8 @@
 //! Between aggregates and their stored documents: reading, checking and the errors of both.
 
 use crate::criteria::{
-    Cursor, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, cursor_at, indexed_values,
-    indexed_values_or_null, shown,
+    Cursor, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, cursor_at, indexed_bytes,
+    indexed_values, indexed_values_or_null, is_indexable, shown,
 };
 use crate::domain::{Aggregate, Versioned};
 use crate::json::to_json;
@@ -69,12 +69,13 @@ fn check_indexable<A: Aggregate>(field: &str, value: &Value) -> Result<()> {
         Value::Float(number) if number.is_nan() => Err(Error::invalid(format!(
             "`{field}` of `{collection}` is indexed and cannot be stored: it is not a number"
         ))),
-        Value::Text(text) if text.len() > INDEXED_TEXT_BYTES_MAX => {
+        Value::Text(text) if !is_indexable(text) => {
             let message = format!(
-                "`{field}` of `{collection}` has {} bytes, the limit of what is indexed is \
+                "`{field}` of `{collection}` has {} bytes (U+0000 and U+0001 count twice), the limit \
+                 of what is indexed is \
                  {INDEXED_TEXT_BYTES_MAX}; use a shorter one, or keep long text in a field without \
                  an index",
-                text.len()
+                indexed_bytes(text)
             );
             Err(Error::limit_exceeded(message).with_retry(Retry::Never))
         }

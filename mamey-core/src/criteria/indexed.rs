@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::collection::Collection;
-use super::value::{INDEXED_TEXT_BYTES_MAX, Value, ValueType, one_zero};
+use super::value::{INDEXED_TEXT_BYTES_MAX, Value, ValueType, is_indexable, one_zero};
 use crate::clock::Timestamp;
 use crate::{Error, Result, Retry};
 
@@ -125,7 +125,7 @@ fn value_of(of: ValueType, raw: &str) -> Option<Value> {
             Value::Float(one_zero(number))
         }
         ValueType::Text => {
-            let text = text(raw).filter(|text| text.len() <= INDEXED_TEXT_BYTES_MAX)?;
+            let text = text(raw).filter(|text| is_indexable(text))?;
             Value::Text(text)
         }
         ValueType::Uuid => Value::Uuid(uuid(&text(raw)?)?),

@@ -23,4 +23,5 @@ pub(crate) use indexed::{indexed_values_or_null, shown};
 pub(crate) use keyset::cursor_at;
 pub use page::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page};
 pub use sort::Sort;
-pub use value::{INDEXED_TEXT_BYTES_MAX, IndexValue, Value, ValueType};
+pub(crate) use value::is_indexable;
+pub use value::{INDEXED_TEXT_BYTES_MAX, IndexValue, Value, ValueType, indexed_bytes};

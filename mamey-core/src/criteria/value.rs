@@ -9,8 +9,27 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
-/// The longest text of an id or an indexed field, in bytes: every store can index it.
+/// The longest text of an id or an indexed field, in bytes as [`indexed_bytes`] counts them: every
+/// store can index it.
 pub const INDEXED_TEXT_BYTES_MAX: usize = 2048;
+
+/// How many bytes a text has in an index. U+0000 and U+0001 count twice: a store that cannot hold
+/// U+0000 writes both as two characters.
+///
+/// ```
+/// use mamey::criteria::indexed_bytes;
+///
+/// assert_eq!((indexed_bytes("é"), indexed_bytes("a\0")), (2, 3));
+/// ```
+#[must_use]
+pub fn indexed_bytes(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| *byte <= 1).count()
+}
+
+/// Whether an index can hold a text.
+pub(crate) fn is_indexable(text: &str) -> bool {
+    text.len() <= INDEXED_TEXT_BYTES_MAX / 2 || indexed_bytes(text) <= INDEXED_TEXT_BYTES_MAX
+}
 
 /// The type of an id or an indexed field: it decides the column's type.
 ///

@@ -3,6 +3,7 @@
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{
     Comparison, Filter, Find, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, ValueType,
+    indexed_bytes,
 };
 use mamey_core::store::{Expected, Store};
 
@@ -137,7 +138,16 @@ fn texts() -> Vec<String> {
     .map(str::to_owned)
     .to_vec();
     let max = INDEXED_TEXT_BYTES_MAX;
-    texts.extend(["x", "\u{1}", "\0"].map(|one| one.repeat(max)));
+    texts.push("x".repeat(max));
+    // They count twice, because a store that cannot hold NUL writes both as two characters.
+    texts.extend(["\u{1}", "\0"].map(|one| one.repeat(max / 2)));
+    let mixed = random_text(max, '\0'..='~');
+    let longest = mixed
+        .char_indices()
+        .map(|(end, _)| end)
+        .take_while(|end| indexed_bytes(&mixed[..*end]) <= max);
+    texts.push(mixed[..longest.max().unwrap()].to_owned());
+    texts.push(random_text(max / 2, '\0'..='\u{1}'));
     texts.push("x".repeat(max - 1) + "y");
     texts.push(random_text(max / 4, '\u{10000}'..='\u{10ffff}'));
     texts.push(random_text(max, '!'..='~'));

@@ -52,12 +52,10 @@ EXCEPTION WHEN numeric_value_out_of_range THEN
 END
 $$;
 
--- Text that is too long to be indexed has no value; escapes do not count.
+-- Text that is too long to be indexed has no value; escapes count, as they do in Rust.
 CREATE FUNCTION mamey._read_text(field json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN json_typeof(field) = 'string' THEN
-        CASE WHEN octet_length(plain) <= 2048
-                OR octet_length(regexp_replace(plain, E'\x01.', ' ', 'g')) <= 2048
-            THEN plain END
+        CASE WHEN octet_length(plain) <= 2048 THEN plain END
     END
     FROM (SELECT field #>> '{}' AS plain) AS texts
 $$;
