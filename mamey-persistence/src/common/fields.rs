@@ -33,3 +33,15 @@ pub(crate) fn wrong_type(collection: &Collection, field: &str) -> Error {
     let name = collection.name;
     Error::invalid(format!("a value for `{field}` of `{name}` does not have the type of the field"))
 }
+
+/// The stable name of a type, as recorded with collections and indexes.
+pub(crate) const fn type_name(of: ValueType) -> &'static str {
+    match of {
+        ValueType::Bool => "bool",
+        ValueType::Int => "int",
+        ValueType::Float => "float",
+        ValueType::Text => "text",
+        ValueType::Uuid => "uuid",
+        ValueType::Time => "time",
+    }
+}

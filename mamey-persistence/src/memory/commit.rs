@@ -10,7 +10,7 @@ use mamey_core::store::{
 };
 
 use super::state::State;
-use super::state::documents::{Documents, Stored, unique_values};
+use super::state::documents::{Documents, Stored};
 use super::store::MemoryStore;
 use crate::common::errors::{changed, id_taken, value_taken};
 
@@ -24,7 +24,8 @@ impl CommitStore for MemoryStore {
 }
 
 impl State {
-    fn commit(&mut self, unit: UnitOfWork, now: Timestamp) -> Result<CommitOutcome> {
+    fn commit(&mut self, mut unit: UnitOfWork, now: Timestamp) -> Result<CommitOutcome> {
+        self.complete(&mut unit);
         if let Some(refusal) = self.refusal(&unit) {
             return Ok(refusal);
         }
@@ -34,6 +35,18 @@ impl State {
         self.apply(unit, now);
         self.commits += 1;
         Ok(CommitOutcome::Committed(CommitToken::new(self.commits)))
+    }
+
+    /// Adds the values of fields that only other builds know.
+    fn complete(&self, unit: &mut UnitOfWork) {
+        for write in &mut unit.writes {
+            if let Change::Put { data, index } = &mut write.change
+                && let Some(documents) = self.documents.get(write.collection.name)
+            {
+                let own = std::mem::take(index);
+                *index = documents.fields().values(write.collection, own, data);
+            }
+        }
     }
 
     /// The outcome when the message or the idempotency key forbids the unit.
@@ -100,11 +113,14 @@ impl State {
             let Change::Put { index, .. } = &write.change else {
                 continue;
             };
-            for (place, value) in unique_values(write.collection, index) {
+            let Some(documents) = self.documents.get(write.collection.name) else {
+                continue;
+            };
+            for (place, value) in documents.fields().unique_values(index) {
                 let mut earlier = writes.iter().take(at);
                 let taken = earlier.any(|other| gives(other, write.collection, place, value));
                 if taken || self.is_held(write, place, value, writes) {
-                    let field = write.collection.indexes.get(place).map(|index| index.field);
+                    let field = documents.fields().at(place).map(|index| index.field);
                     return Err(value_taken(write.collection.name, field.unwrap_or_default()));
                 }
             }
@@ -178,7 +194,7 @@ impl State {
     }
 
     fn documents_of(&mut self, collection: &'static Collection) -> &mut Documents {
-        self.documents.entry(collection.name).or_insert_with(|| Documents::new(collection))
+        self.documents.entry(collection.name).or_default()
     }
 }
 

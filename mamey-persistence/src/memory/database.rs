@@ -91,8 +91,9 @@ impl Database for MemoryDatabase {
         let declared = Declared::new(schema)?;
         let state = shared.state(&schema.context)?;
         let outbox_changed = Arc::new(Notify::new());
-        lock(&state).admit(&declared, &outbox_changed)?;
-        Ok(Arc::new(MemoryStore { shared, declared, state, outbox_changed }))
+        let alive = Arc::new(());
+        lock(&state).admit(&declared, &alive, &outbox_changed)?;
+        Ok(Arc::new(MemoryStore { shared, declared, state, outbox_changed, _alive: alive }))
     }
 
     fn describe(&self) -> String {

@@ -19,6 +19,8 @@ pub(super) struct MemoryStore {
     pub(super) declared: Declared,
     pub(super) state: Arc<Mutex<State>>,
     pub(super) outbox_changed: Arc<Notify>,
+    /// Its indexes are kept while it lives.
+    pub(super) _alive: Arc<()>,
 }
 
 #[async_trait]

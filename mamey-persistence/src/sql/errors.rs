@@ -3,40 +3,9 @@
 use std::fmt::Display;
 
 use mamey_core::Error;
-use mamey_core::criteria::{INDEXED_TEXT_BYTES_MAX, Index, Value, ValueType};
-
-use super::names::type_name;
+use mamey_core::criteria::Value;
 
 /// The error for a document that is not JSON.
 pub(crate) fn not_json(collection: &str, id: &Value, cause: impl Display) -> Error {
     Error::invalid(format!("{collection}/{id} is not JSON: {cause}"))
-}
-
-/// The error for a field, or the id, whose values are stored as another type.
-pub(crate) fn other_type(collection: &str, field: &str, of: &str) -> Error {
-    Error::misconfigured(format!(
-        "`{field}` of `{collection}` is stored as {of}: keep that type, \
-         or give the field or the collection another name"
-    ))
-}
-
-/// The error for a document in which a field that becomes indexed is not written as its type.
-pub(crate) fn not_of_type(collection: &str, index: &Index, id: &str) -> Error {
-    let field = index.field;
-    let of = match index.value {
-        ValueType::Text => format!("text of at most {INDEXED_TEXT_BYTES_MAX} bytes"),
-        other => type_name(other).to_owned(),
-    };
-    Error::misconfigured(format!(
-        "`{field}` cannot be indexed: in the document {collection}/{id} it is not written as \
-         {of}; save such documents with the earlier build first, or index a new field"
-    ))
-}
-
-/// The error for a field that cannot become unique.
-pub(crate) fn not_unique(collection: &str, field: &str) -> Error {
-    Error::misconfigured(format!(
-        "`{field}` of `{collection}` cannot become unique, because two documents have the same \
-         value: change one of them with the earlier build first"
-    ))
 }

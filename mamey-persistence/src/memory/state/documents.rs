@@ -4,27 +4,65 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use mamey_core::criteria::{Collection, Filter, Find, ID_FIELD, SortKey, Value};
+use mamey_core::Result;
+use mamey_core::criteria::{Filter, Find, ID_FIELD, Index, SortKey, Value};
 use mamey_core::store::Document;
 
+use super::fields::Fields;
+use crate::common::errors::not_unique;
+
 /// The documents of one collection.
+#[derive(Default)]
 pub(crate) struct Documents {
-    pub(crate) collection: &'static Collection,
+    /// The indexed fields of all builds that are open; values and places are in this order.
+    pub(super) fields: Fields,
     by_id: BTreeMap<Value, Stored>,
-    /// Which document holds a value of the unique field at this place of the indexes.
+    /// Which document holds a value of the unique field at this place of the fields.
     holders: HashMap<(usize, Value), Value>,
 }
 
 pub(crate) struct Stored {
     pub(crate) version: u64,
     pub(crate) data: Bytes,
-    /// Values of the indexed fields, in the collection's order.
+    /// Values of the indexed fields, in their order.
     pub(crate) index: Vec<Value>,
 }
 
 impl Documents {
-    pub(crate) fn new(collection: &'static Collection) -> Self {
-        Self { collection, by_id: BTreeMap::new(), holders: HashMap::new() }
+    /// The documents with the fields of another set of builds. A field that was not indexed before is
+    /// read from the documents.
+    ///
+    /// # Errors
+    /// `Misconfigured` when a document holds another type there, or two hold one unique value.
+    pub(super) fn indexed_by(&self, fields: &Fields) -> Result<Self> {
+        let mut documents = Self { fields: fields.clone(), ..Self::default() };
+        for (id, stored) in &self.by_id {
+            let kept = |index: &Index| {
+                let place = self.fields.place(index.field)?;
+                let same = self.fields.at(place).is_some_and(|it| it.value == index.value);
+                stored.index.get(place).filter(|_| same).cloned()
+            };
+            let value =
+                |index| kept(index).map_or_else(|| fields.read(index, id, &stored.data), Ok);
+            let index: Vec<Value> = fields.iter().map(value).collect::<Result<_>>()?;
+            for (place, value) in fields.unique_values(&index) {
+                if documents.holder(place, value).is_some() {
+                    let field = fields.at(place).map_or("", |index| index.field);
+                    return Err(not_unique(fields.name(), field));
+                }
+            }
+            let data = stored.data.clone();
+            documents.insert(id.clone(), Stored { version: stored.version, data, index });
+        }
+        Ok(documents)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
     }
 
     pub(crate) fn version(&self, id: &Value) -> Option<u64> {
@@ -40,13 +78,13 @@ impl Documents {
         let Some(stored) = self.by_id.remove(id) else {
             return;
         };
-        for (place, value) in unique_values(self.collection, &stored.index) {
+        for (place, value) in self.fields.unique_values(&stored.index) {
             self.holders.remove(&(place, value.clone()));
         }
     }
 
     pub(crate) fn insert(&mut self, id: Value, stored: Stored) {
-        for (place, value) in unique_values(self.collection, &stored.index) {
+        for (place, value) in self.fields.unique_values(&stored.index) {
             self.holders.insert((place, value.clone()), id.clone());
         }
         self.by_id.insert(id, stored);
@@ -88,7 +126,7 @@ impl Documents {
         if field == ID_FIELD {
             return id;
         }
-        let place = self.collection.indexes.iter().position(|index| index.field == field);
+        let place = self.fields.place(field);
         place.and_then(|place| stored.index.get(place)).unwrap_or(&Value::Null)
     }
 }
@@ -97,14 +135,4 @@ impl Stored {
     fn document(&self, id: &Value) -> Document {
         Document::new(id.clone(), self.version, self.data.clone())
     }
-}
-
-/// The values that no other document may hold, with the places of their fields.
-pub(crate) fn unique_values<'a>(
-    collection: &'static Collection,
-    index: &'a [Value],
-) -> impl Iterator<Item = (usize, &'a Value)> {
-    index.iter().enumerate().filter(|(place, value)| {
-        !value.is_null() && collection.indexes.get(*place).is_some_and(|index| index.unique)
-    })
 }

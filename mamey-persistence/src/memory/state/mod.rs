@@ -1,6 +1,7 @@
 //! Everything that one context stores.
 
 pub(crate) mod documents;
+mod fields;
 mod inbox;
 mod leases;
 mod outbox;
@@ -9,7 +10,8 @@ mod parking;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mamey_core::{Error, Result};
+use mamey_core::Result;
+use mamey_core::criteria::Collection;
 use tokio::sync::Notify;
 
 use self::documents::Documents;
@@ -33,19 +35,32 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Adds an open of the context with the collections that it declares.
+    /// Adds an open of the context with the collections that it declares, whose indexes are filled, for
+    /// as long as `store` lives.
     ///
     /// # Errors
-    /// `Misconfigured` for a collection that is open with other indexes.
-    pub(crate) fn admit(&mut self, declared: &Declared, listener: &Arc<Notify>) -> Result<()> {
-        for (name, collection) in &declared.collections {
-            let documents =
-                self.documents.entry(name).or_insert_with(|| Documents::new(collection));
-            if documents.collection != *collection {
-                return Err(Error::misconfigured(format!(
-                    "collection `{name}` is open with other indexes: the memory store cannot \
-                     change them, start with a new one"
-                )));
+    /// `Misconfigured` for indexes that the documents, or other builds that are open, do not allow.
+    pub(crate) fn admit(
+        &mut self,
+        declared: &Declared,
+        store: &Arc<()>,
+        listener: &Arc<Notify>,
+    ) -> Result<()> {
+        let admitted = |(name, collection): (&&'static str, &&'static Collection)| {
+            let nothing = Documents::default();
+            let documents = self.documents.get(name).unwrap_or(&nothing);
+            let fields = documents.fields.with(collection, store, documents.is_empty())?;
+            let same = documents.fields.are(&fields);
+            let filled = if same { None } else { Some(documents.indexed_by(&fields)?) };
+            Ok((*name, fields, filled))
+        };
+        // All or none: a build that cannot be opened changes nothing for the others.
+        let admitted: Vec<_> = declared.collections.iter().map(admitted).collect::<Result<_>>()?;
+        for (name, fields, filled) in admitted {
+            let documents = self.documents.entry(name).or_default();
+            match filled {
+                Some(filled) => *documents = filled,
+                None => documents.fields = fields,
             }
         }
         self.listeners.add(listener);

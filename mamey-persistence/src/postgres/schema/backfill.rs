@@ -9,8 +9,8 @@ use super::collection::Build;
 use super::names::index_name;
 use super::statement::execute;
 use super::table::Table;
+use crate::common::errors::{not_of_type, not_unique};
 use crate::postgres::error::{Stop, code, unique_violation};
-use crate::sql::errors::{not_of_type, not_unique};
 
 /// How many documents are filled by one transaction, which locks them.
 const DOCUMENTS_PER_STEP: u32 = 500;

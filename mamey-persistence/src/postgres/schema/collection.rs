@@ -16,8 +16,8 @@ use super::record;
 use super::state::{Declaration, IndexState, State, Stored, StoredIndex};
 use super::table::Table;
 use super::trigger;
-use crate::sql::errors::other_type;
-use crate::sql::names::type_name;
+use crate::common::errors::other_type;
+use crate::common::fields::type_name;
 
 /// How long the column of a field is filled after the last build that declares it, for builds that
 /// still run.

@@ -5,7 +5,7 @@ use mamey_core::criteria::Index;
 use super::names::column_name;
 use super::state::IndexState;
 use super::table::Table;
-use crate::sql::names::type_name;
+use crate::common::fields::type_name;
 
 /// Records a collection.
 pub(crate) fn collection(table: &Table) -> String {

@@ -7,7 +7,8 @@ use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
 use super::names::{column, column_type, index_name, object_name};
-use crate::sql::names::{FIELD_PREFIX, type_name};
+use crate::common::fields::type_name;
+use crate::sql::names::FIELD_PREFIX;
 
 /// The table of one collection. All names in it were checked by `Declared`.
 #[derive(Debug)]

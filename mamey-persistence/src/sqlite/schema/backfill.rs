@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::table::{Table, column};
-use crate::sql::errors::not_of_type;
+use crate::common::errors::not_of_type;
 use crate::sqlite::commit::script::{Expect, Script};
 use crate::sqlite::commit::transaction::Transaction;
 use crate::sqlite::commit::work::Stop;

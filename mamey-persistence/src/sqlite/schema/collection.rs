@@ -12,8 +12,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::backfill::backfill;
 use super::table::Table;
-use crate::sql::errors::{not_unique, other_type};
-use crate::sql::names::type_name;
+use crate::common::errors::{not_unique, other_type};
+use crate::common::fields::type_name;
 use crate::sqlite::commit::transaction::Transaction;
 use crate::sqlite::commit::work::{Stop, Work};
 use crate::sqlite::error::unique_violation;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::fixture::{Numbers, assert_kind, commit, fail, remove, text, writes};
 use super::harness::StoreHarness;
+use super::random_values::random_value;
 
 /// What the earlier build knows.
 static EARLIER: Collection = Collection::new("samples", ValueType::Int)
@@ -108,18 +109,22 @@ struct Sample {
 }
 
 impl Sample {
-    /// One that a build would write, by chance; some fields are missing.
+    /// One that a build would write: of each field a value of the list, a random one, or none.
     fn new(id: i64, numbers: &mut Numbers) -> Self {
         let mut fields = vec![format!("\"id\":{id}"), r#""lines":[{"label":7}]"#.to_owned()];
         let mut values = Vec::new();
         for index in LATER.indexes {
             let mut choices = samples(index.value);
-            let at = usize::try_from(numbers.below(choices.len() as u64 + 1)).unwrap();
+            let at = usize::try_from(numbers.below(choices.len() as u64 * 2 + 1)).unwrap();
             if at == choices.len() {
                 values.push(Value::Null);
                 continue;
             }
-            let (json, value) = choices.swap_remove(at);
+            let (json, value) = if at < choices.len() {
+                choices.swap_remove(at)
+            } else {
+                random_value(index.value, numbers)
+            };
             fields.push(format!("\"{}\":{json}", index.field));
             values.push(value);
         }
@@ -161,14 +166,15 @@ async fn assert_found_as_by_scan(store: &dyn Store, kept: &[Sample]) {
     for (place, index) in LATER.indexes.iter().enumerate() {
         let field = index.field;
         let value = |sample: &Sample| sample.values.get(place).unwrap().clone();
-        for (json, sought) in samples(index.value) {
+        let listed = samples(index.value).into_iter().map(|(_, value)| value);
+        for sought in listed.chain(kept.iter().step_by(7).map(value)) {
             for comparison in [Comparison::Equal, Comparison::Less, Comparison::GreaterOrEqual] {
                 let filter = Filter::Compare { field, comparison, value: sought.clone() };
                 let matching =
                     kept.iter().filter(|it| filter.matches(&|_| it.values.get(place).unwrap()));
                 let expected: Vec<_> = matching.map(|sample| Value::Int(sample.id)).collect();
                 let found = find(store, filter, Vec::new()).await;
-                assert_eq!(found, expected, "`{field}` {comparison:?} {json}");
+                assert_eq!(found, expected, "`{field}` {comparison:?} {sought:?}");
             }
         }
         let mut sorted: Vec<_> = kept.iter().map(|it| (value(it), Value::Int(it.id))).collect();

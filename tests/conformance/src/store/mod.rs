@@ -25,6 +25,7 @@ pub mod values;
 mod fixture;
 mod harness;
 mod needs;
+mod random_values;
 mod written;
 
 pub use harness::StoreHarness;
@@ -100,7 +101,7 @@ macro_rules! store_conformance {
                 documents_come_back_as_written
                 messages_come_back_as_written
                 replies_come_back_as_written;
-            Durability, indexes:
+            Nothing, indexes:
                 an_index_added_later_finds_what_was_written_before
                 an_index_finds_what_an_earlier_build_writes
                 a_unique_field_added_later_holds_for_an_earlier_build;
