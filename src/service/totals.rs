@@ -19,6 +19,7 @@ use super::hosted::Hosted;
 /// | `no_subscriber` | events that no context subscribes to; they count as published, too | the start |
 /// | `duplicates_absorbed` | deliveries without effect, because the inbox knew the message | the start |
 /// | `headers_dropped` | headers of messages from outside that were over the bounds | the start |
+/// | `unreadable` | records, parked messages and documents that this build cannot read | the start |
 /// | `subscription_failures` | subscriptions that the transport ended | the start |
 /// | `late_replies` | replies that arrived after their request had timed out | the start |
 ///
@@ -66,6 +67,10 @@ pub struct Totals {
     /// Headers and attributes of messages from outside that were dropped because they were over the
     /// bounds, since the start; the messages were handled.
     pub headers_dropped: u64,
+    /// Rows of the stores that this build met and cannot read, since the start, each counted once:
+    /// records of an outbox, parked messages and documents. They are logged with their places, and
+    /// wait for a build that can read them.
+    pub unreadable: u64,
     /// Subscriptions that the transport ended, since the start. Each is made again, and every failed
     /// attempt counts.
     pub subscription_failures: u64,
@@ -87,10 +92,13 @@ impl Totals {
         self.dead_letters += dead_letters;
         // The inbox also knows what is parked or dead, which has had no effect.
         self.handled += received.saturating_sub(parked + dead_letters);
-        self.no_subscriber += hosted.relayed.snapshot().no_subscriber;
+        let relayed = hosted.relayed.snapshot();
+        self.no_subscriber += relayed.no_subscriber;
         let consumed = hosted.consumed.snapshot();
         self.duplicates_absorbed += consumed.duplicates_absorbed;
         self.headers_dropped += consumed.headers_dropped;
+        self.unreadable += relayed.unreadable + consumed.unreadable;
+        self.unreadable += hosted.runtime.unreadable_documents();
         self.subscription_failures += consumed.subscription_failures;
         Ok(())
     }

@@ -273,8 +273,8 @@ impl OutboxStore for Unreliable {
 
 unreliable! {
     DocumentStore {
-        load(collection: &'static Collection, ids: &[Value]) -> Vec<Option<Document>>;
-        find(find: &Find) -> Vec<Document>;
+        load(collection: &'static Collection, ids: &[Value], bytes_max: usize) -> Vec<Option<Document>>;
+        find(find: &Find) -> Found;
         count(collection: &'static Collection, filter: &Filter) -> u64;
     }
 }

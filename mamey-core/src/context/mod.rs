@@ -8,6 +8,7 @@ mod request;
 mod scope;
 mod stored;
 mod unit;
+mod unreadable;
 mod write;
 
 pub use cause::Cause;
@@ -16,4 +17,5 @@ pub use read_repository::ReadRepository;
 pub use repository::Repository;
 pub use request::{AddressedRequest, RequestOrigin, UnaddressedRequest};
 pub use scope::Scope;
+pub use unreadable::UnreadableReport;
 pub use write::{Context, TransactionPlace};

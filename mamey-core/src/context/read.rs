@@ -63,7 +63,7 @@ impl ReadContext {
     /// Reads aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> ReadRepository<'_, A> {
-        ReadRepository::new(self.store())
+        ReadRepository::new(&self.scope)
     }
 
     /// Asks another context, and waits for its reply: `cx.request(message).to("context").await?`.

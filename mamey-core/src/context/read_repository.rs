@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 
 use futures_util::stream::{self, Stream, TryStreamExt};
 
-use super::stored::{absent, cursor_after, read};
-use crate::criteria::{Criteria, IndexValue, Page, Value};
+use super::scope::Scope;
+use super::stored::{Unreadable, absent, read, unreadable_error};
+use crate::criteria::{Criteria, Cursor, IndexValue, Page, Value};
 use crate::domain::{Aggregate, Versioned};
-use crate::store::Store;
-use crate::{Error, Result, ResultExt};
+use crate::store::{LOAD_BYTES_MAX, LOAD_IDS_MAX};
+use crate::{Error, Result, ResultExt, Retry};
 
 /// Reads aggregates of one type. It sees what is committed.
 ///
@@ -39,7 +40,7 @@ use crate::{Error, Result, ResultExt};
 /// }
 /// ```
 pub struct ReadRepository<'c, A> {
-    store: &'c dyn Store,
+    scope: &'c Scope,
     of: PhantomData<fn() -> A>,
 }
 
@@ -52,14 +53,15 @@ impl<A> Clone for ReadRepository<'_, A> {
 impl<A> Copy for ReadRepository<'_, A> {}
 
 impl<'c, A: Aggregate> ReadRepository<'c, A> {
-    pub(super) fn new(store: &'c dyn Store) -> Self {
-        Self { store, of: PhantomData }
+    pub(super) fn new(scope: &'c Scope) -> Self {
+        Self { scope, of: PhantomData }
     }
 
     /// The aggregate with this id, or `None`.
     ///
     /// # Errors
-    /// `Invalid` when the stored document is not an `A`; the store's error.
+    /// `Invalid`, naming the document and the place in it, when it cannot be read as an `A`; the
+    /// store's error.
     pub async fn get(&self, id: &A::Id) -> Result<Option<Versioned<A>>> {
         let mut found = self.get_many(std::slice::from_ref(id)).await?;
         Ok(found.pop().flatten())
@@ -76,35 +78,42 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// The aggregates with these ids, in their order, `None` for those that are absent.
     ///
     /// # Errors
-    /// As [`ReadRepository::get`].
+    /// `LimitExceeded` for more than [`LOAD_IDS_MAX`] ids, and when their documents together have
+    /// more than [`LOAD_BYTES_MAX`] bytes; as [`ReadRepository::get`].
     pub async fn get_many(&self, ids: &[A::Id]) -> Result<Vec<Option<Versioned<A>>>> {
-        let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
         let doing = || format!("loading from `{}`", A::COLLECTION.name);
-        let documents = self.store.load(A::COLLECTION, &ids).await;
-        let documents = documents.map_err(Error::of_store).with_context(doing)?;
+        check_ids(ids.len()).with_context(doing)?;
+        let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
+        let load = self.scope.store.load(A::COLLECTION, &ids, LOAD_BYTES_MAX);
+        let documents = load.await.map_err(Error::of_store).with_context(doing)?;
+        let read = |document| read(self.scope, document).map_err(Error::from);
         documents.into_iter().map(|document| document.map(read).transpose()).collect()
     }
 
-    /// One page of the aggregates that match.
+    /// One page of the aggregates that match. It ends at the limit of the criteria, or before the
+    /// document that would exceed [`PAGE_BYTES_MAX`](crate::criteria::PAGE_BYTES_MAX).
+    ///
+    /// A document that cannot be read does not fail the page: it is in [`Page::unreadable`].
     ///
     /// # Errors
-    /// `Invalid` for a cursor of other criteria; as [`ReadRepository::get`].
+    /// `Invalid` for a cursor of other criteria; the store's error.
     pub async fn find(&self, criteria: Criteria<A>) -> Result<Page<Versioned<A>>> {
-        let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
-        let documents = self.store.find(&find).await;
-        let documents = documents.map_err(Error::of_store).with_context(doing)?;
-        let more = documents.len() > criteria.page_size();
-        let last = criteria.page_size().checked_sub(1).filter(|_| more);
-        let last = last.and_then(|last| documents.get(last));
-        let next = last.map(|last| cursor_after::<A>(&find.order, last)).transpose()?;
-        let items = documents.into_iter().take(criteria.page_size()).map(read);
-        let items = items.collect::<Result<_>>()?;
-        Ok(Page { items, next })
+        let (found, next) = self.read_page(&criteria).await?;
+        let (mut items, mut unreadable) = (Vec::with_capacity(found.len()), Vec::new());
+        for document in found {
+            match document {
+                Ok(aggregate) => items.push(aggregate),
+                Err(document) => unreadable.push(document.document),
+            }
+        }
+        Ok(Page { items, unreadable, next })
     }
 
     /// All aggregates that match, read a page at a time: memory stays at one page of the criteria's
-    /// size, however many there are.
+    /// size, and of [`PAGE_BYTES_MAX`](crate::criteria::PAGE_BYTES_MAX), however many there are.
+    ///
+    /// A document that cannot be read is an error in its place, and the stream goes on behind it:
+    /// who wants the others too looks at each item, instead of ending at the first error.
     ///
     /// Each page is read when it is needed and sees what is committed then. An aggregate that exists
     /// during the whole read is returned once, unless its sort keys change.
@@ -138,7 +147,8 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// ```
     ///
     /// # Errors
-    /// Items are as [`ReadRepository::find`]; the first error ends the stream.
+    /// An item is `Invalid`, naming the document, for one that cannot be read; any other error is as
+    /// of [`ReadRepository::find`] and ends the stream.
     pub fn stream(
         &self,
         criteria: Criteria<A>,
@@ -150,9 +160,14 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// The first aggregate that matches.
     ///
     /// # Errors
-    /// As [`ReadRepository::find`].
+    /// `Invalid`, naming the document, when the first that matches cannot be read; as
+    /// [`ReadRepository::find`].
     pub async fn find_one(&self, criteria: Criteria<A>) -> Result<Option<Versioned<A>>> {
-        Ok(self.find(criteria.limit(1)).await?.items.pop())
+        let mut page = self.find(criteria.limit(1)).await?;
+        match page.unreadable.first() {
+            Some(unreadable) => Err(unreadable_error(unreadable)),
+            None => Ok(page.items.pop()),
+        }
     }
 
     /// How many aggregates match; page and order of the criteria are ignored.
@@ -161,7 +176,7 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// As [`ReadRepository::find`].
     pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
         let doing = || format!("counting in `{}`", A::COLLECTION.name);
-        let counted = self.store.count(A::COLLECTION, criteria.filter()).await;
+        let counted = self.scope.store.count(A::COLLECTION, criteria.filter()).await;
         counted.map_err(Error::of_store).with_context(doing)
     }
 
@@ -173,21 +188,44 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let mut find = criteria.to_find(A::COLLECTION)?;
         find.limit = 1;
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        let found = self.store.find(&find).await.map_err(Error::of_store);
-        Ok(!found.with_context(doing)?.is_empty())
+        let found = self.scope.store.find(&find).await.map_err(Error::of_store);
+        Ok(!found.with_context(doing)?.documents.is_empty())
+    }
+
+    /// One page in its order, and where the next one starts.
+    async fn read_page(&self, criteria: &Criteria<A>) -> Result<(Vec<Read<A>>, Option<Cursor>)> {
+        let doing = || format!("finding in `{}`", A::COLLECTION.name);
+        let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
+        let found = self.scope.store.find(&find).await;
+        let found = found.map_err(Error::of_store).with_context(doing)?;
+        let read = |document| read(self.scope, document);
+        Ok((found.documents.into_iter().map(read).collect(), found.next))
     }
 }
 
+/// A document of a page, if it can be read.
+type Read<A> = Result<Versioned<A>, Unreadable>;
+
 type Items<A> = stream::Iter<std::vec::IntoIter<Result<Versioned<A>>>>;
+
+fn check_ids(ids: usize) -> Result<()> {
+    if ids <= LOAD_IDS_MAX {
+        return Ok(());
+    }
+    Err(Error::limit_exceeded(format!(
+        "{ids} ids, the limit is {LOAD_IDS_MAX} in one call: load them in several"
+    ))
+    .with_retry(Retry::Never))
+}
 
 async fn next_page<A: Aggregate>(
     repository: ReadRepository<'_, A>,
     page: Option<Criteria<A>>,
 ) -> Result<Option<(Items<A>, Option<Criteria<A>>)>> {
     let Some(criteria) = page else { return Ok(None) };
-    let found = repository.find(criteria.clone()).await?;
-    let items: Vec<_> = found.items.into_iter().map(Ok).collect();
-    Ok(Some((stream::iter(items), found.next.map(|cursor| criteria.after(cursor)))))
+    let (found, next) = repository.read_page(&criteria).await?;
+    let items: Vec<_> = found.into_iter().map(|item| item.map_err(Error::from)).collect();
+    Ok(Some((stream::iter(items), next.map(|cursor| criteria.after(cursor)))))
 }
 
 impl<A: Aggregate> fmt::Debug for ReadRepository<'_, A> {

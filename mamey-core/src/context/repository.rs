@@ -5,12 +5,13 @@ use std::fmt;
 use futures_util::stream::Stream;
 
 use super::read_repository::ReadRepository;
+use super::scope::Scope;
 use super::stored::{absent, put, read};
 use super::unit::SharedUnit;
-use crate::Result;
-use crate::criteria::{Criteria, IndexValue, Page};
+use crate::criteria::{Criteria, IndexValue, Page, UnreadableDocument};
 use crate::domain::{Aggregate, Versioned};
-use crate::store::{Change, Document, Expected, Guard, Store, Write};
+use crate::store::{Change, Document, Expected, Guard, Write};
+use crate::{Error, Result};
 
 /// Reads and writes aggregates of one type within a handler's unit of work.
 ///
@@ -44,13 +45,14 @@ use crate::store::{Change, Document, Expected, Guard, Store, Write};
 /// }
 /// ```
 pub struct Repository<'c, A> {
+    scope: &'c Scope,
     read: ReadRepository<'c, A>,
     unit: &'c SharedUnit,
 }
 
 impl<'c, A: Aggregate> Repository<'c, A> {
-    pub(super) fn new(store: &'c dyn Store, unit: &'c SharedUnit) -> Self {
-        Self { read: ReadRepository::new(store), unit }
+    pub(super) fn new(scope: &'c Scope, unit: &'c SharedUnit) -> Self {
+        Self { scope, read: ReadRepository::new(scope), unit }
     }
 
     /// The aggregate with this id, or `None`.
@@ -182,6 +184,49 @@ impl<'c, A: Aggregate> Repository<'c, A> {
         self.unit.write(Write::new(A::COLLECTION, id, expected, Change::Remove))
     }
 
+    /// Removes a document that cannot be read, for somebody who means to: what it holds is lost. The
+    /// commit is a conflict when it has changed in the meantime.
+    ///
+    /// ```
+    /// # use mamey::{Aggregate, Command, Context, Event, Id, Result, Uuid};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Id)]
+    /// # pub struct OrderId(Uuid);
+    /// # #[derive(Aggregate, Serialize, Deserialize)]
+    /// # #[aggregate(collection = "orders")]
+    /// # pub struct Order {
+    /// #     #[aggregate(id)]
+    /// #     id: OrderId,
+    /// #     #[aggregate(index)]
+    /// #     customer: String,
+    /// #     #[aggregate(index)]
+    /// #     cents: i64,
+    /// # }
+    /// # #[derive(Event, Serialize, Deserialize)]
+    /// # #[event(name = "orders.order-placed", key = order)]
+    /// # pub struct OrderPlaced { pub order: OrderId }
+    /// async fn delete_damaged(order: OrderId, cx: &Context) -> Result<()> {
+    ///     let orders = cx.repository::<Order>();
+    ///     let page = orders.find(Order::ID.eq(order)).await?;
+    ///     page.unreadable.iter().try_for_each(|document| orders.remove_unreadable(document))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a document of another collection, `LimitExceeded`.
+    pub fn remove_unreadable(&self, document: &UnreadableDocument) -> Result<()> {
+        let UnreadableDocument { collection, id, version, .. } = document;
+        if *collection != A::COLLECTION.name {
+            return Err(Error::invalid(format!(
+                "{collection}/{id} is not of the collection `{}`: remove it by the repository of its \
+                 own aggregate",
+                A::COLLECTION.name
+            )));
+        }
+        let expected = Expected::Version(*version);
+        self.unit.write(Write::new(A::COLLECTION, id.clone(), expected, Change::Remove))
+    }
+
     /// Makes the commit a conflict when a loaded aggregate has changed in the meantime, for
     /// decisions that rest on it without writing it.
     ///
@@ -227,7 +272,10 @@ impl<'c, A: Aggregate> Repository<'c, A> {
         let write = self.unit.write_of(A::COLLECTION, &id.to_value())?;
         let (version, id) = (write.seen_version(), write.id);
         Some(match write.change {
-            Change::Put { data, .. } => read(Document::new(id, version, data)).map(Some),
+            Change::Put { data, .. } => {
+                let document = Document::new(id, version, data);
+                read(self.scope, document).map(Some).map_err(Error::from)
+            }
             Change::Remove => Ok(None),
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::unreadable::{UnreadableReport, Unreported};
 use crate::clock::Clock;
 use crate::id::IdSource;
 use crate::message::{Catalog, ContextName};
@@ -24,6 +25,8 @@ pub struct Scope {
     pub catalog: Catalog,
     /// Asks other contexts.
     pub requester: Arc<dyn Requester>,
+    /// Is told of documents that cannot be read; nobody unless set.
+    pub unreadable: Arc<dyn UnreadableReport>,
 }
 
 impl Scope {
@@ -37,7 +40,14 @@ impl Scope {
         catalog: Catalog,
         requester: Arc<dyn Requester>,
     ) -> Self {
-        Self { name, store, clock, ids, catalog, requester }
+        Self { name, store, clock, ids, catalog, requester, unreadable: Arc::new(Unreported) }
+    }
+
+    /// Who is told of documents that cannot be read.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Arc<dyn UnreadableReport>) -> Self {
+        self.unreadable = unreadable;
+        self
     }
 }
 

@@ -1,23 +1,51 @@
 //! Between aggregates and their stored documents: reading, checking and the errors of both.
 
+use super::scope::Scope;
 use crate::criteria::{
-    Cursor, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, cursor_at, indexed_bytes,
-    indexed_values, indexed_values_or_null, is_indexable, shown,
+    ID_FIELD, INDEXED_TEXT_BYTES_MAX, UnreadableDocument, Value, indexed_bytes, indexed_values,
+    is_indexable, shown,
 };
 use crate::domain::{Aggregate, Versioned};
 use crate::json::to_json;
 use crate::store::{Change, Document};
 use crate::{Error, Result, Retry};
 
-/// The aggregate that a document holds.
-pub(super) fn read<A: Aggregate>(document: Document) -> Result<Versioned<A>> {
+/// The aggregate that a document holds. A document that cannot be read is reported.
+pub(super) fn read<A: Aggregate>(
+    scope: &Scope,
+    document: Document,
+) -> Result<Versioned<A>, Unreadable> {
     let Document { id, version, data } = document;
-    let aggregate = serde_json::from_slice(&data).map_err(|cause| {
-        let (collection, kind) = (A::COLLECTION.name, std::any::type_name::<A>());
-        Error::invalid(format!("the document {collection}/{id} is not a `{kind}`: {cause}"))
-            .with_source(cause)
-    })?;
-    Ok(Versioned::new(aggregate, version))
+    serde_json::from_slice(&data).map(|aggregate| Versioned::new(aggregate, version)).map_err(
+        |cause| {
+            let why = format!("it is not a `{}`: {cause}", std::any::type_name::<A>());
+            let document = UnreadableDocument::new(A::COLLECTION.name, id, version, why);
+            scope.unreadable.met(&document);
+            Unreadable { document, cause }
+        },
+    )
+}
+
+/// A document that cannot be read, and why.
+pub(super) struct Unreadable {
+    pub(super) document: UnreadableDocument,
+    cause: serde_json::Error,
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        unreadable_error(&unreadable.document).with_source(unreadable.cause)
+    }
+}
+
+/// The error of a document that cannot be read. Another build may read it, so it is tried again.
+pub(super) fn unreadable_error(document: &UnreadableDocument) -> Error {
+    let UnreadableDocument { collection, id, version, why } = document;
+    Error::invalid(format!(
+        "the document {collection}/{id} at version {version} cannot be read: {why}; run a build that \
+         knows its form, or remove it by `remove_unreadable`"
+    ))
+    .with_retry(Retry::Later)
 }
 
 /// The aggregate as it is stored, with the values of its indexed fields.
@@ -49,18 +77,6 @@ fn check_written<A: Aggregate>(id: &Value, data: &[u8], index: &[Value]) -> Resu
         }
     }
     Ok(())
-}
-
-/// Where a page ends: at this document, by the values that the index holds of it.
-pub(super) fn cursor_after<A: Aggregate>(order: &[SortKey], last: &Document) -> Result<Cursor> {
-    let values = indexed_values_or_null(A::COLLECTION, &last.data)?;
-    Ok(cursor_at(order, &|field| {
-        if field == ID_FIELD {
-            return last.id.clone();
-        }
-        let at = A::COLLECTION.indexes.iter().position(|index| index.field == field);
-        at.and_then(|at| values.get(at)).cloned().unwrap_or(Value::Null)
-    }))
 }
 
 fn check_indexable<A: Aggregate>(field: &str, value: &Value) -> Result<()> {

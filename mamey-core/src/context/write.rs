@@ -82,7 +82,7 @@ impl Context {
     /// Reads and writes aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<'_, A> {
-        Repository::new(self.read.store(), &self.unit)
+        Repository::new(self.read.scope(), &self.unit)
     }
 
     /// Sends an event to every context that subscribes to it, once this unit has committed.

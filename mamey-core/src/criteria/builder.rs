@@ -154,7 +154,7 @@ impl<A> Criteria<A> {
 }
 
 impl<A> Criteria<A> {
-    /// What to ask the store: one document more than the page, to know whether there is a next one.
+    /// What to ask the store.
     pub(crate) fn to_find(&self, collection: &'static Collection) -> Result<Find> {
         let mut order = self.sort.clone();
         let descending = order.last().is_some_and(|key| key.descending);
@@ -165,11 +165,7 @@ impl<A> Criteria<A> {
             Some(cursor) => self.filter.clone().and(after_filter(collection, &order, cursor)?),
             None => self.filter.clone(),
         };
-        Ok(Find::new(collection, filter, self.limit + 1).with_order(order))
-    }
-
-    pub(crate) fn page_size(&self) -> usize {
-        self.limit as usize
+        Ok(Find::new(collection, filter, self.limit).with_order(order))
     }
 }
 
@@ -194,7 +190,7 @@ impl<A> fmt::Debug for Criteria<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::criteria::{Field, Index, IndexValue, Value, ValueType, cursor_at};
+    use crate::criteria::{Field, Index, IndexValue, Value, ValueType};
     use proptest::prelude::*;
 
     /// Ids are text, and both indexed fields may be missing and repeat.
@@ -226,8 +222,9 @@ mod tests {
         }
     }
 
-    /// A minimal store: what `filter` matches, in order, up to the limit.
-    fn find<'r>(rows: &'r [Row], find: &Find) -> Vec<&'r Row> {
+    /// A minimal store: what `filter` matches, in order, up to the limit, and the cursor if there is
+    /// more.
+    fn find<'r>(rows: &'r [Row], find: &Find) -> (Vec<&'r Row>, Option<Cursor>) {
         let mut found: Vec<&Row> =
             rows.iter().filter(|row| find.filter.matches(&|field| row.value(field))).collect();
         found.sort_by(|one, two| {
@@ -237,8 +234,12 @@ mod tests {
             };
             find.order.iter().map(by_key).find(|it| it.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
         });
+        let more = found.len() > find.limit as usize;
         found.truncate(find.limit as usize);
-        found
+        let last = found.last().filter(|_| more);
+        let value_of = |_, field| Ok::<_, ()>(last.unwrap().value(field).clone());
+        let next = last.map(|_| find.cursor(value_of).unwrap());
+        (found, next)
     }
 
     fn things() -> impl Strategy<Value = Vec<Thing>> {
@@ -278,16 +279,13 @@ mod tests {
             let ids = |rows: &[&Row]| -> Vec<Value> {
                 rows.iter().map(|row| row.value(ID_FIELD).clone()).collect()
             };
-            let expected = ids(&find(&rows, &all));
+            let expected = ids(&find(&rows, &all).0);
             let (mut seen, mut criteria) = (Vec::new(), criteria(&sort, page_size));
             loop {
                 let asked = criteria.to_find(THINGS).unwrap();
-                let mut page = find(&rows, &asked);
-                let more = page.len() > criteria.page_size();
-                page.truncate(criteria.page_size());
+                let (page, next) = find(&rows, &asked);
                 seen.extend(ids(&page));
-                let Some(last) = page.last().filter(|_| more) else { break };
-                let cursor = cursor_at(&asked.order, &|field| last.value(field).clone());
+                let Some(cursor) = next else { break };
                 // As a caller receives it and sends it back.
                 criteria = criteria.after(cursor.to_string().parse().unwrap());
             }

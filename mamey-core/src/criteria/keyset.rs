@@ -7,11 +7,6 @@ use super::find::SortKey;
 use super::value::Value;
 use crate::{Error, Result};
 
-/// The cursor after a document with these values of the sort keys.
-pub(crate) fn cursor_at(order: &[SortKey], value_of: &dyn Fn(&str) -> Value) -> Cursor {
-    Cursor(order.iter().map(|key| value_of(key.field)).collect())
-}
-
 /// "Comes after the cursor in this order" as a plain filter, so that stores need no notion of
 /// cursors: later in the first key, or equal there and later in the second, and so on.
 pub(super) fn after_filter(

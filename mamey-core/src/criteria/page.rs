@@ -1,12 +1,17 @@
-//! Pages of documents: their sizes, and where the next one starts.
+//! Pages of documents: their sizes, what in them cannot be read, and where the next one starts.
 
 use super::cursor::Cursor;
+use super::value::Value;
 
 /// How many documents a page has unless a limit is set.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
 
 /// The most documents one page can hold.
 pub const PAGE_SIZE_MAX: u32 = 1000;
+
+/// The most bytes of documents in one page: 16 MiB. A page ends before the document that would exceed
+/// them, but holds at least one, however long it is.
+pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One page of documents, and where the next one starts.
 ///
@@ -42,6 +47,10 @@ pub const PAGE_SIZE_MAX: u32 = 1000;
 pub struct Page<T> {
     /// The documents, in the order asked for.
     pub items: Vec<T>,
+    /// The documents among them that this build cannot read, in the same order: written by another
+    /// build, or damaged. They stay as they are until somebody
+    /// [removes](crate::Repository::remove_unreadable) them.
+    pub unreadable: Vec<UnreadableDocument>,
     /// Where the next page starts; `None` after the last.
     pub next: Option<Cursor>,
 }
@@ -50,6 +59,36 @@ impl<T> Page<T> {
     /// A page of these documents.
     #[must_use]
     pub const fn new(items: Vec<T>, next: Option<Cursor>) -> Self {
-        Self { items, next }
+        Self { items, unreadable: Vec::new(), next }
+    }
+
+    /// The documents that cannot be read.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Vec<UnreadableDocument>) -> Self {
+        self.unreadable = unreadable;
+        self
+    }
+}
+
+/// A document that this build cannot read as the aggregate of its collection: written by another
+/// build, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadableDocument {
+    /// The collection that it is in.
+    pub collection: &'static str,
+    /// Its id.
+    pub id: Value,
+    /// Its version.
+    pub version: u64,
+    /// Why it cannot be read, with the place in the document.
+    pub why: String,
+}
+
+impl UnreadableDocument {
+    /// A document that cannot be read.
+    #[must_use]
+    pub const fn new(collection: &'static str, id: Value, version: u64, why: String) -> Self {
+        Self { collection, id, version, why }
     }
 }

@@ -23,7 +23,7 @@ use crate::criteria::Collection;
 use crate::message::ContextName;
 
 pub use commit::{CommitOutcome, CommitStore, CommitToken};
-pub use document::{Document, DocumentStore};
+pub use document::{Document, DocumentStore, Found, LOAD_BYTES_MAX, LOAD_IDS_MAX};
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};

@@ -10,7 +10,7 @@ use mamey_core::{Error, Result};
 
 use super::BoundedContext;
 use crate::pipeline::Pipeline;
-use crate::runtime::{ContextRuntime, Resources};
+use crate::runtime::{ContextRuntime, Resources, UnreadableDocuments};
 
 impl BoundedContext {
     /// Checks the declaration for mistakes.
@@ -54,14 +54,18 @@ impl BoundedContext {
         let name = self.checked_name()?;
         let Resources { store, clock, ids, requester } = resources;
         let catalog = self.catalog;
-        let scope = Arc::new(Scope::new(name, store, clock, ids, catalog, requester));
+        let unreadable = Arc::new(UnreadableDocuments::new(name.clone()));
+        let scope = Scope::new(name, store, clock, ids, catalog, requester)
+            .with_unreadable(Arc::clone(&unreadable) as _);
         let pipeline = Pipeline {
-            scope,
+            scope: Arc::new(scope),
             layers: self.layers,
             timeout: self.timeout,
             conflict_retries: self.conflict_retries,
         };
-        Ok(Arc::new(ContextRuntime::new(pipeline, self.registry, self.served, self.retry)))
+        let runtime =
+            ContextRuntime::new(pipeline, self.registry, self.served, self.retry, unreadable);
+        Ok(Arc::new(runtime))
     }
 
     fn checked_name(&self) -> Result<ContextName> {

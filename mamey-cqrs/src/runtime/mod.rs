@@ -4,6 +4,7 @@ mod dispatch;
 pub(crate) mod registry;
 pub(crate) mod request;
 pub(crate) mod serving;
+mod unreadable;
 
 use std::any::TypeId;
 use std::fmt;
@@ -25,6 +26,8 @@ use self::registry::Registry;
 use self::request::{CommandRequest, QueryRequest};
 use self::serving::Served;
 use crate::pipeline::Pipeline;
+
+pub(crate) use self::unreadable::UnreadableDocuments;
 
 /// What a context needs from outside.
 ///
@@ -122,6 +125,7 @@ pub struct ContextRuntime {
     dispatcher: Dispatcher,
     served: Served,
     retry: RetryPolicy,
+    unreadable: Arc<UnreadableDocuments>,
 }
 
 impl ContextRuntime {
@@ -130,8 +134,9 @@ impl ContextRuntime {
         registry: Registry,
         served: Served,
         retry: RetryPolicy,
+        unreadable: Arc<UnreadableDocuments>,
     ) -> Self {
-        Self { dispatcher: Dispatcher::new(pipeline, registry), served, retry }
+        Self { dispatcher: Dispatcher::new(pipeline, registry), served, retry, unreadable }
     }
 
     pub(crate) fn scope(&self) -> &Arc<Scope> {
@@ -187,6 +192,13 @@ impl ContextRuntime {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.scope().catalog
+    }
+
+    /// How many documents its handlers met that this build cannot read, since it was opened, each
+    /// counted once. They are logged with their place, and stay for a build that can read them.
+    #[must_use]
+    pub fn unreadable_documents(&self) -> u64 {
+        self.unreadable.count()
     }
 
     /// Its share of the database.

@@ -9,7 +9,7 @@ use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Holdings,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Found, Holdings,
     InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore, OutboxDepth,
     OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store, UnitOfWork,
 };
@@ -29,11 +29,16 @@ fn unavailable<T>() -> Result<T> {
 
 #[async_trait]
 impl DocumentStore for NoStore {
-    async fn load(&self, _: &'static Collection, _: &[Value]) -> Result<Vec<Option<Document>>> {
+    async fn load(
+        &self,
+        _: &'static Collection,
+        _: &[Value],
+        _: usize,
+    ) -> Result<Vec<Option<Document>>> {
         unavailable()
     }
 
-    async fn find(&self, _: &Find) -> Result<Vec<Document>> {
+    async fn find(&self, _: &Find) -> Result<Found> {
         unavailable()
     }
 

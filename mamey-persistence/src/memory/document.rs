@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::criteria::{Collection, Filter, Find, Value};
-use mamey_core::store::{Document, DocumentStore};
+use mamey_core::store::{Document, DocumentStore, Found};
 
 use super::store::MemoryStore;
+use crate::common::loaded::within;
 
 #[async_trait]
 impl DocumentStore for MemoryStore {
@@ -13,19 +14,20 @@ impl DocumentStore for MemoryStore {
         &self,
         collection: &'static Collection,
         ids: &[Value],
+        bytes_max: usize,
     ) -> Result<Vec<Option<Document>>> {
         self.declared.check(collection)?;
         let state = self.state()?;
         let documents = state.documents.get(collection.name);
         let load = |id| documents.and_then(|documents| documents.document(id));
-        Ok(ids.iter().map(load).collect())
+        within(collection, ids.iter().map(load).collect(), bytes_max)
     }
 
-    async fn find(&self, find: &Find) -> Result<Vec<Document>> {
+    async fn find(&self, find: &Find) -> Result<Found> {
         self.declared.check_find(find)?;
         let state = self.state()?;
         let documents = state.documents.get(find.collection.name);
-        Ok(documents.map_or_else(Vec::new, |documents| documents.find(find)))
+        documents.map_or_else(|| Ok(Found::default()), |documents| documents.find(find))
     }
 
     async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {

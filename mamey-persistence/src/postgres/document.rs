@@ -1,24 +1,35 @@
 //! Reads documents, each call by one statement on a connection that is lent for it.
 
-use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::criteria::{Collection, Filter, Find, Value, ValueType};
-use mamey_core::store::{Document, DocumentStore};
+use mamey_core::store::{Document, DocumentStore, Found};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::query::bind::PgQuery;
 use super::query::filter::{Bound, Condition, order_by};
-use super::query::values::{escape, read_json, read_value, value_text};
-use super::schema::names::sql_type;
+use super::query::values::{
+    escape, json_len, read_json, read_value, read_value_or_null, value_text,
+};
+use super::schema::names::{column, sql_type};
 use super::store::PostgresStore;
 use crate::common::fields::check_id;
+use crate::common::loaded::Loaded;
+use crate::common::page::Filling;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
+
+/// How many bytes of documents behind the end of a page are read and dropped, to keep the connection.
+/// With more of them it is closed, which costs less than to wait for them.
+const DROPPED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The column of the first field of the order, behind id, version and data.
+const FIRST_FIELD: usize = 3;
 
 #[async_trait]
 impl DocumentStore for PostgresStore {
@@ -26,33 +37,35 @@ impl DocumentStore for PostgresStore {
         &self,
         collection: &'static Collection,
         ids: &[Value],
+        bytes_max: usize,
     ) -> Result<Vec<Option<Document>>> {
         self.tables.declared.check(collection)?;
         ids.iter().try_for_each(|id| check_id(collection, id))?;
         if let [id] = ids {
             return Ok(vec![self.load_one(collection, id).await?]);
         }
-        let mut found = HashMap::new();
+        let mut loaded = Loaded::new(bytes_max);
         for ids in ids.chunks(IDS_PER_LOAD) {
-            for document in self.load_some(collection, ids).await? {
-                found.insert(document.id.clone(), document);
-            }
+            self.load_some(collection, ids, &mut loaded).await?;
         }
-        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+        loaded.in_order_of(collection, ids)
     }
 
-    async fn find(&self, find: &Find) -> Result<Vec<Document>> {
+    async fn find(&self, find: &Find) -> Result<Found> {
         self.tables.declared.check_find(find)?;
         let condition = Condition::of(&find.filter);
+        let fields: String = find.fields().map(|field| format!(", {}", column(field))).collect();
         let sql = format!(
-            "SELECT id, version, data FROM {} WHERE {} ORDER BY {} LIMIT ${}",
+            "SELECT id, version, data{fields} FROM {} WHERE {} ORDER BY {} LIMIT ${}",
             self.tables.get(find.collection)?.1.name,
             condition.sql,
             order_by(&find.order),
             condition.values.len() + 1
         );
-        let query = bind_all(sql, condition.values).bind(i64::from(find.limit));
-        self.documents(find.collection, query).await
+        // One more tells whether there is a next page.
+        let query = bind_all(sql, condition.values).bind(i64::from(find.limit) + 1);
+        let found = self.page(find, query).await;
+        found.map_err(|cause| self.database.error(cause))
     }
 
     async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64> {
@@ -89,23 +102,51 @@ impl PostgresStore {
         &self,
         collection: &'static Collection,
         ids: &[Value],
-    ) -> Result<Vec<Document>> {
+        loaded: &mut Loaded,
+    ) -> Result<()> {
         let (name, of) = (&self.tables.get(collection)?.1.name, sql_type(collection.id));
         let sql =
             format!("SELECT id, version, data FROM {name} WHERE id = ANY($1::text[]::{of}[])");
         let ids = ids.iter().filter_map(value_text).map(|text| text.into_owned()).collect();
-        self.documents(collection, bind_all(sql, vec![Bound::Many(ids)])).await
+        let read =
+            self.database.connections.for_each(bind_all(sql, vec![Bound::Many(ids)]), |row| {
+                if !loaded.admits(json_len(&row, 2)?) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                loaded.insert(document(&row, collection.id)?);
+                Ok(ControlFlow::Continue(()))
+            });
+        read.await.map_err(|cause| self.database.error(cause))
     }
 
-    async fn documents(
-        &self,
-        collection: &'static Collection,
-        query: PgQuery<'_>,
-    ) -> Result<Vec<Document>> {
-        let rows = self.database.connections.fetch_all(query).await;
-        let read = |row: &PgRow| document(row, collection.id);
-        let documents: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(read).collect());
-        documents.map_err(|cause| self.database.error(cause))
+    async fn page(&self, find: &Find, query: PgQuery<'_>) -> Result<Found, sqlx::Error> {
+        let (mut page, mut last, mut dropped) = (Filling::new(find), None, 0);
+        let read = self.database.connections.for_each(query, |row| {
+            let bytes = json_len(&row, 2)?;
+            if page.admits(bytes) {
+                page.push(document(&row, find.collection.id)?);
+                last = Some(row);
+                return Ok(ControlFlow::Continue(()));
+            }
+            dropped += bytes;
+            let too_many = dropped > DROPPED_BYTES_MAX;
+            Ok(if too_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        read.await?;
+        page.end(find, |place, field| value_at(last.as_ref(), find, place, field))
+    }
+}
+
+/// What the index holds of the last row, at a place among the find's fields.
+fn value_at(
+    last: Option<&PgRow>,
+    find: &Find,
+    place: usize,
+    field: &'static str,
+) -> Result<Value, sqlx::Error> {
+    match (last, find.collection.value_type(field)) {
+        (Some(row), Some(of)) => read_value_or_null(row, FIRST_FIELD + place, of),
+        _ => Ok(Value::Null),
     }
 }
 

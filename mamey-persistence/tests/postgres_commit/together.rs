@@ -9,7 +9,8 @@ use mamey_core::clock::{ManualClock, Timestamp};
 use mamey_core::criteria::Value;
 use mamey_core::message::Partition;
 use mamey_core::store::{
-    CommitOutcome, Database, InstanceId, KnownReply, LeaseRequest, LeaseRole, OutboxRead, Store,
+    CommitOutcome, Database, InstanceId, KnownReply, LOAD_BYTES_MAX, LeaseRequest, LeaseRole,
+    OutboxRead, Store,
 };
 use mamey_persistence::{MemoryDatabase, MemoryOptions, PostgresDatabase};
 use mamey_test_support::{postgres, require};
@@ -139,7 +140,7 @@ async fn seen(store: &dyn Store) -> Seen {
     let mut documents = Vec::new();
     let ids: Vec<_> = (0..DOCUMENTS).map(Value::Int).collect();
     for collection in [&PEOPLE, &NOTES] {
-        for document in store.load(collection, &ids).await.unwrap() {
+        for document in store.load(collection, &ids, LOAD_BYTES_MAX).await.unwrap() {
             let text = |data: &[u8]| String::from_utf8_lossy(data).replace(' ', "");
             documents.push(document.map(|it| (it.version, text(&it.data))));
         }

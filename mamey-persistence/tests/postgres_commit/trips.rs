@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use mamey_core::criteria::Value;
-use mamey_core::store::{CommitOutcome, Expected, Guard};
+use mamey_core::store::{CommitOutcome, Expected, Guard, LOAD_BYTES_MAX};
 use mamey_test_support::{FaultProxy, Session, postgres, require};
 
 use super::support::{
@@ -24,10 +24,10 @@ async fn a_load_is_one_trip_and_a_commit_of_everything_is_one() {
         unit
     };
     // The first of a kind prepares its statement.
-    store.load(&PEOPLE, &[Value::Int(1)]).await.unwrap();
+    store.load(&PEOPLE, &[Value::Int(1)], LOAD_BYTES_MAX).await.unwrap();
     commit(&*store, everything(1)).await;
     let before = proxy.counts();
-    let loaded = store.load(&PEOPLE, &[Value::Int(1)]).await.unwrap();
+    let loaded = store.load(&PEOPLE, &[Value::Int(1)], LOAD_BYTES_MAX).await.unwrap();
     assert_eq!((proxy.counts() - before).round_trips, 1);
     assert_eq!(loaded[0].as_ref().unwrap().version, 2);
     let before = proxy.counts();

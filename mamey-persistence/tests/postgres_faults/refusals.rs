@@ -6,7 +6,9 @@ use std::time::Duration;
 use mamey_core::clock::{Clock, ManualClock, SystemClock};
 use mamey_core::criteria::Value;
 use mamey_core::id::{IdSource, UuidV7Source};
-use mamey_core::store::{CommitOutcome, Expected, InstanceId, LeaseRequest, LeaseRole, UnitOfWork};
+use mamey_core::store::{
+    CommitOutcome, Expected, InstanceId, LOAD_BYTES_MAX, LeaseRequest, LeaseRole, UnitOfWork,
+};
 use mamey_core::{ErrorKind, Retry};
 use mamey_test_support::{postgres, require};
 
@@ -28,7 +30,7 @@ async fn a_document_over_the_limit_is_refused_for_good_and_by_name() {
     let error = store.commit(large(DOCUMENT_BYTES_MAX + 1)).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));
     assert!(error.to_string().contains("accounts/7"), "{error}");
-    assert_eq!(store.load(&ACCOUNTS, &[Value::Int(7)]).await.unwrap(), [None]);
+    assert_eq!(store.load(&ACCOUNTS, &[Value::Int(7)], LOAD_BYTES_MAX).await.unwrap(), [None]);
     store.commit(large(DOCUMENT_BYTES_MAX)).await.unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mamey_core::criteria::{Comparison, Filter, Find, Value};
 use mamey_core::message::Envelope;
-use mamey_core::store::{CommitOutcome, Expected, Store};
+use mamey_core::store::{CommitOutcome, Expected, LOAD_BYTES_MAX, Store};
 use mamey_core::{Error, ErrorKind, Retry};
 
 use super::support::{ACCOUNTS, handles, message};
@@ -85,7 +85,7 @@ impl Workload {
             value: Value::Int(0),
         };
         let find = Find::new(&ACCOUNTS, everything, 10_000);
-        let accounts = store.find(&find).await.unwrap();
+        let accounts = store.find(&find).await.unwrap().documents;
         let balances: u64 = accounts.iter().map(|account| balance(&account.data)).sum();
         assert_eq!(balances, units);
         assert_eq!(store.received_count().await.unwrap(), units);
@@ -94,7 +94,7 @@ impl Workload {
 }
 
 async fn attempt(store: &dyn Store, account: i64, message: &Envelope) -> Result<(), Error> {
-    let loaded = store.load(&ACCOUNTS, &[Value::Int(account)]).await?;
+    let loaded = store.load(&ACCOUNTS, &[Value::Int(account)], LOAD_BYTES_MAX).await?;
     let (before, expected) = match loaded.first().and_then(Option::as_ref) {
         Some(document) => (balance(&document.data), Expected::Version(document.version)),
         None => (0, Expected::Absent),

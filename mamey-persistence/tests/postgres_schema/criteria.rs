@@ -181,7 +181,7 @@ async fn operators_pages_and_orders_use_the_index() {
     admin.run(&INSERT.replace("$max", &ITEMS_MAX.to_string())).await;
     for (filter, order, column) in questions() {
         let find = Find::new(&ITEMS, filter.clone(), 20).with_order(order);
-        let found = store.find(&find).await.unwrap().len();
+        let found = store.find(&find).await.unwrap().documents.len();
         let sql = statement(&mut admin).await;
         let mut values = Vec::new();
         bound(&filter, &mut values);

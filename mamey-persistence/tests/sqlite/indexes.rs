@@ -32,7 +32,7 @@ async fn find(
 ) -> Vec<String> {
     let filter = Filter::Compare { field, comparison: Comparison::Equal, value };
     let find = Find::new(collection, filter, 10_000);
-    let found = store.find(&find).await.unwrap();
+    let found = store.find(&find).await.unwrap().documents;
     found.into_iter().map(|document| document.id.to_string()).collect()
 }
 

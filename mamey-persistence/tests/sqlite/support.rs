@@ -9,7 +9,7 @@ use mamey_core::criteria::{Collection, Value, ValueType};
 use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::store::{
-    Change, CommitOutcome, Database, Expected, Schema, Store, UnitOfWork, Write,
+    Change, CommitOutcome, Database, Expected, LOAD_BYTES_MAX, Schema, Store, UnitOfWork, Write,
 };
 use mamey_core::{Error, ErrorKind};
 use mamey_persistence::{SqliteDatabase, SqliteOptions};
@@ -101,7 +101,7 @@ pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
 
 pub(crate) async fn body(store: &dyn Store, id: &str) -> Option<String> {
     let ids = [Value::Text(id.to_owned())];
-    let document = store.load(&NOTES, &ids).await.unwrap().pop().unwrap()?;
+    let document = store.load(&NOTES, &ids, LOAD_BYTES_MAX).await.unwrap().pop().unwrap()?;
     Some(String::from_utf8(document.data.to_vec()).unwrap())
 }
 

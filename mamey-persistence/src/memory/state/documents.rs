@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::criteria::{Filter, Find, ID_FIELD, Index, SortKey, Value};
-use mamey_core::store::Document;
+use mamey_core::store::{Document, Found};
 
 use super::fields::Fields;
 use crate::common::errors::not_unique;
+use crate::common::page::Filling;
 
 /// The documents of one collection.
 #[derive(Default)]
@@ -94,12 +95,21 @@ impl Documents {
         self.by_id.get(id).map(|stored| stored.document(id))
     }
 
-    pub(crate) fn find(&self, find: &Find) -> Vec<Document> {
+    pub(crate) fn find(&self, find: &Find) -> Result<Found> {
         let mut found: Vec<_> = self.matching(&find.filter).collect();
         // The sort is stable and the documents come by id, so the id is the last key.
         found.sort_by(|one, two| self.compare(&find.order, *one, *two));
-        found.truncate(find.limit as usize);
-        found.into_iter().map(|(id, stored)| stored.document(id)).collect()
+        let mut page = Filling::new(find);
+        for (id, stored) in &found {
+            if !page.admits(stored.data.len()) {
+                break;
+            }
+            page.push(stored.document(id));
+        }
+        let last = page.count.checked_sub(1).and_then(|last| found.get(last));
+        page.end(find, |_, field| {
+            Ok(last.map_or(Value::Null, |(id, stored)| self.value(id, stored, field).clone()))
+        })
     }
 
     pub(crate) fn matching(&self, filter: &Filter) -> impl Iterator<Item = (&Value, &Stored)> {

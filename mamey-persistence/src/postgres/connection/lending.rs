@@ -1,7 +1,9 @@
 //! Lends connections: for one statement, for several, or for a transaction that a handler opens.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
@@ -39,6 +41,33 @@ impl Connections {
         });
         let rows = rows.await;
         lent.end_call(rows).await
+    }
+
+    /// Hands over the rows one after the other, as they arrive. When `take` breaks off, the
+    /// connection is closed, which makes the server stop sending.
+    pub(crate) async fn for_each(
+        &self,
+        query: PgQuery<'_>,
+        mut take: impl FnMut(PgRow) -> Result<ControlFlow<()>, sqlx::Error> + Send,
+    ) -> Result<(), sqlx::Error> {
+        let query = query.persistent(self.keeps_statements());
+        let mut lent = self.lend().await?;
+        let read = self.in_time(async {
+            lent.begin_call().await?;
+            let mut rows = query.fetch(&mut lent.connection);
+            while let Some(row) = rows.try_next().await? {
+                if take(row)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            drop(rows);
+            lent.commit_call().await?;
+            Ok(ControlFlow::Continue(()))
+        });
+        match read.await {
+            Ok(ControlFlow::Break(())) => Ok(()),
+            read => lent.end_call(read.map(drop)).await,
+        }
     }
 
     /// The first row, if any.

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Value, ValueType};
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{Row, ValueRef};
 
 /// The first character of an escape. NUL becomes two characters, and so does this one.
 const MARK: char = '\u{1}';
@@ -57,6 +57,11 @@ pub(crate) fn value_text(value: &Value) -> Option<Cow<'_, str>> {
     })
 }
 
+/// How many bytes the text of a document has.
+pub(crate) fn json_len(row: &PgRow, at: usize) -> Result<usize, sqlx::Error> {
+    Ok(row.try_get_raw(at)?.as_bytes().map_err(sqlx::Error::Decode)?.len())
+}
+
 /// The text of a document, which the type `json` keeps and sends as it was written.
 pub(crate) fn read_json(row: &PgRow, at: usize) -> Result<Bytes, sqlx::Error> {
     let written = row.try_get_raw(at)?.as_bytes().map_err(sqlx::Error::Decode)?;
@@ -73,6 +78,15 @@ pub(crate) fn read_value(row: &PgRow, at: usize, of: ValueType) -> Result<Value,
         ValueType::Uuid => Value::Uuid(row.try_get(at)?),
         ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
     })
+}
+
+/// The value in a column of this type, which may be null.
+pub(crate) fn read_value_or_null(
+    row: &PgRow,
+    at: usize,
+    of: ValueType,
+) -> Result<Value, sqlx::Error> {
+    if row.try_get_raw(at)?.is_null() { Ok(Value::Null) } else { read_value(row, at, of) }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The connections that read beside the writer: opened when needed, then kept and lent out.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Sqlite};
@@ -55,6 +57,24 @@ impl Readers {
         let rows = query.fetch_all(&mut lent.connection).await?;
         lent.give_back();
         Ok(rows)
+    }
+
+    /// Hands over the rows one after the other, until `take` breaks off. A few more are read ahead.
+    pub(crate) async fn for_each(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+        mut take: impl FnMut(SqliteRow) -> Result<ControlFlow<()>, sqlx::Error> + Send,
+    ) -> Result<(), sqlx::Error> {
+        let mut lent = self.lend().await?;
+        let mut rows = query.fetch(&mut lent.connection);
+        while let Some(row) = rows.try_next().await? {
+            if take(row)?.is_break() {
+                break;
+            }
+        }
+        drop(rows);
+        lent.give_back();
+        Ok(())
     }
 
     /// The first row, if any.

@@ -7,7 +7,7 @@ use mamey_core::criteria::{Value, ValueType};
 use mamey_core::message::MessageIdentity;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, Sqlite};
+use sqlx::{AssertSqlSafe, Row, Sqlite, ValueRef};
 use uuid::Uuid;
 
 use crate::sql::errors::not_json;
@@ -22,6 +22,15 @@ pub(crate) fn read_value(row: &SqliteRow, at: usize, of: ValueType) -> Result<Va
         ValueType::Uuid => Value::Uuid(read_uuid(row, at)?),
         ValueType::Time => Value::Time(Timestamp::from_micros(row.try_get(at)?)),
     })
+}
+
+/// The value at a place of a row, which may be null.
+pub(crate) fn read_value_or_null(
+    row: &SqliteRow,
+    at: usize,
+    of: ValueType,
+) -> Result<Value, sqlx::Error> {
+    if row.try_get_raw(at)?.is_null() { Ok(Value::Null) } else { read_value(row, at, of) }
 }
 
 /// A UUID, stored as its 16 bytes so that it sorts by them.

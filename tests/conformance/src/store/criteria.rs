@@ -80,7 +80,7 @@ pub(super) async fn check(store: &dyn Store, items: &[Item], filter: Filter) {
         .map(|item| item.0.clone())
         .collect();
     let find = Find::new(&ITEMS, filter, 1000);
-    let found = store.find(&find).await.unwrap();
+    let found = store.find(&find).await.unwrap().documents;
     let found: Vec<_> = found.into_iter().map(|document| document.id).collect();
     assert_eq!(found, expected, "{:?}", find.filter);
     let count = store.count(&ITEMS, &find.filter).await.unwrap();
@@ -202,7 +202,7 @@ async fn walk_by_count(store: &dyn Store) -> Vec<u128> {
             .last()
             .map_or(Filter::TRUE, |last| after(&order, &Value::Int(count_of(*last)), &uuid(*last)));
         let find = Find::new(&ITEMS, filter, 3).with_order(order.to_vec());
-        let page = store.find(&find).await.unwrap();
+        let page = store.find(&find).await.unwrap().documents;
         if page.is_empty() {
             return met;
         }
@@ -222,7 +222,7 @@ pub(super) async fn walk(store: &dyn Store, items: &[Item], order: &[SortKey; 2]
         let filter =
             last.map_or(Filter::TRUE, |last| after(order, value_of(last, order[0].field), &last.0));
         let find = Find::new(&ITEMS, filter, 7).with_order(order.to_vec());
-        let page = store.find(&find).await.unwrap();
+        let page = store.find(&find).await.unwrap().documents;
         if page.is_empty() {
             return walked;
         }
@@ -232,7 +232,7 @@ pub(super) async fn walk(store: &dyn Store, items: &[Item], order: &[SortKey; 2]
 }
 
 /// "Comes after these two values", written without the code that repositories use for it.
-fn after(order: &[SortKey; 2], value: &Value, id: &Value) -> Filter {
+pub(super) fn after(order: &[SortKey; 2], value: &Value, id: &Value) -> Filter {
     let compare = |field, comparison, value: &Value| Filter::Compare {
         field,
         comparison,

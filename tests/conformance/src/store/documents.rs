@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use mamey_core::ErrorKind;
 use mamey_core::criteria::{Filter, Find, Value};
-use mamey_core::store::{CommitOutcome, Expected, Guard, Origin, Outcome};
+use mamey_core::store::{CommitOutcome, Expected, Guard, LOAD_BYTES_MAX, Origin, Outcome};
 
 use super::fixture::{
     ITEMS, NOTES, STRANGERS, assert_kind, commit, fail, load_item, load_note, message, nothing,
@@ -24,7 +24,7 @@ pub async fn documents_survive_and_count_versions(harness: StoreHarness) {
     assert_eq!((stored.version, &stored.data[..]), (2, "\"two ☕\"".as_bytes()));
     commit(&*store, writes([put_note("b", Expected::Absent, "b")])).await;
     let ids = [text("b"), text("none"), text("a"), text("b")];
-    let loaded = store.load(&NOTES, &ids).await.unwrap();
+    let loaded = store.load(&NOTES, &ids, LOAD_BYTES_MAX).await.unwrap();
     let found: Vec<_> = loaded.iter().map(|d| d.as_ref().map(|d| &d.id)).collect();
     assert_eq!(found, [Some(&ids[0]), None, Some(&ids[2]), Some(&ids[0])]);
     let removal = remove(put_note("a", Expected::Version(2), ""));
@@ -143,7 +143,7 @@ pub async fn unique_values_move_within_a_unit(harness: StoreHarness) {
         value: text("b@x"),
     };
     let find = Find::new(&ITEMS, holds_b, 10);
-    let found = store.find(&find).await.unwrap();
+    let found = store.find(&find).await.unwrap().documents;
     assert_eq!(found.iter().map(|d| &d.id).collect::<Vec<_>>(), [&uuid(3)]);
     assert_eq!(load_item(&*store, 2).await.unwrap().version, 3);
 }
@@ -193,7 +193,7 @@ pub async fn undeclared_collections_are_refused(harness: StoreHarness) {
     let mut stray = put_note("a", Expected::Absent, "x");
     (stray.collection, stray.id) = (&STRANGERS, Value::Int(1));
     let errors = [
-        store.load(&STRANGERS, &[Value::Int(1)]).await.unwrap_err(),
+        store.load(&STRANGERS, &[Value::Int(1)], LOAD_BYTES_MAX).await.unwrap_err(),
         store.count(&STRANGERS, &Filter::TRUE).await.unwrap_err(),
         fail(&*store, writes([stray])).await,
     ];

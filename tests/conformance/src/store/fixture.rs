@@ -8,8 +8,9 @@ use mamey_core::criteria::{Collection, Index, Value, ValueType};
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Headers, Metadata};
 use mamey_core::store::{
-    Change, CommitOutcome, DeadLetterReason, Document, Expected, Failure, InstanceId, Lease,
-    LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Store, UnitOfWork, Write,
+    Change, CommitOutcome, DeadLetterReason, Document, Expected, Failure, InstanceId,
+    LOAD_BYTES_MAX, Lease, LeaseRequest, LeaseRole, Origin, Outcome, Receipt, Store, UnitOfWork,
+    Write,
 };
 use mamey_core::{Error, ErrorKind};
 use uuid::Uuid;
@@ -131,11 +132,11 @@ pub(super) async fn fail(store: &dyn Store, unit: UnitOfWork) -> Error {
 }
 
 pub(super) async fn load_item(store: &dyn Store, id: u128) -> Option<Document> {
-    store.load(&ITEMS, &[uuid(id)]).await.unwrap().pop().unwrap()
+    store.load(&ITEMS, &[uuid(id)], LOAD_BYTES_MAX).await.unwrap().pop().unwrap()
 }
 
 pub(super) async fn load_note(store: &dyn Store, id: &str) -> Option<Document> {
-    store.load(&NOTES, &[text(id)]).await.unwrap().pop().unwrap()
+    store.load(&NOTES, &[text(id)], LOAD_BYTES_MAX).await.unwrap().pop().unwrap()
 }
 
 pub(super) fn assert_kind(error: &Error, kind: ErrorKind, naming: &str) {

@@ -5,7 +5,7 @@ use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{
     Collection, Comparison, Filter, Find, Index, SortKey, Value, ValueType, indexed_values,
 };
-use mamey_core::store::{Change, Expected, Store, Write};
+use mamey_core::store::{Change, Expected, LOAD_BYTES_MAX, Store, Write};
 use uuid::Uuid;
 
 use super::fixture::{Numbers, assert_kind, commit, fail, remove, text, writes};
@@ -152,7 +152,8 @@ async fn put_all(
 ) {
     for id in ids {
         let sample = Sample::new(id, numbers);
-        let before = store.load(of, &[Value::Int(id)]).await.unwrap().pop().unwrap();
+        let before =
+            store.load(of, &[Value::Int(id)], LOAD_BYTES_MAX).await.unwrap().pop().unwrap();
         let expected = before.map_or(Expected::Absent, |found| Expected::Version(found.version));
         commit(store, writes([sample.put(of, expected)])).await;
         kept.retain(|other| other.id != id);
@@ -187,7 +188,7 @@ async fn assert_found_as_by_scan(store: &dyn Store, kept: &[Sample]) {
 
 async fn find(store: &dyn Store, filter: Filter, order: Vec<SortKey>) -> Vec<Value> {
     let find = Find::new(&LATER, filter, 10_000).with_order(order);
-    store.find(&find).await.unwrap().into_iter().map(|document| document.id).collect()
+    store.find(&find).await.unwrap().documents.into_iter().map(|document| document.id).collect()
 }
 
 /// An index that is added to documents finds, of every type, what a scan finds.
@@ -214,8 +215,14 @@ pub async fn an_index_finds_what_an_earlier_build_writes(harness: StoreHarness) 
     put_all(&*later, &LATER, &mut kept, 30..60, &mut numbers).await;
     put_all(&*again, &EARLIER, &mut kept, 50..80, &mut numbers).await;
     let gone = kept.remove(0);
-    let version =
-        later.load(&LATER, &[Value::Int(gone.id)]).await.unwrap().pop().unwrap().unwrap().version;
+    let version = later
+        .load(&LATER, &[Value::Int(gone.id)], LOAD_BYTES_MAX)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
+        .unwrap()
+        .version;
     commit(&*again, writes([remove(gone.put(&EARLIER, Expected::Version(version)))])).await;
     assert_found_as_by_scan(&*later, &kept).await;
 }

@@ -18,6 +18,7 @@ pub mod leases;
 pub mod limits;
 pub mod order;
 pub mod outbox;
+pub mod pages;
 pub mod parking;
 pub mod units;
 pub mod values;
@@ -88,6 +89,9 @@ macro_rules! store_conformance {
                 sequences_that_come_again_name_other_records
                 stale_leases_delete_nothing
                 the_outbox_is_complete_up_to_what_was_read;
+            Nothing, pages:
+                loads_keep_to_their_bytes
+                pages_keep_to_their_bytes;
             Nothing, parking:
                 an_unreadable_dead_letter_is_listed
                 an_unreadable_parked_message_costs_its_lane_alone
@@ -135,6 +139,7 @@ mod tests {
             include_str!("limits.rs"),
             include_str!("order.rs"),
             include_str!("outbox.rs"),
+            include_str!("pages.rs"),
             include_str!("parking.rs"),
             include_str!("units.rs"),
             include_str!("values.rs"),

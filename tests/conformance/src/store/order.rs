@@ -5,7 +5,7 @@ use mamey_core::criteria::{
     Comparison, Filter, Find, ID_FIELD, INDEXED_TEXT_BYTES_MAX, SortKey, Value, ValueType,
     indexed_bytes,
 };
-use mamey_core::store::{Expected, Store};
+use mamey_core::store::{Expected, LOAD_BYTES_MAX, Store};
 
 use super::criteria::{Item, check, value_of, walk};
 use super::fixture::{
@@ -211,7 +211,7 @@ pub async fn values_sort_alike(harness: StoreHarness) {
             let expected: Vec<_> = expected.into_iter().map(|item| item.0.clone()).collect();
             let order = [index.field, ID_FIELD].map(|field| SortKey::new(field, descending));
             let find = Find::new(&ITEMS, Filter::TRUE, 1000).with_order(order.to_vec());
-            let found = store.find(&find).await.unwrap();
+            let found = store.find(&find).await.unwrap().documents;
             let found: Vec<_> = found.into_iter().map(|document| document.id).collect();
             assert_eq!(found, expected, "{order:?}");
             assert_eq!(walk(&*store, &items, &order).await, expected, "{order:?}");
@@ -268,11 +268,16 @@ pub async fn texts_are_ids(harness: StoreHarness) {
     let put = |id: &String| put_note(id, Expected::Absent, "x");
     commit(&*store, writes(texts.iter().rev().map(put))).await;
     let ids: Vec<_> = texts.iter().map(|id| text(id)).collect();
-    let loaded = store.load(&NOTES, &ids).await.unwrap();
+    let loaded = store.load(&NOTES, &ids, LOAD_BYTES_MAX).await.unwrap();
     let loaded: Vec<_> = loaded.into_iter().map(|document| document.unwrap().id).collect();
     assert_eq!(loaded, ids);
     for id in &ids {
-        let alone = store.load(&NOTES, std::slice::from_ref(id)).await.unwrap().pop().unwrap();
+        let alone = store
+            .load(&NOTES, std::slice::from_ref(id), LOAD_BYTES_MAX)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap();
         assert_eq!(&alone.unwrap().id, id);
     }
     for descending in [false, true] {
@@ -290,7 +295,7 @@ pub async fn texts_are_ids(harness: StoreHarness) {
             });
             let order = vec![SortKey::new(ID_FIELD, descending)];
             let find = Find::new(&NOTES, after, 5).with_order(order);
-            let page = store.find(&find).await.unwrap();
+            let page = store.find(&find).await.unwrap().documents;
             assert!(!page.is_empty(), "after {:?}", walked.last());
             walked.extend(page.into_iter().map(|document| document.id));
         }

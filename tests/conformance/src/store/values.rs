@@ -7,7 +7,7 @@ use mamey_core::criteria::{Filter, Find, Value};
 use mamey_core::message::{Envelope, Headers, Key, Partition};
 use mamey_core::store::{
     Change, DeadLetter, DeadLetterReason, Document, Expected, FINGERPRINT_BYTES, Failure,
-    Fingerprint, Origin, OutboxRead, Outcome, SavedReply, Store, UnitOfWork, Write,
+    Fingerprint, LOAD_BYTES_MAX, Origin, OutboxRead, Outcome, SavedReply, Store, UnitOfWork, Write,
 };
 
 use super::fixture::{
@@ -40,11 +40,11 @@ pub async fn documents_come_back_as_written(harness: StoreHarness) {
     }
     let store = harness.store().await;
     let ids: Vec<_> = written.iter().map(|(name, _)| text(name)).collect();
-    let loaded = store.load(&NOTES, &ids).await.unwrap();
+    let loaded = store.load(&NOTES, &ids, LOAD_BYTES_MAX).await.unwrap();
     let loaded: Vec<_> = loaded.into_iter().flatten().collect();
     assert_eq!(loaded.len(), written.len());
     let find = Find::new(&NOTES, Filter::TRUE, 1000);
-    for document in loaded.iter().chain(&store.find(&find).await.unwrap()) {
+    for document in loaded.iter().chain(&store.find(&find).await.unwrap().documents) {
         assert_written(document, &written);
     }
 }
