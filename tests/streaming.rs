@@ -1,5 +1,5 @@
-//! A stream reads a large collection on PostgreSQL in constant memory.
-#![cfg(all(feature = "postgres", target_os = "linux"))]
+//! A stream reads a large collection in constant memory: many documents, and large ones.
+#![cfg(all(feature = "postgres", feature = "sqlite", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use futures_util::TryStreamExt;
@@ -72,4 +72,50 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     let growth = resident_mib().saturating_sub(before);
     assert!(growth <= GROWTH_MIB_MAX, "it grew by {growth} MiB over {read} documents");
     service.shutdown().await.unwrap();
+}
+
+/// Large documents, of which a page of the usual number would hold 50.
+const LARGE: i64 = 60;
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// By how many MiB the process may grow: a page of 16 MiB as it comes, as documents and as aggregates,
+/// and what is read ahead.
+const LARGE_GROWTH_MIB_MAX: u64 = 96;
+
+async fn a_stream_holds_a_bounded_number_of_bytes(url: &str) {
+    let garden = BoundedContext::new("garden").aggregate::<Leaf>();
+    let service = Service::new(Settings::default()).store_url(url).host(garden);
+    let service = service.start().await.unwrap();
+    let garden = service.context("garden").unwrap();
+    for number in 0..LARGE {
+        let cx = garden.unit_of_work(Cause::default());
+        let filling = "x".repeat(LARGE_BYTES);
+        cx.repository().add(&Leaf { number, filling }).unwrap();
+        garden.store().commit(cx.take_unit().unwrap()).await.unwrap();
+    }
+    let cx = garden.unit_of_work(Cause::default());
+    let leaves = cx.repository::<Leaf>();
+    let (before, mut read, mut growth) = (resident_mib(), 0, 0);
+    let mut stream = std::pin::pin!(leaves.stream(Criteria::all().sort_by(Leaf::ID.desc())));
+    while let Some(leaf) = stream.try_next().await.unwrap() {
+        read += 1;
+        assert_eq!((leaf.number, leaf.filling.len()), (LARGE - read, LARGE_BYTES));
+        growth = growth.max(resident_mib().saturating_sub(before));
+    }
+    assert_eq!(read, LARGE);
+    assert!(growth <= LARGE_GROWTH_MIB_MAX, "it grew by {growth} MiB");
+    service.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_large_documents_is_bounded_on_postgres() {
+    let database = require!(postgres::database().await);
+    a_stream_holds_a_bounded_number_of_bytes(database.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_large_documents_is_bounded_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("garden.db").display());
+    a_stream_holds_a_bounded_number_of_bytes(&url).await;
 }

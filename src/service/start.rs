@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mamey_core::clock::Clock;
 use mamey_core::id::{IdSource, UuidV7Source};
+use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, Store};
 use mamey_core::transport::{Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
@@ -154,7 +155,7 @@ impl Workers<'_> {
         let Open { runtime, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
         let consumer = self.consumer(&runtime);
-        let relay = self.relay(store);
+        let relay = self.relay(name, store);
         let (consumed, relayed) = (consumer.stats(), relay.stats());
         tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
@@ -169,8 +170,9 @@ impl Workers<'_> {
         self.settings.drain * 2 / 5
     }
 
-    fn relay(&self, store: &Arc<dyn Store>) -> Relay {
+    fn relay(&self, context: &ContextName, store: &Arc<dyn Store>) -> Relay {
         let options = RelayOptions::default()
+            .with_context(context.clone())
             .with_instance(self.instance)
             .with_partitions(self.settings.partitions)
             .with_lease(self.settings.lease)

@@ -14,8 +14,8 @@ use crate::message::{ContextName, Envelope, Partition};
 
 pub use delivery::{Delivery, Settle, Settlement};
 pub use request::{
-    REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, REQUESTS_SERVED_MAX, REQUESTS_WAITING_MAX,
-    RequestTotals, Requester, Responder, Serving, Unconnected,
+    REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, REQUESTS_SERVED_MAX, REQUESTS_WAITING_BYTES_MAX,
+    REQUESTS_WAITING_MAX, RequestTotals, Requester, Responder, Serving, Unconnected,
 };
 pub use topology::Topology;
 

@@ -18,6 +18,10 @@ pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_mins(1);
 /// `Unavailable` at once.
 pub const REQUESTS_WAITING_MAX: usize = 1024;
 
+/// How many bytes of payloads the requests of one transport that wait for their replies may have: 64
+/// MiB. Further ones fail with `Unavailable` at once; one alone may have more.
+pub const REQUESTS_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How many requests one instance of a context serves at a time. Beyond it, a transport without a
 /// queue answers `Unavailable` at once; one with a queue keeps the same number waiting.
 pub const REQUESTS_SERVED_MAX: usize = 256;

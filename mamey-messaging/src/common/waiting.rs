@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Metadata};
-use mamey_core::transport::{REQUESTS_WAITING_MAX, RequestTotals};
+use mamey_core::transport::{REQUESTS_WAITING_BYTES_MAX, REQUESTS_WAITING_MAX, RequestTotals};
 use mamey_core::{Error, Result};
 use tokio::sync::oneshot;
 
@@ -16,10 +16,22 @@ use crate::stats::Counter;
 /// The requests of one transport that wait for their replies.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    requests: Mutex<HashMap<MessageId, oneshot::Sender<Result<Envelope>>>>,
+    requests: Mutex<Requests>,
     replied: Counter,
     timed_out: Counter,
     late_replies: Counter,
+}
+
+#[derive(Default)]
+struct Requests {
+    waiting: HashMap<MessageId, Waiter>,
+    /// Of their payloads.
+    bytes: usize,
+}
+
+struct Waiter {
+    tell: oneshot::Sender<Result<Envelope>>,
+    bytes: usize,
 }
 
 /// One request that waits. Once it is dropped, its reply counts as late.
@@ -30,27 +42,35 @@ pub(crate) struct WaitingRequest {
 }
 
 impl Waiting {
-    /// Starts to wait for the reply to a request.
+    /// Starts to wait for the reply to a request whose payload has this many bytes.
     ///
     /// # Errors
     /// `Unavailable` when too many wait already.
-    pub(crate) fn begin(self: &Arc<Self>, id: MessageId) -> Result<WaitingRequest> {
+    pub(crate) fn begin(self: &Arc<Self>, id: MessageId, bytes: usize) -> Result<WaitingRequest> {
         let (tell, reply) = oneshot::channel();
         let mut requests = self.requests();
-        if requests.len() >= REQUESTS_WAITING_MAX {
+        if requests.waiting.len() >= REQUESTS_WAITING_MAX {
             return Err(Error::unavailable(format!(
                 "{REQUESTS_WAITING_MAX} requests of this process already wait for their replies; \
                  ask again later"
             )));
         }
-        match requests.entry(id) {
-            Entry::Vacant(free) => free.insert(tell),
+        let sum = requests.bytes.saturating_add(bytes);
+        if sum > REQUESTS_WAITING_BYTES_MAX && !requests.waiting.is_empty() {
+            return Err(Error::unavailable(format!(
+                "requests of {REQUESTS_WAITING_BYTES_MAX} bytes of this process already wait for \
+                 their replies; ask again later"
+            )));
+        }
+        match requests.waiting.entry(id) {
+            Entry::Vacant(free) => free.insert(Waiter { tell, bytes }),
             Entry::Occupied(_) => {
                 return Err(Error::invalid(format!(
                     "a request with the id {id} already waits; give each request its own id"
                 )));
             }
         };
+        requests.bytes = sum;
         Ok(WaitingRequest { waiting: Arc::clone(self), id, reply })
     }
 
@@ -58,7 +78,7 @@ impl Waiting {
     pub(crate) fn finish(&self, request: MessageId, outcome: Result<Envelope>) {
         let waiter = self.requests().remove(&request);
         let is_reply = outcome.is_ok();
-        let taken = waiter.is_some_and(|waiter| waiter.send(outcome).is_ok());
+        let taken = waiter.is_some_and(|waiter| waiter.tell.send(outcome).is_ok());
         if is_reply && !taken {
             self.arrived_late(request);
         }
@@ -71,9 +91,9 @@ impl Waiting {
 
     /// Ends every request that waits.
     pub(crate) fn fail_all(&self, error: impl Fn() -> Error) {
-        for (_, waiter) in std::mem::take(&mut *self.requests()) {
+        for (_, waiter) in std::mem::take(&mut *self.requests()).waiting {
             // A request that no longer waits has its own error.
-            let _ = waiter.send(Err(error()));
+            let _ = waiter.tell.send(Err(error()));
         }
     }
 
@@ -82,8 +102,16 @@ impl Waiting {
     }
 
     /// The lock is held for one map operation, never across an await.
-    fn requests(&self) -> MutexGuard<'_, HashMap<MessageId, oneshot::Sender<Result<Envelope>>>> {
+    fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Requests {
+    fn remove(&mut self, id: &MessageId) -> Option<Waiter> {
+        let waiter = self.waiting.remove(id)?;
+        self.bytes = self.bytes.saturating_sub(waiter.bytes);
+        Some(waiter)
     }
 }
 
@@ -149,12 +177,28 @@ mod tests {
     #[tokio::test]
     async fn as_many_wait_as_the_limit_says_and_the_next_is_refused_at_once() {
         let waiting = Arc::new(Waiting::default());
-        let begin = || waiting.begin(metadata().id);
+        let begin = || waiting.begin(metadata().id, 1);
         let mut begun: Vec<_> = (0..REQUESTS_WAITING_MAX).map(|_| begin().unwrap()).collect();
         let error = begin().err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         begun.pop();
         assert!(begin().is_ok());
+    }
+
+    #[tokio::test]
+    async fn requests_wait_within_their_bytes_and_one_alone_beyond_them() {
+        let waiting = Arc::new(Waiting::default());
+        let begin = |bytes| waiting.begin(metadata().id, bytes);
+        let large = begin(REQUESTS_WAITING_BYTES_MAX + 1).unwrap();
+        let refused = begin(1).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.to_string().contains(&REQUESTS_WAITING_BYTES_MAX.to_string()), "{refused}");
+        drop(large);
+        let _half = begin(REQUESTS_WAITING_BYTES_MAX / 2).unwrap();
+        let other = begin(REQUESTS_WAITING_BYTES_MAX / 2).unwrap();
+        assert!(begin(1).is_err());
+        waiting.finish(other.id, reply());
+        assert!(begin(1).is_ok());
     }
 
     #[tokio::test]
@@ -164,27 +208,27 @@ mod tests {
             assert_eq!(waiting.totals(), RequestTotals::new(replied, timed_out, late_replies));
         };
         let of = metadata();
-        let request = waiting.begin(of.id).unwrap();
+        let request = waiting.begin(of.id, 0).unwrap();
         waiting.finish(of.id, reply());
         request.within(Duration::from_secs(1), &of).await.unwrap();
         totals(1, 0, 0);
-        let request = waiting.begin(of.id).unwrap();
+        let request = waiting.begin(of.id, 0).unwrap();
         let error = request.within(Duration::ZERO, &of).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         waiting.finish(of.id, reply());
         totals(1, 1, 1);
-        let given_up = waiting.begin(of.id).unwrap();
+        let given_up = waiting.begin(of.id, 0).unwrap();
         waiting.finish(of.id, reply());
         drop(given_up);
         totals(1, 1, 2);
-        assert!(waiting.requests().is_empty());
+        assert!(waiting.requests().waiting.is_empty());
     }
 
     #[tokio::test]
     async fn two_requests_of_one_id_are_refused() {
         let waiting = Arc::new(Waiting::default());
         let id = metadata().id;
-        let _first = waiting.begin(id).unwrap();
-        assert_eq!(waiting.begin(id).err().unwrap().kind(), ErrorKind::Invalid);
+        let _first = waiting.begin(id, 0).unwrap();
+        assert_eq!(waiting.begin(id, 0).err().unwrap().kind(), ErrorKind::Invalid);
     }
 }

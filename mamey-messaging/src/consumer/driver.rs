@@ -59,7 +59,12 @@ impl Driver {
         Self {
             takes_all: stays_here && store.capabilities().shared,
             assignment: Assignment::default(),
-            intakes: Intakes::new(context.clone(), transport, options.prefetch, stats.clone()),
+            intakes: Intakes::new(
+                context.clone(),
+                transport,
+                (options.prefetch, options.in_flight_bytes_max),
+                stats.clone(),
+            ),
             lanes: Lanes::new(options.lanes_max),
             tasks: Tasks::new(worker, Arc::clone(&store), clock),
             busy: Busy::default(),

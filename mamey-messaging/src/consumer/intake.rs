@@ -9,6 +9,7 @@ use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::room::{Occupied, Room};
 use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
@@ -20,6 +21,8 @@ pub(super) struct Taken {
     pub(super) intake: u64,
     pub(super) partition: Partition,
     pub(super) delivery: Delivery,
+    /// What it occupies until it is settled.
+    pub(super) room: Occupied,
 }
 
 /// A task that takes messages of one partition. When it is dropped, the task ends, and what is
@@ -35,6 +38,7 @@ pub(super) struct Source {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) subscription: Subscription,
     pub(super) taken: mpsc::Sender<Taken>,
+    pub(super) room: Room,
     pub(super) stats: ConsumerStats,
 }
 
@@ -98,7 +102,9 @@ impl Source {
             *failures = 0;
             let dropped = delivery.envelope().metadata.headers.dropped();
             self.stats.0.headers_dropped.add(u64::from(dropped));
-            let taken = Taken { intake: number, partition: self.subscription.partition, delivery };
+            let bytes = delivery.envelope().payload.len();
+            let (partition, room) = (self.subscription.partition, self.room.occupy(bytes).await);
+            let taken = Taken { intake: number, partition, delivery, room };
             if self.taken.send(taken).await.is_err() {
                 break;
             }

@@ -9,6 +9,7 @@ use mamey_core::transport::{Subscription, Transport};
 use tokio::sync::mpsc;
 
 use super::intake::{Intake, Source, Taken};
+use super::room::Room;
 use crate::stats::ConsumerStats;
 
 /// How many messages may be between the intakes and the lanes.
@@ -18,6 +19,7 @@ pub(super) struct Intakes {
     context: ContextName,
     transport: Arc<dyn Transport>,
     prefetch: u16,
+    room: Room,
     stats: ConsumerStats,
     running: HashMap<Partition, Intake>,
     last_number: u64,
@@ -29,12 +31,21 @@ impl Intakes {
     pub(super) fn new(
         context: ContextName,
         transport: Arc<dyn Transport>,
-        prefetch: u16,
+        (prefetch, in_flight_bytes_max): (u16, usize),
         stats: ConsumerStats,
     ) -> Self {
         let (sender, taken) = mpsc::channel(TAKEN_MAX);
-        let running = HashMap::new();
-        Self { context, transport, prefetch, stats, running, last_number: 0, sender, taken }
+        Self {
+            context,
+            transport,
+            prefetch,
+            room: Room::new(in_flight_bytes_max),
+            stats,
+            running: HashMap::new(),
+            last_number: 0,
+            sender,
+            taken,
+        }
     }
 
     /// The next message of any partition.
@@ -62,6 +73,7 @@ impl Intakes {
             transport: Arc::clone(&self.transport),
             subscription: Subscription::new(self.context.clone(), partition, self.prefetch),
             taken: self.sender.clone(),
+            room: self.room.clone(),
             stats: self.stats.clone(),
         };
         self.running.insert(partition, Intake::start(source, self.last_number, pause));

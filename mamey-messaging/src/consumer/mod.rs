@@ -13,10 +13,13 @@ mod parking_limit;
 mod parts;
 mod record;
 mod retries;
+mod room;
 mod store_outage;
 mod tasks;
 mod worker;
 
+#[cfg(test)]
+mod intakes_test;
 #[cfg(test)]
 mod lanes_test;
 

@@ -32,7 +32,13 @@ pub struct ConsumerOptions {
     /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
     pub lease: Duration,
     /// How many messages of one partition may be in memory. Default: 64.
+    ///
+    /// A broker counts messages, not bytes: over RabbitMQ, up to this many of each partition are in
+    /// memory before they are taken, so lower it where messages are large.
     pub prefetch: u16,
+    /// How many bytes of payloads may be taken and not settled at a time, over all partitions; each
+    /// partition may hold one message more, and one message alone may exceed it. Default: 64 MiB.
+    pub in_flight_bytes_max: usize,
     /// How many messages, each of another lane, are handled at a time. Default: 64.
     pub lanes_max: usize,
     /// How many parked messages are retried at a time, beside those. Default: 16.
@@ -53,6 +59,7 @@ impl Default for ConsumerOptions {
             partitions: PARTITIONS_DEFAULT,
             lease: LEASE_DEFAULT,
             prefetch: 64,
+            in_flight_bytes_max: 64 * 1024 * 1024,
             lanes_max: 64,
             retries_max: 16,
             parked_messages_max: 100_000,
@@ -85,6 +92,12 @@ impl ConsumerOptions {
     #[must_use]
     pub fn with_prefetch(self, prefetch: u16) -> Self {
         Self { prefetch, ..self }
+    }
+
+    /// Sets [`in_flight_bytes_max`](Self::in_flight_bytes_max).
+    #[must_use]
+    pub fn with_in_flight_bytes_max(self, in_flight_bytes_max: usize) -> Self {
+        Self { in_flight_bytes_max, ..self }
     }
 
     /// Sets [`lanes_max`](Self::lanes_max).
@@ -122,6 +135,7 @@ impl ConsumerOptions {
         limits::duration("lease", self.lease)?;
         limits::duration("poll", self.poll)?;
         limits::count("prefetch", usize::from(self.prefetch))?;
+        limits::count("in_flight_bytes_max", self.in_flight_bytes_max)?;
         limits::count("lanes_max", self.lanes_max)?;
         limits::count("retries_max", self.retries_max)
     }

@@ -73,10 +73,11 @@ impl Tasks {
         taken: Taken,
         lane_is_parked: bool,
     ) {
-        let Taken { intake, partition, delivery } = taken;
+        let Taken { intake, partition, delivery, room } = taken;
         let worker = Arc::clone(&self.worker);
         self.running.spawn(async move {
             let (outcome, returned) = worker.deliver(delivery, lane_is_parked).await;
+            drop(room);
             let delivered = Delivered { id, lane, intake, partition, outcome, returned };
             Done::Delivered(Box::new(delivered))
         });

@@ -103,7 +103,7 @@ impl Requester for Requests {
     async fn request(&self, request: &Envelope, timeout: Duration) -> Result<Envelope> {
         let metadata = &request.metadata;
         wire::check(request)?;
-        let waiting = self.waiting.begin(metadata.id)?;
+        let waiting = self.waiting.begin(metadata.id, request.payload.len())?;
         let (server, place) = self.route(metadata)?;
         let (table, request) = (Arc::clone(&self.waiting), request.clone());
         // In a task of its own, as in another process: a caller that gives up stops no handler.

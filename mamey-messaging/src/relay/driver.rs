@@ -54,7 +54,7 @@ impl Driver {
             blocked_max: options.blocked_keys_max,
         });
         Self {
-            calls: StoreCalls::new(Arc::clone(&store), stats.clone()),
+            calls: StoreCalls::new(Arc::clone(&store), stats.clone(), options.context.clone()),
             publishing: Publishing::new(stats),
             store,
             publisher,

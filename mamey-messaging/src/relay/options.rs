@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mamey_core::id::{IdSource, UuidV7Source};
+use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 use mamey_core::{Backoff, Result};
 
@@ -26,6 +27,8 @@ use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL
 pub struct RelayOptions {
     /// The running instance, the same for all parts of one process. Default: a new one.
     pub instance: InstanceId,
+    /// The context whose outbox it is, for the log. Default: none.
+    pub context: Option<ContextName>,
     /// Over how many partitions the keys are spread: the same for all instances. Default:
     /// [`PARTITIONS_DEFAULT`].
     pub partitions: u16,
@@ -56,6 +59,7 @@ impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             instance: InstanceId::new(UuidV7Source::default().next_uuid()),
+            context: None,
             partitions: PARTITIONS_DEFAULT,
             lease: LEASE_DEFAULT,
             in_flight_max: 256,
@@ -75,6 +79,12 @@ impl RelayOptions {
     #[must_use]
     pub fn with_instance(self, instance: InstanceId) -> Self {
         Self { instance, ..self }
+    }
+
+    /// Sets [`context`](Self::context).
+    #[must_use]
+    pub fn with_context(self, context: ContextName) -> Self {
+        Self { context: Some(context), ..self }
     }
 
     /// Sets [`partitions`](Self::partitions).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::message::Key;
+use mamey_core::message::{ContextName, Key};
 use mamey_core::store::{Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
@@ -29,6 +29,7 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     stats: RelayStats,
+    context: Option<ContextName>,
     under_way: JoinSet<Done>,
     sweeps: bool,
     read_not_before: Instant,
@@ -46,11 +47,16 @@ pub(super) enum Done {
 }
 
 impl StoreCalls {
-    pub(super) fn new(store: Arc<dyn Store>, stats: RelayStats) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        stats: RelayStats,
+        context: Option<ContextName>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             store,
             stats,
+            context,
             under_way: JoinSet::new(),
             sweeps: false,
             read_not_before: now,
@@ -154,6 +160,7 @@ impl StoreCalls {
         for row in new {
             let UnreadableRecord { id, key, why, .. } = row;
             tracing::warn!(
+                context = self.context.as_ref().map(ContextName::as_str),
                 sequence = id.sequence,
                 key = key.as_ref().map(Key::as_str),
                 why,

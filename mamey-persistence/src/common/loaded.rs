@@ -1,53 +1,8 @@
-//! Documents that are loaded by many ids, up to a number of bytes.
+//! Refuses to load more bytes of documents at once than the limit.
 
-use std::collections::HashMap;
-
-use mamey_core::criteria::{Collection, Value};
+use mamey_core::criteria::Collection;
 use mamey_core::store::Document;
 use mamey_core::{Error, Result, Retry};
-
-/// The documents of some ids.
-pub(crate) struct Loaded {
-    by_id: HashMap<Value, Document>,
-    bytes: usize,
-    bytes_max: usize,
-}
-
-impl Loaded {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { by_id: HashMap::new(), bytes: 0, bytes_max }
-    }
-
-    /// Whether this many bytes more are within the limit.
-    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.is_within()
-    }
-
-    pub(crate) fn is_within(&self) -> bool {
-        self.bytes <= self.bytes_max
-    }
-
-    pub(crate) fn insert(&mut self, document: Document) {
-        self.by_id.insert(document.id.clone(), document);
-    }
-
-    /// The documents in the order of the ids.
-    ///
-    /// # Errors
-    /// `LimitExceeded` when they have more bytes than the limit.
-    pub(crate) fn in_order_of(
-        self,
-        collection: &Collection,
-        ids: &[Value],
-    ) -> Result<Vec<Option<Document>>> {
-        if !self.is_within() && ids.len() > 1 {
-            return Err(too_large(collection, ids.len(), self.bytes_max));
-        }
-        let documents = ids.iter().map(|id| self.by_id.get(id).cloned()).collect();
-        within(collection, documents, self.bytes_max)
-    }
-}
 
 /// Refuses documents that have more bytes than the limit, unless there is one alone: an id that was
 /// given twice counts twice.
@@ -63,7 +18,8 @@ pub(crate) fn within(
     Err(too_large(collection, documents.len(), bytes_max))
 }
 
-fn too_large(collection: &Collection, ids: usize, bytes_max: usize) -> Error {
+/// The error of a load whose documents have more bytes than the limit.
+pub(crate) fn too_large(collection: &Collection, ids: usize, bytes_max: usize) -> Error {
     let name = collection.name;
     Error::limit_exceeded(format!(
         "the documents of {ids} ids of `{name}` have more than {bytes_max} bytes, the limit of one \

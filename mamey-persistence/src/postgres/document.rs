@@ -18,8 +18,8 @@ use super::query::values::{
 use super::schema::names::{column, sql_type};
 use super::store::PostgresStore;
 use crate::common::fields::check_id;
-use crate::common::loaded::Loaded;
 use crate::common::page::Filling;
+use crate::sql::loaded::Loaded;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;

@@ -2,6 +2,7 @@
 
 pub(crate) mod errors;
 pub(crate) mod filter;
+pub(crate) mod loaded;
 pub(crate) mod migration;
 pub(crate) mod names;
 pub(crate) mod rows;

@@ -15,8 +15,8 @@ use super::query::values::{bind_all, read_value, read_value_or_null};
 use super::schema::table::column;
 use super::store::SqliteStore;
 use crate::common::fields::check_id;
-use crate::common::loaded::Loaded;
 use crate::common::page::Filling;
+use crate::sql::loaded::Loaded;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;

@@ -136,7 +136,7 @@ impl Requester for RabbitRequester {
         })?;
         let channel = within(timeout, "sending a request", requests.channel()).await?;
         let id = metadata.id;
-        let waiting = requests.waiting.begin(id)?;
+        let waiting = requests.waiting.begin(id, request.payload.len())?;
         let requests = Arc::clone(requests);
         // In a task of its own: the confirm may carry another request's return, which must arrive
         // even if this caller gives up.
