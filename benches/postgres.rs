@@ -23,7 +23,7 @@ use mamey::id::MessageId;
 use mamey::inbound::{Inbound, Incoming};
 use mamey::message::{Envelope, Metadata};
 use mamey::persistence::{PostgresDatabase, PostgresOptions};
-use mamey::store::{CommitOutcome, Database, Origin, Store};
+use mamey::store::{CommitOutcome, Database, LOAD_BYTES_MAX, Origin, Store};
 use mamey::{BoundedContext, Context, Event, Result, Uuid};
 use mamey_cqrs::{ContextRuntime, Resources};
 use mamey_test_support::postgres;
@@ -103,7 +103,7 @@ async fn load(
     accounts: &'static Collection,
     account: Uuid,
 ) -> Result<(), String> {
-    let loaded = text(store.load(accounts, &[Value::Uuid(account)]).await)?;
+    let loaded = text(store.load(accounts, &[Value::Uuid(account)], LOAD_BYTES_MAX).await)?;
     let document = loaded.into_iter().flatten().next().ok_or("no such account")?;
     let _account: Account = text(serde_json::from_slice(&document.data))?;
     Ok(())

@@ -53,7 +53,7 @@ struct Sign {
     main_text: Loud,
 }
 
-#[derive(Aggregate, Serialize, Deserialize)]
+#[derive(Debug, Aggregate, Serialize, Deserialize)]
 #[aggregate(collection = "posters")]
 struct Poster {
     #[aggregate(id)]
@@ -201,7 +201,7 @@ async fn errors_name_what_is_taken_or_foreign(database: &dyn Database) {
 /// the words that say what is wrong with it. In the index they stand between those of `lay`.
 const UNREADABLE: [(i64, &str, &str); 4] = [
     (1000, r#"{"number":1000,"colour":"Blue","label":null}"#, "unknown variant `Blue`"),
-    (1001, r#"{"colour":"Blue","label":"1001"}"#, "missing field `number`"),
+    (1001, r#"{"colour":"Red","label":"1001"}"#, "missing field `number`"),
     (1002, r#"{"number":1002,"colour":"Bl"#, "EOF while parsing a string at line 1 column 27"),
     (1003, "7", "invalid type"),
 ];
@@ -299,7 +299,7 @@ async fn pages_streams_and_loads_keep_to_their_bytes(database: &dyn Database) {
     const POSTER_BYTES: usize = 6 * 1024 * 1024;
     let hall = || BoundedContext::new("hall").aggregate::<Poster>();
     let cx = TestContext::new(hall(), database).await;
-    for number in 0..7 {
+    for number in 0..5 {
         let picture = "x".repeat(POSTER_BYTES);
         cx.repository().add(&Poster { number, picture }).unwrap();
     }
@@ -313,10 +313,10 @@ async fn pages_streams_and_loads_keep_to_their_bytes(database: &dyn Database) {
         met.extend(page.items.iter().map(|poster| poster.number));
         criteria = page.next.map(|next| asked.after(next));
     }
-    assert_eq!(met, [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(met, [0, 1, 2, 3, 4]);
     let streamed = posters.stream(Criteria::all()).map_ok(|poster| poster.number);
     assert_eq!(streamed.try_collect::<Vec<_>>().await.unwrap(), met);
-    assert_eq!(posters.get_many(&met).await.unwrap().len(), 7);
+    assert_eq!(posters.get_many(&met).await.unwrap().len(), 5);
     for (ids, limit) in [(vec![0; 11], LOAD_BYTES_MAX), (vec![9; LOAD_IDS_MAX + 1], LOAD_IDS_MAX)] {
         let error = posters.get_many(&ids).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::LimitExceeded, Retry::Never));

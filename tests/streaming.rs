@@ -74,9 +74,9 @@ async fn a_stream_reads_any_number_of_documents_in_constant_memory() {
     service.shutdown().await.unwrap();
 }
 
-/// Large documents, of which a page of the usual number would hold 50.
-const LARGE: i64 = 60;
-const LARGE_BYTES: usize = 4 * 1024 * 1024;
+/// Large documents, all of which are within the number of one page.
+const LARGE: i64 = 40;
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// By how many MiB the process may grow: a page of 16 MiB as it comes, as documents and as aggregates,
 /// and what is read ahead.

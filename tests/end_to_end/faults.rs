@@ -10,9 +10,9 @@ use mamey::criteria::{Collection, Filter, Find, Value};
 use mamey::message::{MessageIdentity, Partition};
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
-    Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage, ParkingStore,
-    RecordId, Schema, Store, UnitOfWork,
+    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
+    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
+    ParkingStore, RecordId, Schema, Store, UnitOfWork,
 };
 use mamey::{Error, Result, Timestamp};
 
