@@ -7,7 +7,7 @@ use std::time::Duration;
 use mamey_core::ErrorKind;
 use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Comparison, Filter, Index, Value, ValueType};
-use mamey_core::store::{Change, Expected, Store, UnitOfWork, Write};
+use mamey_core::store::{Change, Expected, LOAD_BYTES_MAX, Store, UnitOfWork, Write};
 use mamey_test_support::{postgres, require};
 use uuid::Uuid;
 
@@ -72,7 +72,8 @@ async fn write(
         store.commit(unit(document(of, id, Expected::Absent, label))).await.unwrap();
         // Changes the label of a document that the backfill visits.
         let old = id % 2000;
-        let found = store.load(of, &[Value::Int(old)]).await.unwrap().pop().unwrap();
+        let found =
+            store.load(of, &[Value::Int(old)], LOAD_BYTES_MAX).await.unwrap().pop().unwrap();
         if let Some(found) = found {
             let expected = Expected::Version(found.version);
             let change = document(of, old, expected, (label + found.version) % LABELS);
