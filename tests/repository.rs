@@ -309,7 +309,7 @@ async fn pages_streams_and_loads_keep_to_their_bytes(database: &dyn Database) {
     let (mut met, mut criteria) = (Vec::new(), Some(Criteria::all()));
     while let Some(asked) = criteria.take() {
         let page = posters.find(asked.clone()).await.unwrap();
-        assert!(page.items.len() == 2 || page.next.is_none(), "{} bytes a page", PAGE_BYTES_MAX);
+        assert!(page.items.len() == 2 || page.next.is_none(), "{PAGE_BYTES_MAX} bytes a page");
         met.extend(page.items.iter().map(|poster| poster.number));
         criteria = page.next.map(|next| asked.after(next));
     }
