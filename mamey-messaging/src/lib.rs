@@ -23,8 +23,6 @@ mod relay;
 mod reported;
 mod stats;
 
-#[doc(hidden)]
-pub use connect::schemes;
 pub use connect::{check_url, connect};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use limits::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};

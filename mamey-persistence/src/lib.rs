@@ -24,8 +24,6 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-#[doc(hidden)]
-pub use connect::schemes;
 pub use connect::{check_url, connect, migration_sql};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryDatabase, MemoryOptions};
