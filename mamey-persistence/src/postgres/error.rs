@@ -25,6 +25,9 @@ const STATEMENT_EXISTS: &str = "42P05";
 const INSECURE: &str = "no secure connection: check `sslmode`, `sslrootcert` and the server's \
     certificate";
 
+/// Raised by the functions that commit.
+const OTHER_ISOLATION: &str = "MA011";
+
 const BEHIND_PGBOUNCER: &str = "behind a PgBouncer add `pgbouncer=true` to the URL";
 
 /// Turns the failure of a handler's own statement into an [`Error`], which says whether to try again.
@@ -168,6 +171,10 @@ fn kind_of_code(code: &str) -> (ErrorKind, &'static str) {
         }
         QUERY_CANCELED => (ErrorKind::TimedOut, "the statement took too long"),
         PERMISSION_DENIED => (ErrorKind::Misconfigured, "grant the user what it lacks"),
+        OTHER_ISOLATION => (
+            ErrorKind::Misconfigured,
+            "begin the transaction that a unit joins with ISOLATION LEVEL READ COMMITTED",
+        ),
         NO_SUCH_DATABASE => (ErrorKind::Misconfigured, "create the database, or name another"),
         DISK_FULL => (ErrorKind::Unavailable, "its disk is full"),
         TOO_MANY_CONNECTIONS => {

@@ -155,7 +155,7 @@ impl PostgresStore {
         let call = in_schema(&self.tables.schema, FORGET_DAY)
             .replace("{before}", &before.as_micros().to_string())
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
-        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");
+        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {call}; COMMIT");
         let mut lent = self.database.connections.lend().await?;
         // On an error the connection is dropped, and the server rolls its transaction back.
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut lent.connection).await?;

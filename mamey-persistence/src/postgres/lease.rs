@@ -95,7 +95,7 @@ impl PostgresStore {
         request: &LeaseRequest,
     ) -> Result<Holdings, Stop> {
         let role = request.role.as_str();
-        execute(connection, begin(request)).await?;
+        execute(connection, self.begin(request)).await?;
         let place = format!("{} {role}", self.tables.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.join(connection, request).await?;
@@ -108,6 +108,14 @@ impl PostgresStore {
         self.write_shares(connection, role, &shares).await?;
         execute(connection, "COMMIT".to_owned()).await?;
         Ok(holdings)
+    }
+
+    /// An instance that is paused inside the transaction must not keep all others from their leases:
+    /// the server ends its session after the duration of a lease.
+    fn begin(&self, request: &LeaseRequest) -> String {
+        let limit_ms = request.duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
+        let begin = self.database.connections.begin_sql();
+        format!("{begin}; SET LOCAL idle_in_transaction_session_timeout = {limit_ms}")
     }
 
     /// Makes the caller a member of its role, and gives the time.
@@ -165,13 +173,6 @@ impl PostgresStore {
             .await
             .map(drop)
     }
-}
-
-/// An instance that is paused inside the transaction must not keep all others from their leases: the
-/// server ends its session after the duration of a lease.
-fn begin(request: &LeaseRequest) -> String {
-    let limit_ms = request.duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
-    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = {limit_ms}")
 }
 
 fn read_share(row: &PgRow) -> Result<(u16, Share), Stop> {

@@ -7,8 +7,9 @@ use std::ops::{Deref, DerefMut};
 
 use mamey_core::context::TransactionPlace;
 use mamey_core::store::{OpenTransaction, Store};
-use mamey_core::{Context, Error, Result};
+use mamey_core::{Context, Error, Result, Retry};
 use sqlx::postgres::PgConnection;
+use tokio::time::timeout;
 
 use super::connection::lending::LentTransaction;
 use super::store::PostgresStore;
@@ -42,18 +43,24 @@ pub trait PostgresContext {
     ///
     /// Unlike anything else in a handler it holds a connection, and the locks of its statements,
     /// until the end: open it late. Drop the value before the handler returns, and before calling
-    /// this again, which waits for it.
+    /// this again, which waits for it, at most as long as for a connection.
+    ///
+    /// A transaction that is begun inside of it is a savepoint. A statement that ends it (`COMMIT`,
+    /// `ROLLBACK`) makes the commit fail. It is READ COMMITTED, as commits need it. What the handler
+    /// sets in the session or leaves there ends with it.
     ///
     /// # Errors
-    /// `Misconfigured` on another store; `Unavailable` when the server is out of reach or no
-    /// connection becomes free.
+    /// `Misconfigured` on another store, and when an earlier value is still in use; `Unavailable` when
+    /// the server is out of reach or no connection becomes free.
     fn postgres(&self) -> impl Future<Output = Result<PostgresTransaction<'_>>> + Send;
 }
 
 impl PostgresContext for Context {
     async fn postgres(&self) -> Result<PostgresTransaction<'_>> {
         let store = postgres_store(self.store())?;
-        let mut place = self.transaction().await;
+        let limit = store.database.connections.acquire_timeout();
+        let place = timeout(limit, self.transaction()).await;
+        let mut place = place.map_err(|_| in_use())?;
         if place.is_none() {
             let open = store.database.connections.begin().await;
             let open = open.map_err(|cause| store.database.error(cause).of_store())?;
@@ -61,6 +68,13 @@ impl PostgresContext for Context {
         }
         Ok(PostgresTransaction(place))
     }
+}
+
+/// The error of a handler that would wait for itself.
+fn in_use() -> Error {
+    let message = "the transaction of `cx.postgres()` is in use by an earlier value of this handler: drop \
+        that one before asking again";
+    Error::misconfigured(message).with_retry(Retry::Never)
 }
 
 /// A handler's open transaction: a connection for statements with [`sqlx`].

@@ -1,8 +1,8 @@
 //! Reads what a call answered for each of its units.
 
-use mamey_core::Result;
 use mamey_core::criteria::Value;
 use mamey_core::store::{CommitOutcome, CommitToken};
+use mamey_core::{Error, Result, Retry};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -27,6 +27,8 @@ pub(crate) enum UnitAnswer {
         collection: &'static str,
         id: Value,
     },
+    /// The transaction that the handler opened had ended before the unit could join it.
+    NotOpen,
 }
 
 impl UnitAnswer {
@@ -40,6 +42,7 @@ impl UnitAnswer {
             Self::LaneParked => Ok(CommitOutcome::LaneParked),
             Self::Changed { collection, id } => Err(changed(collection, &id)),
             Self::IdTaken { collection, id } => Err(id_taken(collection, &id)),
+            Self::NotOpen => Err(not_open()),
         }
     }
 }
@@ -85,6 +88,13 @@ fn refusal_of(reason: i64, document: Option<&Document>) -> Option<UnitAnswer> {
         5 => concerned().map(|(collection, id)| UnitAnswer::IdTaken { collection, id })?,
         _ => return None,
     })
+}
+
+/// To run again would end it again.
+fn not_open() -> Error {
+    let message = "the transaction of `cx.postgres()` is not as it was opened, so the unit of work was not \
+        committed: let no statement end it (COMMIT, ROLLBACK) or reset its session (RESET ALL)";
+    Error::misconfigured(message).with_retry(Retry::Never)
 }
 
 fn unreadable() -> sqlx::Error {

@@ -28,6 +28,8 @@ pub(crate) struct Committer {
     /// The quoted name of the context's schema.
     schema: String,
     calls: Calls,
+    /// For the transaction that a handler opened.
+    calls_inside: Calls,
     listeners: Arc<Listeners>,
     grouping: Mutex<Grouping<Ticket>>,
 }
@@ -60,7 +62,8 @@ impl Committer {
         listeners: Arc<Listeners>,
     ) -> Arc<Self> {
         let grouping = Mutex::default();
-        Arc::new(Self { database, schema, calls, listeners, grouping })
+        let calls_inside = calls.inside_marked();
+        Arc::new(Self { database, schema, calls, calls_inside, listeners, grouping })
     }
 
     /// Hands the unit over and waits for its answer.
@@ -90,11 +93,14 @@ impl Committer {
     }
 
     async fn end(&self, mut transaction: LentTransaction, work: &Arc<Work>) -> Answer {
-        let answer = match self.join(&mut transaction.connection, work).await {
-            Ok(answer @ UnitAnswer::Committed { .. }) => {
+        let connection = &mut transaction.connection;
+        let answer = match self.call_in(connection, work, &self.calls_inside).await {
+            // Dropped, the session is closed with whatever is open in it.
+            Ok(None) => Ok(UnitAnswer::NotOpen),
+            Ok(Some(answer @ UnitAnswer::Committed { .. })) => {
                 transaction.end("COMMIT").await.map(|()| answer)
             }
-            Ok(refused) => transaction.end("ROLLBACK").await.map(|()| refused),
+            Ok(Some(refused)) => transaction.end("ROLLBACK").await.map(|()| refused),
             Err(cause) => Err(cause),
         };
         self.announce(std::slice::from_ref(work));
@@ -107,12 +113,24 @@ impl Committer {
         connection: &mut PgConnection,
         work: &Arc<Work>,
     ) -> Result<UnitAnswer, sqlx::Error> {
+        let answer = self.call_in(connection, work, &self.calls).await?;
+        answer.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    async fn call_in(
+        &self,
+        connection: &mut PgConnection,
+        work: &Arc<Work>,
+        calls: &Calls,
+    ) -> Result<Option<UnitAnswer>, sqlx::Error> {
         let connections = &self.database.connections;
         let call = Call::of(std::slice::from_ref(work));
-        let query = call.query(&self.calls, &self.schema, self.database.now());
-        let query = query.persistent(connections.keeps_statements()).fetch_one(connection);
-        let answers = call.answers(&connections.in_time(query).await?)?;
-        answers.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+        let query = call.query(calls, &self.schema, self.database.now());
+        let query = query.persistent(connections.keeps_statements()).fetch_optional(connection);
+        let Some(row) = connections.in_time(query).await? else {
+            return Ok(None);
+        };
+        Ok(call.answers(&row)?.into_iter().next())
     }
 
     /// Who is notified of new messages.

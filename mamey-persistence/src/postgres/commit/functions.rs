@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mamey_core::criteria::Index;
 use uuid::Uuid;
 
+use crate::postgres::connection::session::IS_MARKED;
 use crate::postgres::schema::functions::Functions;
 use crate::postgres::schema::names::{column, sql_type};
 use crate::postgres::schema::statement::in_schema;
@@ -29,6 +30,15 @@ pub(crate) struct Calls {
     pub(crate) batch: Arc<str>,
     /// For one unit of the usual shape.
     pub(crate) lone: Arc<str>,
+}
+
+impl Calls {
+    /// The same calls inside of the transaction that a handler works in: they return nothing once that has
+    /// ended.
+    pub(crate) fn inside_marked(&self) -> Self {
+        let inside = |sql: &Arc<str>| format!("{sql} WHERE {IS_MARKED}").into();
+        Self { batch: inside(&self.batch), lone: inside(&self.lone) }
+    }
 }
 
 /// The functions for a context's tables, and the statements that call them.

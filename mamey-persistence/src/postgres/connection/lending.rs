@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{ANSWER_GRACE, Connections};
+use super::{ANSWER_GRACE, Connections, session};
 use crate::postgres::error::{is_broken, only_reads};
 use crate::postgres::query::bind::PgQuery;
 
@@ -117,8 +117,8 @@ impl Connections {
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<LentTransaction, sqlx::Error> {
         let permit = self.owned_permit().await?;
         let mut connection = self.take().await?;
-        let sql = AssertSqlSafe(self.begin_call().unwrap_or("BEGIN"));
-        self.in_time(sqlx::raw_sql(sql).execute(&mut connection)).await?;
+        let sql = format!("{}; {}", self.begin_sql(), session::MARK);
+        self.in_time(begin(&mut connection, sql)).await?;
         Ok(LentTransaction { connections: Arc::clone(self), connection, _permit: permit })
     }
 }
@@ -129,13 +129,36 @@ impl LentTransaction {
         Arc::ptr_eq(&self.connections, connections)
     }
 
-    /// Ends the transaction by `COMMIT` or `ROLLBACK`.
+    /// Ends the transaction by `COMMIT` or `ROLLBACK`. Nobody waits until its session is cleaned up.
     pub(crate) async fn end(mut self, by: &'static str) -> Result<(), sqlx::Error> {
         let ended = sqlx::raw_sql(by).execute(&mut self.connection);
         self.connections.in_time(ended).await?;
-        self.connections.keep(self.connection);
+        tokio::spawn(self.clean_up());
         Ok(())
     }
+
+    /// What a handler has set or left in the session does not outlive it.
+    async fn clean_up(mut self) {
+        let reset = sqlx::raw_sql(session::RESET).execute(&mut self.connection);
+        match timeout(ANSWER_GRACE, reset).await {
+            Ok(Ok(_)) => self.connections.keep(self.connection),
+            Ok(Err(cause)) => {
+                tracing::debug!(%cause, "the session of a handler is closed: it cannot be cleaned up");
+            }
+            Err(_) => tracing::debug!("the session of a handler is closed: it does not answer"),
+        }
+    }
+}
+
+/// Opens a transaction that the driver counts, so that one which a handler begins inside of it is a
+/// savepoint. The driver is not told of its end, and counts it from then on.
+async fn begin(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    if connection.is_in_transaction() {
+        return sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop);
+    }
+    // Dropped, it would be rolled back.
+    std::mem::forget(connection.begin_with(AssertSqlSafe(sql)).await?);
+    Ok(())
 }
 
 impl Lent<'_> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod lending;
 pub(crate) mod servers;
+pub(crate) mod session;
 pub(crate) mod url;
 
 use std::future::Future;
@@ -58,8 +59,7 @@ impl Connections {
             connect: options.connect_timeout,
             answer: options.statement_timeout + ANSWER_GRACE,
         };
-        let timeout_ms = options.statement_timeout.as_millis();
-        let begin = || format!("BEGIN; SET LOCAL statement_timeout = {timeout_ms}");
+        let begin = || session::begin_with_settings(options.statement_timeout);
         let connections_max = options.connections_max.max(1);
         Self {
             servers,
@@ -109,6 +109,16 @@ impl Connections {
     /// The SQL that opens the transaction around each call, where a call needs one.
     pub(crate) fn begin_call(&self) -> Option<&str> {
         self.begin_call.as_deref()
+    }
+
+    /// The SQL that opens a transaction.
+    pub(crate) fn begin_sql(&self) -> &str {
+        self.begin_call().unwrap_or(session::BEGIN)
+    }
+
+    /// How long to wait for what others hold.
+    pub(crate) fn acquire_timeout(&self) -> Duration {
+        self.limits.acquire
     }
 
     /// Waits until the caller may use one more connection.

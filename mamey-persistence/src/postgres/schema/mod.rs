@@ -45,8 +45,9 @@ const TRY_LOCK: &str =
 
 /// Writers queue behind a lock that is waited for, so the wait is short.
 const BEGIN: &str = "\
-BEGIN ISOLATION LEVEL READ COMMITTED;
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL statement_timeout = 0;
+SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL client_min_messages = warning";
 

@@ -16,7 +16,7 @@ pub(crate) fn script(schema: &str, plan: &Plan<'_>) -> String {
          --   GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO app;\n"
     );
     if !plan.at_once.is_empty() {
-        text.push_str("\nBEGIN;\nSET LOCAL lock_timeout = '1s';\n\n");
+        text.push_str("\nBEGIN;\nSET LOCAL lock_timeout = '1s';\nSET LOCAL standard_conforming_strings = on;\n\n");
         for statement in &plan.at_once {
             text.push_str(statement.trim_end().trim_end_matches(';'));
             text.push_str(";\n\n");

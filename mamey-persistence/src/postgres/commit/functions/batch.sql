@@ -35,6 +35,10 @@ DECLARE
     stored   bigint;
     indexed  jsonb;
 BEGIN
+    -- What is seen after a lock was waited for must include what was committed meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
+    END IF;
     FOR i IN 1..cardinality(receipt_ids) LOOP
         INSERT INTO mamey._inbox (id, received_at) VALUES (receipt_ids[i], at)
         ON CONFLICT DO NOTHING;

@@ -16,6 +16,10 @@ DECLARE
     reason  bigint := 0;
     indexed jsonb;
 BEGIN
+    -- What is seen after a lock was waited for must include what was committed meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
+    END IF;
     IF receipt IS NOT NULL THEN
         INSERT INTO mamey._inbox (id, received_at) VALUES (receipt, mamey._now(clock))
         ON CONFLICT DO NOTHING;

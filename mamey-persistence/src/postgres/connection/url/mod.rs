@@ -14,6 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
 use super::servers::Servers;
+use crate::postgres::connection::session;
 use crate::postgres::options::PostgresOptions;
 use hosts::{Place, Split, usual_place};
 use parameters::{OUR_PARAMETERS, Parameters, check_times};
@@ -125,8 +126,7 @@ fn apply(options: &PostgresOptions, connect: PgConnectOptions) -> PgConnectOptio
     if options.pgbouncer {
         return connect;
     }
-    let milliseconds = options.statement_timeout.as_millis().to_string();
-    connect.options([("statement_timeout", milliseconds.as_str())])
+    connect.options(session::at_the_start(options.statement_timeout))
 }
 
 /// Whether the parameters may be the rest of a password that was not percent-encoded.
@@ -266,7 +266,9 @@ mod tests {
         assert_eq!(connect.get_host(), "db");
         assert_eq!(connect.get_port(), 5433);
         assert!(matches!(connect.get_ssl_mode(), PgSslMode::VerifyFull));
-        assert_eq!(connect.get_options(), Some("-c statement_timeout=300"));
+        let set = connect.get_options().unwrap();
+        assert!(set.ends_with("-c statement_timeout=300"), "{set}");
+        assert!(set.contains(r"-c default_transaction_isolation=read\ committed"), "{set}");
     }
 
     #[test]
