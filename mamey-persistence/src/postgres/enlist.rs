@@ -39,9 +39,12 @@ use crate::common::wakeup::Listeners;
 /// }
 /// ```
 ///
+/// The transaction must be READ COMMITTED, as PostgreSQL's are by default: in another isolation the checks
+/// of the commit would not see what was committed while they waited for a lock.
+///
 /// # Errors
 /// As [`CommitStore::commit`](mamey_core::store::CommitStore::commit); `Misconfigured` on another
-/// store. After a failure that PostgreSQL reports the transaction can only be rolled back.
+/// store, and in another isolation. After a failure that PostgreSQL reports the transaction can only be rolled back.
 pub async fn enlist(
     store: &dyn Store,
     transaction: &mut PgConnection,

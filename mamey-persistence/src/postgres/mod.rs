@@ -14,6 +14,7 @@
 //! | The order of all locks | `commit/functions/batch.sql`; their numbers: `commit/locks.rs` |
 //! | The schema of a context: migrations, tables, indexes | `schema/mod.rs` |
 //! | A handler's own transaction | `transaction.rs`; joining a caller's: `enlist.rs` |
+//! | What a session is set to | `connection/session.rs` |
 //! | What a failure means | `error.rs` |
 
 mod commit;

@@ -29,7 +29,7 @@ fn parks(number: u128) -> UnitOfWork {
 /// An open transaction that a unit has joined.
 async fn held(url: &str, store: &dyn Store, unit: UnitOfWork) -> Session {
     let mut own = Session::of(url).await;
-    own.run("BEGIN").await;
+    own.run("BEGIN ISOLATION LEVEL READ COMMITTED").await;
     let enlisted = soon(enlist(store, &mut own, unit)).await.unwrap();
     assert!(matches!(enlisted.outcome(), CommitOutcome::Committed(_)));
     own
@@ -93,12 +93,28 @@ async fn last(url: &str) -> u64 {
     Session::of(url).await.one::<i64>(sql).await.unsigned_abs()
 }
 
-/// The successor's unit is a lone unit or a batch, by how many messages it sends.
+/// The successor's unit is a lone unit or a batch, by how many messages it sends. What it sees after it has
+/// waited does not depend on the database's defaults.
 #[tokio::test]
 async fn handling_a_message_waits_for_the_unit_that_parks_its_lane() {
-    for sent in [1, 2] {
+    for (sent, level, pooled) in [
+        (1, "read committed", false),
+        (2, "read committed", false),
+        (1, "repeatable read", false),
+        (2, "repeatable read", false),
+        (1, "serializable", true),
+        (2, "serializable", true),
+    ] {
         let test = require!(postgres::database().await);
-        let store = open(&connect(test.url()).await, "shop").await;
+        let name = test.name();
+        let alter =
+            format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'");
+        Session::of(test.url()).await.run(&alter).await;
+        let url = match pooled {
+            true => require!(test.pgbouncer_url()) + "?pgbouncer=true",
+            false => test.url().to_owned(),
+        };
+        let store = open(&connect(&url).await, "shop").await;
         let mut watch = Session::of(test.url()).await;
         let mut own = held(test.url(), &*store, parks(1)).await;
         let successor = message(2, Some("key"));
