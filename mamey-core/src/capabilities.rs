@@ -51,12 +51,15 @@ pub struct TransportCapabilities {
     pub ordered: bool,
     /// It carries requests and their replies.
     pub requests: bool,
+    /// It lists what contexts have rejected, and replays it.
+    pub rejected: bool,
     /// The largest message, in bytes.
     pub message_bytes_max: usize,
 }
 
 impl TransportCapabilities {
-    /// A transport within one process that stores nothing, keeps no order and carries no requests.
+    /// A transport within one process that stores nothing, keeps no order, carries no requests and
+    /// shows nothing of what was rejected.
     #[must_use]
     pub const fn new(name: &'static str, message_bytes_max: usize) -> Self {
         Self {
@@ -66,6 +69,7 @@ impl TransportCapabilities {
             durable: false,
             ordered: false,
             requests: false,
+            rejected: false,
         }
     }
 
@@ -88,6 +92,13 @@ impl TransportCapabilities {
     #[must_use]
     pub const fn with_ordered(mut self, ordered: bool) -> Self {
         self.ordered = ordered;
+        self
+    }
+
+    /// It lists what contexts have rejected, and replays it.
+    #[must_use]
+    pub const fn with_rejected(mut self, rejected: bool) -> Self {
+        self.rejected = rejected;
         self
     }
 

@@ -10,7 +10,8 @@ use mamey_core::ErrorKind;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::message::{BODY_BYTES_MAX, ContextName, Envelope, Metadata, Partition, Target};
 use mamey_core::transport::{
-    REQUESTS_SERVED_MAX, Responder, Settlement, Subscriber, Subscription, Topology, Transport,
+    REJECTED_PAGE_MAX, REQUESTS_SERVED_MAX, RejectReason, Responder, Settlement, Subscriber,
+    Subscription, Topology, Transport,
 };
 use mamey_messaging::{MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_MESSAGES_MAX, connect};
 
@@ -75,7 +76,8 @@ async fn rejected_messages_are_not_confirmed_and_show_with_their_reason_within_b
         for number in 0..=REJECTED_MESSAGES_MAX {
             let delivery = payments.next().await.unwrap().unwrap();
             let reason = format!("reason {number}");
-            delivery.settle(Settlement::Reject { reason });
+            delivery
+                .settle(Settlement::Reject { reason: RejectReason::Unstorable, detail: reason });
         }
     });
     let publisher = transport.publisher();
@@ -84,17 +86,21 @@ async fn rejected_messages_are_not_confirmed_and_show_with_their_reason_within_b
         last = event();
         let error = publisher.publish(&last).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "it stays in its outbox");
-        assert!(error.to_string().contains("sent from: reason "), "{error}");
+        assert!(error.to_string().contains("or discarded: reason "), "{error}");
     }
     receive.await.unwrap();
-    let kept = transport.dead_letters();
-    assert_eq!(kept.len(), REJECTED_MESSAGES_MAX);
-    assert_eq!(kept[0].reason, "reason 1");
+    let rejected = transport.rejected(&ContextName::new("payments").unwrap()).unwrap();
+    let kept = rejected.list(None, REJECTED_PAGE_MAX).await.unwrap();
+    assert_eq!((kept.len(), rejected.totals().all()), (REJECTED_MESSAGES_MAX, 1001));
+    assert_eq!(kept[0].detail, "reason 1");
     let newest = kept.last().unwrap();
-    assert_eq!((newest.context.as_str(), &newest.envelope), ("payments", &last));
+    assert_eq!((newest.context.as_str(), &newest.payload), ("payments", &last.payload));
+    let held = transport.publisher().publish(&last).await.unwrap_err();
+    assert!(held.to_string().contains("reason 1000"), "an operator has yet to decide: {held}");
 }
 
-/// One context takes it and another rejects it: it is published again until both have taken it.
+/// One context takes it and another rejects it: it is confirmed once it was replayed and published
+/// again.
 #[tokio::test]
 async fn a_message_that_one_context_rejects_is_confirmed_once_all_have_taken_it() {
     let transport = hosting_payments(1).await;
@@ -104,20 +110,31 @@ async fn a_message_that_one_context_rejects_is_confirmed_once_all_have_taken_it(
     let mut payments = subscribe(&transport, 1).await;
     let subscription = Subscription::new(kitchen, Partition::new(0, 1).unwrap(), 1);
     let mut kitchen = transport.subscribe(&subscription).await.unwrap();
+    let rejected = transport.rejected(&ContextName::new("payments").unwrap()).unwrap();
     let sent = event();
     for rejects in [true, false] {
         let (publisher, sent) = (transport.publisher(), sent.clone());
         let publishing = tokio::spawn(async move { publisher.publish(&sent).await });
         let one = payments.next().await.unwrap().unwrap();
         one.settle(match rejects {
-            true => Settlement::Reject { reason: "too odd".to_owned() },
+            true => {
+                let (reason, detail) = (RejectReason::Unstorable, "too odd".to_owned());
+                Settlement::Reject { reason, detail }
+            }
             false => Settlement::Ack,
         });
         let other = kitchen.next().await.unwrap().unwrap();
         assert!(!publishing.is_finished(), "the other context has not answered");
         other.settle(Settlement::Ack);
         assert_eq!(publishing.await.unwrap().is_err(), rejects);
-        assert_eq!(transport.dead_letters().len(), usize::from(rejects));
+        let listed = rejected.list(None, 10).await.unwrap();
+        assert_eq!(listed.len(), usize::from(rejects));
+        for message in listed {
+            assert_eq!(rejected.replay(&[message.id]).await.unwrap(), 1);
+            let replayed = payments.next().await.unwrap().unwrap();
+            assert!(replayed.is_redelivered());
+            replayed.settle(Settlement::Ack);
+        }
     }
 }
 

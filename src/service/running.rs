@@ -11,7 +11,7 @@ use mamey_core::clock::Clock;
 use mamey_core::context::{Cause, RequestOrigin, UnaddressedRequest};
 use mamey_core::id::IdSource;
 use mamey_core::store::{Database, Store};
-use mamey_core::transport::{Publisher, Requester, Transport};
+use mamey_core::transport::{Publisher, RejectedMessages, Requester, Transport};
 use mamey_core::{Command, Error, Query, Request, Result};
 use mamey_cqrs::{CommandRequest, ContextRuntime, QueryRequest};
 use tokio::time::{Instant, timeout_at};
@@ -160,6 +160,41 @@ impl RunningService {
         self.context(context).map(|runtime| Arc::clone(runtime.store()))
     }
 
+    /// What a hosted context has rejected: messages that it could neither read nor keep in its store,
+    /// for operators' tools to list, replay or discard. What it could read and then failed is among
+    /// the dead letters of its [`store`](RunningService::store).
+    ///
+    /// ```
+    /// # use mamey::{BoundedContext, Result, RunningService, Service};
+    /// async fn replay_all(service: &RunningService, context: &str) -> Result<u64> {
+    ///     let rejected = service.rejected(context)?;
+    ///     let (mut after, mut replayed) = (None, 0);
+    ///     loop {
+    ///         let page = rejected.list(after, 100).await?;
+    ///         let Some(last) = page.last() else { return Ok(replayed) };
+    ///         after = Some(last.id);
+    ///         for message in &page {
+    ///             println!("{} in {}: {}", message.reason, message.place, message.detail);
+    ///         }
+    ///         let ids: Vec<_> = page.iter().map(|message| message.id).collect();
+    ///         replayed += rejected.replay(&ids).await?;
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let service = Service::in_memory().host(BoundedContext::new("orders")).start().await?;
+    /// # assert_eq!(replay_all(&service, "orders").await?, 0);
+    /// # service.shutdown().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the service hosts no such context, `Unsupported` on a transport that shows
+    /// nothing of what was rejected.
+    pub fn rejected(&self, context: &str) -> Result<Arc<dyn RejectedMessages>> {
+        self.0.backends.transport.rejected(self.context(context)?.name())
+    }
+
     /// The transport's publisher, to publish messages from outside without an outbox.
     #[must_use]
     pub fn publisher(&self) -> Arc<dyn Publisher> {
@@ -181,6 +216,9 @@ impl RunningService {
         let mut totals = Totals { late_replies, ..Totals::default() };
         for hosted in &self.0.hosted {
             totals.add(hosted).await?;
+            if let Ok(rejected) = self.0.backends.transport.rejected(hosted.runtime.name()) {
+                totals.rejected.add(rejected.totals());
+            }
         }
         Ok(totals)
     }

@@ -1,6 +1,7 @@
 //! The totals of a running service, and what each number counts.
 
 use mamey_core::Result;
+use mamey_core::transport::RejectedTotals;
 
 use super::hosted::Hosted;
 
@@ -18,6 +19,7 @@ use super::hosted::Hosted;
 /// | `dead_letters` | dead letters | now |
 /// | `no_subscriber` | events that no context subscribes to; they count as published, too | the start |
 /// | `duplicates_absorbed` | deliveries without effect, because the inbox knew the message | the start |
+/// | `rejected` | messages that could be neither read nor kept, by reason | the start |
 /// | `headers_dropped` | headers of messages from outside that were over the bounds | the start |
 /// | `unreadable` | records, parked messages and documents that this build cannot read | the start |
 /// | `subscription_failures` | subscriptions that the transport ended | the start |
@@ -64,6 +66,9 @@ pub struct Totals {
     pub no_subscriber: u64,
     /// Deliveries without effect because the message was already handled or parked, since the start.
     pub duplicates_absorbed: u64,
+    /// Messages that could neither be read nor kept in a store, by reason, since the start:
+    /// [`RunningService::rejected`](crate::RunningService::rejected) lists them.
+    pub rejected: RejectedTotals,
     /// Headers and attributes of messages from outside that were dropped because they were over the
     /// bounds, since the start; the messages were handled.
     pub headers_dropped: u64,

@@ -2,6 +2,7 @@
 
 use mamey::ErrorKind;
 use mamey::criteria::INDEXED_TEXT_BYTES_MAX;
+use mamey::transport::{REJECTED_PAGE_MAX, RejectedId};
 
 use crate::domain::{KeepNote, Notes};
 use crate::rows;
@@ -16,6 +17,27 @@ rows! {
     text_of_every_kind_comes_back_as_it_was
     an_id_or_indexed_text_of_ten_kilobytes_is_refused_by_name
     a_note_that_is_there_already_is_named
+    an_operator_who_asks_for_too_much_or_for_nothing_is_told_so
+}
+
+async fn an_operator_who_asks_for_too_much_or_for_nothing_is_told_so(world: &mut World) {
+    let error = world.service.rejected("nobody").err().unwrap();
+    assert_says(&error, ErrorKind::NotFound, &["`nobody`"]);
+    let rejected = world.service.rejected("listener").unwrap();
+    let words = ["at a time are too many", "1000 at most"];
+    for limit in [REJECTED_PAGE_MAX + 1, u32::MAX] {
+        assert_fails(rejected.list(None, limit).await, ErrorKind::Invalid, &words);
+    }
+    let unknown = RejectedId::derived(b"unknown");
+    let many = vec![unknown; REJECTED_PAGE_MAX as usize + 1];
+    assert_fails(rejected.replay(&many).await, ErrorKind::Invalid, &words);
+    assert_fails(rejected.discard(&many).await, ErrorKind::Invalid, &words);
+    assert_eq!(rejected.list(Some(unknown), REJECTED_PAGE_MAX).await.unwrap(), []);
+    assert_eq!(rejected.replay(&[unknown, unknown]).await.unwrap(), 0);
+    assert_eq!(rejected.discard(&[unknown]).await.unwrap(), 0);
+    for text in ["", "1", "'; DROP TABLE topics; --", &"f".repeat(10_000)] {
+        assert_fails(text.parse::<RejectedId>(), ErrorKind::Invalid, &["UUID"]);
+    }
 }
 
 fn keep(id: &str, text: &str) -> KeepNote {

@@ -152,8 +152,8 @@ impl World {
         let topic = format!("good {}", self.good_messages);
         self.say(&topic, 1_000_000).await;
         self.until_heard(&topic, &[1_000_000]).await;
-        let thrown_away = self.transport.dead_letters();
-        assert!(thrown_away.is_empty(), "{thrown_away:?}");
+        let rejected = self.service.rejected("listener").unwrap().list(None, 10).await.unwrap();
+        assert!(rejected.is_empty(), "{rejected:?}");
     }
 
     /// The database file, for a program beside this one.

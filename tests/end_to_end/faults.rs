@@ -54,6 +54,8 @@ pub struct Faults(Arc<State>);
 #[derive(Default)]
 struct State {
     down: AtomicBool,
+    /// Whatever a message brings is refused for good.
+    refusing: AtomicBool,
     /// The share of calls that fail at random, in percent.
     flicker: AtomicU8,
     /// The faults to inject, one after the other.
@@ -82,6 +84,11 @@ impl Faults {
         self.0.refused.store(0, Ordering::SeqCst);
         self.0.refused_pings.store(0, Ordering::SeqCst);
         self.0.down.store(false, Ordering::SeqCst);
+    }
+
+    /// Refuses to record any message, or no longer.
+    pub fn refuse(&self, refusing: bool) {
+        self.0.refusing.store(refusing, Ordering::SeqCst);
     }
 
     pub fn flicker(&self, percent: u8) {
@@ -201,6 +208,9 @@ impl Store for Unreliable {
 #[async_trait]
 impl CommitStore for Unreliable {
     async fn commit(&self, unit: UnitOfWork) -> Result<CommitOutcome> {
+        if unit.receipt.is_some() && self.faults.0.refusing.load(Ordering::SeqCst) {
+            return Err(Error::invalid("the store can never keep it"));
+        }
         self.faults.through(call_of(&unit), self.store.commit(unit)).await
     }
 }

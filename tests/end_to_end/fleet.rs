@@ -7,10 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mamey::capabilities::TransportCapabilities;
 use mamey::clock::{Clock, SystemClock};
+use mamey::message::ContextName;
 use mamey::messaging::MemoryTransport;
 use mamey::persistence::{MemoryDatabase, MemoryOptions, SqliteDatabase, SqliteOptions};
 use mamey::store::{Database, LeaseRole};
-use mamey::transport::{Publisher, Subscriber, Subscription, Topology, Transport};
+use mamey::transport::{
+    Publisher, RejectedMessages, Subscriber, Subscription, Topology, Transport,
+};
 use mamey::{BoundedContext, Result, RetryPolicy, RunningService, Service, Settings, Timestamp};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -221,6 +224,10 @@ impl Transport for SharedTransport {
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
         self.0.subscribe(subscription).await
+    }
+
+    fn rejected(&self, context: &ContextName) -> Result<Arc<dyn RejectedMessages>> {
+        self.0.rejected(context)
     }
 
     async fn ping(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use mamey::clock::Clock;
 use mamey::store::{DeadLetterReason, LeaseRole};
+use mamey::transport::RejectReason;
 use mamey::{ErrorKind, RetryPolicy};
 
 use crate::domain::{Emissions, Emit, Fault, quick_retries};
@@ -25,6 +26,7 @@ on_each_fleet! {
     an_instance_that_lost_its_store_is_replaced_and_comes_back
     a_command_whose_answer_is_lost_replies_the_same_again
     a_store_that_fails_at_random_loses_nothing_and_repeats_nothing
+    what_a_store_can_never_keep_waits_in_the_outbox_and_is_replayed
 }
 
 const NUMBERS: i64 = 12;
@@ -258,6 +260,41 @@ async fn a_store_that_fails_at_random_loses_nothing_and_repeats_nothing(on: On) 
         instance.faults.flicker(0);
     }
     fleet.check(6, NUMBERS).await;
+}
+
+async fn what_a_store_can_never_keep_waits_in_the_outbox_and_is_replayed(on: On) {
+    let fleet = one_instance(on, RetryPolicy::NEVER).await;
+    let (service, faults) = (&fleet.instances[0].service, &fleet.instances[0].faults);
+    let rejected = service.rejected("receiver").unwrap();
+    faults.refuse(true);
+    fleet.emit(2, 0..2).await;
+    until("both keys' first are rejected", async || rejected.count().await.unwrap() == 2).await;
+    let listed = rejected.list(None, 10).await.unwrap();
+    for message in &listed {
+        assert_eq!(
+            (message.reason, message.context.as_str()),
+            (RejectReason::Unstorable, "receiver")
+        );
+        assert_eq!(message.detail, "the store can never keep it");
+        assert!(!message.payload.is_empty() && !message.headers.is_empty());
+    }
+    let totals = service.totals().await.unwrap();
+    assert_eq!((totals.waiting, totals.published), (4, 0), "they stay in the outbox");
+    assert_eq!(totals.rejected.unstorable, 2, "an operator decides before they are tried again");
+    // A replay before the fix comes back.
+    assert_eq!(rejected.replay(&[listed[0].id]).await.unwrap(), 1);
+    let again = async || service.totals().await.unwrap().rejected.unstorable > 2;
+    until("it is rejected again", again).await;
+    faults.refuse(false);
+    let fixed = async || {
+        let ids: Vec<_> = rejected.list(None, 10).await.unwrap().iter().map(|it| it.id).collect();
+        rejected.replay(&ids).await.unwrap();
+        fleet.arrived(2).await == 4
+    };
+    until("everything is replayed", fixed).await;
+    fleet.check(2, 2).await;
+    assert_eq!(rejected.count().await.unwrap(), 0);
+    assert_eq!(service.rejected("nobody").err().unwrap().kind(), ErrorKind::NotFound);
 }
 
 /// Repeats a command under one key until its outcome is known.

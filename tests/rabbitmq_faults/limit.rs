@@ -79,7 +79,7 @@ async fn a_message_that_ends_the_process_is_parked_before_the_broker_gives_it_up
     until_reaches("handled", 1, handled).await;
     assert_eq!(service.totals().await.unwrap().dead_letters, 0);
     let receiver = ContextName::new("limit-receiver").unwrap();
-    let given_up = transport.dead_letters(&receiver).await.unwrap();
+    let given_up = transport.rejected(&receiver).unwrap().count().await.unwrap();
     assert_eq!(given_up, 0, "the broker dead-lettered it");
     service.shutdown().await.unwrap();
 }

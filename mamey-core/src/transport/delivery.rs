@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::rejected::RejectReason;
 use crate::message::Envelope;
 
 /// What becomes of a received message.
@@ -16,8 +17,10 @@ pub enum Settlement {
     /// The store cannot keep it: a durable transport moves it to its own dead letters, any other
     /// fails its publish, so that it stays in its sender's outbox.
     Reject {
+        /// Why.
+        reason: RejectReason,
         /// Why, for people.
-        reason: String,
+        detail: String,
     },
 }
 

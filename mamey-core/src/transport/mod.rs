@@ -1,6 +1,7 @@
 //! Ports of a transport: what carries messages between contexts.
 
 mod delivery;
+mod rejected;
 mod request;
 mod topology;
 
@@ -8,11 +9,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::Result;
 use crate::capabilities::TransportCapabilities;
 use crate::message::{ContextName, Envelope, Partition};
+use crate::{Error, Result};
 
 pub use delivery::{Delivery, Settle, Settlement};
+pub use rejected::{
+    REJECTED_PAGE_BYTES_MAX, REJECTED_PAGE_MAX, RejectReason, RejectedId, RejectedMessage,
+    RejectedMessages, RejectedTotals, check_rejected_page,
+};
 pub use request::{
     REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, REQUESTS_SERVED_MAX, REQUESTS_WAITING_BYTES_MAX,
     REQUESTS_WAITING_MAX, RequestTotals, Requester, Responder, Serving, Unconnected,
@@ -56,7 +61,7 @@ pub trait Subscriber: Send + 'static {
     /// The next message; `None` when the subscription was closed.
     ///
     /// A message that the transport cannot decode is not returned: the transport moves it, bytes
-    /// unchanged, to its own dead letters and logs it. The number of unsettled deliveries is bounded
+    /// unchanged, to its own dead letters, where [`RejectedMessages`] lists it, and logs it. The number of unsettled deliveries is bounded
     /// by the prefetch: at the limit this method waits.
     ///
     /// # Errors
@@ -111,6 +116,16 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// `Misconfigured` when the context was not applied, `Unavailable`.
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>>;
+
+    /// What a context has rejected, for operators. The context must be applied.
+    ///
+    /// # Errors
+    /// `Unsupported` when the capabilities exclude it.
+    fn rejected(&self, context: &ContextName) -> Result<Arc<dyn RejectedMessages>> {
+        Err(Error::unsupported(format!(
+            "the transport shows nobody what context `{context}` has rejected: look at its server"
+        )))
+    }
 
     /// Sends requests to other contexts, on behalf of all contexts. It refuses every request if the
     /// capabilities exclude requests.

@@ -1,4 +1,5 @@
 //! What the transports share.
 
+pub(crate) mod rejected_stats;
 pub(crate) mod respond;
 pub(crate) mod waiting;

@@ -9,7 +9,7 @@ use mamey_core::clock::Clock;
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::Envelope;
 use mamey_core::store::{CommitOutcome, Origin, ParkedMessage, Store};
-use mamey_core::transport::{Delivery, Settlement};
+use mamey_core::transport::{Delivery, RejectReason, Settlement};
 use mamey_core::{Backoff, Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -92,9 +92,9 @@ impl Worker {
         mamey_core::failpoint!("after-commit-before-ack");
         match &outcome {
             ConsumeOutcome::Returned => return (outcome, Some(delivery)),
-            ConsumeOutcome::Rejected(reason) => {
-                let reason = reason.clone();
-                delivery.settle(Settlement::Reject { reason });
+            ConsumeOutcome::Rejected(detail) => {
+                let (reason, detail) = (RejectReason::Unstorable, detail.clone());
+                delivery.settle(Settlement::Reject { reason, detail });
             }
             // Only after the commit: a crash before redelivers, and the inbox absorbs it.
             _ => delivery.settle(Settlement::Ack),

@@ -1,16 +1,19 @@
-//! What all handles of one in-process transport share: the contexts, their queues and dead letters.
+//! What all handles of one in-process transport share: the contexts, their queues and what they have
+//! rejected.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mamey_core::Result;
-use mamey_core::message::{Envelope, Metadata};
-use mamey_core::transport::{Settlement, Topology};
+use mamey_core::message::{ContextName, Envelope, Metadata};
+use mamey_core::transport::{RejectReason, RejectedTotals, Settlement, Topology};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::dead_letters::{DeadLetters, RejectedMessage};
-use super::error::{closed, rejected};
+use super::error::{closed, full, rejected};
 use super::queue::{Entry, Next, Settled, SubscriptionId};
 use super::topology::{Address, Contexts};
+use super::undecided::{Held, Undecided};
+use crate::common::rejected_stats::RejectedStats;
 
 /// What all handles of one transport share.
 #[derive(Default)]
@@ -24,7 +27,8 @@ pub(super) struct State {
     contexts: Contexts,
     sequence: u64,
     subscriptions: u64,
-    dead_letters: DeadLetters,
+    pub(super) rejected: Undecided,
+    rejected_stats: BTreeMap<ContextName, RejectedStats>,
 }
 
 /// A queue that a message goes to, and the free places in it.
@@ -54,11 +58,28 @@ impl State {
         self.contexts.apply(topology)
     }
 
-    /// The queues that a message goes to.
-    pub(super) fn routes(&self, metadata: &Metadata) -> Result<Vec<Route>> {
+    /// The queues that a message goes to, but that of a context whose operator has discarded it;
+    /// `None` when no context subscribes to it.
+    ///
+    /// # Errors
+    /// `Unroutable`, and `Unavailable` while a context's operator has yet to decide on it.
+    pub(super) fn routes(&self, metadata: &Metadata) -> Result<Option<Vec<Route>>> {
         self.ensure_open()?;
-        let routes = self.contexts.routes(metadata)?.into_iter();
-        Ok(routes.map(|(address, queue)| Route { address, places: queue.places() }).collect())
+        let all = self.contexts.routes(metadata)?;
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let mut routes = Vec::with_capacity(all.len());
+        for (address, queue) in all {
+            match self.rejected.held(&address.context, metadata) {
+                None => routes.push(Route { address, places: queue.places() }),
+                Some(Held::Discarded) => {}
+                Some(Held::Rejected(detail)) => {
+                    return Err(rejected(metadata, &address.context, &detail));
+                }
+            }
+        }
+        Ok(Some(routes))
     }
 
     /// Puts the message into all its queues at once; each receiver resolves when that queue's
@@ -121,31 +142,50 @@ impl State {
             return;
         };
         match settlement {
-            Settlement::Reject { reason } => {
-                let why = rejected(&entry.envelope.metadata, &address.context, &reason);
+            Settlement::Reject { reason, detail } => {
+                let why = rejected(&entry.envelope.metadata, &address.context, &detail);
                 // Not confirmed: nothing here outlives the process.
                 let envelope = entry.finish(Err(why));
-                self.reject(address, envelope, reason);
+                self.reject(address, envelope, reason, detail);
             }
-            Settlement::Ack | Settlement::Return => {
-                let envelope = entry.finish(Ok(()));
-                self.dead_letters.remove(&address.context, envelope.metadata.id);
-            }
+            Settlement::Ack | Settlement::Return => drop(entry.finish(Ok(()))),
         }
     }
 
-    fn reject(&mut self, address: &Address, envelope: Envelope, reason: String) {
-        let context = address.context.clone();
+    fn reject(
+        &mut self,
+        address: &Address,
+        envelope: Envelope,
+        reason: RejectReason,
+        detail: String,
+    ) {
+        let context = &address.context;
         tracing::error!(
             %context, message = %envelope.metadata.name, sender = %envelope.metadata.sender,
-            id = %envelope.metadata.id, %reason,
-            "a message was rejected: neither its handler nor the store could take it"
+            id = %envelope.metadata.id, %reason, detail,
+            "a message was rejected and stays in its sender's outbox"
         );
-        self.dead_letters.push(RejectedMessage { context, envelope, reason });
+        self.rejected_stats.entry(context.clone()).or_default().count(reason);
+        self.rejected.push(address, envelope, reason, detail);
     }
 
-    pub(super) fn dead_letters(&self) -> Vec<RejectedMessage> {
-        self.dead_letters.to_vec()
+    /// Delivers a message once more, of which no publisher waits to hear.
+    ///
+    /// # Errors
+    /// `Unavailable` when its queue has no place.
+    pub(super) fn enqueue_again(&mut self, address: &Address, envelope: Envelope) -> Result<()> {
+        self.sequence += 1;
+        if let Some(queue) = self.contexts.queue(address) {
+            let place = queue.places().try_acquire_owned().map_err(|_| full(&address.context))?;
+            let (mut entry, _) = Entry::new(envelope, place);
+            entry.redelivered = true;
+            queue.push(self.sequence, entry);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rejected_totals(&self, context: &ContextName) -> RejectedTotals {
+        self.rejected_stats.get(context).map(RejectedStats::totals).unwrap_or_default()
     }
 
     pub(super) fn close(&mut self) {

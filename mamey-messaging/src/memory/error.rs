@@ -34,8 +34,16 @@ pub(super) fn unrouted(metadata: &Metadata) -> Error {
 /// A message that a context has rejected: its store can never keep it.
 pub(super) fn rejected(metadata: &Metadata, context: &ContextName, reason: &str) -> Error {
     Error::unavailable(format!(
-        "`{}` was rejected by context `{context}`, so it stays where it was sent from: {reason}",
+        "`{}` was rejected by context `{context}` and stays in its sender's outbox until it is \
+         replayed or discarded: {reason}",
         metadata.name
+    ))
+}
+
+/// A replay into a queue that has no place.
+pub(super) fn full(context: &ContextName) -> Error {
+    Error::unavailable(format!(
+        "the queue of context `{context}` has no place for a message that is replayed; try again later"
     ))
 }
 

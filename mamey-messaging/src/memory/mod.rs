@@ -1,13 +1,14 @@
 //! The in-process transport: carries messages between the contexts of one process.
 
 mod broker;
-mod dead_letters;
 mod error;
 mod publisher;
 mod queue;
+mod rejected;
 mod requests;
 mod subscriber;
 mod topology;
+mod undecided;
 mod wire;
 
 use std::fmt;
@@ -17,23 +18,26 @@ use async_trait::async_trait;
 use mamey_core::capabilities::TransportCapabilities;
 use mamey_core::message::{BODY_BYTES_MAX, ContextName};
 use mamey_core::transport::{
-    Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
+    Publisher, RejectedMessages, Requester, Responder, Serving, Subscriber, Subscription, Topology,
+    Transport,
 };
 use mamey_core::{Error, Result, redact_url};
 
 use broker::Broker;
 use publisher::MemoryPublisher;
+use rejected::MemoryRejected;
 use requests::Requests;
 use subscriber::MemorySubscriber;
 
-pub use dead_letters::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX, RejectedMessage};
 pub use queue::QUEUE_MESSAGES_MAX;
+pub use undecided::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX};
 
 /// Carries messages between the contexts of one process.
 ///
 /// It keeps nothing beyond the process. So that nothing is lost nevertheless, a publish resolves
 /// only when every subscribing context has acknowledged the message, which is after the commit: until
-/// then it stays in its sender's outbox. A context that rejects a message fails its publish.
+/// then it stays in its sender's outbox. A context that rejects a message fails its publish, also when
+/// that is repeated, until an operator has replayed or discarded it; a restart tries it once more.
 ///
 /// ```
 /// use mamey::messaging::MemoryTransport;
@@ -41,8 +45,7 @@ pub use queue::QUEUE_MESSAGES_MAX;
 ///
 /// let transport = MemoryTransport::new();
 /// assert!(!transport.capabilities().durable);
-/// // Messages that no store could keep would show here.
-/// assert!(transport.dead_letters().is_empty());
+/// assert!(transport.capabilities().rejected);
 /// ```
 ///
 /// All clones are the same transport.
@@ -58,19 +61,15 @@ impl MemoryTransport {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// The newest messages that a context rejected because its store could not keep them, oldest
-    /// first. They wait in their senders' outboxes; see [`REJECTED_MESSAGES_MAX`] and [`REJECTED_BYTES_MAX`].
-    #[must_use]
-    pub fn dead_letters(&self) -> Vec<RejectedMessage> {
-        self.broker.lock().dead_letters()
-    }
 }
 
 #[async_trait]
 impl Transport for MemoryTransport {
     fn capabilities(&self) -> TransportCapabilities {
-        TransportCapabilities::new("memory", BODY_BYTES_MAX).with_ordered(true).with_requests(true)
+        TransportCapabilities::new("memory", BODY_BYTES_MAX)
+            .with_ordered(true)
+            .with_requests(true)
+            .with_rejected(true)
     }
 
     fn describe(&self) -> String {
@@ -88,6 +87,11 @@ impl Transport for MemoryTransport {
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
         let subscriber = MemorySubscriber::open(Arc::clone(&self.broker), subscription)?;
         Ok(Box::new(subscriber))
+    }
+
+    fn rejected(&self, context: &ContextName) -> Result<Arc<dyn RejectedMessages>> {
+        let (broker, context) = (Arc::clone(&self.broker), context.clone());
+        Ok(Arc::new(MemoryRejected { broker, context }))
     }
 
     fn requester(&self) -> Arc<dyn Requester> {

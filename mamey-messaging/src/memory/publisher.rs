@@ -26,9 +26,9 @@ impl Publisher for MemoryPublisher {
     async fn publish(&self, envelope: &Envelope) -> Result<Routed> {
         wire::check(envelope)?;
         let routes = self.broker.lock().routes(&envelope.metadata)?;
-        if routes.is_empty() {
+        let Some(routes) = routes else {
             return Ok(Routed::NoSubscriber);
-        }
+        };
         // Places are taken in the order of the contexts' names, so two publishers cannot each hold
         // what the other waits for.
         let mut places = Vec::with_capacity(routes.len());

@@ -18,6 +18,7 @@ use super::publisher::RabbitPublisher;
 use super::requests::requester::RabbitRequests;
 use super::urls::Urls;
 use super::wire::Wire;
+use crate::common::rejected_stats::RejectedStats;
 
 /// What publishers, subscribers and requests share.
 pub(super) struct Broker {
@@ -31,6 +32,7 @@ pub(super) struct Broker {
     pub(super) requests: Arc<RabbitRequests>,
     pub(super) wire: Arc<Wire>,
     contexts: Mutex<BTreeMap<ContextName, Applied>>,
+    rejected: Mutex<BTreeMap<ContextName, RejectedStats>>,
     /// Contexts whose dead letters are watched.
     watched: Mutex<BTreeSet<ContextName>>,
     pub(super) closed: CancellationToken,
@@ -72,6 +74,7 @@ impl Broker {
             requests: Arc::new(requests),
             wire,
             contexts: Mutex::default(),
+            rejected: Mutex::default(),
             watched: Mutex::default(),
             closed,
             tasks: TaskTracker::new(),
@@ -110,6 +113,12 @@ impl Broker {
         if let Some(applied) = self.contexts().get_mut(context) {
             applied.on_connection = None;
         }
+    }
+
+    /// What was rejected of a context's messages.
+    pub(super) fn rejected(&self, context: &ContextName) -> RejectedStats {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.entry(context.clone()).or_default().clone()
     }
 
     /// Marks the context's dead letters as watched; whether they were not before.

@@ -23,12 +23,13 @@ use mamey_core::capabilities::TransportCapabilities;
 use mamey_core::connection::ConnectionUrl;
 use mamey_core::message::ContextName;
 use mamey_core::transport::{
-    Publisher, Requester, Responder, Serving, Subscriber, Subscription, Topology, Transport,
-    Unconnected,
+    Publisher, RejectedMessages, Requester, Responder, Serving, Subscriber, Subscription, Topology,
+    Transport, Unconnected,
 };
 use mamey_core::{Error, Result};
 
 use broker::Broker;
+use dead_letters::rejected::RabbitRejected;
 use dead_letters::watch;
 use error::closed;
 use publisher::RabbitPublisher;
@@ -50,7 +51,7 @@ pub use wire::RabbitEncoding;
 ///
 /// Confirmed means stored by the broker for every subscribing context. What the store of a context
 /// cannot keep, and what cannot be read, goes to the queue `<context>.dead`, bytes intact, with the
-/// header `x-mamey-reason`.
+/// reason in headers; [`Transport::rejected`] lists and replays it.
 ///
 /// Lost connections and channels are replaced when they are needed next. A message whose confirm was
 /// lost with its connection is published again from its outbox, and what was delivered but not
@@ -114,14 +115,6 @@ impl RabbitTransport {
         let options = &self.broker.options;
         options.layout.plan(topology, options.delivery_limit)
     }
-
-    /// How many dead letters of a context wait on the broker, those that it gave up itself included.
-    ///
-    /// # Errors
-    /// `Misconfigured` when the context was not applied, `Unavailable`.
-    pub async fn dead_letters(&self, context: &ContextName) -> Result<u64> {
-        watch::count(&self.broker, context).await
-    }
 }
 
 #[async_trait]
@@ -133,6 +126,7 @@ impl Transport for RabbitTransport {
             .with_durable(true)
             .with_ordered(options.layout.is_ordered())
             .with_requests(options.layout.has_requests())
+            .with_rejected(true)
     }
 
     fn describe(&self) -> String {
@@ -172,6 +166,10 @@ impl Transport for RabbitTransport {
             prefetch: *prefetch,
         };
         Ok(Box::new(RabbitSubscriber::start(source).await?))
+    }
+
+    fn rejected(&self, context: &ContextName) -> Result<Arc<dyn RejectedMessages>> {
+        Ok(Arc::new(RabbitRejected::new(Arc::clone(&self.broker), context.clone())))
     }
 
     fn requester(&self) -> Arc<dyn Requester> {

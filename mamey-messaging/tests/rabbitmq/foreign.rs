@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use mamey_core::message::{Envelope, FOREIGN_HEADER_VALUE_BYTES_MAX};
-use mamey_core::transport::{Settlement, Transport};
+use mamey_core::transport::{RejectReason, Settlement, Transport};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::world::{Foreign, PLACED, applied, context, header, next, subscribe_to_all};
@@ -95,11 +95,12 @@ async fn what_other_systems_send_is_delivered_and_passed_on() {
         assert_eq!(delivery.envelope(), sent);
         delivery.settle(Settlement::Ack);
     }
-    assert_eq!(transport.dead_letters(&context("payments")).await.unwrap(), 0);
+    let rejected = transport.rejected(&context("payments")).unwrap();
+    assert_eq!(rejected.count().await.unwrap(), 0);
     // What is written again has the id and correlation that came.
     transport.publisher().publish(&received[0]).await.unwrap();
-    let reason = "no more".to_owned();
-    next(&mut payments).await.settle(Settlement::Reject { reason });
+    let (reason, detail) = (RejectReason::Unstorable, "no more".to_owned());
+    next(&mut payments).await.settle(Settlement::Reject { reason, detail });
     let dead = foreign.take("payments.dead").await;
     assert_eq!(header(&dead, "cloudEvents_id"), "A-0");
     assert_eq!(header(&dead, "cloudEvents_correlationid"), "txn-abc-123");

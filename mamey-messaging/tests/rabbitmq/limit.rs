@@ -1,13 +1,15 @@
 //! Messages that are delivered again and again, and those that the broker gave up.
 
 use lapin::types::AMQPValue;
-use mamey_core::transport::{Settlement, Transport};
+use mamey_core::transport::{RejectReason, Settlement, Transport};
 use mamey_core::{Error, ErrorKind};
 use mamey_messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
 
 use crate::logs::Logs;
-use crate::world::{Foreign, connect, context, event, next, persist, subscribe_to_all, topology};
+use crate::world::{
+    Foreign, PLACED, connect, context, event, next, persist, subscribe_to_all, topology,
+};
 
 const LIMIT: u16 = 3;
 
@@ -36,7 +38,8 @@ async fn a_message_near_the_limit_is_marked_and_one_that_the_broker_gave_up_is_r
         transport.close().await;
         delivery.settle(Settlement::Ack);
     }
-    let given_up = async || match publisher.dead_letters(&context("payments")).await? {
+    let rejected = publisher.rejected(&context("payments")).unwrap();
+    let given_up = async || match rejected.count().await? {
         0 => Err(Error::not_found("no dead letter yet")),
         waiting => Ok(waiting),
     };
@@ -45,6 +48,15 @@ async fn a_message_near_the_limit_is_marked_and_one_that_the_broker_gave_up_is_r
     // A transport that starts now reports it at once; a running one looks every half minute.
     let transport = with_limit(vhost.url()).await;
     logs.until_contain("dead letters wait on the broker").await;
+    // It is listed with what the broker says of it, and replayed as it was published.
+    for _ in 0..2 {
+        let one = rejected.list(None, 10).await.unwrap().remove(0);
+        assert_eq!((one.reason, &one.payload), (RejectReason::DeliveryLimit, &sent.payload));
+        assert_eq!(one.place, "payments.0");
+        assert!(one.rejected_at.is_some() && one.detail.contains("delivery_limit"), "{one:?}");
+        let key = ("routing-key".to_owned(), format!("any.{PLACED}.{}", sent.metadata.slot()));
+        assert!(one.headers.contains(&key), "{:?}", one.headers);
+    }
     let foreign = Foreign::connect(vhost.url()).await;
     let dead = foreign.take("payments.dead").await;
     assert_eq!(dead.data, sent.payload);

@@ -10,6 +10,7 @@ mod limit;
 mod logs;
 mod messages;
 mod predefined;
+mod rejected;
 mod requests;
 mod tls;
 mod topology;

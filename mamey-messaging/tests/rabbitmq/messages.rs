@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use mamey_core::transport::{Routed, Settlement, Transport};
+use mamey_core::transport::{RejectReason, Routed, Settlement, Transport};
 use mamey_core::{Error, ErrorKind, Retry};
 use mamey_messaging::{RabbitEncoding, RabbitOptions, RabbitTransport, connect};
 use mamey_test_support::{rabbitmq, require};
@@ -68,17 +68,20 @@ async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
     let mut payments = subscribe_to_all(&transport).await;
     let sent = event("order-1", r#"{"a":1}"#);
     transport.publisher().publish(&sent).await.unwrap();
-    assert_eq!(transport.dead_letters(&context("payments")).await.unwrap(), 0);
-    let reason = "the store cannot keep it".to_owned();
-    next(&mut payments).await.settle(Settlement::Reject { reason: reason.clone() });
-    let waiting = async || match transport.dead_letters(&context("payments")).await? {
+    let rejected = transport.rejected(&context("payments")).unwrap();
+    assert_eq!(rejected.count().await.unwrap(), 0);
+    let detail = "the store cannot keep it".to_owned();
+    let reason = RejectReason::Unstorable;
+    next(&mut payments).await.settle(Settlement::Reject { reason, detail: detail.clone() });
+    let waiting = async || match rejected.count().await? {
         0 => Err(Error::not_found("no dead letter yet")),
         waiting => Ok(waiting),
     };
     assert_eq!(persist(waiting).await, 1);
     let foreign = Foreign::connect(vhost.url()).await;
     let dead = foreign.take("payments.dead").await;
-    assert_eq!((&dead.data[..], header(&dead, "x-mamey-reason")), (&sent.payload[..], reason));
+    assert_eq!((&dead.data[..], header(&dead, "x-mamey-reason")), (&sent.payload[..], detail));
+    assert_eq!(header(&dead, "x-mamey-reason-code"), "unstorable");
     assert_eq!(header(&dead, "cloudEvents_id"), sent.metadata.id.to_string());
     transport.close().await;
     assert_eq!(foreign.waiting("payments.0").await, 0, "it was acknowledged");

@@ -3,12 +3,15 @@
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
-use mamey_core::ErrorKind;
-use mamey_core::transport::{Routed, Settlement, Transport};
+use mamey_core::message::ContextName;
+use mamey_core::transport::{RejectReason, Routed, Settlement, Transport};
+use mamey_core::{Error, ErrorKind};
 use mamey_messaging::{RabbitOptions, RabbitPredefined, RabbitTransport};
 use mamey_test_support::{rabbitmq, require};
 
-use crate::world::{Foreign, PLACED, event, header, next, subscribe_to_all, targeted, topology};
+use crate::world::{
+    Foreign, PLACED, event, header, next, persist, subscribe_to_all, targeted, topology,
+};
 
 async fn make(channel: &Channel, kind: ExchangeKind, key: &str, arguments: FieldTable) {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -91,7 +94,18 @@ async fn rejected_messages_go_to_the_queue_that_was_named() {
     transport.apply(&topology(1)).await.unwrap();
     let mut payments = subscribe_to_all(&transport).await;
     transport.publisher().publish(&event("order-1", "{}")).await.unwrap();
-    next(&mut payments).await.settle(Settlement::Reject { reason: "too odd".to_owned() });
+    let (reason, detail) = (RejectReason::Unstorable, "too odd".to_owned());
+    next(&mut payments).await.settle(Settlement::Reject { reason, detail });
+    let rejected = transport.rejected(&ContextName::new("payments").unwrap()).unwrap();
+    let one = persist(async || match rejected.list(None, 10).await?.pop() {
+        Some(one) => Ok(one),
+        None => Err(Error::not_found("not rejected yet")),
+    });
+    let one = one.await;
+    assert_eq!((one.place.as_str(), one.detail.as_str()), ("shop.payments", "too odd"));
+    assert_eq!(rejected.replay(&[one.id]).await.unwrap(), 1);
+    let (reason, detail) = (RejectReason::Unstorable, "too odd".to_owned());
+    next(&mut payments).await.settle(Settlement::Reject { reason, detail });
     let dead = foreign.take("shop.failed").await;
     assert_eq!(header(&dead, "x-mamey-reason"), "too odd");
 }

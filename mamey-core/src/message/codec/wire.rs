@@ -53,6 +53,7 @@ pub trait Codec: Send + Sync + 'static {
     /// Reads an envelope from outside.
     ///
     /// # Errors
-    /// `Invalid` or `LimitExceeded`, naming the attribute that is wrong. Never panics.
+    /// `Invalid` or `LimitExceeded`, naming the attribute that is wrong; `Unsupported` for a mode or
+    /// a format that is not read here. Never panics.
     fn decode(&self, wire: &WireMessage) -> Result<Envelope>;
 }

@@ -8,7 +8,7 @@ use mamey_core::message::Envelope;
 use mamey_core::transport::{Delivery, Settle, Settlement};
 use tokio::sync::Notify;
 
-use crate::rabbitmq::dead_letters::Original;
+use crate::rabbitmq::dead_letters::{Original, Why};
 
 /// A message that waits to be taken.
 pub(super) struct Ready {
@@ -23,7 +23,7 @@ pub(super) struct Ready {
 #[derive(Default)]
 pub(super) struct Settled {
     pub(super) acked: Vec<u64>,
-    pub(super) rejected: Vec<(u64, Box<Original>, String)>,
+    pub(super) rejected: Vec<(u64, Box<Original>, Why)>,
 }
 
 #[derive(Default)]
@@ -148,7 +148,9 @@ impl Shared {
         state.in_hand = state.in_hand.saturating_sub(1);
         match settlement {
             Settlement::Ack => state.settled.acked.push(tag),
-            Settlement::Reject { reason } => state.settled.rejected.push((tag, original, reason)),
+            Settlement::Reject { reason, detail } => {
+                state.settled.rejected.push((tag, original, Why { reason, detail }));
+            }
             Settlement::Return => {
                 state.returning = true;
                 state.ready.clear();

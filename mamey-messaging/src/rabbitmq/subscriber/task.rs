@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use mamey_core::message::ContextName;
+use mamey_core::transport::RejectReason;
 use mamey_core::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +19,7 @@ use super::acks::Acks;
 use super::settle::{Ready, Shared};
 use crate::rabbitmq::broker::Broker;
 use crate::rabbitmq::channel;
-use crate::rabbitmq::dead_letters::{DeadLetters, Original};
+use crate::rabbitmq::dead_letters::{DeadLetters, Original, Why};
 use crate::rabbitmq::error::{call, cancelled, failed, short};
 use crate::rabbitmq::wire::failed_deliveries;
 
@@ -191,21 +192,22 @@ impl Source {
                 shared.push(Ready { tag, envelope, redelivered, near_its_limit, original });
             }
             Err(error) => {
-                let reason = error.to_string();
+                let reason = RejectReason::of_decoding(&error);
                 tracing::error!(
-                    queue = self.queue, %error,
+                    queue = self.queue, %error, %reason,
                     "a message cannot be read; it becomes a dead letter on the broker"
                 );
-                self.reject(round, tag, original, reason);
+                let why = Why { reason, detail: error.to_string() };
+                self.reject(round, tag, original, why);
             }
         }
     }
 
-    fn reject(&self, round: &mut Round, tag: u64, original: Box<Original>, reason: String) {
+    fn reject(&self, round: &mut Round, tag: u64, original: Box<Original>, why: Why) {
         let dead = DeadLetters::new(Arc::clone(&self.broker), self.context.clone());
         let queue = self.queue.clone();
         round.rejecting.spawn(async move {
-            dead.keep(&queue, &original, &reason).await;
+            dead.keep(&queue, &original, &why).await;
             tag
         });
     }
@@ -227,8 +229,8 @@ impl Source {
     /// Takes what was settled, and begins to publish what was rejected to the dead letters.
     fn take_settled(&self, shared: &Shared, round: &mut Round) {
         let settled = shared.take_settled();
-        for (tag, original, reason) in settled.rejected {
-            self.reject(round, tag, original, reason);
+        for (tag, original, why) in settled.rejected {
+            self.reject(round, tag, original, why);
         }
         round.acked.extend(settled.acked);
     }

@@ -108,7 +108,7 @@ fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
     for (name, argument) in arguments {
         let value = match argument {
             Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Argument::Number(number) => AMQPValue::LongInt(i32::from(*number)),
+            Argument::Number(number) => AMQPValue::LongInt(*number),
             Argument::Flag(flag) => AMQPValue::Boolean(*flag),
         };
         table.insert((*name).into(), value);

@@ -59,6 +59,24 @@ impl Layout {
         }
     }
 
+    /// The queue that a message is replayed into which was in the queue `was_in` and had been
+    /// published with this routing key.
+    ///
+    /// # Errors
+    /// `Misconfigured` when none was named.
+    pub(crate) fn queue_again(
+        &self,
+        context: &ContextName,
+        partitions: u16,
+        was_in: &str,
+        routing_key: &str,
+    ) -> Result<String> {
+        match self {
+            Self::Own(_) => own::queue_again(context, partitions, was_in, routing_key),
+            Self::Predefined(predefined) => predefined.queue_again(context, was_in),
+        }
+    }
+
     /// The queue of a context's dead letters.
     ///
     /// # Errors

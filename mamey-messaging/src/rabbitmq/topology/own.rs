@@ -1,6 +1,6 @@
 //! Our own exchanges and queues: their names, and what a context declares of them.
 
-use mamey_core::message::{ContextName, Metadata, Partition, Target};
+use mamey_core::message::{ContextName, Metadata, Partition, SLOTS, Target};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
@@ -76,6 +76,23 @@ pub(super) fn dead_letters(context: &ContextName) -> String {
     format!("{context}.dead")
 }
 
+/// The queue that a message belongs to which was published with this routing key and was in the queue
+/// `was_in`: there may be another number of partitions since.
+///
+/// # Errors
+/// `Misconfigured` for a number of partitions that cannot be.
+pub(super) fn queue_again(
+    context: &ContextName,
+    partitions: u16,
+    was_in: &str,
+    routing_key: &str,
+) -> Result<String> {
+    let slot = routing_key.rsplit_once('.').and_then(|(_, slot)| slot.parse().ok());
+    let number = was_in.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+    let slot = slot.filter(|slot| *slot < SLOTS).or(number).unwrap_or_default();
+    Ok(queue(context, Partition::of_slot(slot, partitions)?))
+}
+
 /// `<target or any>.<message name>.<slot>`.
 pub(super) fn routing_key(metadata: &Metadata) -> String {
     let target = match &metadata.target {
@@ -102,9 +119,13 @@ fn input_exchange(context: &ContextName) -> String {
 
 fn declare_dead_letters(context: &ContextName) -> [Step; 3] {
     let name = dead_letters(context);
+    let mut arguments = quorum();
+    // Each look at a dead letter is a delivery, and RabbitMQ 4 drops what it has delivered 20 times
+    // unless told otherwise.
+    arguments.push(("x-delivery-limit", Argument::Number(i32::MAX)));
     [
         Step::Exchange { name: name.clone(), kind: "fanout" },
-        Step::Queue { name: name.clone(), arguments: quorum() },
+        Step::Queue { name: name.clone(), arguments },
         Step::Bind {
             source: name.clone(),
             key: String::new(),
@@ -119,7 +140,7 @@ fn partition_queue(context: &ContextName, partition: Partition, delivery_limit: 
         // A second safeguard beside the leases: one instance at a time gets a partition's messages.
         ("x-single-active-consumer", Argument::Flag(true)),
         // Set, so that it is known: the default differs between versions.
-        ("x-delivery-limit", Argument::Number(delivery_limit)),
+        ("x-delivery-limit", Argument::Number(i32::from(delivery_limit))),
         ("x-dead-letter-exchange", Argument::Text(dead_letters(context))),
         (PARTITIONS_ARGUMENT, Argument::Text(partition.of().to_string())),
         ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
@@ -164,7 +185,7 @@ mod tests {
                 "exchange mamey type=topic durable",
                 "exchange payments.input type=topic durable",
                 "exchange payments.dead type=fanout durable",
-                "queue payments.dead durable x-queue-type=quorum",
+                "queue payments.dead durable x-queue-type=quorum x-delivery-limit=2147483647",
                 "bind queue payments.dead to exchange payments.dead key=",
                 "queue payments.0 durable x-queue-type=quorum x-single-active-consumer=true \
                  x-delivery-limit=100 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
@@ -183,6 +204,21 @@ mod tests {
         assert_eq!(plan("payments", 2).unwrap(), text);
         assert!(plan("payments", 0).is_err());
         assert!(plan(ANY, 1).is_err());
+    }
+
+    #[test]
+    fn a_message_goes_back_to_the_partition_of_its_slot() {
+        let payments = ContextName::new("payments").unwrap();
+        let again = |partitions, was_in: &str, key: &str| {
+            queue_again(&payments, partitions, was_in, key).unwrap()
+        };
+        assert_eq!(again(8, "payments.3", "any.orders.order-placed.11"), "payments.3");
+        assert_eq!(again(16, "payments.3", "any.orders.order-placed.11"), "payments.11");
+        assert_eq!(again(2, "payments.3", "any.orders.order-placed.11"), "payments.1");
+        for odd in ["", "9", "any.orders.order-placed.64", "any.x.y"] {
+            assert_eq!(again(8, "payments.3", odd), "payments.3", "{odd}");
+        }
+        assert_eq!(again(8, "", ""), "payments.0");
     }
 
     #[test]

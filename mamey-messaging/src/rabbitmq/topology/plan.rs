@@ -51,7 +51,7 @@ pub(super) enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
     Text(String),
-    Number(u16),
+    Number(i32),
     Flag(bool),
 }
 

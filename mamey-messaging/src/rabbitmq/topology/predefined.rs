@@ -70,6 +70,9 @@ impl RabbitPredefined {
     /// The queues that a context consumes, one for each of its partitions (`MAMEY_PARTITIONS`).
     /// What the context cannot keep goes to the queue `dead_letters`.
     ///
+    /// Give that queue no small `x-delivery-limit`, which is 20 on RabbitMQ 4 if nothing else was
+    /// set: each look at a dead letter is a delivery, and past the limit the broker drops it.
+    ///
     /// # Errors
     /// `Invalid` when `name` cannot name a context.
     pub fn context<Q: Into<String>>(
@@ -171,6 +174,13 @@ impl RabbitPredefined {
 
     pub(super) fn dead_letters(&self, context: &ContextName) -> Result<String> {
         self.inputs(context).map(|inputs| inputs.dead_letters.clone())
+    }
+
+    /// The queue that a message is replayed into which was in the queue `was_in`.
+    pub(super) fn queue_again(&self, context: &ContextName, was_in: &str) -> Result<String> {
+        let queues = &self.inputs(context)?.queues;
+        let same = queues.iter().find(|queue| *queue == was_in).or_else(|| queues.first());
+        Ok(same.cloned().unwrap_or_default())
     }
 
     pub(super) fn queue(&self, context: &ContextName, partition: Partition) -> Result<String> {

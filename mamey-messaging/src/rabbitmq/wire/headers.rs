@@ -204,7 +204,7 @@ fn decimal(number: &DecimalValue) -> String {
 }
 
 /// A header's value as text; `None` for tables, lists and other types that no attribute has.
-fn text(value: &AMQPValue) -> Option<String> {
+pub(crate) fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,
         AMQPValue::ByteArray(bytes) => String::from_utf8(bytes.as_slice().to_vec()).ok()?,

@@ -22,7 +22,7 @@ use headers::{
     same_name, take,
 };
 
-pub(super) use headers::failed_deliveries;
+pub(super) use headers::{failed_deliveries, text};
 pub(super) use properties::PERSISTENT;
 
 /// How messages are written for RabbitMQ. All encodings are read, whichever is written.

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mamey_core::Retry;
 use mamey_core::message::{CloudEventsJson, Codec, WireMessage};
-use mamey_core::transport::{Routed, Settlement};
+use mamey_core::transport::{RejectReason, Routed, Settlement};
 
 use super::fixture::{Begun, PLACED, apply, beside, event, next, publish_and, subscribe, take};
 use super::harness::TransportHarness;
@@ -147,8 +147,8 @@ pub async fn a_rejected_message_is_not_redelivered(harness: TransportHarness) {
     let mut payments = subscribe(transport, "payments", 1).await;
     let mut begun = [Begun::new(transport, &event(Some("order-1")))];
     let delivery = beside(&mut begun, next(&mut payments)).await;
-    let reason = "the store cannot keep it".to_owned();
-    delivery.settle(Settlement::Reject { reason });
+    let (reason, detail) = (RejectReason::Unstorable, "the store cannot keep it".to_owned());
+    delivery.settle(Settlement::Reject { reason, detail });
     let [begun] = begun;
     match begun.outcome().await {
         Ok(routed) => {

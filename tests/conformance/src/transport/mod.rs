@@ -11,6 +11,7 @@ pub mod connections;
 pub mod delivery;
 pub mod instances;
 pub mod limits;
+pub mod rejected;
 pub mod requests;
 pub mod routing;
 pub mod subscribers;
@@ -74,6 +75,13 @@ macro_rules! transport_conformance {
                 a_responder_that_stops_answers_what_it_has_taken
                 closing_ends_every_request_that_waits
                 requests_in_flight_get_their_own_replies;
+            Rejected, rejected:
+                a_discarded_message_is_gone
+                a_rejected_message_is_listed_with_its_bytes_and_its_reason
+                a_replayed_message_reaches_its_context_alone
+                a_replayed_message_that_is_rejected_again_is_listed_again
+                listing_often_loses_nothing
+                rejected_messages_are_listed_in_pages;
             Durability, connections: what_was_confirmed_survives_closing;
             Reach, connections: messages_reach_another_connection;
         }
@@ -98,6 +106,7 @@ mod tests {
             include_str!("delivery.rs"),
             include_str!("instances.rs"),
             include_str!("limits.rs"),
+            include_str!("rejected.rs"),
             include_str!("requests.rs"),
             include_str!("routing.rs"),
             include_str!("subscribers.rs"),

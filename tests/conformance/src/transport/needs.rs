@@ -19,6 +19,8 @@ pub enum Needs {
     Order,
     /// [`TransportCapabilities::requests`].
     Requests,
+    /// [`TransportCapabilities::rejected`].
+    Rejected,
 }
 
 impl Needs {
@@ -29,7 +31,8 @@ impl Needs {
             Self::Reach if !from.remote => Some("a transport that reaches other processes"),
             Self::Order if !from.ordered => Some("order by sender and key"),
             Self::Requests if !from.requests => Some("requests and replies"),
-            Self::Nothing | Self::Durability | Self::Reach | Self::Order | Self::Requests => None,
+            Self::Rejected if !from.rejected => Some("lists of what was rejected"),
+            _ => None,
         }
     }
 }
@@ -69,6 +72,8 @@ mod tests {
         assert_eq!(Needs::Requests.missing(&ordered), None);
         let without_requests = ordered.with_requests(false);
         assert!(Needs::Requests.missing(&without_requests).is_some());
+        assert!(Needs::Rejected.missing(&ordered).is_some());
+        assert_eq!(Needs::Rejected.missing(&ordered.with_rejected(true)), None);
         let local = ordered.with_remote(false).with_durable(false);
         for (needs, met) in [(Needs::Durability, &ordered), (Needs::Reach, &ordered)] {
             assert_eq!(needs.missing(met), None);

@@ -95,18 +95,23 @@ impl Codec for CloudEventsJson {
 
 /// Refuses by name what is a CloudEvent in another mode or format.
 fn check_mode(wire: &WireMessage) -> Result<()> {
-    let is_array = without_mark(&wire.body).trim_ascii_start().first() == Some(&b'[');
-    if is_array || is_batch(&wire.content_type) {
-        return Err(Error::invalid(format!(
+    let a_batch = || {
+        format!(
             "not a CloudEvent in JSON but a batch of them: send each event as a message of its own, \
              of the media type `{CONTENT_TYPE}`"
-        )));
+        )
+    };
+    if is_batch(&wire.content_type) {
+        return Err(Error::unsupported(a_batch()));
+    }
+    if without_mark(&wire.body).trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::invalid(a_batch()));
     }
     if is_cloud_event(&wire.content_type)
         && !is_json(&wire.content_type)
         && !essence(&wire.content_type).eq_ignore_ascii_case("application/cloudevents")
     {
-        return Err(Error::invalid(format!(
+        return Err(Error::unsupported(format!(
             "not a CloudEvent in JSON but `{:.64}`: send it as `{CONTENT_TYPE}`",
             wire.content_type
         )));
