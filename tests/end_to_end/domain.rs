@@ -94,6 +94,7 @@ pub enum Fault {
     Refuse,
     Panic,
     Hang,
+    Cancel,
 }
 
 /// The faults to inject, by number, and a gate that can hold all handlers.
@@ -240,6 +241,7 @@ impl MessageHandler<Emitted> for Record {
             Some(Fault::Refuse) => Err(Refused(event.number).into()),
             Some(Fault::Panic) => panic!("the script says panic"),
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Cancel) => Err(Error::cancelled("the script says cancel")),
         }
     }
 }

@@ -12,6 +12,7 @@ on_each_store! {
     a_rejection_is_never_retried
     a_panic_is_a_failure_like_any_other
     a_handler_that_hangs_is_timed_out_and_has_not_succeeded
+    a_handler_that_says_cancelled_has_failed_and_holds_up_no_other_key
     a_dead_letter_is_replayed_once
     an_old_version_is_upcast_on_replay_too
     a_discarded_dead_letter_is_gone
@@ -72,6 +73,22 @@ async fn a_handler_that_hangs_is_timed_out_and_has_not_succeeded(world: World) {
     let letter = one_dead_letter(&world).await;
     assert_eq!(letter.failure.kind, "timed-out");
     assert!(world.received("a").await.is_empty());
+}
+
+async fn a_handler_that_says_cancelled_has_failed_and_holds_up_no_other_key(world: World) {
+    world.script.fault(1, Fault::Cancel, ENOUGH);
+    world.emit("a", 1).await;
+    world.emit("a", 2).await;
+    for number in 10..30 {
+        world.emit("b", number).await;
+    }
+    let letter = one_dead_letter(&world).await;
+    assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Exhausted, 5));
+    assert_eq!(letter.failure.kind, "cancelled");
+    assert_eq!(world.received("a").await, [2], "its lane goes on");
+    assert_eq!(world.received("b").await, (10..30).collect::<Vec<i64>>());
+    let totals = world.service.totals().await.unwrap();
+    assert_eq!(totals.duplicates_absorbed, 0, "nothing was returned and delivered again");
 }
 
 async fn a_dead_letter_is_replayed_once(world: World) {

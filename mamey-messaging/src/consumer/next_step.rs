@@ -14,23 +14,25 @@ pub(super) enum NextStep {
     Park(Duration),
     /// Keep it as a dead letter, for a person to look at.
     DeadLetter(DeadLetterReason),
-    /// Leave it where it came from: the handler was told to stop.
+    /// Leave it where it came from: the consumer stops.
     Return,
 }
 
 /// What to do with a message after `attempts` failed runs, the last of them with `error`.
 ///
-/// `has_handler` tells a missing handler from a document that the handler did not find; `random`
-/// is in `0.0..1.0` and spreads the pauses.
+/// `has_handler` tells a missing handler from a document that the handler did not find; `stopping`
+/// tells a handler that was cancelled by the shutdown from one that failed so by itself; `random` is
+/// in `0.0..1.0` and spreads the pauses.
 pub(super) fn next_step(
     error: &Error,
     attempts: u32,
     policy: RetryPolicy,
     has_handler: bool,
+    stopping: bool,
     random: f64,
 ) -> NextStep {
     match (error.kind(), error.retry()) {
-        (ErrorKind::Cancelled, _) => NextStep::Return,
+        (ErrorKind::Cancelled, _) if stopping => NextStep::Return,
         (ErrorKind::Unsupported, _) => NextStep::DeadLetter(DeadLetterReason::Unreadable),
         _ if !has_handler => NextStep::DeadLetter(DeadLetterReason::Unreadable),
         (_, Retry::Never) => NextStep::DeadLetter(DeadLetterReason::Refused),
@@ -50,7 +52,7 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy::new(1, 1, Backoff::DEFAULT);
 
     fn after(error: &Error, attempts: u32) -> NextStep {
-        next_step(error, attempts, POLICY, true, 0.0)
+        next_step(error, attempts, POLICY, true, false, 0.0)
     }
 
     #[test]
@@ -69,12 +71,15 @@ mod tests {
         assert_eq!(after(&Error::not_found("no such order"), 1), refused);
         let unreadable = NextStep::DeadLetter(DeadLetterReason::Unreadable);
         assert_eq!(after(&Error::unsupported("version 9"), 1), unreadable);
-        let unhandled = next_step(&Error::not_found("no handler"), 1, POLICY, false, 0.0);
+        let unhandled = next_step(&Error::not_found("no handler"), 1, POLICY, false, false, 0.0);
         assert_eq!(unhandled, unreadable);
     }
 
     #[test]
-    fn a_cancelled_handler_returns_its_message() {
-        assert_eq!(after(&Error::cancelled("shutting down"), 9), NextStep::Return);
+    fn a_handler_that_the_shutdown_cancels_returns_its_message() {
+        let error = Error::cancelled("shutting down");
+        assert_eq!(next_step(&error, 9, POLICY, true, true, 0.0), NextStep::Return);
+        assert_eq!(after(&error, 1), NextStep::RunAgain, "its own doing is a failure");
+        assert_eq!(after(&error, 3), NextStep::DeadLetter(DeadLetterReason::Exhausted));
     }
 }

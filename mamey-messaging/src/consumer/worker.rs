@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use mamey_core::clock::Clock;
@@ -20,6 +21,9 @@ use super::store_outage::{StoreOutage, is_of_store, may_be_an_outage};
 use crate::guard::guarded;
 use crate::stats::ConsumerStats;
 
+/// How long a handler's `Cancelled` may precede the shutdown that caused it.
+const STOP_GRACE: Duration = Duration::from_millis(50);
+
 pub(super) struct Worker {
     inbound: Arc<dyn Inbound>,
     store: Arc<dyn Store>,
@@ -27,6 +31,7 @@ pub(super) struct Worker {
     handles: HashSet<&'static str>,
     recorder: Recorder,
     outage: StoreOutage,
+    stop: CancellationToken,
 }
 
 /// What is known of a delivery before its handler runs.
@@ -55,7 +60,7 @@ impl Worker {
         stats: ConsumerStats,
         stop: CancellationToken,
     ) -> Self {
-        let outage = StoreOutage::new(stats.clone(), stop);
+        let outage = StoreOutage::new(stats.clone(), stop.clone());
         Self {
             handles: inbound.handles().into_iter().collect(),
             inbound,
@@ -63,6 +68,7 @@ impl Worker {
             store,
             stats,
             outage,
+            stop,
         }
     }
 
@@ -188,7 +194,8 @@ impl Worker {
                 Ok(AfterStoreFailure::Count) => {}
                 Err(_) => return ConsumeOutcome::Returned,
             }
-            match self.next_step(current, &error, attempt) {
+            let stopping = error.kind() == ErrorKind::Cancelled && self.is_stopping().await;
+            match self.next_step(current, &error, attempt, stopping) {
                 NextStep::RunAgain => self.stats.0.run_again.increment(),
                 NextStep::Park(delay) => {
                     return self.recorder.park(current, &error, attempt, delay).await;
@@ -232,11 +239,22 @@ impl Worker {
         Ok(AfterStoreFailure::RunAgain)
     }
 
-    fn next_step(&self, current: Current<'_>, error: &Error, attempts: u32) -> NextStep {
+    /// Whether the consumer stops. A context that is shutting down refuses new calls a moment before.
+    async fn is_stopping(&self) -> bool {
+        tokio::time::timeout(STOP_GRACE, self.stop.cancelled()).await.is_ok()
+    }
+
+    fn next_step(
+        &self,
+        current: Current<'_>,
+        error: &Error,
+        attempts: u32,
+        stopping: bool,
+    ) -> NextStep {
         let name = current.envelope.metadata.name.as_ref();
         let policy = self.inbound.retry_policy(name);
         let has_handler = self.handles.contains(name);
-        next_step(error, attempts, policy, has_handler, fastrand::f64())
+        next_step(error, attempts, policy, has_handler, stopping, fastrand::f64())
     }
 
     fn count(&self, outcome: &ConsumeOutcome) {
