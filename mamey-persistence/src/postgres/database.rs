@@ -143,7 +143,15 @@ impl Database for PostgresDatabase {
         let committer = Committer::new(database, tables.schema.clone(), calls, listeners);
         let database = Arc::clone(&self.shared);
         let completeness = Default::default();
-        let store = PostgresStore { database, tables, committer, outbox_changed, completeness };
+        let touch_functions = functions.touch(&tables.schema).into();
+        let store = PostgresStore {
+            database,
+            tables,
+            committer,
+            outbox_changed,
+            completeness,
+            touch_functions,
+        };
         store.make_inbox_days().await?;
         store.database.start_wakeup().await;
         Ok(Arc::new(store))

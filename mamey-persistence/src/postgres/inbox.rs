@@ -1,5 +1,6 @@
 //! Remembers which messages were received and which replies were given, and forgets old ones.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -91,6 +92,7 @@ impl InboxStore for PostgresStore {
     }
 
     async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
+        self.touch_functions().await?;
         self.make_inbox_days().await?;
         let mut forgotten = self.forget_days(before).await?;
         for sql in [EXPIRE_DEFAULT, EXPIRE_BEYOND, EXPIRE_REPLIES] {
@@ -110,6 +112,14 @@ impl InboxStore for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Keeps the functions that commit for this build, however many later builds there are.
+    async fn touch_functions(&self) -> Result<()> {
+        let touch = sqlx::query(AssertSqlSafe(Arc::clone(&self.touch_functions)))
+            .persistent(self.database.connections.keeps_statements());
+        let touched = self.database.connections.execute(touch).await;
+        touched.map(drop).map_err(|cause| self.database.error(cause))
+    }
+
     /// Makes the tables of the next days. Without them the default table takes the ids, so it does
     /// no harm when a transaction is in the way.
     pub(super) async fn make_inbox_days(&self) -> Result<()> {

@@ -24,6 +24,8 @@ pub(crate) struct PostgresStore {
     pub(crate) committer: Arc<Committer>,
     pub(crate) outbox_changed: Arc<Notify>,
     pub(crate) completeness: Mutex<Completeness>,
+    /// Records that the functions of this build are in use.
+    pub(crate) touch_functions: Arc<str>,
 }
 
 #[async_trait]

@@ -6,4 +6,5 @@ mod criteria;
 mod inbox;
 mod indexes;
 mod migrators;
+mod rights;
 mod support;

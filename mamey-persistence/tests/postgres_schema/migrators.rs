@@ -175,7 +175,8 @@ async fn use_without_rights(owner: String, url: String, role: String) {
     let grants = format!(
         "GRANT USAGE ON SCHEMA \"pg-shop\" TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"pg-shop\" TO {role};
-         GRANT USAGE ON ALL SEQUENCES IN SCHEMA \"pg-shop\" TO {role};"
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA \"pg-shop\" TO {role};
+         GRANT EXECUTE ON ALL ROUTINES IN SCHEMA \"pg-shop\" TO {role};"
     );
     admin.run(&database.migration_sql(&schema_of(&[&PLAIN])).await.unwrap()).await;
     admin.run(&grants).await;

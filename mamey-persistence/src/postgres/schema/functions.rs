@@ -3,21 +3,25 @@
 use super::state::State;
 use super::statement::in_schema;
 
-/// Of how many builds a schema keeps the functions: of those that were opened last. A build that
-/// still runs beside so many later ones loses its own, and must be started again.
+/// Of how many builds a schema keeps the functions in any case: of those that were used last.
 const FUNCTIONS_MAX: i64 = 32;
 
+/// The others are kept for as long after their last use, in days. Each build that runs renews the time
+/// with its retention job, every hour.
+const UNUSED_DAYS_MAX: u32 = 30;
+
 const TOUCH: &str = "\
-INSERT INTO mamey._commits (name, opened_at) VALUES ('{name}', now())
-ON CONFLICT (name) DO UPDATE SET opened_at = excluded.opened_at";
+INSERT INTO mamey._commits (name, used_at) VALUES ('{name}', now())
+ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at";
 
 const DROP_OLD: &str = "\
 DO $drop$
 DECLARE
     old text;
 BEGIN
-    FOR old IN DELETE FROM mamey._commits WHERE name IN
-        (SELECT name FROM mamey._commits ORDER BY opened_at DESC, name OFFSET {functions_max})
+    FOR old IN DELETE FROM mamey._commits WHERE used_at < now() - interval '{unused_days_max} days'
+        AND name IN (SELECT name FROM mamey._commits
+            ORDER BY used_at DESC, name OFFSET {functions_max})
         RETURNING name
     LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS mamey.%I', old);
@@ -40,7 +44,9 @@ impl Functions {
         if state.functions.contains(&self.name) {
             return Vec::new();
         }
-        let drop_old = DROP_OLD.replace("{functions_max}", &FUNCTIONS_MAX.to_string());
+        let drop_old = DROP_OLD
+            .replace("{functions_max}", &FUNCTIONS_MAX.to_string())
+            .replace("{unused_days_max}", &UNUSED_DAYS_MAX.to_string());
         let mut statements = self.create.to_vec();
         statements.extend([self.touch(schema), in_schema(schema, &drop_old)]);
         statements

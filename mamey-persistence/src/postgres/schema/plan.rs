@@ -7,13 +7,16 @@ use super::collection::{self, Build, Missing};
 use super::functions::Functions;
 use super::migrate;
 use super::state::State;
-use super::statement::execute;
+use super::statement::{execute, in_schema};
 use super::table::Table;
 use super::tables::Tables;
 use crate::postgres::error::Stop;
 
 /// Everything in the plan is true of one moment.
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What is created belongs to its owner, and to the services that may write.
+const PROTECT: &str = include_str!("protect.sql");
 
 /// What one context needs.
 pub(crate) struct Wanted<'w> {
@@ -58,6 +61,9 @@ impl<'w> Wanted<'w> {
             builds.extend(missing.builds.into_iter().map(|build| (table, build)));
         }
         at_once.extend(self.functions.plan(self.schema(), state));
+        if !at_once.is_empty() {
+            at_once.push(in_schema(self.schema(), PROTECT));
+        }
         Ok(Plan { at_once, builds })
     }
 }

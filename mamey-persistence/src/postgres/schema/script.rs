@@ -13,7 +13,8 @@ pub(crate) fn script(schema: &str, plan: &Plan<'_>) -> String {
          -- Then let the service's role, here app, use the schema:\n\
          --   GRANT USAGE ON SCHEMA {schema} TO app;\n\
          --   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO app;\n\
-         --   GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO app;\n"
+         --   GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO app;\n\
+         --   GRANT EXECUTE ON ALL ROUTINES IN SCHEMA {schema} TO app;\n"
     );
     if !plan.at_once.is_empty() {
         text.push_str("\nBEGIN;\nSET LOCAL lock_timeout = '1s';\nSET LOCAL standard_conforming_strings = on;\n\n");

@@ -44,7 +44,8 @@ fn create_function(schema: &str, function: &str, kept: &BTreeMap<&String, &Store
         })
         .collect();
     format!(
-        "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $keep$\n\
+        "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql \
+         SET search_path = pg_catalog, pg_temp AS $keep$\n\
          DECLARE\n    document json := {schema}._readable(NEW.data);\n\
          BEGIN\n    \
              IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN\n        \

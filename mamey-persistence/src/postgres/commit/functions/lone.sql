@@ -11,7 +11,8 @@ CREATE FUNCTION mamey.{name}(
     step_kind int, step_data text, step_index text,
     key_lock bigint,
     sent_id uuid, sent_slot smallint, sent_key text, sent_time bigint, sent_metadata text, sent_payload bytea
-) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off AS $commit$
+) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off
+SET search_path = pg_catalog, pg_temp AS $commit$
 DECLARE
     reason  bigint := 0;
     indexed jsonb;
@@ -21,7 +22,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
     END IF;
     IF receipt IS NOT NULL THEN
-        INSERT INTO mamey._inbox (id, received_at) VALUES (receipt, mamey._now(clock))
+        -- As `_now`, which would cost a call.
+        INSERT INTO mamey._inbox (id, received_at) VALUES (receipt,
+            coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
             RETURN '{0, 1, 1, 0}';

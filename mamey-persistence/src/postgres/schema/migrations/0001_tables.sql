@@ -2,7 +2,8 @@
 -- name does.
 
 -- The time in microseconds: the database's clock, or the time that a test passes.
-CREATE FUNCTION mamey._now(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION mamey._now(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 $$;
 

@@ -3,14 +3,16 @@
 -- The functions that commit, a pair for each set of collections that a build declares. Builds that
 -- run side by side have their own.
 CREATE TABLE mamey._commits (
-    name      text COLLATE "C" PRIMARY KEY,
-    opened_at timestamptz NOT NULL
+    name    text COLLATE "C" PRIMARY KEY,
+    -- When a build last opened the context, or its retention job ran.
+    used_at timestamptz NOT NULL
 );
 
 -- Records the outcome of a message that was parked before, or that was delivered and is not handled
 -- but parked or a dead letter. The caller has locked its lane, and the row of a parked message.
 CREATE FUNCTION mamey._record_outcome(receipt jsonb, payload bytea, at bigint)
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     message uuid := (receipt->>'id')::uuid;
     becomes text := receipt->>'becomes';

@@ -2,12 +2,14 @@
 -- that they work for a service which may only read and write rows.
 
 -- The smallest UUIDv7 of a day.
-CREATE FUNCTION mamey._first_id(day date) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION mamey._first_id(day date) RETURNS uuid LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT (lpad(to_hex((day - date '1970-01-01')::bigint * 86400000), 12, '0') || repeat('0', 20))::uuid
 $$;
 
 -- The tables of days by their day, the oldest first.
-CREATE FUNCTION mamey._inbox_days() RETURNS TABLE (name text, day date) LANGUAGE sql STABLE AS $$
+CREATE FUNCTION mamey._inbox_days() RETURNS TABLE (name text, day date) LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT relname::text, to_date(right(relname::text, 8), 'YYYYMMDD')
     FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
     WHERE inhparent = 'mamey._inbox'::regclass AND relname ~ '^_inbox_[0-9]{8}$'
@@ -40,6 +42,7 @@ BEGIN
                 WHERE id >= mamey._first_id(due) AND id < mamey._first_id(due + 1));
         EXECUTE format('CREATE TABLE mamey.%I (id uuid PRIMARY KEY, received_at bigint NOT NULL)',
             name);
+        EXECUTE format('REVOKE ALL ON mamey.%I FROM PUBLIC', name);
         -- A small index, which quickly shows that a whole day is old.
         EXECUTE format('CREATE INDEX %I ON mamey.%I USING brin (received_at)'
             ' WITH (autosummarize = on)', name || '_by_age', name);
@@ -51,7 +54,8 @@ $$;
 
 -- Which messages of a day are parked or dead letters, up to `most`. One statement, because a message
 -- may move from one of the two tables to the other.
-CREATE FUNCTION mamey._inbox_waiting(day date, most int) RETURNS uuid[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION mamey._inbox_waiting(day date, most int) RETURNS uuid[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_agg(id) FROM (
         SELECT id FROM mamey._parked
         WHERE id >= mamey._first_id(day) AND id < mamey._first_id(day + 1)

@@ -7,7 +7,8 @@
 -- escape that columns have for it (the characters 1 and 1; the character 1 becomes 1 and 2), a half the
 -- replacement character. Within JSON the character 1 itself is always escaped, so meanwhile it stands
 -- for an escaped backslash.
-CREATE FUNCTION mamey._readable(document json) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mamey._readable(document json) RETURNS json LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written text := document::text;
 BEGIN
@@ -29,11 +30,13 @@ $$;
 
 -- Each `_read_…` function takes a field of such a document. It returns null for a value that is not
 -- written as its type. What they read is what `indexed_values` reads in Rust.
-CREATE FUNCTION mamey._read_bool(field json) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_bool(field json) RETURNS boolean LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE json_typeof(field) WHEN 'boolean' THEN field::text = 'true' END
 $$;
 
-CREATE FUNCTION mamey._read_int(field json) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_int(field json) RETURNS bigint LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN json_typeof(field) = 'number' AND field::text ~ '^-?[0-9]{1,19}$' THEN
         CASE WHEN field::text::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
             THEN field::text::bigint END
@@ -41,7 +44,8 @@ CREATE FUNCTION mamey._read_int(field json) RETURNS bigint LANGUAGE sql IMMUTABL
 $$;
 
 -- Negative zero becomes zero, as everywhere in the indexes, and so does what is too small.
-CREATE FUNCTION mamey._read_float(field json) RETURNS double precision LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_float(field json) RETURNS double precision LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF json_typeof(field) = 'number' THEN
         RETURN field::text::double precision + 0;
@@ -53,14 +57,16 @@ END
 $$;
 
 -- Text that is too long to be indexed has no value; escapes count, as they do in Rust.
-CREATE FUNCTION mamey._read_text(field json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_text(field json) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN json_typeof(field) = 'string' THEN
         CASE WHEN octet_length(plain) <= 2048 THEN plain END
     END
     FROM (SELECT field #>> '{}' AS plain) AS texts
 $$;
 
-CREATE FUNCTION mamey._read_uuid(field json) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_uuid(field json) RETURNS uuid LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN json_typeof(field) = 'string' AND field #>> '{}'
             ~ '^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32})$'
         THEN (field #>> '{}')::uuid END
@@ -69,7 +75,8 @@ $$;
 -- RFC 3339 as microseconds; finer digits are cut off. Moments outside of its years 0 to 9999 are
 -- written as a number with `us`. PostgreSQL calls the year 0 the year 1 BC. The offset is subtracted
 -- here, because PostgreSQL does not know all that RFC 3339 allows.
-CREATE FUNCTION mamey._read_time(field json) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mamey._read_time(field json) RETURNS bigint LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written text := CASE json_typeof(field) WHEN 'string' THEN field #>> '{}' END;
     parts   text[] := regexp_match(written, '^([0-9]{4})(-[0-9]{2}-[0-9]{2})[Tt ]'
@@ -106,6 +113,8 @@ DECLARE
     ids    text[];
     wrong  text;
 BEGIN
+    -- A procedure that commits can have no setting of its own.
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     SELECT indexes.*, collections.id_type,
         CASE collections.id_type WHEN 'bool' THEN 'boolean' WHEN 'int' THEN 'bigint'
             WHEN 'time' THEN 'bigint' WHEN 'float' THEN 'double precision'
@@ -115,6 +124,7 @@ BEGIN
     WHERE collection = of_collection AND field = of_field;
     source := format('mamey.%I(mamey._readable(stored.data)->%L)', '_read_' || target.type, of_field);
     LOOP
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
         EXECUTE format('SELECT array_agg(id::text ORDER BY id) FROM (SELECT id FROM mamey.%I '
             'WHERE $1 IS NULL OR id > $1::%s ORDER BY id LIMIT $2) AS page',
             of_collection, target.id_sql)
