@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::clock::Clock;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, Store};
@@ -159,8 +158,7 @@ impl Workers<'_> {
         let (consumed, relayed) = (consumer.stats(), relay.stats());
         tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
-        let (store, clock) = (Arc::clone(store), Arc::clone(&self.backends.clock));
-        tasks.housekeeping(forget_received(store, clock, self.settings.inbox_window));
+        tasks.housekeeping(forget_received(Arc::clone(store), self.settings.inbox_window));
         Hosted { runtime, consumed, relayed, serving }
     }
 
@@ -190,14 +188,14 @@ impl Workers<'_> {
             .with_drain(self.drain_share());
         let (store, transport) =
             (Arc::clone(runtime.store()), Arc::clone(&self.backends.transport));
-        Consumer::new(runtime.clone(), store, transport, Arc::clone(&self.backends.clock), options)
+        Consumer::new(runtime.clone(), store, transport, options)
     }
 }
 
 /// Removes from the inbox, from time to time, what is past its window.
-async fn forget_received(store: Arc<dyn Store>, clock: Arc<dyn Clock>, window: Duration) {
+async fn forget_received(store: Arc<dyn Store>, window: Duration) {
     loop {
-        match store.expire_inbox(clock.now().minus(window)).await {
+        match store.expire_inbox(window).await {
             Ok(0) => {}
             Ok(forgotten) => {
                 tracing::debug!(forgotten, "the inbox forgot messages past its window");

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mamey::capabilities::StoreCapabilities;
@@ -14,7 +15,7 @@ use mamey::store::{
     LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
     ParkingStore, RecordId, Schema, Store, UnitOfWork,
 };
-use mamey::{Error, Result, Timestamp};
+use mamey::{Error, Result};
 
 /// A call that tests distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,18 +237,13 @@ impl LeaseStore for Unreliable {
 
 #[async_trait]
 impl ParkingStore for Unreliable {
-    async fn due_parked(
-        &self,
-        partitions: &[Partition],
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>> {
-        let due = self.store.due_parked(partitions, now, limit);
+    async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>> {
+        let due = self.store.due_parked(partitions, limit);
         self.faults.through(Call::Other, due).await
     }
 
-    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
-        self.faults.through(Call::Other, self.store.next_due(partitions)).await
+    async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
+        self.faults.through(Call::Other, self.store.next_due_in(partitions)).await
     }
 
     async fn parked_count(&self) -> Result<u64> {
@@ -294,7 +290,7 @@ unreliable! {
         was_received(message: MessageIdentity) -> bool;
         received_count() -> u64;
         saved_reply(command: &str, key: &str) -> Option<KnownReply>;
-        expire_inbox(before: Timestamp) -> u64;
+        expire_inbox(window: Duration) -> u64;
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mamey::clock::SystemClock;
 use mamey::inbound::{Inbound, Incoming};
 use mamey::message::{ContextName, Envelope};
 use mamey::messaging::{Consumer, ConsumerOptions, MemoryTransport};
@@ -104,13 +103,7 @@ async fn too_many_parked_messages_hold_up_new_ones_until_there_are_fewer() {
     let (fixed, runs) = (AtomicBool::new(false), Mutex::default());
     let inbound = Arc::new(Broken { context, store: Arc::clone(&store), fixed, runs });
     let carrier = Arc::new(transport.clone());
-    let consumer = Consumer::new(
-        inbound.clone(),
-        Arc::clone(&store),
-        carrier,
-        Arc::new(SystemClock),
-        one_at_a_time(),
-    );
+    let consumer = Consumer::new(inbound.clone(), Arc::clone(&store), carrier, one_at_a_time());
     let stop = CancellationToken::new();
     let running = tokio::spawn(consumer.run(stop.clone()));
 

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "postgres")]
+mod clocks;
 mod contexts;
 mod domain;
 mod effects;

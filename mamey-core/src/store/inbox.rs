@@ -1,11 +1,12 @@
 //! The port to the inbox and to remembered replies: what has already taken effect.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::fingerprint::Fingerprint;
 use crate::Result;
-use crate::clock::Timestamp;
 use crate::message::MessageIdentity;
 
 /// The reply to a command, remembered under the caller's idempotency key.
@@ -74,10 +75,10 @@ pub trait InboxStore: Send + Sync {
     /// `Unavailable` and other errors of the store.
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>>;
 
-    /// Forgets what was received or replied before `before`, and returns the number of entries.
-    /// A parked message or dead letter is never forgotten, whatever its age.
+    /// Forgets what was received or replied more than `window` ago, by the store's clock, and returns
+    /// the number of entries. A parked message or dead letter is never forgotten, whatever its age.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn expire_inbox(&self, before: Timestamp) -> Result<u64>;
+    async fn expire_inbox(&self, window: Duration) -> Result<u64>;
 }

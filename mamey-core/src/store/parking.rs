@@ -1,5 +1,7 @@
 //! The ports to parking and dead letters: messages that failed, with their lanes kept in order.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -130,24 +132,20 @@ impl ParkedMessage {
 /// Reads parked messages. Only committed units park and unpark.
 #[async_trait]
 pub trait ParkingStore: Send + Sync {
-    /// Heads of lanes, and messages without a key, of these partitions that are due at `now`, the
-    /// longest due first. A lane's later messages are returned only after its head is gone. A message
+    /// Heads of lanes, and messages without a key, of these partitions that are due now, by the store's
+    /// clock, the longest due first. A lane's later messages are returned only after its head is gone. A message
     /// that cannot be read is returned as [unreadable](ParkedMessage::unreadable).
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn due_parked(
-        &self,
-        partitions: &[Partition],
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>>;
+    async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>>;
 
-    /// When the next head of these partitions is due.
+    /// In how long the next head of these partitions is due, by the store's clock; zero if it is due
+    /// already.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
-    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>>;
+    async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>>;
 
     /// How many messages are parked, successors included.
     ///

@@ -1,7 +1,8 @@
 //! The receipt: what a commit records of the message that is being handled.
 
+use std::time::Duration;
+
 use super::{DeadLetterReason, Failure};
-use crate::clock::Timestamp;
 use crate::message::{Envelope, MessageIdentity};
 
 /// Where the message is stored until this commit.
@@ -63,8 +64,9 @@ pub enum Outcome {
     Handled,
     /// It waits in parking: at the end of its lane, or in its old position if it was parked before.
     Park {
-        /// When the next attempt is due.
-        due: Timestamp,
+        /// After how long the next attempt is due. The store adds it to its own time, because the
+        /// clocks of instances differ.
+        delay: Duration,
         /// How many attempts there were; 0 for a successor that only waits for its turn.
         attempts: u32,
         /// Why the last attempt failed.

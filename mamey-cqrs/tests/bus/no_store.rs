@@ -1,10 +1,10 @@
 //! A store that is never available: a call that commits nothing does not need it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
-use mamey_core::clock::Timestamp;
 use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, MessageIdentity, Partition};
@@ -92,23 +92,18 @@ impl InboxStore for NoStore {
         unavailable()
     }
 
-    async fn expire_inbox(&self, _: Timestamp) -> Result<u64> {
+    async fn expire_inbox(&self, _: Duration) -> Result<u64> {
         unavailable()
     }
 }
 
 #[async_trait]
 impl ParkingStore for NoStore {
-    async fn due_parked(
-        &self,
-        _: &[Partition],
-        _: Timestamp,
-        _: u32,
-    ) -> Result<Vec<ParkedMessage>> {
+    async fn due_parked(&self, _: &[Partition], _: u32) -> Result<Vec<ParkedMessage>> {
         unavailable()
     }
 
-    async fn next_due(&self, _: &[Partition]) -> Result<Option<Timestamp>> {
+    async fn next_due_in(&self, _: &[Partition]) -> Result<Option<Duration>> {
         unavailable()
     }
 

@@ -50,11 +50,10 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { inbound, store, transport, clock, options, stats } = parts;
+        let Parts { inbound, store, transport, options, stats } = parts;
         let context = inbound.context().clone();
         let stays_here = !transport.capabilities().remote;
-        let worker =
-            Worker::new(inbound, Arc::clone(&store), Arc::clone(&clock), stats.clone(), stop);
+        let worker = Worker::new(inbound, Arc::clone(&store), stats.clone(), stop);
         let now = Instant::now();
         Self {
             takes_all: stays_here && store.capabilities().shared,
@@ -66,7 +65,7 @@ impl Driver {
                 stats.clone(),
             ),
             lanes: Lanes::new(options.lanes_max),
-            tasks: Tasks::new(worker, Arc::clone(&store), clock),
+            tasks: Tasks::new(worker, Arc::clone(&store)),
             busy: Busy::default(),
             retries: Retries::new(options.retries_max, options.poll, now),
             parked_lanes: ParkedLanes::default(),

@@ -27,7 +27,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use mamey_core::Result;
-use mamey_core::clock::Clock;
 use mamey_core::inbound::Inbound;
 use mamey_core::store::Store;
 use mamey_core::transport::Transport;
@@ -52,7 +51,6 @@ pub use options::ConsumerOptions;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use mamey::clock::SystemClock;
 /// use mamey::inbound::Inbound;
 /// use mamey::messaging::{Consumer, ConsumerOptions, MemoryTransport};
 /// use mamey::store::Store;
@@ -65,8 +63,7 @@ pub use options::ConsumerOptions;
 ///     shutdown: CancellationToken,
 /// ) -> mamey::Result<()> {
 ///     let options = ConsumerOptions::default().with_lanes_max(128);
-///     let (transport, clock) = (Arc::new(transport), Arc::new(SystemClock));
-///     let consumer = Consumer::new(inbound, store, transport, clock, options);
+///     let consumer = Consumer::new(inbound, store, Arc::new(transport), options);
 ///     let stats = consumer.stats();
 ///     consumer.run(shutdown).await?;
 ///     println!("{} messages were handled", stats.snapshot().handled);
@@ -84,11 +81,10 @@ impl Consumer {
         inbound: Arc<dyn Inbound>,
         store: Arc<dyn Store>,
         transport: Arc<dyn Transport>,
-        clock: Arc<dyn Clock>,
         options: ConsumerOptions,
     ) -> Self {
         let stats = ConsumerStats::default();
-        Self(Parts { inbound, store, transport, clock, options, stats })
+        Self(Parts { inbound, store, transport, options, stats })
     }
 
     /// The counts of this consumer, to keep and read while it runs.

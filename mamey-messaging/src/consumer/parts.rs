@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use mamey_core::clock::Clock;
 use mamey_core::inbound::Inbound;
 use mamey_core::store::Store;
 use mamey_core::transport::Transport;
@@ -15,7 +14,6 @@ pub(super) struct Parts {
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) store: Arc<dyn Store>,
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) options: ConsumerOptions,
     pub(super) stats: ConsumerStats,
 }

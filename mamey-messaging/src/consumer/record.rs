@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::clock::{Clock, Timestamp};
 use mamey_core::message::Envelope;
 use mamey_core::store::{
     CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
@@ -19,24 +18,19 @@ use crate::guard::guarded;
 pub(super) struct Current<'a> {
     pub(super) envelope: &'a Envelope,
     pub(super) origin: Origin,
-    /// Since when it is parked, if it is.
-    pub(super) parked_since: Option<Timestamp>,
+    /// For how long it was to be parked so far, by the store's clock.
+    pub(super) parked_so_far: Duration,
 }
 
 /// Commits what becomes of messages whose handlers have committed nothing.
 pub(super) struct Recorder {
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     outage: StoreOutage,
 }
 
 impl Recorder {
-    pub(super) const fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        outage: StoreOutage,
-    ) -> Self {
-        Self { store, clock, outage }
+    pub(super) const fn new(store: Arc<dyn Store>, outage: StoreOutage) -> Self {
+        Self { store, outage }
     }
 
     /// Parks a message whose handler failed.
@@ -54,8 +48,7 @@ impl Recorder {
             "a handler failed; its message is parked"
         );
         mamey_core::failpoint!("while-parking");
-        let due = self.clock.now().plus(delay);
-        let outcome = Outcome::Park { due, attempts, failure: Failure::from(error) };
+        let outcome = Outcome::Park { delay, attempts, failure: Failure::from(error) };
         self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
     }
 
@@ -66,12 +59,9 @@ impl Recorder {
         error: &Error,
         attempts: u32,
     ) -> ConsumeOutcome {
-        let now = self.clock.now();
-        let age = current.parked_since.map_or(Duration::ZERO, |since| now.duration_since(since));
-        let delay = parked_for(age, fastrand::f64());
+        let delay = parked_for(current.parked_so_far, fastrand::f64());
         self.outage.report(error, delay);
-        let due = now.plus(delay);
-        let outcome = Outcome::Park { due, attempts, failure: Failure::from(error) };
+        let outcome = Outcome::Park { delay, attempts, failure: Failure::from(error) };
         self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
     }
 
@@ -81,11 +71,7 @@ impl Recorder {
             // It is parked in its order already.
             return ConsumeOutcome::Returned;
         }
-        self.record(current, self.behind(), ConsumeOutcome::ParkedBehind).await
-    }
-
-    fn behind(&self) -> Outcome {
-        Outcome::Park { due: self.clock.now(), attempts: 0, failure: Failure::waiting() }
+        self.record(current, behind(), ConsumeOutcome::ParkedBehind).await
     }
 
     /// Keeps a message as a dead letter.
@@ -125,7 +111,7 @@ impl Recorder {
                 // The store never refuses to park for this reason: this was a dead letter, and it
                 // waits for its turn now.
                 Ok(CommitOutcome::LaneParked) => {
-                    (outcome, consumed) = (self.behind(), ConsumeOutcome::ParkedBehind);
+                    (outcome, consumed) = (behind(), ConsumeOutcome::ParkedBehind);
                     continue;
                 }
                 Err(error) => error,
@@ -145,4 +131,9 @@ impl Recorder {
         let unit = UnitOfWork::default().with_receipt(receipt);
         guarded(self.store.commit(unit)).await
     }
+}
+
+/// Due at once: its lane decides when its turn comes.
+fn behind() -> Outcome {
+    Outcome::Park { delay: Duration::ZERO, attempts: 0, failure: Failure::waiting() }
 }

@@ -39,8 +39,8 @@ pub(super) fn is_fault_of_message(error: &Error) -> bool {
         && matches!(error.kind(), ErrorKind::Invalid | ErrorKind::LimitExceeded)
 }
 
-/// How long a message is parked because the store failed its handler, when it was first parked so
-/// long ago: pauses grow with the outage, and no attempt is counted.
+/// How long a message is parked because the store failed its handler, when it was parked for so long
+/// before: pauses grow with the outage, and no attempt is counted.
 pub(super) fn parked_for(age: Duration, random: f64) -> Duration {
     let (least, most) = PARKED_FOR;
     Backoff::new((age / 2).clamp(least, most), most).delay(0, random)

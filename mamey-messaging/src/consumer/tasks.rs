@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::Result;
-use mamey_core::clock::{Clock, Timestamp};
 use mamey_core::message::{Lane, Partition};
 use mamey_core::store::{Origin, Outcome, ParkedMessage, Receipt, Store, UnitOfWork};
 use mamey_core::transport::Delivery;
@@ -22,7 +21,6 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Tasks {
     worker: Arc<Worker>,
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     running: JoinSet<Done>,
 }
 
@@ -62,8 +60,8 @@ pub(super) struct Look {
 }
 
 impl Tasks {
-    pub(super) fn new(worker: Worker, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { worker: Arc::new(worker), store, clock, running: JoinSet::new() }
+    pub(super) fn new(worker: Worker, store: Arc<dyn Store>) -> Self {
+        Self { worker: Arc::new(worker), store, running: JoinSet::new() }
     }
 
     pub(super) fn deliver(
@@ -94,9 +92,9 @@ impl Tasks {
     /// Looks for up to `limit` due messages, and counts all parked ones if `count` says so.
     pub(super) fn look(&mut self, partitions: Vec<Partition>, limit: usize, count: bool) {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let store = Arc::clone(&self.store);
         self.running.spawn(async move {
-            let look = look(store.as_ref(), clock.as_ref(), &partitions, limit, count);
+            let look = look(store.as_ref(), &partitions, limit, count);
             Done::Looked(guarded(look).await)
         });
     }
@@ -126,31 +124,29 @@ impl Tasks {
 
 async fn look(
     store: &dyn Store,
-    clock: &dyn Clock,
     partitions: &[Partition],
     limit: u32,
     count: bool,
 ) -> Result<Look> {
-    let now = clock.now();
-    let due = store.due_parked(partitions, now, limit).await?;
+    let due = store.due_parked(partitions, limit).await?;
     let (unreadable, due): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|message| message.unreadable.is_some());
     for message in &unreadable {
-        postpone(store, message, now.plus(UNREADABLE_PAUSE)).await?;
+        postpone(store, message).await?;
     }
-    let next_due = store.next_due(partitions).await?;
+    let next_due_in = store.next_due_in(partitions).await?;
     let parked = match count {
         true => Some(store.parked_count().await?),
         false => None,
     };
-    Ok(Look { due, unreadable, next_due_in: next_due.map(|due| due.duration_since(now)), parked })
+    Ok(Look { due, unreadable, next_due_in, parked })
 }
 
 /// Looks at a message later that this build cannot read, without counting an attempt: it waits for a
 /// build that can, and others are due meanwhile.
-async fn postpone(store: &dyn Store, message: &ParkedMessage, due: Timestamp) -> Result<()> {
+async fn postpone(store: &dyn Store, message: &ParkedMessage) -> Result<()> {
     let ParkedMessage { identity, envelope, attempts, failure, .. } = message.clone();
-    let outcome = Outcome::Park { due, attempts, failure };
+    let outcome = Outcome::Park { delay: UNREADABLE_PAUSE, attempts, failure };
     let receipt = Receipt::of(identity, envelope, Origin::Parked, outcome);
     store.commit(UnitOfWork::default().with_receipt(receipt)).await.map(drop)
 }

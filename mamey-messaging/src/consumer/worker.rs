@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mamey_core::clock::Clock;
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::Envelope;
 use mamey_core::store::{CommitOutcome, Origin, ParkedMessage, Store};
@@ -56,7 +55,6 @@ impl Worker {
     pub(super) fn new(
         inbound: Arc<dyn Inbound>,
         store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
         stats: ConsumerStats,
         stop: CancellationToken,
     ) -> Self {
@@ -64,7 +62,7 @@ impl Worker {
         Self {
             handles: inbound.handles().into_iter().collect(),
             inbound,
-            recorder: Recorder::new(Arc::clone(&store), clock, outage.clone()),
+            recorder: Recorder::new(Arc::clone(&store), outage.clone()),
             store,
             stats,
             outage,
@@ -87,7 +85,7 @@ impl Worker {
             delivery
         );
         let (envelope, origin) = (delivery.envelope(), Origin::Delivery);
-        let current = Current { envelope, origin, parked_since: None };
+        let current = Current { envelope, origin, parked_so_far: Duration::ZERO };
         let known = Known {
             redelivered: delivery.is_redelivered(),
             near_its_limit: delivery.is_near_its_limit(),
@@ -113,7 +111,8 @@ impl Worker {
         self.stats.0.retried.increment();
         mamey_core::failpoint!("during-replay");
         let (envelope, origin) = (&parked.envelope, Origin::Parked);
-        let current = Current { envelope, origin, parked_since: Some(parked.since) };
+        let parked_so_far = parked.due.duration_since(parked.since);
+        let current = Current { envelope, origin, parked_so_far };
         let outcome = self.caught(self.run(current, parked.attempts)).await;
         self.count(&outcome);
         outcome

@@ -172,7 +172,8 @@ impl State {
         }
         match outcome {
             Outcome::Handled => self.parking.remove(identity),
-            Outcome::Park { due, attempts, failure } => {
+            Outcome::Park { delay, attempts, failure } => {
+                let due = now.plus(delay);
                 self.parking.park(identity, envelope, due, attempts, failure, now);
             }
             Outcome::DeadLetter { reason, attempts, failure } => {

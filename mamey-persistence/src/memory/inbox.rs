@@ -1,8 +1,9 @@
 //! Remembers which messages were received and which replies were given.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::MessageIdentity;
 use mamey_core::store::{InboxStore, KnownReply};
 
@@ -22,7 +23,8 @@ impl InboxStore for MemoryStore {
         Ok(self.state()?.inbox.reply(command, key))
     }
 
-    async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
+    async fn expire_inbox(&self, window: Duration) -> Result<u64> {
+        let before = self.shared.clock.now().minus(window);
         let mut state = self.state()?;
         let state = &mut *state;
         // A message that is still parked or a dead letter must stay known, however old it is.

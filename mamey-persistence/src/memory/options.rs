@@ -21,7 +21,8 @@ use mamey_core::clock::{Clock, SystemClock};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// Where the time of leases and receipts comes from; the machine's clock by default.
+    /// Where the time of leases, receipts, retries and retention comes from; the machine's clock by
+    /// default.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -1,8 +1,9 @@
 //! Keeps parked messages in the order of their lanes, and dead letters in the order of their arrival.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 
@@ -10,12 +11,8 @@ use super::store::MemoryStore;
 
 #[async_trait]
 impl ParkingStore for MemoryStore {
-    async fn due_parked(
-        &self,
-        partitions: &[Partition],
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>> {
+    async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>> {
+        let now = self.shared.clock.now();
         let state = self.state()?;
         let mut due: Vec<_> =
             state.parking.heads(partitions).filter(|parked| parked.due <= now).collect();
@@ -23,10 +20,11 @@ impl ParkingStore for MemoryStore {
         Ok(due.into_iter().take(limit as usize).cloned().collect())
     }
 
-    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
+    async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
+        let now = self.shared.clock.now();
         let state = self.state()?;
         let heads = state.parking.heads(partitions);
-        Ok(heads.map(|parked| parked.due).min())
+        Ok(heads.map(|parked| parked.due.duration_since(now)).min())
     }
 
     async fn parked_count(&self) -> Result<u64> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::MessageIdentity;
 use mamey_core::store::{Fingerprint, InboxStore, KnownReply};
 use sqlx::postgres::PgRow;
@@ -16,6 +15,7 @@ use super::error::lock_is_held;
 use super::query::values::escape;
 use super::schema::statement::in_schema;
 use super::store::PostgresStore;
+use crate::sql::rows::micros;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 
@@ -25,7 +25,8 @@ const SAVED_REPLY: &str =
     "SELECT fingerprint, body FROM mamey._replies WHERE command = $1 AND key = $2";
 
 /// An identity holds its day, so whole days are dropped at once.
-const FORGET_DAY: &str = "SELECT mamey._inbox_forget_day({before}, {kept_max})";
+const FORGET_DAY: &str =
+    "SELECT mamey._inbox_forget_day(mamey._now({clock}) - {window}, {kept_max})";
 
 const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
 
@@ -33,7 +34,7 @@ const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
 const EXPIRE_DEFAULT: &str = "\
 DELETE FROM mamey._inbox_default WHERE id IN (
   SELECT id FROM mamey._inbox_default AS old
-  WHERE received_at < $1
+  WHERE received_at < (SELECT mamey._now($3) - $1)
     AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
   ORDER BY received_at LIMIT $2)";
@@ -42,14 +43,15 @@ DELETE FROM mamey._inbox_default WHERE id IN (
 const EXPIRE_BEYOND: &str = "\
 DELETE FROM mamey._inbox_beyond WHERE id IN (
   SELECT id FROM mamey._inbox_beyond AS old
-  WHERE received_at < $1
+  WHERE received_at < (SELECT mamey._now($3) - $1)
     AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
   ORDER BY received_at LIMIT $2)";
 
 const EXPIRE_REPLIES: &str = "\
 DELETE FROM mamey._replies WHERE (command, key) IN (
-  SELECT command, key FROM mamey._replies WHERE saved_at < $1 ORDER BY saved_at LIMIT $2)";
+  SELECT command, key FROM mamey._replies WHERE saved_at < (SELECT mamey._now($3) - $1)
+  ORDER BY saved_at LIMIT $2)";
 
 /// How many entries of a kind one transaction forgets, so that none takes long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
@@ -91,14 +93,18 @@ impl InboxStore for PostgresStore {
         saved.map_err(|cause| self.database.error(cause))?.map(known).transpose()
     }
 
-    async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
+    async fn expire_inbox(&self, window: Duration) -> Result<u64> {
         self.touch_functions().await?;
         self.make_inbox_days().await?;
-        let mut forgotten = self.forget_days(before).await?;
+        let window = micros(window);
+        let mut forgotten = self.forget_days(window).await?;
         for sql in [EXPIRE_DEFAULT, EXPIRE_BEYOND, EXPIRE_REPLIES] {
             loop {
-                let step =
-                    self.query(sql).bind(before.as_micros()).bind(i64::from(EXPIRED_PER_STEP_MAX));
+                let step = self
+                    .query(sql)
+                    .bind(window)
+                    .bind(i64::from(EXPIRED_PER_STEP_MAX))
+                    .bind(self.database.now());
                 let step = self.database.connections.execute(step).await;
                 let step = step.map_err(|cause| self.database.error(cause))?;
                 if step == 0 {
@@ -139,11 +145,11 @@ impl PostgresStore {
     }
 
     /// The retention job for whole days: drops those that ended before, one transaction for each.
-    async fn forget_days(&self, before: Timestamp) -> Result<u64> {
+    async fn forget_days(&self, window: i64) -> Result<u64> {
         let mut forgotten = 0;
         let mut tries = 0;
         while tries < DAY_TRIES_MAX {
-            match self.forget_day(before).await {
+            match self.forget_day(window).await {
                 Ok(Some(day)) => forgotten += day.unsigned_abs(),
                 Ok(None) => return Ok(forgotten),
                 Err(cause) if lock_is_held(&cause) => {
@@ -161,9 +167,10 @@ impl PostgresStore {
     }
 
     /// The isolation level is set, because the function must see what committed while it waited.
-    async fn forget_day(&self, before: Timestamp) -> Result<Option<i64>, sqlx::Error> {
+    async fn forget_day(&self, window: i64) -> Result<Option<i64>, sqlx::Error> {
         let call = in_schema(&self.tables.schema, FORGET_DAY)
-            .replace("{before}", &before.as_micros().to_string())
+            .replace("{clock}", &self.database.now().map_or("NULL".to_owned(), |it| it.to_string()))
+            .replace("{window}", &window.to_string())
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
         let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {call}; COMMIT");
         let mut lent = self.database.connections.lend().await?;

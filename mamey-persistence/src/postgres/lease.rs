@@ -13,7 +13,7 @@ use super::query::bind::column;
 use super::schema::statement::{execute, in_schema};
 use super::store::PostgresStore;
 use crate::common::lease_shares::{Share, Shares, count_members, share_out};
-use crate::sql::rows::stored;
+use crate::sql::rows::{micros, stored};
 
 /// For each context and role, one instance at a time.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";
@@ -124,7 +124,7 @@ impl PostgresStore {
         connection: &mut PgConnection,
         request: &LeaseRequest,
     ) -> Result<Timestamp, Stop> {
-        let duration = i64::try_from(request.duration.as_micros()).unwrap_or(i64::MAX);
+        let duration = micros(request.duration);
         let joined = self
             .query(JOIN)
             .bind(request.role.as_str())

@@ -1,9 +1,10 @@
 //! Reads parked messages in the order of their lanes, and dead letters in the order in which they were
 //! given up; moves dead letters back.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
@@ -15,13 +16,13 @@ use crate::sql::rows::{dead_letter, parked_message};
 /// The head of a lane has its smallest position. A message without a lane is always a head.
 const DUE: &str = "\
 SELECT due, since, attempts, failure, metadata, payload, id::text FROM mamey._parked AS parked
-WHERE slot = ANY($1) AND due <= $2
+WHERE slot = ANY($1) AND due <= (SELECT mamey._now($2))
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
 ORDER BY due, position LIMIT $3";
 
 const NEXT_DUE: &str = "\
-SELECT min(due) FROM mamey._parked AS parked
+SELECT greatest(min(due)::numeric - mamey._now($2), 0)::bigint FROM mamey._parked AS parked
 WHERE slot = ANY($1)
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))";
@@ -52,27 +53,24 @@ const DISCARD: &str = "DELETE FROM mamey._dead_letters WHERE id = $1";
 
 #[async_trait]
 impl ParkingStore for PostgresStore {
-    async fn due_parked(
-        &self,
-        partitions: &[Partition],
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>> {
+    async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>> {
         let due = self
             .query(DUE)
             .bind(slots(partitions.iter().copied()))
-            .bind(now.as_micros())
+            .bind(self.database.now())
             .bind(i64::from(limit));
         let rows = self.database.connections.fetch_all(due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
-        let next = self.query(NEXT_DUE).bind(slots(partitions.iter().copied()));
+    async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
+        let next =
+            self.query(NEXT_DUE).bind(slots(partitions.iter().copied())).bind(self.database.now());
         let row = self.database.connections.fetch_one(next).await;
         let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
-        due.map(|due| due.map(Timestamp::from_micros)).map_err(|cause| self.database.error(cause))
+        let due = due.map_err(|cause| self.database.error(cause))?;
+        Ok(due.map(|micros| Duration::from_micros(micros.unsigned_abs())))
     }
 
     async fn parked_count(&self) -> Result<u64> {

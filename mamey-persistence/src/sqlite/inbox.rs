@@ -1,5 +1,7 @@
 //! Remembers which messages were received and which replies were given.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
@@ -69,7 +71,8 @@ impl InboxStore for SqliteStore {
         saved.map_err(|cause| self.database.error(cause))?.map(known).transpose()
     }
 
-    async fn expire_inbox(&self, before: Timestamp) -> Result<u64> {
+    async fn expire_inbox(&self, window: Duration) -> Result<u64> {
+        let before = self.database.clock.now().minus(window);
         let mut forgotten = 0;
         loop {
             let context = self.context().to_owned();

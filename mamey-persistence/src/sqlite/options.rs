@@ -16,7 +16,9 @@ use mamey_core::clock::{Clock, SystemClock};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// Where the time of leases and receipts comes from; the machine's clock by default.
+    /// Where the time of leases, receipts, retries and retention comes from; the machine's clock by
+    /// default. SQLite has no other: a jump ahead by more than the inbox's window makes it forget what
+    /// is within the window, so let the clock be slewed, not set, while a service runs.
     pub clock: Arc<dyn Clock>,
     /// Whether each commit reaches the disk before it is answered, which is the default. Without
     /// it, a power failure may lose the last commits, but never a part of one.

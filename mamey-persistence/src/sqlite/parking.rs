@@ -1,6 +1,8 @@
 //! Keeps parked messages in the order of their lanes, and dead letters in the order in which
 //! they were given up.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
@@ -58,28 +60,25 @@ const DISCARD: &str = "DELETE FROM mamey_dead_letters WHERE context = ? AND id =
 
 #[async_trait]
 impl ParkingStore for SqliteStore {
-    async fn due_parked(
-        &self,
-        partitions: &[Partition],
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>> {
+    async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>> {
         let due = sqlx::query(DUE)
             .bind(self.context())
             .bind(slot_mask(partitions.iter().copied()))
-            .bind(now.as_micros())
+            .bind(self.database.clock.now().as_micros())
             .bind(i64::from(limit));
         let rows = self.database.readers.fetch_all(due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
-    async fn next_due(&self, partitions: &[Partition]) -> Result<Option<Timestamp>> {
+    async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
+        let now = self.database.clock.now();
         let next =
             sqlx::query(NEXT_DUE).bind(self.context()).bind(slot_mask(partitions.iter().copied()));
         let row = self.database.readers.fetch_one(next).await;
         let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
-        due.map(|due| due.map(Timestamp::from_micros)).map_err(|cause| self.database.error(cause))
+        let due = due.map_err(|cause| self.database.error(cause))?;
+        Ok(due.map(|due| Timestamp::from_micros(due).duration_since(now)))
     }
 
     async fn parked_count(&self) -> Result<u64> {

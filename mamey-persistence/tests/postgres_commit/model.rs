@@ -1,7 +1,8 @@
 //! Random units of work that share few documents, messages, lanes, replies and unique values.
 
+use std::time::Duration;
+
 use mamey_core::Error;
-use mamey_core::clock::Timestamp;
 use mamey_core::criteria::Value;
 use mamey_core::message::Envelope;
 use mamey_core::store::{
@@ -135,8 +136,8 @@ impl Received {
         let outcome = match self.becomes {
             Becomes::Handled => Outcome::Handled,
             Becomes::Parked => {
-                let due = Timestamp::from_micros(1);
-                Outcome::Park { due, attempts: 2, failure: failure() }
+                let delay = Duration::ZERO;
+                Outcome::Park { delay, attempts: 2, failure: failure() }
             }
             Becomes::Dead => {
                 let reason = DeadLetterReason::Exhausted;

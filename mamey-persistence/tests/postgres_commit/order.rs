@@ -1,9 +1,9 @@
 //! Units wait for other transactions, so that the order by key and by lane holds between instances.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mamey_core::Error;
-use mamey_core::clock::Timestamp;
 use mamey_core::store::{CommitOutcome, Failure, Outcome, Store, UnitOfWork};
 use mamey_persistence::enlist;
 use mamey_test_support::{Session, postgres, require};
@@ -20,8 +20,8 @@ fn parks(number: u128) -> UnitOfWork {
     let mut unit = handles(UnitOfWork::default(), &message(number, Some("key")));
     let failure = Failure::from(&Error::rejected("shop.closed", "the shop is closed"));
     if let Some(receipt) = &mut unit.receipt {
-        let due = Timestamp::from_micros(1);
-        receipt.outcome = Outcome::Park { due, attempts: 1, failure };
+        let delay = Duration::ZERO;
+        receipt.outcome = Outcome::Park { delay, attempts: 1, failure };
     }
     unit
 }

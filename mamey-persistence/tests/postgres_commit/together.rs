@@ -163,7 +163,7 @@ async fn seen(store: &dyn Store) -> Seen {
 /// The heads of the lanes, and how many messages are parked in all.
 async fn parked(store: &dyn Store) -> BTreeSet<(Uuid, u32)> {
     let all = [Partition::new(0, 1).unwrap()];
-    let due = store.due_parked(&all, Timestamp::from_micros(i64::MAX), 100).await.unwrap();
+    let due = store.due_parked(&all, 100).await.unwrap();
     let mut parked: BTreeSet<_> =
         due.iter().map(|it| (it.envelope.metadata.id.as_uuid(), it.attempts)).collect();
     let count = u32::try_from(store.parked_count().await.unwrap()).unwrap();

@@ -65,7 +65,7 @@ async fn days_are_made_ahead_and_dropped_when_they_are_past_the_window() {
     for _ in 0..10 {
         sent.push(ids.message_id());
         assert!(takes_effect(&*store, sent[sent.len() - 1]).await);
-        store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap();
+        store.expire_inbox(3 * DAY).await.unwrap();
         let days: i64 = admin.one("SELECT count(*) FROM mamey._inbox_days()").await;
         assert!((5..=9).contains(&days), "{days} days");
         clock.advance(DAY);
@@ -91,18 +91,18 @@ async fn ids_without_a_day_are_remembered_as_long_as_others() {
     clock.advance(30 * DAY);
     let ahead = ids.message_id();
     clock.set(at(START).plus(20 * DAY));
-    store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap();
+    store.expire_inbox(3 * DAY).await.unwrap();
     for id in foreign.iter().chain([&long_ago, &ahead]) {
         assert!(takes_effect(&*store, *id).await, "{id}");
         assert!(!takes_effect(&*store, *id).await, "{id}");
     }
     clock.advance(2 * DAY);
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 0);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 0);
     for id in foreign.iter().chain([&long_ago, &ahead]) {
         assert!(!takes_effect(&*store, *id).await, "{id}");
     }
     clock.advance(2 * DAY);
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 5);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 5);
     assert!(takes_effect(&*store, long_ago).await, "it is past the window in every way");
 }
 
@@ -117,15 +117,15 @@ async fn a_day_that_still_receives_stays_and_what_waits_is_kept() {
     assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
     clock.advance(4 * DAY);
     assert!(takes_effect(&*store, late).await);
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 0);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 0);
     assert!(!takes_effect(&*store, late).await, "it came late and is within the window");
     clock.advance(4 * DAY);
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 2);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 2);
     assert!(!store.was_received(metadata(early).identity()).await.unwrap());
     assert!(store.was_received(metadata(letter).identity()).await.unwrap());
     assert!(!takes_effect(&*store, letter).await, "it waits among the dead letters");
     assert!(store.discard_dead_letter(metadata(letter).identity()).await.unwrap());
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 1);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -137,14 +137,14 @@ async fn a_day_whose_ids_came_before_its_table_stays_in_the_default_table() {
     clock.advance(10 * DAY);
     let id = ids.message_id();
     assert!(takes_effect(&*store, id).await);
-    store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap();
+    store.expire_inbox(3 * DAY).await.unwrap();
     assert!(!takes_effect(&*store, id).await);
     let mut admin = Admin::of(test.url()).await;
     let days: Vec<String> = admin.all(DAYS).await;
     let today = "_inbox_20261001".to_owned();
     assert!(!days.contains(&today) && days.contains(&"_inbox_20261002".to_owned()), "{days:?}");
     clock.advance(4 * DAY);
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 1);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 1);
 }
 
 /// While a long transaction keeps a day from being dropped, writers wait for one try, not for it.
@@ -159,8 +159,8 @@ async fn a_day_in_use_is_dropped_later_and_blocks_no_writer() {
     let mut reader = Admin::of(test.url()).await;
     reader.run("BEGIN; SELECT count(*) FROM mamey._inbox").await;
     let expiring = tokio::spawn({
-        let (store, before) = (Arc::clone(&store), clock.now().minus(3 * DAY));
-        async move { store.expire_inbox(before).await.unwrap() }
+        let store = Arc::clone(&store);
+        async move { store.expire_inbox(3 * DAY).await.unwrap() }
     });
     let mut slowest = Duration::ZERO;
     while !expiring.is_finished() {
@@ -172,7 +172,7 @@ async fn a_day_in_use_is_dropped_later_and_blocks_no_writer() {
     assert!(slowest < Duration::from_secs(2), "a unit waited {slowest:?}");
     assert!(store.was_received(metadata(old).identity()).await.unwrap());
     reader.run("COMMIT").await;
-    assert_eq!(store.expire_inbox(clock.now().minus(3 * DAY)).await.unwrap(), 1);
+    assert_eq!(store.expire_inbox(3 * DAY).await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,8 +191,7 @@ async fn writers_and_retention_jobs_run_for_many_days_and_nothing_takes_effect_t
     let mut forgotten = 0;
     for _ in 0..60 {
         clock.advance(DAY / 4);
-        let before = clock.now().minus(2 * DAY);
-        let (here, there) = tokio::join!(one.expire_inbox(before), two.expire_inbox(before));
+        let (here, there) = tokio::join!(one.expire_inbox(2 * DAY), two.expire_inbox(2 * DAY));
         forgotten += here.unwrap() + there.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

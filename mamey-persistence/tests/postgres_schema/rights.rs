@@ -76,11 +76,8 @@ async fn strangers_may_do_nothing_and_readers_only_read() {
     // Whatever an administrator gives to everybody by default.
     admin.run("ALTER DEFAULT PRIVILEGES GRANT SELECT, DELETE ON TABLES TO PUBLIC").await;
     admin.run("ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO PUBLIC").await;
-    let checked = tokio::spawn(try_everything(
-        test.url().to_owned(),
-        stranger.clone(),
-        reader.clone(),
-    ));
+    let checked =
+        tokio::spawn(try_everything(test.url().to_owned(), stranger.clone(), reader.clone()));
     let checked = checked.await;
     admin
         .run(&format!(
@@ -167,7 +164,7 @@ async fn a_build_that_runs_keeps_its_functions_beside_many_others() {
     commit(1).await;
     // All were last used long ago; the first is the oldest, but its build still runs.
     admin.run("UPDATE mamey._commits SET used_at = now() - interval '31 days'").await;
-    first.expire_inbox(mamey_core::clock::Timestamp::EPOCH).await.unwrap();
+    first.expire_inbox(std::time::Duration::from_hours(24)).await.unwrap();
     for set in &sets[35..] {
         open(&database, &[set]).await.unwrap();
     }

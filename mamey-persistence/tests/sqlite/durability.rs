@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use mamey_core::clock::Timestamp;
 use mamey_core::store::{
     Database, DeadLetterReason, FINGERPRINT_BYTES, Failure, Fingerprint, InstanceId, KnownReply,
     LeaseRequest, LeaseRole, Origin, OutboxRead, Outcome, Receipt, SavedReply, Store, UnitOfWork,
@@ -45,7 +44,7 @@ async fn fill(store: &dyn Store) {
     let (reason, attempts) = (DeadLetterReason::Refused, 1);
     let dead = Outcome::DeadLetter { reason, attempts, failure: failure.clone() };
     commit(store, receiving(2, dead)).await;
-    let parked = Outcome::Park { due: Timestamp::from_micros(5), attempts, failure };
+    let parked = Outcome::Park { delay: Duration::from_secs(5), attempts, failure };
     commit(store, receiving(3, parked)).await;
     store.hold_leases(request()).await.unwrap();
 }

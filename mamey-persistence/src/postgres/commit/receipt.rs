@@ -5,16 +5,16 @@ use mamey_core::store::{Origin, Outcome, Receipt};
 use serde_json::{Value as Json, json};
 
 use crate::postgres::query::values::escape;
-use crate::sql::rows::to_json;
+use crate::sql::rows::{micros, to_json};
 
 /// What the commit records of the message besides its mark in the inbox; `None` for one that was
 /// delivered and handled, where the mark is all.
 pub(crate) fn outcome(receipt: &Receipt) -> Result<Option<Json>> {
     let (metadata, lane) = (&receipt.envelope.metadata, receipt.envelope.lane());
-    let (becomes, due, reason) = match (receipt.origin, &receipt.outcome) {
+    let (becomes, delay, reason) = match (receipt.origin, &receipt.outcome) {
         (Origin::Delivery, Outcome::Handled) => return Ok(None),
         (Origin::Parked, Outcome::Handled) => ("handled", None, None),
-        (_, Outcome::Park { due, .. }) => ("parked", Some(due.as_micros()), None),
+        (_, Outcome::Park { delay, .. }) => ("parked", Some(micros(*delay)), None),
         (_, Outcome::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
     };
     let (attempts, failure) = match &receipt.outcome {
@@ -32,7 +32,7 @@ pub(crate) fn outcome(receipt: &Receipt) -> Result<Option<Json>> {
         "lane": lane.as_ref().map(|lane| escape(lane.as_str())),
         "slot": metadata.slot(),
         "becomes": becomes,
-        "due": due,
+        "delay": delay,
         "reason": reason,
         "attempts": attempts,
         "failure": failure.map(to_json).transpose()?,

@@ -73,9 +73,9 @@ fn record_delivery(
     }
     match &receipt.outcome {
         Outcome::Handled => return Ok(()),
-        Outcome::Park { due, attempts, failure } => {
+        Outcome::Park { delay, attempts, failure } => {
             add_positioned(script, context, PARK, receipt);
-            script.bind(due.as_micros()).bind(now.as_micros());
+            script.bind(now.plus(*delay).as_micros()).bind(now.as_micros());
             script.bind(i64::from(*attempts)).bind(to_json(failure)?);
         }
         Outcome::DeadLetter { reason, attempts, failure } => {
@@ -116,9 +116,9 @@ fn record_parked(
         Outcome::Handled => {
             script.statement(UNPARK, still_parked());
         }
-        Outcome::Park { due, attempts, failure } => {
+        Outcome::Park { delay, attempts, failure } => {
             script.statement(PARK_AGAIN, still_parked());
-            script.bind(due.as_micros()).bind(i64::from(*attempts));
+            script.bind(now.plus(*delay).as_micros()).bind(i64::from(*attempts));
             script.bind(to_json(failure)?);
         }
         Outcome::DeadLetter { reason, attempts, failure } => {

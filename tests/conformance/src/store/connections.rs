@@ -5,7 +5,8 @@ use mamey_core::ErrorKind;
 use mamey_core::store::{CommitOutcome, Expected, Lease, Origin, OutboxRead, Outcome};
 
 use super::fixture::{
-    all_leases, assert_kind, commit, load_note, message, park, put_note, receiving, request, writes,
+    AT_ONCE, all_leases, assert_kind, commit, load_note, message, park, put_note, receiving,
+    request, writes,
 };
 use super::harness::StoreHarness;
 
@@ -18,7 +19,7 @@ pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
     unit.writes = vec![put_note("a", Expected::Absent, "kept")];
     unit.outbox = vec![message(3, None)];
     commit(&*store, unit).await;
-    let unit = receiving(&parked, Origin::Delivery, park(harness.now(), 1));
+    let unit = receiving(&parked, Origin::Delivery, park(AT_ONCE, 1));
     commit(&*store, unit).await;
     let before = all_leases(&*store).await;
     let note = load_note(&*store, "a").await;

@@ -19,6 +19,9 @@ const fn index(field: &'static str, value: ValueType, unique: bool) -> Index {
     Index::new(field, value).with_unique(unique)
 }
 
+/// The delay of what is due as soon as it is parked.
+pub(super) const AT_ONCE: Duration = Duration::ZERO;
+
 /// One index of each type, and a unique one.
 pub(super) static ITEMS: Collection = Collection::new("items", ValueType::Uuid).with_indexes(&[
     index("email", ValueType::Text, true),
@@ -82,8 +85,8 @@ pub(super) fn receiving(envelope: &Envelope, origin: Origin, outcome: Outcome) -
     UnitOfWork::default().with_receipt(Receipt::new(envelope.clone(), origin, outcome))
 }
 
-pub(super) fn park(due: Timestamp, attempts: u32) -> Outcome {
-    Outcome::Park { due, attempts, failure: failure() }
+pub(super) fn park(delay: Duration, attempts: u32) -> Outcome {
+    Outcome::Park { delay, attempts, failure: failure() }
 }
 
 pub(super) fn give_up() -> Outcome {

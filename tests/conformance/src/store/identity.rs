@@ -8,7 +8,7 @@ use mamey_core::message::{Envelope, Key, MessageIdentity, Partition};
 use mamey_core::store::{CommitOutcome, Expected, Origin, Outcome, Store};
 use uuid::Uuid;
 
-use super::fixture::{NOTES, commit, give_up, message, park, put_note, receiving};
+use super::fixture::{AT_ONCE, NOTES, commit, give_up, message, park, put_note, receiving};
 use super::harness::StoreHarness;
 
 /// Ids with a time of now, of long ago and of far ahead, and ids without a time.
@@ -96,16 +96,15 @@ pub async fn one_id_of_many_senders_takes_effect_for_each(harness: StoreHarness)
 /// listed, replayed and discarded alone.
 pub async fn one_id_of_many_senders_waits_side_by_side(harness: StoreHarness) {
     let store = harness.store().await;
-    let now = harness.now();
     for (id, key) in IDS.into_iter().zip([Some("k"), None].into_iter().cycle()) {
         let mut envelopes = namesakes(id, key);
         for envelope in &envelopes {
-            commit(&*store, receiving(envelope, Origin::Delivery, park(now, 1))).await;
+            commit(&*store, receiving(envelope, Origin::Delivery, park(AT_ONCE, 1))).await;
         }
-        assert_eq!(parked(&*store, &harness).await, identities(&envelopes), "{id}");
+        assert_eq!(parked(&*store).await, identities(&envelopes), "{id}");
         let handled = envelopes.remove(0);
         take(&*store, &handled, Outcome::Handled).await;
-        assert_eq!(parked(&*store, &harness).await, identities(&envelopes), "{id}");
+        assert_eq!(parked(&*store).await, identities(&envelopes), "{id}");
         for envelope in &envelopes {
             take(&*store, envelope, give_up()).await;
         }
@@ -114,11 +113,11 @@ pub async fn one_id_of_many_senders_waits_side_by_side(harness: StoreHarness) {
         let letter = store.dead_letter(identity(&replayed)).await.unwrap().unwrap();
         assert_eq!(letter.envelope, replayed, "{id}");
         assert!(store.replay_dead_letter(identity(&replayed)).await.unwrap());
-        assert_eq!(parked(&*store, &harness).await, [identity(&replayed)], "{id}");
+        assert_eq!(parked(&*store).await, [identity(&replayed)], "{id}");
         for envelope in &envelopes {
             assert!(store.discard_dead_letter(identity(envelope)).await.unwrap(), "{id}");
         }
-        assert_eq!(parked(&*store, &harness).await, [identity(&replayed)], "{id}");
+        assert_eq!(parked(&*store).await, [identity(&replayed)], "{id}");
         take(&*store, &replayed, Outcome::Handled).await;
         assert!(dead(&*store).await.is_empty(), "{id}");
     }
@@ -133,8 +132,8 @@ async fn take(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
     assert_eq!(store.commit(anew).await.unwrap(), CommitOutcome::Duplicate);
 }
 
-async fn parked(store: &dyn Store, harness: &StoreHarness) -> Vec<MessageIdentity> {
-    let due = store.due_parked(&Partition::all(4).unwrap(), harness.now(), 100).await.unwrap();
+async fn parked(store: &dyn Store) -> Vec<MessageIdentity> {
+    let due = store.due_parked(&Partition::all(4).unwrap(), 100).await.unwrap();
     assert_eq!(store.parked_count().await.unwrap(), due.len() as u64);
     let mut due: Vec<_> = due.into_iter().map(|message| message.identity).collect();
     due.sort();

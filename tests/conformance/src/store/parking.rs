@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mamey_core::clock::Timestamp;
 use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
     CommitOutcome, DeadLetter, DeadLetterReason, Expected, Origin, Outcome, ParkedMessage, Receipt,
     Store, UnitOfWork,
 };
 
-use super::fixture::{commit, failure, give_up, load_note, message, park, put_note, receiving};
+use super::fixture::{
+    AT_ONCE, commit, failure, give_up, load_note, message, park, put_note, receiving,
+};
 use super::harness::StoreHarness;
 
 fn everything() -> Vec<Partition> {
@@ -26,8 +27,8 @@ fn number_of(identity: MessageIdentity) -> u128 {
     (1..100).find(|number| message(*number, None).metadata.identity() == identity).unwrap()
 }
 
-async fn due(store: &dyn Store, now: Timestamp) -> Vec<u128> {
-    let parked = store.due_parked(&everything(), now, 100).await.unwrap();
+async fn due(store: &dyn Store) -> Vec<u128> {
+    let parked = store.due_parked(&everything(), 100).await.unwrap();
     parked.iter().map(|parked| number_of(parked.identity)).collect()
 }
 
@@ -48,9 +49,8 @@ async fn retry(store: &dyn Store, envelope: &Envelope, outcome: Outcome) {
 /// park behind it and come out in order. Other lanes and messages without a key go on.
 pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
     let store = harness.store().await;
-    let now = harness.now();
     let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
-    deliver(&*store, &lane[0], park(now, 1)).await;
+    deliver(&*store, &lane[0], park(AT_ONCE, 1)).await;
     for outcome in [Outcome::Handled, give_up()] {
         let mut unit = receiving(&lane[1], Origin::Delivery, outcome);
         unit.writes = vec![put_note("early", Expected::Absent, "x")];
@@ -59,8 +59,8 @@ pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
         assert!(!store.was_received(lane[1].metadata.identity()).await.unwrap());
     }
     assert_eq!(load_note(&*store, "early").await, None);
-    deliver(&*store, &lane[1], park(now, 0)).await;
-    deliver(&*store, &lane[2], park(now, 0)).await;
+    deliver(&*store, &lane[1], park(AT_ONCE, 0)).await;
+    deliver(&*store, &lane[2], park(AT_ONCE, 0)).await;
     deliver(&*store, &message(4, Some("other")), Outcome::Handled).await;
     deliver(&*store, &message(5, None), Outcome::Handled).await;
     let mut foreign = message(6, Some("k"));
@@ -68,7 +68,7 @@ pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
     deliver(&*store, &foreign, Outcome::Handled).await;
     assert_eq!(store.parked_count().await.unwrap(), 3);
     for envelope in &lane {
-        assert_eq!(due(&*store, now).await, [number(envelope)]);
+        assert_eq!(due(&*store).await, [number(envelope)]);
         retry(&*store, envelope, Outcome::Handled).await;
     }
     assert_eq!(store.parked_count().await.unwrap(), 0);
@@ -80,40 +80,49 @@ pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
 pub async fn retries_are_scheduled(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();
-    let at = |seconds| start.plus(Duration::from_secs(seconds));
+    let seconds = Duration::from_secs;
+    let at = |after| start.plus(seconds(after));
     let (first, second) = (message(1, Some("a")), message(2, Some("a")));
     let (lone, third) = (message(3, None), message(4, Some("b")));
-    deliver(&*store, &first, park(at(30), 1)).await;
-    deliver(&*store, &second, park(at(1), 0)).await;
-    deliver(&*store, &lone, park(at(20), 1)).await;
-    deliver(&*store, &third, park(at(10), 1)).await;
-    assert_eq!(store.next_due(&everything()).await.unwrap(), Some(at(10)));
-    assert_eq!(store.next_due(&[]).await.unwrap(), None);
-    assert!(due(&*store, at(9)).await.is_empty(), "a successor is not due before its head");
-    assert_eq!(due(&*store, at(30)).await, [4, 3, 1]);
-    let limited = store.due_parked(&everything(), at(30), 2).await.unwrap();
+    deliver(&*store, &first, park(seconds(30), 1)).await;
+    deliver(&*store, &second, park(seconds(1), 0)).await;
+    deliver(&*store, &lone, park(seconds(20), 1)).await;
+    deliver(&*store, &third, park(seconds(10), 1)).await;
+    assert_eq!(store.next_due_in(&everything()).await.unwrap(), Some(seconds(10)));
+    assert_eq!(store.next_due_in(&[]).await.unwrap(), None);
+    harness.clock.set(at(9));
+    assert!(due(&*store).await.is_empty(), "a successor is not due before its head");
+    assert_eq!(store.next_due_in(&everything()).await.unwrap(), Some(seconds(1)));
+    harness.clock.set(at(30));
+    assert_eq!(due(&*store).await, [4, 3, 1]);
+    assert_eq!(store.next_due_in(&everything()).await.unwrap(), Some(Duration::ZERO));
+    let limited = store.due_parked(&everything(), 2).await.unwrap();
     assert_eq!(limited.len(), 2);
     for partition in everything() {
-        let found = store.due_parked(&[partition], at(30), 10).await.unwrap();
+        let found = store.due_parked(&[partition], 10).await.unwrap();
         let ours = |parked: &ParkedMessage| partition.contains(parked.envelope.metadata.slot());
         assert!(found.iter().all(ours));
     }
-    harness.clock.advance(Duration::from_secs(30));
-    retry(&*store, &first, park(at(60), 2)).await;
-    assert_eq!(due(&*store, at(59)).await, [4, 3]);
-    let parked = store.due_parked(&everything(), at(60), 10).await.unwrap();
+    retry(&*store, &first, park(seconds(30), 2)).await;
+    harness.clock.set(at(59));
+    assert_eq!(due(&*store).await, [4, 3]);
+    harness.clock.set(at(60));
+    let parked = store.due_parked(&everything(), 10).await.unwrap();
     let expected =
         ParkedMessage::new(first, failure()).with_attempts(2).with_since(start).with_due(at(60));
     assert_eq!(parked.last(), Some(&expected));
+    let forever = park(Duration::MAX, 3);
+    retry(&*store, &lone, forever).await;
+    harness.clock.advance(seconds(1 << 40));
+    assert_eq!(due(&*store).await, [4, 1], "a delay beyond all times is clamped");
 }
 
 /// A parked message is taken out once, whatever becomes of it, and nothing of the late unit is kept.
 pub async fn parked_messages_are_taken_once(harness: StoreHarness) {
     let store = harness.store().await;
-    let now = harness.now();
     let envelope = message(1, Some("k"));
-    deliver(&*store, &envelope, park(now, 1)).await;
-    let again = receiving(&envelope, Origin::Delivery, park(now, 1));
+    deliver(&*store, &envelope, park(AT_ONCE, 1)).await;
+    let again = receiving(&envelope, Origin::Delivery, park(AT_ONCE, 1));
     assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
     let take = |copy: u32| {
         let mut unit = receiving(&envelope, Origin::Parked, Outcome::Handled);
@@ -126,7 +135,7 @@ pub async fn parked_messages_are_taken_once(harness: StoreHarness) {
     assert_eq!(duplicates.count(), 3);
     let all = mamey_core::criteria::Filter::TRUE;
     assert_eq!(store.count(&super::fixture::NOTES, &all).await.unwrap(), 1);
-    for outcome in [Outcome::Handled, park(now, 2), give_up()] {
+    for outcome in [Outcome::Handled, park(AT_ONCE, 2), give_up()] {
         let late = receiving(&envelope, Origin::Parked, outcome);
         assert_eq!(store.commit(late).await.unwrap(), CommitOutcome::Duplicate);
     }
@@ -140,7 +149,7 @@ pub async fn dead_letters_are_listed_in_order(harness: StoreHarness) {
     let store = harness.store().await;
     let start = harness.now();
     let parked = message(9, Some("a"));
-    deliver(&*store, &parked, park(start, 1)).await;
+    deliver(&*store, &parked, park(AT_ONCE, 1)).await;
     deliver(&*store, &message(5, None), give_up()).await;
     harness.clock.advance(Duration::from_secs(5));
     retry(&*store, &parked, give_up()).await;
@@ -171,26 +180,25 @@ pub async fn dead_letters_are_listed_in_order(harness: StoreHarness) {
 /// the meantime, in the lane's own order.
 pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarness) {
     let store = harness.store().await;
-    let start = harness.now();
     let lane: Vec<_> = (1..=3).map(|number| message(number, Some("k"))).collect();
-    deliver(&*store, &lane[0], park(start, 1)).await;
+    deliver(&*store, &lane[0], park(AT_ONCE, 1)).await;
     retry(&*store, &lane[0], give_up()).await;
     deliver(&*store, &lane[1], give_up()).await;
-    deliver(&*store, &lane[2], park(start, 1)).await;
+    deliver(&*store, &lane[2], park(AT_ONCE, 1)).await;
     harness.clock.advance(Duration::from_secs(5));
     let now = harness.now();
     let replay = |envelope: &Envelope| store.replay_dead_letter(envelope.metadata.identity());
     let race = join_all([replay(&lane[1]), replay(&lane[1])]).await;
     let won = race.into_iter().filter(|won| matches!(won, Ok(true)));
     assert_eq!(won.count(), 1);
-    assert_eq!(due(&*store, now).await, [2]);
+    assert_eq!(due(&*store).await, [2]);
     assert!(replay(&lane[0]).await.unwrap());
     assert!(!store.discard_dead_letter(lane[0].metadata.identity()).await.unwrap());
     assert_eq!(store.dead_letter_count().await.unwrap(), 0);
-    let parked = store.due_parked(&everything(), now, 10).await.unwrap();
+    let parked = store.due_parked(&everything(), 10).await.unwrap();
     assert_eq!((parked[0].attempts, parked[0].due), (0, now));
     for envelope in &lane {
-        assert_eq!(due(&*store, now).await, [number(envelope)]);
+        assert_eq!(due(&*store).await, [number(envelope)]);
         retry(&*store, envelope, Outcome::Handled).await;
     }
     assert!(!replay(&lane[0]).await.unwrap());
@@ -200,16 +208,15 @@ pub async fn a_dead_letter_is_replayed_once_ahead_of_its_lane(harness: StoreHarn
 /// others are read.
 pub async fn an_unreadable_parked_message_costs_its_lane_alone(harness: StoreHarness) {
     let store = harness.store().await;
-    let now = harness.now();
     for (number, key) in (1..).zip(["a", "damaged", "b"]) {
-        deliver(&*store, &message(number, Some(key)), park(now, 2)).await;
+        deliver(&*store, &message(number, Some(key)), park(AT_ONCE, 2)).await;
     }
-    deliver(&*store, &message(4, Some("damaged")), park(now, 0)).await;
+    deliver(&*store, &message(4, Some("damaged")), park(AT_ONCE, 0)).await;
     let set = r#"metadata = '{"target":{"planet":"moon"}}', failure = 'moon'"#;
     if !harness.damage("parked", set, "lane").await {
         return;
     }
-    let parked = store.due_parked(&everything(), now, 10).await.unwrap();
+    let parked = store.due_parked(&everything(), 10).await.unwrap();
     let (unreadable, readable): (Vec<_>, Vec<_>) =
         parked.into_iter().partition(|parked| parked.unreadable.is_some());
     assert_eq!(readable.iter().map(|it| number(&it.envelope)).collect::<Vec<_>>(), [1, 3]);
@@ -217,14 +224,15 @@ pub async fn an_unreadable_parked_message_costs_its_lane_alone(harness: StoreHar
     assert_eq!((number_of(found.identity), found.attempts), (2, 2));
     assert_eq!(found.envelope.payload, message(2, None).payload);
     assert_eq!(found.failure.message, "moon");
-    let later = now.plus(Duration::from_secs(60));
+    let later = Duration::from_secs(60);
     let (identity, envelope) = (found.identity, found.envelope.clone());
     let again = Receipt::of(identity, envelope, Origin::Parked, park(later, found.attempts));
     commit(&*store, UnitOfWork::default().with_receipt(again)).await;
-    assert_eq!(due(&*store, now).await, [1, 3], "its lane waits");
-    assert_eq!(due(&*store, later).await, [1, 3, 2]);
-    deliver(&*store, &message(5, Some("damaged")), park(now, 0)).await;
-    assert_eq!(due(&*store, now).await, [1, 3], "its lane is still parked");
+    assert_eq!(due(&*store).await, [1, 3], "its lane waits");
+    harness.clock.advance(later);
+    assert_eq!(due(&*store).await, [1, 3, 2]);
+    deliver(&*store, &message(5, Some("damaged")), park(AT_ONCE, 0)).await;
+    assert_eq!(due(&*store).await, [1, 3, 2], "its lane is still parked");
 }
 
 /// A dead letter that this build cannot read is listed with what is known of it, and can be replayed
@@ -247,7 +255,7 @@ pub async fn an_unreadable_dead_letter_is_listed(harness: StoreHarness) {
     assert!(letter.failure.message.contains("`moonstruck`"), "{:?}", letter.failure);
     assert!(letter.unreadable.is_some_and(|why| why.contains("metadata")));
     assert!(store.replay_dead_letter(id).await.unwrap());
-    assert_eq!(due(&*store, harness.now()).await, [2]);
+    assert_eq!(due(&*store).await, [2]);
     assert!(store.discard_dead_letter(message(4, None).metadata.identity()).await.unwrap());
     assert_eq!(dead(&*store).await, [1, 3]);
 }

@@ -11,7 +11,8 @@ use mamey_core::store::{
 };
 
 use super::fixture::{
-    NOTES, all_leases, commit, load_note, message, put_note, receiving, sending, text, writes,
+    AT_ONCE, NOTES, all_leases, commit, load_note, message, put_note, receiving, sending, text,
+    writes,
 };
 use super::harness::StoreHarness;
 use super::written::{TEXTS, documents, payloads};
@@ -82,16 +83,16 @@ pub async fn messages_come_back_as_written(harness: StoreHarness) {
         let record = store.read_outbox(read).await.unwrap().records.pop().unwrap();
         assert_envelope(&name, &record.envelope, &envelope);
         last = record.sequence;
-        check_waiting(&*store, &name, &envelope, harness.now()).await;
+        check_waiting(&*store, &name, &envelope).await;
     }
 }
 
 /// Parks a message, gives it up and replays it.
-async fn check_waiting(store: &dyn Store, name: &str, envelope: &Envelope, now: Timestamp) {
+async fn check_waiting(store: &dyn Store, name: &str, envelope: &Envelope) {
     let failure = hard_failure(envelope);
-    let park = || Outcome::Park { due: now, attempts: 1, failure: failure.clone() };
+    let park = || Outcome::Park { delay: AT_ONCE, attempts: 1, failure: failure.clone() };
     commit(store, receiving(envelope, Origin::Delivery, park())).await;
-    assert_parked(store, name, envelope, now).await;
+    assert_parked(store, name, envelope).await;
     let reason = DeadLetterReason::Exhausted;
     let give_up = Outcome::DeadLetter { reason, attempts: 3, failure: failure.clone() };
     commit(store, receiving(envelope, Origin::Parked, give_up)).await;
@@ -100,12 +101,12 @@ async fn check_waiting(store: &dyn Store, name: &str, envelope: &Envelope, now: 
     let expected = DeadLetter::new(envelope.clone(), reason, failure.clone());
     assert_eq!(letter.failure, expected.failure, "{name}");
     assert!(store.replay_dead_letter(envelope.metadata.identity()).await.unwrap());
-    assert_parked(store, name, envelope, now).await;
+    assert_parked(store, name, envelope).await;
     commit(store, receiving(envelope, Origin::Parked, Outcome::Handled)).await;
 }
 
-async fn assert_parked(store: &dyn Store, name: &str, envelope: &Envelope, now: Timestamp) {
-    let parked = store.due_parked(&Partition::all(4).unwrap(), now, 10).await.unwrap();
+async fn assert_parked(store: &dyn Store, name: &str, envelope: &Envelope) {
+    let parked = store.due_parked(&Partition::all(4).unwrap(), 10).await.unwrap();
     let [parked] = parked.as_slice() else { panic!("{name}: {} are due", parked.len()) };
     assert_envelope(name, &parked.envelope, envelope);
     assert_eq!(parked.failure, hard_failure(envelope), "{name}");

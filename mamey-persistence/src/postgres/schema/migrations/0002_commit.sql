@@ -14,15 +14,17 @@ CREATE FUNCTION mamey._record_outcome(receipt jsonb, payload bytea, at bigint)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    message uuid := (receipt->>'id')::uuid;
-    becomes text := receipt->>'becomes';
+    message  uuid := (receipt->>'id')::uuid;
+    becomes  text := receipt->>'becomes';
+    -- By the database's clock, within the range of the column.
+    next_due bigint := least(at::numeric + (receipt->>'delay')::bigint, 9223372036854775807);
 BEGIN
     IF receipt->>'origin' = 'delivery' THEN
         IF becomes = 'parked' THEN
             INSERT INTO mamey._parked
                 (id, position, lane, slot, due, since, attempts, failure, metadata, payload)
             VALUES (message, nextval('mamey._position'), receipt->>'lane',
-                (receipt->>'slot')::smallint, (receipt->>'due')::bigint, at,
+                (receipt->>'slot')::smallint, next_due, at,
                 (receipt->>'attempts')::bigint, receipt->>'failure', receipt->>'metadata', payload);
         ELSE
             INSERT INTO mamey._dead_letters
@@ -33,7 +35,7 @@ BEGIN
                 at, at, receipt->>'failure', receipt->>'metadata', payload);
         END IF;
     ELSIF becomes = 'parked' THEN
-        UPDATE mamey._parked SET due = (receipt->>'due')::bigint,
+        UPDATE mamey._parked SET due = next_due,
             attempts = (receipt->>'attempts')::bigint, failure = receipt->>'failure'
         WHERE id = message;
     ELSE
