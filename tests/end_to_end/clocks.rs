@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mamey::clock::{Clock, SystemClock};
+use mamey::id::new_uuid;
 use mamey::message::{Envelope, Message, Metadata};
 use mamey::{
     Backoff, BoundedContext, Command, CommandHandler, Context, Error, Event, MessageHandler,
-    MessageId, Result, RetryPolicy, RunningService, Service, Settings, Timestamp, new_uuid,
+    MessageId, Result, RetryPolicy, RunningService, Service, Settings, Timestamp,
 };
 use mamey_test_support::{Session, postgres, require};
 use serde::{Deserialize, Serialize};
