@@ -22,7 +22,8 @@ WHERE slot = ANY($1) AND due <= (SELECT mamey._now($2))
 ORDER BY due, position LIMIT $3";
 
 const NEXT_DUE: &str = "\
-SELECT greatest(min(due)::numeric - mamey._now($2), 0)::bigint FROM mamey._parked AS parked
+SELECT min(greatest(due::numeric - moment.now, 0))::bigint
+FROM mamey._parked AS parked, (SELECT mamey._now($2) AS now) AS moment
 WHERE slot = ANY($1)
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))";

@@ -121,7 +121,6 @@ async fn try_everything(url: String, stranger: String, reader: String) {
             format!("DELETE FROM {table}"),
             format!("TRUNCATE {table} CASCADE"),
             format!("SELECT 1 FROM {table} FOR UPDATE"),
-            format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
             format!("DROP TABLE {table}"),
             format!("CREATE TRIGGER own BEFORE INSERT ON {table} EXECUTE FUNCTION now()"),
         ] {
@@ -148,7 +147,7 @@ async fn a_build_that_runs_keeps_its_functions_beside_many_others() {
     let mut admin = Admin::of(test.url()).await;
     let sets: Vec<&'static Collection> = (0..40)
         .map(|number| {
-            let name: &'static str = Box::leak(format!("set-{number}").into_boxed_str());
+            let name: &'static str = Box::leak(format!("set_{number}").into_boxed_str());
             &*Box::leak(Box::new(Collection::new(name, ValueType::Int)))
         })
         .collect();
