@@ -15,7 +15,7 @@ use mamey::store::{
 };
 use mamey::{
     Aggregate, BoundedContext, Command, Context, Criteria, Error, Event, MessageId, Query,
-    ReadContext, Resources, Result, RunningService, Service, Settings, Timestamp,
+    ReadContext, Resources, Result, RunningService, Service, Settings,
 };
 use mamey_test_support::{Session, postgres, require, until};
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ fn parked(number: i64, bell: &str) -> UnitOfWork {
     let metadata = Metadata::new(id, "tower.struck", "tower").with_key(Some(bell.into()));
     let envelope = Envelope::new(metadata, serde_json::to_vec(&event).unwrap().into());
     let failure = Failure::from(&Error::unavailable("the ringer slept"));
-    let outcome = Outcome::Park { due: Timestamp::EPOCH, attempts: 1, failure };
+    let outcome = Outcome::Park { delay: Duration::ZERO, attempts: 1, failure };
     UnitOfWork::default().with_receipt(Receipt::new(envelope, Origin::Delivery, outcome))
 }
 

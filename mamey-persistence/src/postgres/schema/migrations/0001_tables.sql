@@ -67,7 +67,8 @@ CREATE TABLE mamey._outbox (
 -- Where the outbox stands: which history of the database this is (a digest of its cluster and of the
 -- timeline of its log), and the last sequence that was drawn. Zero for what a server or its rights do
 -- not tell: the reader then recognizes records by their messages alone.
-CREATE FUNCTION mamey._outbox_place(OUT timeline bigint, OUT drawn bigint) LANGUAGE plpgsql AS $$
+CREATE FUNCTION mamey._outbox_place(OUT timeline bigint, OUT drawn bigint) LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cluster text := '';
 BEGIN
