@@ -1,4 +1,4 @@
-//! A PostgreSQL whose tables are gone or locked for a while, or whose rights were revoked.
+//! A PostgreSQL whose tables are gone for a while, or whose rights were revoked.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,7 +8,7 @@ use mamey_test_support::{Session, postgres, require};
 use crate::world::World;
 
 /// Ways to break the store of the ledger, and to fix it.
-const WAYS: [(&str, &str); 5] = [
+const WAYS: [(&str, &str); 4] = [
     // The handler's own read and commit fail.
     ("ALTER TABLE ledger.entries RENAME TO gone", "ALTER TABLE ledger.gone RENAME TO entries"),
     // Its commit fails, and so does the parking of its message.
@@ -18,7 +18,6 @@ const WAYS: [(&str, &str); 5] = [
         "REVOKE INSERT, SELECT, UPDATE ON ledger.entries FROM ROLE",
         "GRANT INSERT, SELECT, UPDATE ON ledger.entries TO ROLE",
     ),
-    ("BEGIN; LOCK TABLE ledger.entries IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
 ];
 
 /// A user with the right to make schemas, which a superuser's rights could not be taken from.
@@ -27,7 +26,6 @@ async fn with_a_role(database: &postgres::Database, transport: &str) {
     let mut admin = Session::of(database.url()).await;
     admin.run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'loopback'")).await;
     admin.run(&format!("GRANT CREATE ON DATABASE {} TO {role}", database.name())).await;
-    admin.run(&format!("ALTER ROLE {role} SET lock_timeout = '100ms'")).await;
     let (_, place) = database.url().rsplit_once('@').unwrap();
     let url = format!("postgres://{role}:loopback@{place}");
     let tried = AssertUnwindSafe(break_and_fix(database.url(), &url, &role, transport));
