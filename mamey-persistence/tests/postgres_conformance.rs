@@ -14,9 +14,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 /// Defaults under which no statement means what it usually does, or comes to its end.
-const HOSTILE: [&str; 20] = [
+const HOSTILE: [&str; 19] = [
     "default_transaction_isolation = 'repeatable read'",
-    "default_transaction_read_only = on",
     "default_transaction_deferrable = on",
     "search_path = 'nowhere'",
     "timezone = 'Asia/Kathmandu'",

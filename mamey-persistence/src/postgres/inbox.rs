@@ -172,7 +172,7 @@ impl PostgresStore {
             .replace("{clock}", &self.database.now().map_or("NULL".to_owned(), |it| it.to_string()))
             .replace("{window}", &window.to_string())
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
-        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {call}; COMMIT");
+        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");
         let mut lent = self.database.connections.lend().await?;
         // On an error the connection is dropped, and the server rolls its transaction back.
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut lent.connection).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Opens a transaction as every commit needs it: what it sees after it has waited for a lock includes
 /// what was committed meanwhile.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Marks the transaction that a handler works in. The query fixes its isolation level too.
 pub(crate) const MARK: &str = "SELECT set_config('mamey_handler.transaction', 'open', true)";
@@ -22,10 +22,10 @@ const SETTINGS: [(&str, &str); 4] = [
     ("extra_float_digits", "1"),
 ];
 
-/// What our statements rely on outside of transactions.
-const DEFAULTS: [(&str, &str); 4] = [
+/// What our statements rely on outside of transactions. A server that is set to read-only stays so: it may
+/// be an old primary, and what is written there is lost.
+const DEFAULTS: [(&str, &str); 3] = [
     ("default_transaction_isolation", "read committed"),
-    ("default_transaction_read_only", "off"),
     ("idle_session_timeout", "0"),
     ("exit_on_error", "off"),
 ];

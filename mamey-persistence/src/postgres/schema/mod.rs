@@ -45,7 +45,7 @@ const TRY_LOCK: &str =
 
 /// Writers queue behind a lock that is waited for, so the wait is short.
 const BEGIN: &str = "\
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL statement_timeout = 0;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = '1s';
