@@ -7,7 +7,7 @@ use std::time::Duration;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, Store};
-use mamey_core::transport::{Responder, Serving, Transport};
+use mamey_core::transport::{Owner, Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
 use mamey_messaging::{Consumer, ConsumerOptions, Relay, RelayOptions};
@@ -123,6 +123,9 @@ async fn open(
 ) -> Result<Arc<ContextRuntime>> {
     let topology = context.topology(settings.partitions)?;
     let store = backends.database.open(&context.schema()?).await?;
+    let owner = Owner::new(store.identity(), backends.database.describe())
+        .with_durable(store.capabilities().durable);
+    let topology = topology.with_owner(owner);
     backends.transport.apply(&topology).await?;
     let resources = Resources::new(store)
         .with_clock(Arc::clone(&backends.clock))

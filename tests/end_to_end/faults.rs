@@ -13,7 +13,7 @@ use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
     Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
     LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
-    ParkingStore, RecordId, Schema, Store, UnitOfWork,
+    ParkingStore, RecordId, Schema, Store, StoreId, UnitOfWork,
 };
 use mamey::{Error, Result};
 
@@ -199,6 +199,10 @@ macro_rules! unreliable {
 impl Store for Unreliable {
     fn capabilities(&self) -> StoreCapabilities {
         self.store.capabilities()
+    }
+
+    fn identity(&self) -> StoreId {
+        self.store.identity()
     }
 
     async fn ping(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 mod commit;
 mod document;
 mod fingerprint;
+mod identity;
 mod inbox;
 mod lease;
 mod outbox;
@@ -25,6 +26,7 @@ use crate::message::ContextName;
 pub use commit::{CommitOutcome, CommitStore, CommitToken};
 pub use document::{Document, DocumentStore, Found, LOAD_BYTES_MAX, LOAD_IDS_MAX};
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
+pub use identity::StoreId;
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
@@ -58,6 +60,9 @@ pub trait Store:
 {
     /// What this store can do.
     fn capabilities(&self) -> StoreCapabilities;
+
+    /// What tells this context's data from that of another database. All opens of one have the same.
+    fn identity(&self) -> StoreId;
 
     /// Checks that the database responds.
     ///

@@ -1,6 +1,7 @@
 //! Ports of a transport: what carries messages between contexts.
 
 mod delivery;
+mod owner;
 mod rejected;
 mod request;
 mod topology;
@@ -14,6 +15,7 @@ use crate::message::{ContextName, Envelope, Partition};
 use crate::{Error, Result};
 
 pub use delivery::{Delivery, Settle, Settlement};
+pub use owner::Owner;
 pub use rejected::{
     REJECTED_PAGE_BYTES_MAX, REJECTED_PAGE_MAX, RejectReason, RejectedId, RejectedMessage,
     RejectedMessages, RejectedTotals, check_rejected_page,
@@ -103,8 +105,12 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Declares what a context sends and receives. Safe to repeat.
     ///
+    /// The first owner that a topology names has the context; topologies without one are not
+    /// compared.
+    ///
     /// # Errors
-    /// `Misconfigured` when what exists differs, naming the difference; `Unavailable`.
+    /// `Misconfigured` when what exists differs, naming the difference, or when another store owns
+    /// the context, naming both; `Unavailable`.
     async fn apply(&self, topology: &Topology) -> Result<()>;
 
     /// The publisher, for all contexts.

@@ -1,5 +1,6 @@
 //! What one context sends and receives.
 
+use super::owner::Owner;
 use crate::message::ContextName;
 
 /// What one context sends and receives. A transport derives its exchanges and queues from it.
@@ -14,13 +15,15 @@ pub struct Topology {
     pub publishes: Vec<&'static str>,
     /// The number of partitions that its input is spread over.
     pub partitions: u16,
+    /// The store that its messages are handled in; `None` leaves it unchecked.
+    pub owner: Option<Owner>,
 }
 
 impl Topology {
     /// A context that sends and receives nothing, over this many partitions.
     #[must_use]
     pub const fn new(context: ContextName, partitions: u16) -> Self {
-        Self { context, partitions, handles: Vec::new(), publishes: Vec::new() }
+        Self { context, partitions, handles: Vec::new(), publishes: Vec::new(), owner: None }
     }
 
     /// Names of the messages it handles.
@@ -34,6 +37,13 @@ impl Topology {
     #[must_use]
     pub fn with_publishes(mut self, publishes: Vec<&'static str>) -> Self {
         self.publishes = publishes;
+        self
+    }
+
+    /// The store that its messages are handled in.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
         self
     }
 }

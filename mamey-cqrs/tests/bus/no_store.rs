@@ -12,7 +12,7 @@ use mamey_core::store::{
     CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Found,
     Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
     OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store,
-    UnitOfWork,
+    StoreId, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -154,6 +154,10 @@ impl LeaseStore for NoStore {
 impl Store for NoStore {
     fn capabilities(&self) -> StoreCapabilities {
         StoreCapabilities::new("none", 0)
+    }
+
+    fn identity(&self) -> StoreId {
+        StoreId::new(MessageId::from_foreign("tests", "no store").as_uuid())
     }
 
     async fn ping(&self) -> Result<()> {

@@ -2,10 +2,21 @@
 
 use mamey_core::Error;
 use mamey_core::message::{ContextName, Metadata, Target};
+use mamey_core::transport::Owner;
 
 /// The transport was closed.
 pub(super) fn closed() -> Error {
     Error::unavailable("the in-process transport is closed")
+}
+
+/// A context that another store owns.
+pub(super) fn owned_by_another(context: &ContextName, ours: &Owner, owner: &Owner) -> Error {
+    Error::misconfigured(format!(
+        "context `{context}` belongs to another database: ours is `{ours}`, its owner is `{owner}`. \
+         Two would share its messages, each handling a part of them. Use the owner's database, \
+         another name for the context or a transport of its own; a context that has moved to this \
+         database needs a new transport"
+    ))
 }
 
 /// A message for a context that does not handle it.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use mamey_core::message::{ContextName, Metadata, Partition, Target};
-use mamey_core::transport::Topology;
+use mamey_core::transport::{Owner, Topology};
 use mamey_core::{Error, Result};
 
-use super::error::{unhandled, unrouted};
+use super::error::{owned_by_another, unhandled, unrouted};
 use super::queue::Queue;
 
 /// The contexts that were applied.
@@ -113,8 +113,20 @@ impl Hosted {
                 topology.context
             )));
         }
+        let owner = self.owner_beside(topology)?;
         self.topology = topology.clone();
+        self.topology.owner = owner;
         Ok(())
+    }
+
+    /// The first owner stays the owner.
+    fn owner_beside(&self, topology: &Topology) -> Result<Option<Owner>> {
+        match (&self.topology.owner, &topology.owner) {
+            (Some(owner), Some(other)) if owner.id != other.id => {
+                Err(owned_by_another(&topology.context, other, owner))
+            }
+            (owner, other) => Ok(owner.clone().or_else(|| other.clone())),
+        }
     }
 
     fn handles(&self, name: &str) -> bool {

@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use super::channel;
 use super::connection::{Link, Live};
-use super::error::within;
+use super::error::{call, short, within};
 use super::options::RabbitOptions;
 use super::publisher::RabbitPublisher;
 use super::requests::requester::RabbitRequests;
+use super::topology::{Claim, Claimed, owner_queue};
 use super::urls::Urls;
 use super::wire::Wire;
 use crate::common::rejected_stats::RejectedStats;
@@ -141,13 +142,42 @@ impl Broker {
     async fn declare(&self, live: &Live, topology: &Topology) -> Result<()> {
         let plan = self.options.layout.plan(topology, self.options.delivery_limit)?;
         let limit = self.options.call_timeout;
+        let in_context = || format!("context `{}` on RabbitMQ", topology.context);
+        if let Some(claim) = plan.claim() {
+            self.claim(live, claim).await.with_context(in_context)?;
+        }
         let channel = live.open_channel(limit).await?;
         let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
         channel::close(&channel).await;
-        declared.with_context(|| format!("context `{}` on RabbitMQ", topology.context))?;
+        declared.with_context(in_context)?;
         let applied = Applied { topology: topology.clone(), on_connection: Some(live.number) };
         self.contexts().insert(topology.context.clone(), applied);
         Ok(())
+    }
+
+    /// Has the context for the store that claims it.
+    async fn claim(&self, live: &Live, claim: &Claim) -> Result<()> {
+        let (limit, doing) = (self.options.call_timeout, "asking whose the context is");
+        let channel = live.open_channel(limit).await?;
+        let claimed = within(limit, doing, claim.make(&channel)).await;
+        channel::close(&channel).await;
+        if claimed? == Claimed::Granted {
+            return Ok(());
+        }
+        let channel = live.open_channel(limit).await?;
+        let marked = within(limit, doing, claim.read(&channel)).await;
+        channel::close(&channel).await;
+        claim.check(&marked?)
+    }
+
+    /// Removes the mark of who owns a context.
+    pub(super) async fn forget_owner(&self, context: &ContextName) -> Result<()> {
+        let (limit, doing) = (self.options.call_timeout, "removing the mark of a context's owner");
+        let channel = self.consuming.get().await?.open_channel(limit).await?;
+        let queue = short(&owner_queue(context))?;
+        let deleted = call(limit, doing, channel.queue_delete(queue, Default::default())).await;
+        channel::close(&channel).await;
+        deleted.map(drop)
     }
 
     fn applied(&self, context: &ContextName) -> Result<Applied> {

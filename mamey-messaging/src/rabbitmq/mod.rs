@@ -53,6 +53,13 @@ pub use wire::RabbitEncoding;
 /// cannot keep, and what cannot be read, goes to the queue `<context>.dead`, bytes intact, with the
 /// reason in headers; [`Transport::rejected`] lists and replays it.
 ///
+/// A context belongs to the first database that starts it here: the queue `<context>.owner` marks
+/// it, and a start on another database is refused, because the two would share the queues. What
+/// tells databases apart is stored in them ([`StoreId`](mamey_core::store::StoreId)), so a restored
+/// or renamed one, and one that moved to another host, starts as before; a copy cannot be told from
+/// its original. A store in memory leaves no mark, and is refused where there is one. For a move to
+/// a new database see [`RabbitTransport::forget_owner`].
+///
 /// Lost connections and channels are replaced when they are needed next. A message whose confirm was
 /// lost with its connection is published again from its outbox, and what was delivered but not
 /// acknowledged is delivered again: inboxes absorb both.
@@ -114,6 +121,16 @@ impl RabbitTransport {
     pub fn plan(&self, topology: &Topology) -> Result<RabbitPlan> {
         let options = &self.broker.options;
         options.layout.plan(topology, options.delivery_limit)
+    }
+
+    /// Removes the mark of which database a context belongs to (the queue `<context>.owner`), so
+    /// that the next one to start has it: for a context that moves to a new, empty database. Stop
+    /// every instance on the former database first, or it may take the context again.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn forget_owner(&self, context: &ContextName) -> Result<()> {
+        self.broker.forget_owner(context).await
     }
 }
 

@@ -9,6 +9,7 @@ mod foreign;
 mod limit;
 mod logs;
 mod messages;
+mod owner;
 mod predefined;
 mod rejected;
 mod requests;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use mamey_core::Result;
 use mamey_core::clock::Clock;
+use mamey_core::id::new_uuid;
 use mamey_core::message::ContextName;
+use mamey_core::store::StoreId;
 
 use super::state::State;
 use crate::common::errors::closed;
@@ -15,13 +17,15 @@ use crate::common::lock::lock;
 /// One database.
 pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) identity: StoreId,
     closed: AtomicBool,
     contexts: Mutex<HashMap<ContextName, Arc<Mutex<State>>>>,
 }
 
 impl Shared {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, closed: AtomicBool::new(false), contexts: Mutex::default() }
+        let identity = StoreId::new(new_uuid());
+        Self { clock, identity, closed: AtomicBool::new(false), contexts: Mutex::default() }
     }
 
     /// The state of a context, which all opens of it share.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::capabilities::StoreCapabilities;
-use mamey_core::store::Store;
+use mamey_core::store::{Store, StoreId};
 use tokio::sync::Notify;
 
 use super::shared::Shared;
@@ -27,6 +27,10 @@ pub(super) struct MemoryStore {
 impl Store for MemoryStore {
     fn capabilities(&self) -> StoreCapabilities {
         StoreCapabilities::new("memory", DOCUMENT_BYTES_MAX)
+    }
+
+    fn identity(&self) -> StoreId {
+        self.shared.identity
     }
 
     async fn ping(&self) -> Result<()> {

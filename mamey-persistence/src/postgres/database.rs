@@ -136,6 +136,7 @@ impl Database for PostgresDatabase {
         prepare(&self.shared, &Wanted { tables: &tables, functions: &functions })
             .await
             .with_context(|| format!("opening context `{}`", schema.context))?;
+        let identity = self.shared.identity(&tables.schema).await?;
         let outbox_changed = Arc::new(Notify::new());
         let listeners = self.shared.wakeup.listeners(schema.context.clone());
         listeners.add(&outbox_changed);
@@ -146,6 +147,7 @@ impl Database for PostgresDatabase {
         let touch_functions = functions.touch(&tables.schema).into();
         let store = PostgresStore {
             database,
+            identity,
             tables,
             committer,
             outbox_changed,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mamey_core::clock::Clock;
+use mamey_core::store::StoreId;
 use mamey_core::{Error, Result};
+use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -11,12 +13,15 @@ use super::connection::Connections;
 use super::connection::servers::Servers;
 use super::error::store_error;
 use super::options::PostgresOptions;
+use super::schema::statement::in_schema;
 use super::stats::Counters;
 use super::wakeup::Wakeup;
 use crate::common::errors::closed;
 
 /// How many units of all contexts wait for their commit at a time; further callers wait.
 const UNITS_WAITING_MAX: u32 = 1024;
+
+const IDENTITY: &str = "SELECT id FROM mamey._identity";
 
 /// One connected database.
 pub(crate) struct Shared {
@@ -54,6 +59,14 @@ impl Shared {
     /// A failure of this database as an error of ours.
     pub(crate) fn error(&self, cause: impl Into<Arc<sqlx::Error>>) -> Error {
         store_error(&self.url, cause)
+    }
+
+    /// What tells the data of a context's schema, which exists, from that of another database.
+    pub(crate) async fn identity(&self, schema: &str) -> Result<StoreId> {
+        let read = AssertSqlSafe(in_schema(schema, IDENTITY));
+        let row = self.connections.fetch_one(sqlx::query(read).persistent(false)).await;
+        let id = row.and_then(|row| row.try_get(0)).map_err(|cause| self.error(cause))?;
+        Ok(StoreId::new(id))
     }
 
     /// Waits until one more unit may be handed over.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::capabilities::StoreCapabilities;
-use mamey_core::store::Store;
+use mamey_core::store::{Store, StoreId};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::{Mutex, Notify};
 
@@ -20,6 +20,7 @@ use crate::common::declared::DOCUMENT_BYTES_MAX;
 /// One context's share of the database, as one open of it sees it.
 pub(crate) struct PostgresStore {
     pub(crate) database: Arc<Shared>,
+    pub(crate) identity: StoreId,
     pub(crate) tables: Tables,
     pub(crate) committer: Arc<Committer>,
     pub(crate) outbox_changed: Arc<Notify>,
@@ -32,6 +33,10 @@ pub(crate) struct PostgresStore {
 impl Store for PostgresStore {
     fn capabilities(&self) -> StoreCapabilities {
         StoreCapabilities::new("postgres", DOCUMENT_BYTES_MAX).with_durable(true).with_shared(true)
+    }
+
+    fn identity(&self) -> StoreId {
+        self.identity
     }
 
     async fn ping(&self) -> Result<()> {

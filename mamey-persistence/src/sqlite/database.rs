@@ -17,7 +17,7 @@ use super::error::store_error;
 use super::lease::forget_instances;
 use super::options::SqliteOptions;
 use super::schema::collection::Prepare;
-use super::schema::migrate::migrate;
+use super::schema::migrate::{identity, migrate};
 use super::shared::Shared;
 use super::stats::SqliteStats;
 use super::store::SqliteStore;
@@ -81,7 +81,12 @@ impl SqliteDatabase {
             .await
             .map_err(|cause| store_error(&path, Arc::new(cause)))
             .with_context(doing)?;
-        Ok(Self { shared: Arc::new(Shared::start(path, options, (writing, first), file_lock)) })
+        let identity = identity(&mut first)
+            .await
+            .map_err(|cause| store_error(&path, Arc::new(cause)))
+            .with_context(doing)?;
+        let file = (path, identity);
+        Ok(Self { shared: Arc::new(Shared::start(file, options, (writing, first), file_lock)) })
     }
 
     /// How much the writer did since the file was opened.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use mamey_core::clock::Clock;
 use mamey_core::message::ContextName;
+use mamey_core::store::StoreId;
 use mamey_core::{Error, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{RwLock, mpsc, oneshot};
@@ -29,6 +30,7 @@ pub(super) type Answer<T> = oneshot::Receiver<Result<T>>;
 /// One open file.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
+    pub(super) identity: StoreId,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) readers: Readers,
     pub(super) counters: Arc<Counters>,
@@ -42,7 +44,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Starts the writer on its first connection.
     pub(super) fn start(
-        path: PathBuf,
+        (path, identity): (PathBuf, StoreId),
         options: SqliteOptions,
         (writing, first): (SqliteConnectOptions, SqliteConnection),
         file_lock: Arc<File>,
@@ -60,6 +62,7 @@ impl Shared {
         };
         Self {
             path,
+            identity,
             clock: options.clock,
             readers,
             queue: Mutex::new(Some(queue)),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::criteria::Collection;
-use mamey_core::store::Store;
+use mamey_core::store::{Store, StoreId};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite};
@@ -34,6 +34,10 @@ pub(super) struct SqliteStore {
 impl Store for SqliteStore {
     fn capabilities(&self) -> StoreCapabilities {
         StoreCapabilities::new("sqlite", DOCUMENT_BYTES_MAX).with_durable(true)
+    }
+
+    fn identity(&self) -> StoreId {
+        self.database.identity
     }
 
     async fn ping(&self) -> Result<()> {

@@ -13,10 +13,10 @@ use super::plan::{Argument, Destination, RabbitPlan, Step};
 use crate::rabbitmq::error::short;
 
 impl RabbitPlan {
-    /// Declares everything; what exists already stays as it is.
+    /// Declares everything but the owner; what exists already stays as it is.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<()> {
         let (binds, others): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|step| matches!(step, Step::Bind { .. }));
+            self.steps.iter().partition(|step| matches!(step, Step::Bind { .. }));
         for step in others {
             step.declare(channel).await?;
         }
@@ -103,7 +103,7 @@ async fn declare_exchange(
     channel.exchange_declare(name, kind, options, FieldTable::default()).await
 }
 
-fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
+pub(super) fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, argument) in arguments {
         let value = match argument {

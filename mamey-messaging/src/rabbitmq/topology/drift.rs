@@ -6,7 +6,7 @@ use super::own::PARTITIONS_ARGUMENT;
 use crate::rabbitmq::error::{NOT_FOUND, REFUSED, failed, reply_code};
 
 /// The reply code of a declaration whose arguments differ from what exists.
-const PRECONDITION_FAILED: u16 = 406;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// A declaration failed. Where it differs from what exists, the error names field, ours and theirs.
 pub(crate) fn not_declared(what: &str, cause: lapin::Error) -> Error {
@@ -46,14 +46,14 @@ fn drift(what: &str, text: &str) -> Error {
 
 /// Which argument of a declaration differs, from the broker's sentence about it.
 #[derive(Debug, PartialEq, Eq)]
-struct Drift<'a> {
+pub(super) struct Drift<'a> {
     field: &'a str,
     ours: &'a str,
-    theirs: &'a str,
+    pub(super) theirs: &'a str,
 }
 
 impl<'a> Drift<'a> {
-    fn read(text: &'a str) -> Option<Self> {
+    pub(super) fn read(text: &'a str) -> Option<Self> {
         let (_, rest) = text.split_once("inequivalent arg '")?;
         let (field, rest) = rest.split_once('\'')?;
         let (_, rest) = rest.split_once("received ")?;

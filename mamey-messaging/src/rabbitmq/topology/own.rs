@@ -4,6 +4,7 @@ use mamey_core::message::{ContextName, Metadata, Partition, SLOTS, Target};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
+use super::claim::Claim;
 use super::plan::{Argument, Destination, RabbitPlan, Step};
 
 /// The argument of a partition queue that holds the number of partitions. The broker compares it,
@@ -62,7 +63,12 @@ impl OwnLayout {
                 destination: Destination::Exchange(input.clone()),
             }));
         }
-        Ok(RabbitPlan(steps))
+        let claim = topology.owner.clone().map(|owner| Claim {
+            context: context.clone(),
+            owner,
+            dead_letters: dead_letters(context),
+        });
+        Ok(RabbitPlan { claim, steps })
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use super::claim::{Claim, owner_queue};
+
+/// The argument of a context's mark that holds its owner. Nothing is ever dead-lettered by that queue.
+pub(super) const OWNER_ARGUMENT: &str = "x-dead-letter-routing-key";
+
 /// What the broker needs to know of one context, as steps that can be printed and run again.
 ///
 /// Printed, it is one line a step, always in the same order.
@@ -21,7 +26,11 @@ use std::fmt;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RabbitPlan(pub(super) Vec<Step>);
+pub struct RabbitPlan {
+    /// Who the context belongs to, if that is said.
+    pub(super) claim: Option<Claim>,
+    pub(super) steps: Vec<Step>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -55,9 +64,37 @@ pub(super) enum Argument {
     Flag(bool),
 }
 
+impl RabbitPlan {
+    /// Who the context belongs to, which is settled before anything is declared.
+    pub(crate) const fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    /// The mark that the claim leaves.
+    fn mark(&self) -> Option<Step> {
+        let claim = self.claim.as_ref().filter(|claim| claim.owner.durable)?;
+        Some(Step::Queue {
+            name: owner_queue(&claim.context),
+            arguments: claim.arguments(claim.text()),
+        })
+    }
+}
+
+impl Claim {
+    /// The arguments of the mark for an owner.
+    pub(super) fn arguments(&self, owner: String) -> Vec<(&'static str, Argument)> {
+        vec![
+            ("x-queue-type", Argument::Text("quorum".to_owned())),
+            // The broker takes the next argument only beside this one.
+            ("x-dead-letter-exchange", Argument::Text(self.dead_letters.clone())),
+            (OWNER_ARGUMENT, Argument::Text(owner)),
+        ]
+    }
+}
+
 impl fmt::Display for RabbitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|step| writeln!(f, "{step}"))
+        self.mark().iter().chain(&self.steps).try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 

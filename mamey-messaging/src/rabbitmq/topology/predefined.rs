@@ -25,7 +25,8 @@ const PLACEHOLDERS: [&str; 5] = ["{target}", "{name}", "{slot}", "{sender}", "{k
 ///
 /// A confirmed message is stored wherever the bindings lead, and a message that must be routed
 /// fails when they lead nowhere. A targeted message reaches its context alone only if the bindings
-/// say so. Order is not promised until [`RabbitPredefined::ordered`] says that it holds.
+/// say so. Which database a context belongs to is not checked: nothing is declared that could mark
+/// it. Order is not promised until [`RabbitPredefined::ordered`] says that it holds.
 ///
 /// ```
 /// use mamey::messaging::{RabbitOptions, RabbitPredefined};
@@ -169,7 +170,7 @@ impl RabbitPredefined {
         }
         let queues = queues.iter().chain([dead_letters]);
         steps.extend(queues.map(|queue| Step::Find(Destination::Queue(queue.clone()))));
-        Ok(RabbitPlan(steps))
+        Ok(RabbitPlan { claim: None, steps })
     }
 
     pub(super) fn dead_letters(&self, context: &ContextName) -> Result<String> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mamey_core::clock::Timestamp;
+use mamey_core::store::StoreId;
 use mamey_core::{Error, Result};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
@@ -36,6 +37,13 @@ const APPLIED: &str = "SELECT number, checksum FROM mamey_migrations ORDER BY nu
 
 const RECORD: &str =
     "INSERT INTO mamey_migrations (number, name, checksum, applied_at) VALUES (?, ?, ?, ?)";
+
+const IDENTITY: &str = "SELECT id FROM mamey_identity";
+
+/// What tells the file from another.
+pub(crate) async fn identity(connection: &mut SqliteConnection) -> Result<StoreId, sqlx::Error> {
+    sqlx::query_scalar(IDENTITY).fetch_one(connection).await.map(StoreId::new)
+}
 
 /// Applies what is missing in one transaction; a crash leaves the file as it was.
 pub(crate) async fn migrate(

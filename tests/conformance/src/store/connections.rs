@@ -11,7 +11,8 @@ use super::fixture::{
 use super::harness::StoreHarness;
 
 /// Documents, messages to send, marks of received messages and parked messages are there after the
-/// database was closed and opened again, and no epoch of a lease goes back.
+/// database was closed and opened again, with the identity that it had, and no epoch of a lease goes
+/// back.
 pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
     let store = harness.store().await;
     let (handled, parked) = (message(1, None), message(2, Some("k")));
@@ -21,12 +22,13 @@ pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
     commit(&*store, unit).await;
     let unit = receiving(&parked, Origin::Delivery, park(AT_ONCE, 1));
     commit(&*store, unit).await;
-    let before = all_leases(&*store).await;
+    let (before, identity) = (all_leases(&*store).await, store.identity());
     let note = load_note(&*store, "a").await;
     assert!(note.is_some());
     drop(store);
     harness.close().await;
     let store = harness.store_over_another_connection().await;
+    assert_eq!(store.identity(), identity);
     assert_eq!(load_note(&*store, "a").await, note);
     assert!(store.was_received(handled.metadata.identity()).await.unwrap());
     assert_eq!(store.parked_count().await.unwrap(), 1);
@@ -42,6 +44,7 @@ pub async fn what_was_committed_survives_closing(harness: StoreHarness) {
 /// refused, a message takes effect in one of them, and a partition has one holder.
 pub async fn two_connections_share_one_context(harness: StoreHarness) {
     let (one, two) = (harness.store().await, harness.store_over_another_connection().await);
+    assert_eq!(one.identity(), two.identity());
     commit(&*one, writes([put_note("a", Expected::Absent, "one")])).await;
     assert_eq!(load_note(&*two, "a").await.unwrap().version, 1);
     commit(&*two, writes([put_note("a", Expected::Version(1), "two")])).await;

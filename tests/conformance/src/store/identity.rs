@@ -149,3 +149,11 @@ async fn dead(store: &dyn Store) -> Vec<MessageIdentity> {
     }
     found
 }
+
+/// All opens of a context have the identity of its database. That a database of its own has another
+/// one, the tests of each store show.
+pub async fn a_context_has_the_identity_of_its_database(harness: StoreHarness) {
+    let (one, again) = (harness.store().await, harness.store().await);
+    assert_eq!(one.identity(), again.identity());
+    assert!(!one.identity().as_uuid().is_nil());
+}

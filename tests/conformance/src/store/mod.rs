@@ -60,6 +60,7 @@ macro_rules! store_conformance {
                 unique_values_are_held_once
                 unique_values_move_within_a_unit;
             Nothing, identity:
+                a_context_has_the_identity_of_its_database
                 one_id_of_many_senders_takes_effect_for_each
                 one_id_of_many_senders_waits_side_by_side;
             Nothing, inbox:

@@ -49,6 +49,7 @@ macro_rules! transport_conformance {
             Order, instances: order_holds_while_partitions_move;
             Nothing, limits: messages_over_the_limit_are_refused;
             Nothing, routing:
+                a_context_of_another_store_is_refused
                 a_message_that_must_route_is_refused_without_subscribers
                 a_target_is_reached_alone
                 a_target_without_a_route_is_refused

@@ -2,11 +2,12 @@
 
 use mamey_core::ErrorKind;
 use mamey_core::message::Target;
-use mamey_core::transport::Routed;
+use mamey_core::store::StoreId;
+use mamey_core::transport::{Owner, Routed, Topology};
 
 use super::fixture::{
-    Begun, CANCELLED, PLACED, TAKE, apply, beside, context, event, message, publish_and, subscribe,
-    take,
+    Begun, CANCELLED, PLACED, TAKE, apply, beside, context, event, message, new_id, publish_and,
+    subscribe, take,
 };
 use super::harness::TransportHarness;
 
@@ -110,4 +111,32 @@ pub async fn topologies_can_be_applied_again(harness: TransportHarness) {
     assert_eq!(beside(&mut begun, take(&mut payments)).await, sent);
     let [begun] = begun;
     assert_eq!(begun.outcome().await.unwrap(), Routed::Delivered);
+}
+
+/// Two databases, one context name: the first one has the context, under whichever location, and the
+/// other is refused with both named. A topology without an owner is not compared.
+pub async fn a_context_of_another_store_is_refused(harness: TransportHarness) {
+    let transport = &*harness.transport;
+    let (first, second) = (StoreId::new(new_id().as_uuid()), StoreId::new(new_id().as_uuid()));
+    let owned = |id, store: &str, handles| {
+        let owner = Owner::new(id, store).with_durable(true);
+        Topology::new(context("payments"), 1).with_handles(vec![handles]).with_owner(owner)
+    };
+    transport.apply(&owned(first, "db://one", PLACED)).await.unwrap();
+    let error = transport.apply(&owned(second, "db://two", TAKE)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
+    let text = error.to_string();
+    for words in ["payments", "db://one", "db://two", &first.to_string(), &second.to_string()] {
+        assert!(text.contains(words), "`{words}` is not in {text}");
+    }
+    // What only the other one handles was not bound.
+    let unbound = message(TAKE, Target::Any, Some("order-1"));
+    let routed = transport.publisher().publish(&unbound).await.unwrap();
+    assert_eq!(routed, Routed::NoSubscriber);
+    transport.apply(&owned(first, "db://renamed", PLACED)).await.unwrap();
+    apply(transport, "payments", &[PLACED], 1).await;
+    transport.apply(&owned(second, "db://two", PLACED)).await.unwrap_err();
+    let mut payments = subscribe(transport, "payments", 1).await;
+    let sent = event(Some("order-1"));
+    assert_eq!(publish_and(transport, &sent, take(&mut payments)).await, sent);
 }

@@ -1,6 +1,14 @@
 -- `mamey` stands for the context's schema. Our own names start with an underscore; no collection's
 -- name does.
 
+-- What tells this context's data from that of another database, in one row. A copy or a restored backup
+-- has it too.
+CREATE TABLE mamey._identity (
+    id uuid NOT NULL
+);
+
+INSERT INTO mamey._identity (id) VALUES (gen_random_uuid());
+
 -- The time in microseconds: the database's clock, or the time that a test passes.
 CREATE FUNCTION mamey._now(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$

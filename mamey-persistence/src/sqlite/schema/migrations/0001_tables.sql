@@ -1,3 +1,10 @@
+-- What tells this file from another, in one row. A copy of the file has it too.
+CREATE TABLE mamey_identity (
+    id BLOB NOT NULL
+) STRICT;
+
+INSERT INTO mamey_identity (id) VALUES (randomblob(16));
+
 -- Numbers that only grow, each within one context.
 CREATE TABLE mamey_counters (
     context TEXT NOT NULL,
