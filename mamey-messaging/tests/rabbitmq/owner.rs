@@ -12,7 +12,7 @@ use mamey_test_support::{rabbitmq, require};
 
 use crate::world::{Foreign, connect, event, next, subscribe, subscribe_to_all, topology};
 
-const OURS: &str = "postgres://shop@db-1.internal/shop";
+const OURS: &str = "postgres://db-1.internal/shop";
 const THEIRS: &str = "sqlite:/var/lib/shop/shop.db";
 
 fn owner(id: u32, store: &str) -> Owner {
@@ -67,7 +67,7 @@ async fn a_database_that_was_renamed_is_the_same() {
         let owned = |id, store| Topology::new(context.clone(), 1).with_owner(owner(id, store));
         transport.apply(&owned(1, OURS)).await.unwrap();
         let long = format!("postgres://shop@{}/shop", "a.very.long.host.name".repeat(9));
-        for moved in ["postgres://shop@db-2.internal/shop", &long] {
+        for moved in ["postgres://shop:***@db-2.internal/shop", &long] {
             transport.apply(&owned(1, moved)).await.unwrap();
             let error = transport.apply(&owned(2, moved)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");

@@ -50,8 +50,17 @@ impl Claim {
         )))
     }
 
-    /// The owner as the mark holds it: its id, then its location.
+    /// The owner as the mark holds it: its id, then its location without the user.
     pub(super) fn text(&self) -> String {
-        self.owner.to_string().chars().take(OWNER_CHARS_MAX).collect()
+        let store = self.owner.store.as_str();
+        let location = match store.split_once("://") {
+            Some((scheme, place)) => {
+                let (server, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+                let server = server.rsplit_once('@').map_or(server, |(_, host)| host);
+                format!("{scheme}://{server}{path}")
+            }
+            None => store.to_owned(),
+        };
+        format!("{} {location}", self.owner.id).chars().take(OWNER_CHARS_MAX).collect()
     }
 }
