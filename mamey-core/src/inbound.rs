@@ -16,7 +16,8 @@ pub struct Incoming<'a> {
     pub identity: MessageIdentity,
     /// Where it comes from: the transport or parking.
     pub origin: Origin,
-    /// Which run this is, counted from 1 over all deliveries and retries.
+    /// Which run this is, counted from 1 over all deliveries and retries. Runs of builds that could
+    /// not read the message do not count.
     pub attempt: u32,
 }
 
@@ -47,8 +48,8 @@ pub trait Inbound: Send + Sync + 'static {
     ///
     /// # Errors
     /// The handler's or the commit's error; nothing of this run is stored. A panic of the handler
-    /// is an error too. `NotFound` when no handler takes the name, `Unsupported` when none reads
-    /// the version.
+    /// is an error too. `Unreadable` when no handler takes the name or reads the version or the
+    /// payload: the message waits for a build that does.
     ///
     /// # Cancellation
     /// Dropping the future before the commit has begun undoes everything. After that the commit

@@ -7,6 +7,24 @@ use crate::Backoff;
 /// What happens after a failure that may be temporary: the handler first runs again at once, then the
 /// message is parked and retried after growing pauses, then it becomes a dead letter.
 ///
+/// Which failures may be temporary is in the table of [`ErrorKind`](crate::ErrorKind). A message that
+/// this build has no handler for, or cannot read, is not run again at once: it is parked, and its
+/// pauses are the same. Any instance that holds its partition when it is due may handle it, so the
+/// policy should last longer than two builds run side by side. The attempts of a build that cannot
+/// read it take none from the handler of one that can.
+///
+/// The schedule of the default, to which no pause adds and from which each may take up to a fifth:
+///
+/// | Run | The pause before it | After the first failure |
+/// |---|---|---|
+/// | 2, 3 | none | 0 s |
+/// | 4 | 200 ms | 0.2 s |
+/// | 5 to 8 | 400 ms, 800 ms, 1.6 s, 3.2 s | 6.2 s |
+/// | 9 to 12 | 6.4 s, 12.8 s, 25.6 s, 51.2 s | 1 min 42 s |
+/// | 13 | 1 min 42.4 s | 3 min 25 s |
+/// | 14 | 3 min 24.8 s | 6 min 49 s |
+/// | 15 to 28 | 5 min each | 1 h 16 min 49 s |
+///
 /// ```
 /// use std::time::Duration;
 /// use mamey::{Backoff, RetryPolicy};
@@ -57,6 +75,14 @@ impl RetryPolicy {
     /// No second run: the first failure is final.
     pub const NEVER: Self = Self { immediate: 0, delayed: 0, backoff: Backoff::DEFAULT };
 
+    /// Two more runs at once, then 25 after pauses from 200 ms up to five minutes: over an hour, so
+    /// that a message outlives another system's bad hour and the deployment of a new build.
+    pub const DEFAULT: Self = Self {
+        immediate: 2,
+        delayed: 25,
+        backoff: Backoff::new(Duration::from_millis(200), Duration::from_mins(5)).with_jitter(0.2),
+    };
+
     /// The pause before the run that follows `attempts` failed ones; `None` when no run is left.
     ///
     /// `random` is in `0.0..1.0` and shortens the pause by up to the backoff's jitter.
@@ -74,10 +100,9 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Two more runs at once, then eight after pauses from 200 ms up to a minute: about two minutes
-    /// in total.
+    /// [`RetryPolicy::DEFAULT`].
     fn default() -> Self {
-        Self { immediate: 2, delayed: 8, backoff: Backoff::DEFAULT }
+        Self::DEFAULT
     }
 }
 
@@ -96,6 +121,23 @@ mod tests {
         assert_eq!(policy.delay_after(4, 0.0), Some(Duration::from_millis(400)));
         assert_eq!(policy.delay_after(5, 0.0), None);
         assert_eq!(RetryPolicy::NEVER.delay_after(1, 0.0), None);
+    }
+
+    #[test]
+    fn the_default_lasts_over_an_hour_as_its_table_says() {
+        let policy = RetryPolicy::default();
+        let until_run = |run: u32, random| -> Duration {
+            (policy.immediate + 1..run)
+                .map(|attempts| policy.delay_after(attempts, random).unwrap())
+                .sum()
+        };
+        assert!(policy.is_immediate_after(2) && !policy.is_immediate_after(3));
+        let table = [(4, 200), (8, 6_200), (12, 102_200), (13, 204_600), (14, 409_400)];
+        for (run, millis) in table.into_iter().chain([(28, 4_609_400)]) {
+            assert_eq!(until_run(run, 0.0), Duration::from_millis(millis), "run {run}");
+        }
+        assert!(until_run(28, 1.0) > Duration::from_hours(1), "{:?}", until_run(28, 1.0));
+        assert_eq!(policy.delay_after(28, 0.0), None);
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Stranger {
 #[derive(Clone, Copy)]
 pub enum Fault {
     Fail,
+    /// As a build that cannot read the number.
+    Unread,
     Panic,
     Hang,
     /// Blocks its thread until [`Script::release`].
@@ -186,7 +188,7 @@ pub fn deaf_listener() -> BoundedContext {
 }
 
 /// Two runs at once, then two with pauses of a few milliseconds.
-fn quick_retries() -> RetryPolicy {
+pub fn quick_retries() -> RetryPolicy {
     let mut policy = RetryPolicy::default().with_immediate(1).with_delayed(2);
     policy.backoff.first = Duration::from_millis(20);
     policy.backoff.max = Duration::from_millis(50);
@@ -238,6 +240,7 @@ impl MessageHandler<Said> for Hear {
         match self.0.next(said.number) {
             None => Ok(()),
             Some(Fault::Fail) => Err(Error::other("the script says fail")),
+            Some(Fault::Unread) => Err(Error::unreadable("the script says unread")),
             Some(Fault::Panic) => panic!("the script says panic"),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Block) => {

@@ -20,6 +20,7 @@ rows! {
     a_handler_that_is_cut_off_by_a_shutdown_runs_again_after_the_next_start
     a_drain_ends_early_when_the_work_is_done
     a_dead_letter_is_heard_once_its_handler_is_fixed
+    a_parked_message_waits_for_a_build_that_reads_it
     a_parked_message_outlives_its_handler
 }
 
@@ -161,6 +162,29 @@ async fn a_dead_letter_is_heard_once_its_handler_is_fixed(world: &mut World) {
     world.script.clear();
     assert!(world.store("listener").replay_dead_letter(id).await.unwrap());
     world.until_heard("bad", &[1]).await;
+    world.idle().await;
+    assert!(world.dead_letters().await.is_empty());
+}
+
+async fn a_parked_message_waits_for_a_build_that_reads_it(world: &mut World) {
+    world.service.shutdown().await.unwrap();
+    world.start_again_patient().await;
+    world.script.fault(1, Fault::Unread);
+    world.say("bad", 1).await;
+    world.say("bad", 2).await;
+    // Far more attempts than the listener's own policy has.
+    let often = async || world.script.entered() > 6;
+    world.until("the build that cannot read it has tried often", often).await;
+    assert!(world.dead_letters().await.is_empty());
+    world.service.shutdown().await.unwrap();
+    world.script.fault(1, Fault::Panic);
+    let entered = world.script.entered();
+    world.start_again().await;
+    // It fails at first, and has retries left.
+    let failed = async || world.script.entered() > entered + 1;
+    world.until("the handler has failed twice", failed).await;
+    world.script.clear();
+    world.until_heard("bad", &[1, 2]).await;
     world.idle().await;
     assert!(world.dead_letters().await.is_empty());
 }

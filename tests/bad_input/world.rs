@@ -13,7 +13,7 @@ use mamey::transport::Routed;
 use mamey::{BoundedContext, MessageId, Result, RunningService, Service, Settings};
 use tempfile::TempDir;
 
-use crate::domain::{Heard, Say, Script, deaf_listener, listener, speaker};
+use crate::domain::{Heard, Say, Script, deaf_listener, listener, quick_retries, speaker};
 use crate::panics;
 
 /// The longest that anything in these tests may take.
@@ -75,6 +75,11 @@ impl World {
     /// As [`World::start_again`], with a listener that has lost its handler.
     pub async fn start_again_deaf(&mut self) {
         self.begin_again(deaf_listener()).await;
+    }
+
+    /// As [`World::start_again`], with a listener that retries as long as any row needs.
+    pub async fn start_again_patient(&mut self) {
+        self.begin_again(listener(&self.script).retry(quick_retries().with_delayed(10_000))).await;
     }
 
     async fn begin_again(&mut self, context: BoundedContext) {

@@ -99,11 +99,12 @@ async fn what_cannot_be_read_is_invalid() {
     let service = start().await;
     let sku = "tea".to_owned();
     let reply = service.request(old::GetPrice { sku }).to("catalog").await.unwrap_err();
-    assert_eq!((reply.kind(), reply.retry()), (ErrorKind::Invalid, Retry::Never));
+    assert_eq!((reply.kind(), reply.retry()), (ErrorKind::Invalid, Retry::Later));
     assert!(reply.to_string().contains("version 1 of `catalog.get-price`"), "{reply}");
     let request = service.request(old::Unfit { item: 7 }).to("catalog").await.unwrap_err();
-    assert_eq!(request.kind(), ErrorKind::Invalid);
+    assert_eq!((request.kind(), request.retry()), (ErrorKind::Invalid, Retry::Later));
     assert!(request.to_string().contains("sku"), "{request}");
+    assert!(!request.is_final_for_messages() && !reply.is_final_for_messages());
     service.shutdown().await.unwrap();
 }
 

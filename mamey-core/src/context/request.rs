@@ -14,7 +14,7 @@ use crate::message::{
     Metadata, Request, Target, TraceContext, check_payload,
 };
 use crate::transport::{REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX, Requester};
-use crate::{Error, Result, ResultExt};
+use crate::{Error, Result, ResultExt, Retry};
 
 /// Who asks, on whose behalf, and through what.
 #[derive(Clone)]
@@ -159,6 +159,8 @@ impl<R: Request> AddressedRequest<'_, R> {
                 R::NAME
             ))
             .with_source(cause)
+            // Another build may read it.
+            .with_retry(Retry::Later)
         })
     }
 

@@ -27,7 +27,8 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
-    retry: Retry,
+    /// What [`Error::with_retry`] said; otherwise the kind decides.
+    retry: Option<Retry>,
     of_store: bool,
     code: Option<Cow<'static, str>>,
     message: Cow<'static, str>,
@@ -51,7 +52,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
-            retry: kind.default_retry(),
+            retry: None,
             of_store: false,
             code: None,
             message: message.into(),
@@ -101,6 +102,8 @@ impl Error {
         idempotency_key_reused => IdempotencyKeyReused;
         /// The backend or this build cannot do it.
         unsupported => Unsupported;
+        /// This build cannot handle or read a message; another build may.
+        unreadable => Unreadable;
         /// Configuration or registration is wrong.
         misconfigured => Misconfigured;
         /// A named limit would be exceeded.
@@ -117,7 +120,7 @@ impl Error {
         lease_lost => LeaseLost;
     }
 
-    /// Replaces the kind's usual retry advice.
+    /// Replaces the kind's usual retry advice, for callers and for messages.
     ///
     /// ```
     /// use mamey::{Error, Retry};
@@ -127,7 +130,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
-        self.0.retry = retry;
+        self.0.retry = Some(retry);
         self
     }
 
@@ -158,10 +161,30 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether running again can help.
+    /// Whether running again can help, as a caller sees it.
     #[must_use]
     pub fn retry(&self) -> Retry {
-        self.0.retry
+        self.0.retry.unwrap_or(self.0.kind.default_retry())
+    }
+
+    /// Whether a message whose handler fails with this is given up at once, as
+    /// [`ErrorKind`] has it in its table.
+    ///
+    /// ```
+    /// use mamey::{Error, Retry};
+    ///
+    /// assert!(Error::invalid("a negative amount").is_final_for_messages());
+    /// let early = Error::not_found("no such account");
+    /// assert_eq!(early.retry(), Retry::Never, "a caller asked for nothing");
+    /// assert!(!early.is_final_for_messages(), "the account may be opened by a later message");
+    /// assert!(early.with_retry(Retry::Never).is_final_for_messages());
+    /// ```
+    #[must_use]
+    pub fn is_final_for_messages(&self) -> bool {
+        match self.0.retry {
+            Some(retry) => retry == Retry::Never,
+            None => self.0.kind.is_final_for_messages(),
+        }
     }
 
     /// Whether the context's store failed, also when a handler has wrapped that failure in an error

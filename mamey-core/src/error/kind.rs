@@ -6,6 +6,27 @@ use serde::{Deserialize, Serialize};
 
 /// What kind of failure an [`Error`](crate::Error) is.
 ///
+/// The kind decides what follows, unless [`Error::with_retry`](crate::Error::with_retry) says
+/// otherwise. A caller gets the error at once, with the advice in the second column; only a conflict
+/// runs the handler again before that. A message has no caller that could try again, and what its
+/// handler misses may be on its way in another message: it is retried as its
+/// [`RetryPolicy`](crate::RetryPolicy) says.
+///
+/// | Kind | A caller's [`Retry`] | A message whose handler fails with it |
+/// |---|---|---|
+/// | `Rejected`, `Invalid` | `Never` | is a dead letter at once |
+/// | `NotFound`, `AlreadyExists` | `Never` | is retried by its policy: the other message may not have arrived yet |
+/// | `IdempotencyKeyReused`, `Unsupported`, `Misconfigured` | `Never` | is retried by its policy: a person or another build may mend it |
+/// | `Conflict` | `Immediately` | runs again at once with fresh reads, then by its policy |
+/// | `LimitExceeded`, `Unroutable`, `TimedOut`, `Other` | `Later` | is retried by its policy |
+/// | `Unavailable`, `LeaseLost` | `Later` | is retried by its policy; while its store is out of reach, no attempt counts |
+/// | `Unreadable` | `Later` | is parked for a build that can handle it, as long as its policy says |
+/// | `Cancelled` | `Later` | is retried by its policy; by a shutdown, it is returned to where it came from |
+///
+/// A message that decodes and then fails its own validation is `Invalid`. With
+/// `with_retry(Retry::Never)` an error of any kind makes its message a dead letter at once, and with
+/// `Retry::Later` a rejection is retried.
+///
 /// ```
 /// use mamey::ErrorKind;
 ///
@@ -19,7 +40,7 @@ pub enum ErrorKind {
     Rejected,
     /// Input from outside is malformed or failed validation.
     Invalid,
-    /// A requested document, message or handler does not exist.
+    /// A requested document or handler does not exist.
     NotFound,
     /// A document changed since it was read; running again with fresh reads may succeed.
     Conflict,
@@ -29,6 +50,9 @@ pub enum ErrorKind {
     IdempotencyKeyReused,
     /// The backend or this build cannot do what was asked.
     Unsupported,
+    /// This build has no handler for a message, or cannot read its version or its payload; another
+    /// build may.
+    Unreadable,
     /// Configuration or registration is wrong; a person has to fix it.
     Misconfigured,
     /// A named limit would be exceeded.
@@ -49,7 +73,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Rejected,
         Self::Invalid,
         Self::NotFound,
@@ -57,6 +81,7 @@ impl ErrorKind {
         Self::AlreadyExists,
         Self::IdempotencyKeyReused,
         Self::Unsupported,
+        Self::Unreadable,
         Self::Misconfigured,
         Self::LimitExceeded,
         Self::Unroutable,
@@ -84,6 +109,7 @@ impl ErrorKind {
             Self::AlreadyExists => "already-exists",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Unsupported => "unsupported",
+            Self::Unreadable => "unreadable",
             Self::Misconfigured => "misconfigured",
             Self::LimitExceeded => "limit-exceeded",
             Self::Unroutable => "unroutable",
@@ -104,9 +130,15 @@ impl ErrorKind {
             | Self::TimedOut
             | Self::Cancelled
             | Self::LeaseLost
+            | Self::Unreadable
             | Self::Other => Retry::Later,
             _ => Retry::Never,
         }
+    }
+
+    /// Whether no later run of a message's handler can help.
+    pub(super) const fn is_final_for_messages(self) -> bool {
+        matches!(self, Self::Rejected | Self::Invalid)
     }
 }
 

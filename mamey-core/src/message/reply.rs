@@ -66,8 +66,8 @@ impl Envelope {
     /// Reads this envelope as the reply to `request`, and returns the answer's JSON.
     ///
     /// # Errors
-    /// The other context's error. `Cancelled` and `LeaseLost` become `Unavailable`: they are about
-    /// the other process, not this one. `Invalid` when this envelope is not a reply to `request`.
+    /// The other context's error. `Cancelled`, `LeaseLost` and `Unreadable` become `Unavailable`: they
+    /// are about the other process, not this one. `Invalid` when this envelope is not a reply to `request`.
     pub fn into_answer(self, request: &Metadata) -> Result<Bytes> {
         self.check_correlation(request)?;
         let from = self.metadata.sender.clone();
@@ -131,12 +131,16 @@ impl<'a> Failure<'a> {
                 let code = start(self.code.as_deref().unwrap_or_default()).to_owned();
                 return Error::rejected(code, message);
             }
-            Some(ErrorKind::Cancelled | ErrorKind::LeaseLost) => ErrorKind::Unavailable,
+            Some(ErrorKind::Cancelled | ErrorKind::LeaseLost | ErrorKind::Unreadable) => {
+                ErrorKind::Unavailable
+            }
             Some(kind) => kind,
             // The other context may run a newer build with more kinds.
             None => ErrorKind::Other,
         };
-        Error::new(kind, message).with_retry(self.retry)
+        let error = Error::new(kind, message);
+        // The usual advice is sent, too, and is no decision about the messages of this context.
+        if error.retry() == self.retry { error } else { error.with_retry(self.retry) }
     }
 }
 
@@ -216,12 +220,16 @@ mod tests {
         assert_eq!((refused.code(), refused.retry()), (Some("catalog.sold-out"), Retry::Never));
         assert_eq!(refused.to_string(), "context `catalog` answered: no tea is left");
         for kind in ErrorKind::ALL.into_iter().filter(|kind| *kind != ErrorKind::Rejected) {
-            let elsewhere = matches!(kind, ErrorKind::Cancelled | ErrorKind::LeaseLost);
+            let elsewhere =
+                matches!(kind, ErrorKind::Cancelled | ErrorKind::LeaseLost | ErrorKind::Unreadable);
             let expected = if elsewhere { ErrorKind::Unavailable } else { kind };
             for retry in [Retry::Never, Retry::Immediately, Retry::Later] {
                 let error = read(Error::new(kind, "why").with_retry(retry));
                 assert_eq!((error.kind(), error.retry()), (expected, retry));
             }
+            let usual = read(Error::new(kind, "why"));
+            let is_final = kind == ErrorKind::Invalid;
+            assert_eq!(usual.is_final_for_messages(), is_final, "{kind}");
         }
     }
 

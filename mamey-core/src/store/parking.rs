@@ -163,7 +163,8 @@ pub enum DeadLetterReason {
     Refused,
     /// Every retry failed.
     Exhausted,
-    /// No handler here takes it, or can read its version or its payload.
+    /// Within its retry policy no build came that has a handler for it and reads its version and its
+    /// payload.
     Unreadable,
     /// Another build's reason, which this one does not know; the failure's text names it.
     Unknown,

@@ -15,3 +15,8 @@ pub(crate) fn decode<M: Message + DeserializeOwned>(envelope: &Envelope) -> Resu
     }
     M::decode(*version, &envelope.payload)
 }
+
+/// Reads a message for its handler. What this build cannot read waits for one that can.
+pub(crate) fn decode_for_handler<M: Message + DeserializeOwned>(envelope: &Envelope) -> Result<M> {
+    decode(envelope).map_err(|cause| Error::unreadable(cause.to_string()).with_source(cause))
+}

@@ -36,7 +36,7 @@ use mamey_core::store::{CommitOutcome, CommitToken};
 use mamey_core::{Command, Context, Message, Query, ReadContext, Result};
 use serde::de::DeserializeOwned;
 
-use self::decode::decode;
+use self::decode::decode_for_handler;
 use self::layer::{Invocation, InvocationKind, Layer};
 use self::retry::Conflicts;
 use self::work::{Asked, CommandWork, Done, MessageWork, Sent, Work};
@@ -101,7 +101,7 @@ impl Pipeline {
         self.around(
             &invocation,
             pin!(async {
-                let message = decode::<M>(incoming.envelope)?;
+                let message = decode_for_handler::<M>(incoming.envelope)?;
                 message.validate()?;
                 let mut work = MessageWork { handler, decoded: Some(message), incoming };
                 let ((), outcome) = self.run(&mut work, &cause).await?;

@@ -7,7 +7,7 @@ use mamey_core::store::{CommitOutcome, Outcome, Receipt, UnitOfWork};
 use mamey_core::{Command, Context, Error, Message, Result};
 use serde::de::DeserializeOwned;
 
-use super::decode::decode;
+use super::decode::decode_for_handler;
 use super::idempotency_key::ScopedKey;
 use crate::handler::{CommandHandler, MessageHandler};
 
@@ -101,7 +101,7 @@ where
     type Reply = ();
 
     fn message(&mut self, _last: bool) -> Result<M> {
-        self.decoded.take().map_or_else(|| decode(self.incoming.envelope), Ok)
+        self.decoded.take().map_or_else(|| decode_for_handler(self.incoming.envelope), Ok)
     }
 
     fn handle(&self, message: M, cx: &Context) -> impl Future<Output = Result<()>> + Send {

@@ -88,9 +88,13 @@ impl Dispatcher {
             InvocationKind::Query => ".query(…)",
             InvocationKind::Message => ".on(…)",
         };
-        Error::not_found(format!(
-            "context `{context}` has no handler for {kind} `{name}`: add `{fix}`"
-        ))
+        let message =
+            format!("context `{context}` has no handler for {kind} `{name:.255}`: add `{fix}`");
+        match kind {
+            // Another build may have it.
+            InvocationKind::Message => Error::unreadable(message),
+            InvocationKind::Command | InvocationKind::Query => Error::not_found(message),
+        }
     }
 }
 

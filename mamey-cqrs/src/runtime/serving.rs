@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
 use mamey_core::json::to_json;
 use mamey_core::message::{ByCommand, ByQuery, ContextName, Envelope, IDEMPOTENCY_KEY_HEADER};
-use mamey_core::{Command, Error, Query, Request, Result};
+use mamey_core::{Command, Error, Query, Request, Result, Retry};
 
 use super::dispatch::Dispatcher;
 use super::registry::Registry;
@@ -77,7 +77,8 @@ async fn answer<R: Request>(dispatcher: &Dispatcher, request: Envelope) -> Resul
 where
     R::Kind: Serves<R>,
 {
-    let message = decode::<R>(&request)?;
+    // Another build of this context may read it.
+    let message = decode::<R>(&request).map_err(|error| error.with_retry(Retry::Later))?;
     let reply = <R::Kind as sealed::Serve<R>>::run(dispatcher, message, request).await?;
     to_json(&reply).map_err(|cause| {
         Error::invalid(format!("the reply to `{}` cannot be written as JSON: {cause}", R::NAME))

@@ -7,7 +7,7 @@ use mamey_core::message::Envelope;
 use mamey_core::store::{
     CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
 };
-use mamey_core::{Error, Result};
+use mamey_core::{Error, ErrorKind, Result};
 
 use super::outcome::ConsumeOutcome;
 use super::store_outage::{StoreOutage, is_fault_of_message, parked_for};
@@ -20,6 +20,8 @@ pub(super) struct Current<'a> {
     pub(super) origin: Origin,
     /// For how long it was to be parked so far, by the store's clock.
     pub(super) parked_so_far: Duration,
+    /// How many attempts of builds that could not read it came last.
+    pub(super) unread: u32,
 }
 
 /// Commits what becomes of messages whose handlers have committed nothing.
@@ -42,10 +44,13 @@ impl Recorder {
         delay: Duration,
     ) -> ConsumeOutcome {
         let metadata = &current.envelope.metadata;
+        let what = match error.kind() {
+            ErrorKind::Unreadable => "a message is parked until a build comes that can handle it",
+            _ => "a handler failed; its message is parked",
+        };
         tracing::warn!(
             message = %metadata.name, sender = %metadata.sender, id = %metadata.id, attempts, %error,
-            ?delay,
-            "a handler failed; its message is parked"
+            ?delay, "{what}"
         );
         mamey_core::failpoint!("while-parking");
         let outcome = Outcome::Park { delay, attempts, failure: Failure::from(error) };

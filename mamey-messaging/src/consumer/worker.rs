@@ -1,6 +1,5 @@
 //! Processes one message: runs its handler, and records what a failure leads to.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,6 @@ pub(super) struct Worker {
     inbound: Arc<dyn Inbound>,
     store: Arc<dyn Store>,
     stats: ConsumerStats,
-    handles: HashSet<&'static str>,
     recorder: Recorder,
     outage: StoreOutage,
     stop: CancellationToken,
@@ -60,7 +58,6 @@ impl Worker {
     ) -> Self {
         let outage = StoreOutage::new(stats.clone(), stop.clone());
         Self {
-            handles: inbound.handles().into_iter().collect(),
             inbound,
             recorder: Recorder::new(Arc::clone(&store), outage.clone()),
             store,
@@ -85,7 +82,7 @@ impl Worker {
             delivery
         );
         let (envelope, origin) = (delivery.envelope(), Origin::Delivery);
-        let current = Current { envelope, origin, parked_so_far: Duration::ZERO };
+        let current = Current { envelope, origin, parked_so_far: Duration::ZERO, unread: 0 };
         let known = Known {
             redelivered: delivery.is_redelivered(),
             near_its_limit: delivery.is_near_its_limit(),
@@ -112,8 +109,14 @@ impl Worker {
         mamey_core::failpoint!("during-replay");
         let (envelope, origin) = (&parked.envelope, Origin::Parked);
         let parked_so_far = parked.due.duration_since(parked.since);
-        let current = Current { envelope, origin, parked_so_far };
-        let outcome = self.caught(self.run(current, parked.attempts)).await;
+        // What other builds could not read takes no attempt from a handler.
+        let was_unread = parked.failure.kind == ErrorKind::Unreadable.as_str();
+        let (unread, attempts) = match was_unread {
+            true => (parked.attempts, 0),
+            false => (0, parked.attempts),
+        };
+        let current = Current { envelope, origin, parked_so_far, unread };
+        let outcome = self.caught(self.run(current, attempts)).await;
         self.count(&outcome);
         outcome
     }
@@ -194,13 +197,17 @@ impl Worker {
                 Err(_) => return ConsumeOutcome::Returned,
             }
             let stopping = error.kind() == ErrorKind::Cancelled && self.is_stopping().await;
-            match self.next_step(current, &error, attempt, stopping) {
+            let attempts = match error.kind() {
+                ErrorKind::Unreadable => attempt.saturating_add(current.unread),
+                _ => attempt,
+            };
+            match self.next_step(current, &error, attempts, stopping) {
                 NextStep::RunAgain => self.stats.0.run_again.increment(),
                 NextStep::Park(delay) => {
-                    return self.recorder.park(current, &error, attempt, delay).await;
+                    return self.recorder.park(current, &error, attempts, delay).await;
                 }
                 NextStep::DeadLetter(reason) => {
-                    return self.recorder.dead_letter(current, &error, attempt, reason).await;
+                    return self.recorder.dead_letter(current, &error, attempts, reason).await;
                 }
                 NextStep::Return => return ConsumeOutcome::Returned,
             }
@@ -250,10 +257,8 @@ impl Worker {
         attempts: u32,
         stopping: bool,
     ) -> NextStep {
-        let name = current.envelope.metadata.name.as_ref();
-        let policy = self.inbound.retry_policy(name);
-        let has_handler = self.handles.contains(name);
-        next_step(error, attempts, policy, has_handler, stopping, fastrand::f64())
+        let policy = self.inbound.retry_policy(&current.envelope.metadata.name);
+        next_step(error, attempts, policy, stopping, fastrand::f64())
     }
 
     fn count(&self, outcome: &ConsumeOutcome) {
