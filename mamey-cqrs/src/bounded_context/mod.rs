@@ -242,7 +242,11 @@ impl BoundedContext {
     }
 
     /// How messages whose handlers fail are retried, for all handlers without a policy of their
-    /// own; [`RetryPolicy::default`] if not set.
+    /// own; [`RetryPolicy::DEFAULT`] if not set.
+    ///
+    /// It also says how long a message that this build cannot handle waits for one that can: choose
+    /// one that lasts longer than the deployment of a build. Which failures are retried is in the
+    /// table of [`ErrorKind`](mamey_core::ErrorKind).
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
