@@ -6,7 +6,7 @@ use mamey_test_support::{postgres, rabbitmq, require};
 
 use crate::builds::{Build, new, old, patient};
 use crate::till::Needs;
-use crate::world::{World, dead_letters, entries, due_heads, until};
+use crate::world::{World, dead_letters, due_heads, entries, until};
 
 /// So that few rounds are sent until the new build has its share of the partitions.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(300);
