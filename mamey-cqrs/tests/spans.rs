@@ -101,3 +101,25 @@ async fn the_span_of_a_command_claims_no_message_from_a_transport() {
     assert!(!written.contains("messaging.operation.type"), "{written}");
     assert!(!written.contains("messaging.message.id"), "{written}");
 }
+
+#[tokio::test]
+async fn what_nobody_handles_is_reported_once_for_each_name_up_to_a_bound() {
+    let runtime = open(BoundedContext::new("ledger").on(on_paid));
+    let unhandled = async |name: &'static str| {
+        let envelope = envelope(name, 1, "{}");
+        let incoming = Incoming::new(&envelope, Origin::Delivery, 1);
+        written_by(async { runtime.handle(incoming).await.unwrap_err() }).await
+    };
+    let written = unhandled("payments.refunded").await;
+    for words in ["ERROR", "context=ledger", "payments.refunded", ".forgets(…)"] {
+        assert!(written.contains(words), "{words} is missing in: {written}");
+    }
+    assert_eq!(unhandled("payments.refunded").await, "");
+    assert!(unhandled("payments.voided").await.contains("payments.voided"));
+    let names = (0..100).map(|number| &*format!("payments.kind-{number}").leak());
+    let mut reported = 0;
+    for name in names {
+        reported += usize::from(!unhandled(name).await.is_empty());
+    }
+    assert_eq!(reported, 62);
+}

@@ -11,6 +11,8 @@ pub struct Topology {
     pub context: ContextName,
     /// Names of the messages it handles.
     pub handles: Vec<&'static str>,
+    /// Names of messages that it handled once and does not want any more.
+    pub forgets: Vec<&'static str>,
     /// Names of the events it publishes.
     pub publishes: Vec<&'static str>,
     /// The number of partitions that its input is spread over.
@@ -23,13 +25,27 @@ impl Topology {
     /// A context that sends and receives nothing, over this many partitions.
     #[must_use]
     pub const fn new(context: ContextName, partitions: u16) -> Self {
-        Self { context, partitions, handles: Vec::new(), publishes: Vec::new(), owner: None }
+        Self {
+            context,
+            partitions,
+            handles: Vec::new(),
+            forgets: Vec::new(),
+            publishes: Vec::new(),
+            owner: None,
+        }
     }
 
     /// Names of the messages it handles.
     #[must_use]
     pub fn with_handles(mut self, handles: Vec<&'static str>) -> Self {
         self.handles = handles;
+        self
+    }
+
+    /// Names of messages that it handled once: what leads them to it is removed.
+    #[must_use]
+    pub fn with_forgets(mut self, forgets: Vec<&'static str>) -> Self {
+        self.forgets = forgets;
         self
     }
 

@@ -222,6 +222,28 @@ impl BoundedContext {
         self
     }
 
+    /// Does not want messages of this name any more, which an earlier build handled: a handler was
+    /// removed, or an event renamed.
+    ///
+    /// A binding on a broker stays until it is removed. This removes it, and what still arrives
+    /// counts as handled: it is dropped, with one warning. Add it when no build runs any more that
+    /// handles the message, and keep it for one deployment.
+    ///
+    /// ```
+    /// use mamey::BoundedContext;
+    ///
+    /// let orders = BoundedContext::new("orders").forgets("payments.taken");
+    /// assert_eq!(orders.topology(8)?.forgets, ["payments.taken"]);
+    /// # Ok::<(), mamey::Error>(())
+    /// ```
+    pub fn forgets(mut self, name: &'static str) -> Self {
+        if let Err(error) = validate_message_name(name) {
+            self.problem(error.message().to_owned());
+        }
+        self.registry.forget(name);
+        self
+    }
+
     /// Publishes an event. Only declared events can be published.
     pub fn publishes<E: Event>(mut self) -> Self {
         self.declare::<E>(Direction::Publishes);

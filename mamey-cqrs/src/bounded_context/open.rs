@@ -43,6 +43,7 @@ impl BoundedContext {
     pub fn topology(&self, partitions: u16) -> Result<Topology> {
         Ok(Topology::new(self.checked_name()?, partitions)
             .with_handles(self.catalog.names(Direction::Handles).collect())
+            .with_forgets(self.registry.forgotten().collect())
             .with_publishes(self.catalog.names(Direction::Publishes).collect()))
     }
 
@@ -72,7 +73,11 @@ impl BoundedContext {
         let name = ContextName::new(&self.name)
             .map_err(|error| Error::misconfigured(error.message().to_owned()))?;
         let unanswered = self.served.without_handler(&self.registry, &self.name);
-        let problems: Vec<String> = self.problems.iter().cloned().chain(unanswered).collect();
+        let both = self.registry.handled_and_forgotten().map(|name| {
+            format!("message `{name}` is handled and forgotten: drop `.on(…)` or `.forgets(…)`")
+        });
+        let problems: Vec<String> =
+            self.problems.iter().cloned().chain(unanswered).chain(both).collect();
         if problems.is_empty() {
             return Ok(name);
         }

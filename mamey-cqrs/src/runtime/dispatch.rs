@@ -1,13 +1,15 @@
 //! Finds the handler of a call and hands the call to the pipeline.
 
+use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use mamey_core::context::Cause;
 use mamey_core::inbound::Incoming;
 use mamey_core::message::{ContextName, Metadata};
-use mamey_core::store::CommitOutcome;
+use mamey_core::store::{CommitOutcome, Outcome, Receipt, UnitOfWork};
 use mamey_core::{Command, Error, Query, Result};
 
 use super::registry::Registry;
@@ -16,16 +18,25 @@ use crate::pipeline::idempotency_key::IdempotencyKey;
 use crate::pipeline::layer::InvocationKind;
 use crate::pipeline::work::{Asked, Sent};
 
+/// How many names that nobody handles are reported; others come from outside without bound.
+const UNHANDLED_NAMES_MAX: usize = 64;
+
+/// How much of such a name is shown, in characters.
+const NAME_CHARS_SHOWN: usize = 120;
+
 /// The handlers of one context, and the pipeline that their calls go through.
 pub struct Dispatcher {
     pub(super) pipeline: Pipeline,
     pub(super) registry: Registry,
     closed: AtomicBool,
+    /// Names that arrived and that nobody handles.
+    unhandled: Mutex<BTreeSet<String>>,
 }
 
 impl Dispatcher {
     pub(super) const fn new(pipeline: Pipeline, registry: Registry) -> Self {
-        Self { pipeline, registry, closed: AtomicBool::new(false) }
+        let unhandled = Mutex::new(BTreeSet::new());
+        Self { pipeline, registry, closed: AtomicBool::new(false), unhandled }
     }
 
     pub(super) fn name(&self) -> &ContextName {
@@ -64,8 +75,34 @@ impl Dispatcher {
         let name = &incoming.envelope.metadata.name;
         match self.registry.message(name) {
             Some(entry) => entry.runner.run(&self.pipeline, incoming).await,
-            None => Err(self.without_handler(InvocationKind::Message, name)),
+            None if self.registry.drops(name) => self.drop_message(incoming).await,
+            None => {
+                self.report_unhandled(name);
+                Err(self.without_handler(InvocationKind::Message, name))
+            }
         }
+    }
+
+    /// Says once for each name that nobody handles it. A binding of an earlier build stays, so there
+    /// may be many more.
+    fn report_unhandled(&self, name: &str) {
+        let name: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+        let mut unhandled = self.unhandled.lock().unwrap_or_else(PoisonError::into_inner);
+        if unhandled.len() < UNHANDLED_NAMES_MAX && unhandled.insert(name.clone()) {
+            tracing::error!(
+                context = %self.name(),
+                message = name,
+                "messages arrive that this build does not handle: add `.on(…)`, or \
+                 `.forgets(…)` if no build wants them any more"
+            );
+        }
+    }
+
+    /// Takes a message as handled, without a handler.
+    async fn drop_message(&self, incoming: Incoming<'_>) -> Result<CommitOutcome> {
+        let Incoming { envelope, identity, origin, .. } = incoming;
+        let receipt = Receipt::of(identity, envelope.clone(), origin, Outcome::Handled);
+        self.pipeline.scope.store.commit(UnitOfWork::default().with_receipt(receipt)).await
     }
 
     pub(super) fn close(&self) {

@@ -2,7 +2,8 @@
 
 use futures_util::future::try_join_all;
 use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
@@ -44,6 +45,11 @@ impl Step {
                 let declared = channel.queue_declare(short(name)?, options, table(arguments)).await;
                 declared.map(drop)
             }
+            Self::Unbind { source, key, exchange } => {
+                let (options, none) = (ExchangeUnbindOptions::default(), FieldTable::default());
+                let (source, key) = (short(source)?, short(key)?);
+                channel.exchange_unbind(short(exchange)?, source, key, options, none).await
+            }
             Self::Bind { source, key, destination } => {
                 let (source, key) = (short(source)?, short(key)?);
                 let none = FieldTable::default();
@@ -67,6 +73,9 @@ impl Step {
             Self::Find(what) => format!("predefined {what}"),
             Self::Exchange { name, .. } => format!("exchange `{name}`"),
             Self::Queue { name, .. } => format!("queue `{name}`"),
+            Self::Unbind { source, exchange, .. } => {
+                format!("the end of the binding of exchange `{exchange}` to exchange `{source}`")
+            }
             Self::Bind { source, destination, .. } => {
                 format!("the binding of {destination} to exchange `{source}`")
             }

@@ -63,6 +63,13 @@ impl OwnLayout {
                 destination: Destination::Exchange(input.clone()),
             }));
         }
+        for name in &topology.forgets {
+            steps.extend([ANY, context.as_str()].map(|target| Step::Unbind {
+                source: self.exchange.clone(),
+                key: format!("{target}.{name}.*"),
+                exchange: input.clone(),
+            }));
+        }
         let claim = topology.owner.clone().map(|owner| Claim {
             context: context.clone(),
             owner,

@@ -44,6 +44,12 @@ pub(super) enum Step {
         name: String,
         arguments: Vec<(&'static str, Argument)>,
     },
+    /// What an earlier build may have bound.
+    Unbind {
+        source: String,
+        key: String,
+        exchange: String,
+    },
     Bind {
         source: String,
         key: String,
@@ -110,6 +116,9 @@ impl fmt::Display for Step {
                     Argument::Number(number) => write!(f, " {name}={number}"),
                     Argument::Flag(flag) => write!(f, " {name}={flag}"),
                 })
+            }
+            Self::Unbind { source, key, exchange } => {
+                write!(f, "unbind exchange {exchange} from exchange {source} key={key}")
             }
             Self::Bind { source, key, destination } => {
                 write!(f, "bind {destination} to exchange {source} key={key}")
