@@ -100,7 +100,7 @@ fn a_batch_is_refused_by_name_however_it_is_spelled() {
         "",
     ] {
         let error = read(&typed(media_type), &batch).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
         let error = error.to_string();
         assert!(error.contains("batch") && error.contains("a message of its own"), "{error}");
     }
