@@ -2,6 +2,8 @@
 
 use std::process::Child;
 
+use mamey::message::ContextName;
+use mamey::messaging::{RabbitOptions, RabbitTransport};
 use mamey_test_support::{rabbitmq, require, terminate};
 
 use crate::program::{Quickstart, first_orders, quickstart};
@@ -45,6 +47,11 @@ async fn three_contexts_in_three_processes_have_the_totals_of_one() {
     // An event reaches only subscriptions that exist: this run declares all three and places nothing.
     let nothing = first_orders(first.path(), 0);
     over(&vhost, quickstart(first.path()).orders(&nothing)).totals();
+    // Its store is not theirs.
+    let transport = RabbitTransport::connect(vhost.url(), RabbitOptions::default()).await.unwrap();
+    for context in ["orders", "payments", "catalog"] {
+        transport.forget_owner(&ContextName::new(context).unwrap()).await.unwrap();
+    }
 
     let context = |name, folder: &tempfile::TempDir| {
         over(&vhost, quickstart(folder.path()).orders(&orders).context(name))

@@ -12,10 +12,9 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
 use super::error::lock_is_held;
-use super::query::values::escape;
+use super::query::values::{escape, micros};
 use super::schema::statement::in_schema;
 use super::store::PostgresStore;
-use crate::sql::rows::micros;
 
 const WAS_RECEIVED: &str = "SELECT count(*) FROM mamey._inbox WHERE id = $1";
 

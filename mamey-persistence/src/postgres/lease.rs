@@ -10,10 +10,11 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::error::Stop;
 use super::query::bind::column;
+use super::query::values::micros;
 use super::schema::statement::{execute, in_schema};
 use super::store::PostgresStore;
 use crate::common::lease_shares::{Share, Shares, count_members, share_out};
-use crate::sql::rows::{micros, stored};
+use crate::sql::rows::stored;
 
 /// For each context and role, one instance at a time.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('mamey leases ' || $1, 0))";

@@ -1,7 +1,5 @@
 //! Writes messages and failures into columns and reads them back, as every SQL store does.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
@@ -29,11 +27,6 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
 /// matches nothing stored.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A duration as databases keep it; a longer one is clamped.
-pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The columns of a row by their places, for any driver.

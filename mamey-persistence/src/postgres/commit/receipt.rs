@@ -4,8 +4,8 @@ use mamey_core::Result;
 use mamey_core::store::{Origin, Outcome, Receipt};
 use serde_json::{Value as Json, json};
 
-use crate::postgres::query::values::escape;
-use crate::sql::rows::{micros, to_json};
+use crate::postgres::query::values::{escape, micros};
+use crate::sql::rows::to_json;
 
 /// What the commit records of the message besides its mark in the inbox; `None` for one that was
 /// delivered and handled, where the mark is all.

@@ -3,6 +3,7 @@
 //! Text is escaped, because PostgreSQL cannot hold the character NUL; order and prefixes stay.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
@@ -14,6 +15,11 @@ use sqlx::{Row, ValueRef};
 const MARK: char = '\u{1}';
 const NUL: char = '\u{1}';
 const ITSELF: char = '\u{2}';
+
+/// A duration as functions take it, in microseconds; a longer one is clamped.
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// Text as it is stored. The smaller of two texts stays the smaller, and a prefix stays a prefix.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
