@@ -95,17 +95,12 @@ impl Codec for CloudEventsJson {
 
 /// Refuses by name what is a CloudEvent in another mode or format.
 fn check_mode(wire: &WireMessage) -> Result<()> {
-    let a_batch = || {
-        format!(
+    let is_array = without_mark(&wire.body).trim_ascii_start().first() == Some(&b'[');
+    if is_batch(&wire.content_type) || is_array {
+        return Err(Error::unsupported(format!(
             "not a CloudEvent in JSON but a batch of them: send each event as a message of its own, \
              of the media type `{CONTENT_TYPE}`"
-        )
-    };
-    if is_batch(&wire.content_type) {
-        return Err(Error::unsupported(a_batch()));
-    }
-    if without_mark(&wire.body).trim_ascii_start().first() == Some(&b'[') {
-        return Err(Error::invalid(a_batch()));
+        )));
     }
     if is_cloud_event(&wire.content_type)
         && !is_json(&wire.content_type)
