@@ -20,6 +20,7 @@ use super::store::PostgresStore;
 use crate::common::fields::check_id;
 use crate::common::page::Filling;
 use crate::sql::loaded::Loaded;
+use crate::sql::page::end;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -133,20 +134,9 @@ impl PostgresStore {
             Ok(if too_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
         read.await?;
-        page.end(find, |place, field| value_at(last.as_ref(), find, place, field))
-    }
-}
-
-/// What the index holds of the last row, at a place among the find's fields.
-fn value_at(
-    last: Option<&PgRow>,
-    find: &Find,
-    place: usize,
-    field: &'static str,
-) -> Result<Value, sqlx::Error> {
-    match (last, find.collection.value_type(field)) {
-        (Some(row), Some(of)) => read_value_or_null(row, FIRST_FIELD + place, of),
-        _ => Ok(Value::Null),
+        end(page, find, last.as_ref(), |row, place, of| {
+            read_value_or_null(row, FIRST_FIELD + place, of)
+        })
     }
 }
 

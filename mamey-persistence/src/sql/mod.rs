@@ -5,4 +5,5 @@ pub(crate) mod filter;
 pub(crate) mod loaded;
 pub(crate) mod migration;
 pub(crate) mod names;
+pub(crate) mod page;
 pub(crate) mod rows;

@@ -17,6 +17,7 @@ use super::store::SqliteStore;
 use crate::common::fields::check_id;
 use crate::common::page::Filling;
 use crate::sql::loaded::Loaded;
+use crate::sql::page::end;
 
 /// How many documents are loaded by one statement.
 const IDS_PER_LOAD: usize = 512;
@@ -159,22 +160,11 @@ impl SqliteStore {
         });
         read.await.map_err(|cause| self.database.error(cause))?;
         let count = page.count;
-        let found = page.end(find, |place, field| value_at(last.as_ref(), find, place, field));
+        let found = end(page, find, last.as_ref(), |row, place, of| {
+            read_value_or_null(row, FIRST_FIELD + place, of)
+        });
         let found = found.map_err(|cause| self.database.error(cause))?;
         Ok(Page { found, count, has_long })
-    }
-}
-
-/// What the index holds of the last row, at a place among the find's fields.
-fn value_at(
-    last: Option<&SqliteRow>,
-    find: &Find,
-    place: usize,
-    field: &'static str,
-) -> Result<Value, sqlx::Error> {
-    match (last, find.collection.value_type(field)) {
-        (Some(row), Some(of)) => read_value_or_null(row, FIRST_FIELD + place, of),
-        _ => Ok(Value::Null),
     }
 }
 
