@@ -51,5 +51,5 @@ pub use domain::{Aggregate, Versioned};
 pub use error::{Error, ErrorKind, Rejection, Result, ResultExt, Retry};
 pub use log_throttle::{LOG_THROTTLE_INTERVAL_DEFAULT, LogThrottle};
 pub use message::{Command, Event, Message, Query, Request};
-pub use redact::redact_url;
+pub use redact::{query_may_hold_password, redact_url};
 pub use retry::RetryPolicy;

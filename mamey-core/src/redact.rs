@@ -16,8 +16,7 @@ pub fn redact_url(url: &str) -> String {
         Some((base, query)) => (base, Some(query)),
         None => (url, None),
     };
-    // An unescaped password may contain a `?`: it cannot be told from a query, so hide everything.
-    if query.is_some_and(|query| query.contains('@')) {
+    if query_may_hold_password(url) {
         return url
             .split_once("://")
             .map_or("***".to_owned(), |(scheme, _)| format!("{scheme}://***"));
@@ -28,6 +27,13 @@ pub fn redact_url(url: &str) -> String {
         redacted.push_str(&redact_query(query));
     }
     redacted
+}
+
+/// Whether what stands behind the `?` of a URL may be the rest of a password that was not
+/// percent-encoded. It cannot be told from parameters, so nothing of it may be shown.
+#[must_use]
+pub fn query_may_hold_password(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.contains('@'))
 }
 
 fn redact_userinfo(base: &str) -> String {

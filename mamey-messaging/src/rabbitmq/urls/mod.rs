@@ -5,7 +5,7 @@ mod parameters;
 use std::fmt;
 
 use lapin::uri::AMQPUri;
-use mamey_core::{Error, Result, redact_url};
+use mamey_core::{Error, Result, query_may_hold_password, redact_url};
 use url::{Host, Url};
 
 pub(super) use parameters::Parameters;
@@ -88,7 +88,7 @@ impl BrokerUrl {
             uri.vhost = "/".to_owned();
         }
         let parameters = Parameters::read(&plain, &mut uri);
-        let parameters = match (parameters, may_hold_password(url)) {
+        let parameters = match (parameters, query_may_hold_password(url)) {
             (Ok(read), true) if !read.ignored.is_empty() => return Err(unusable()),
             (Err(_), true) => return Err(unusable()),
             (read, _) => read?,
@@ -96,11 +96,6 @@ impl BrokerUrl {
         let server = shown(&uri);
         Ok(Self { uri, server, parameters })
     }
-}
-
-/// Whether the parameters may be the rest of a password that was not percent-encoded.
-fn may_hold_password(url: &str) -> bool {
-    url.split_once('?').is_some_and(|(_, parameters)| parameters.contains('@'))
 }
 
 /// Scheme, host, port and virtual host.

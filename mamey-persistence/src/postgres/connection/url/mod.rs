@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use mamey_core::connection::CredentialSource;
-use mamey_core::{Error, Result, redact_url};
+use mamey_core::{Error, Result, query_may_hold_password, redact_url};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
@@ -54,7 +54,7 @@ fn read_all(mut options: PostgresOptions, url: &str) -> Result<(PostgresOptions,
         Error::misconfigured(format!("`{}` is not a PostgreSQL URL: {cause}", redact_url(url)))
     };
     // The part of a password behind a `?` looks like a parameter, and no error may repeat it.
-    let without_secret = |error: Error| match may_hold_password(url) {
+    let without_secret = |error: Error| match query_may_hold_password(url) {
         true => unusable(&"a `?` in the user or the password is written `%3F`, a `@` `%40`"),
         false => error,
     };
@@ -64,7 +64,7 @@ fn read_all(mut options: PostgresOptions, url: &str) -> Result<(PostgresOptions,
     for (name, value) in plain.query_pairs() {
         parameters.take(&mut options, &name, &value).map_err(without_secret)?;
     }
-    if !parameters.ignored.is_empty() && may_hold_password(url) {
+    if !parameters.ignored.is_empty() && query_may_hold_password(url) {
         return Err(without_secret(unusable(&"it holds an unknown parameter")));
     }
     let places = split.places(parameters.host.as_deref(), parameters.port.as_deref());
@@ -127,11 +127,6 @@ fn apply(options: &PostgresOptions, connect: PgConnectOptions) -> PgConnectOptio
         return connect;
     }
     connect.options(session::at_the_start(options.statement_timeout))
-}
-
-/// Whether the parameters may be the rest of a password that was not percent-encoded.
-fn may_hold_password(url: &str) -> bool {
-    url.split_once('?').is_some_and(|(_, parameters)| parameters.contains('@'))
 }
 
 fn check_environment(ssl_mode: Option<&str>) -> Result<()> {
