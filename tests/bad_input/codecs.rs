@@ -36,6 +36,13 @@ fn refused(decoded: Result<Envelope>, words: &[&str]) {
     assert_fails(decoded, ErrorKind::Invalid, words);
 }
 
+/// An array may hold events that are each fine, so it is not called invalid.
+#[track_caller]
+fn batch_refused(decoded: Result<Envelope>) {
+    let words = ["not a CloudEvent in JSON but a batch", "send each event as a message"];
+    assert_fails(decoded, ErrorKind::Unsupported, &words);
+}
+
 fn deep(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
@@ -43,11 +50,13 @@ fn deep(levels: usize) -> String {
 #[test]
 fn what_is_no_json_is_refused_in_both_forms() {
     panics::watch();
-    let bodies: [&[u8]; 7] = [b"", b"\0", b"<a/>", b"{", b"{\"id\":", b"[]", &[0xff, 0xfe, 0x00]];
+    let bodies: [&[u8]; 6] = [b"", b"\0", b"<a/>", b"{", b"{\"id\":", &[0xff, 0xfe, 0x00]];
     for body in bodies {
         refused(cloud_event(body), &["not a CloudEvent in JSON"]);
         refused(plain(body), &["not a plain message {sender, target, type, payload}"]);
     }
+    batch_refused(cloud_event("[]"));
+    refused(plain("[]"), &["not a plain message {sender, target, type, payload}"]);
     panics::assert_none();
 }
 
@@ -150,7 +159,7 @@ fn a_hundred_thousand_brackets_are_carried_in_data_and_dropped_in_an_attribute()
     assert!(serde_json::from_slice::<serde_json::Value>(&event.payload).is_err());
     let region = cloud_event(format!(r#"{{{EVENT},"region":{nested}}}"#)).unwrap();
     assert_eq!(region.metadata.headers.dropped(), 1);
-    refused(cloud_event(nested.clone()), &["not a CloudEvent"]);
+    batch_refused(cloud_event(nested.clone()));
     refused(plain(format!(r#"{{"sender":{nested}}}"#)), &["not a plain message"]);
     refused(cloud_event(format!(r#"{{{EVENT},"data":{}"#, &nested[..150_000])), &["EOF"]);
     panics::assert_none();
