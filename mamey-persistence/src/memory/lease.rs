@@ -10,7 +10,12 @@ use super::store::MemoryStore;
 impl LeaseStore for MemoryStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
         let now = self.shared.clock.now();
-        self.state()?.leases.hold(&request, now)
+        let mut state = self.state()?;
+        let holdings = state.leases.hold(&request, now)?;
+        if request.role == LeaseRole::Consumer {
+            state.parking.take_back_aborts(request.holder);
+        }
+        Ok(holdings)
     }
 
     async fn release_leases(&self, leases: &[Lease]) -> Result<()> {
@@ -19,7 +24,11 @@ impl LeaseStore for MemoryStore {
     }
 
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
-        self.state()?.leases.retire(role, holder);
+        let mut state = self.state()?;
+        state.leases.retire(role, holder);
+        if role == LeaseRole::Consumer {
+            state.parking.end_attempts(holder);
+        }
         Ok(())
     }
 }
