@@ -13,6 +13,10 @@ cat <<'HELP'
 ./dev crash [ARGS…]       breaks processes, links, servers and clocks, and checks every effect:
                           --rounds N --seed S --store sqlite|postgres --transport memory|rabbitmq
                           (./dev crash --help)
+./dev mutants sql [--short] [NAME…]
+                          plants each fault of the list in the SQL functions, and shows which test notices
+./dev mutants rust [FILE…]
+                          the same for Rust, with cargo-mutants; for hours
 ./dev servers …           real PostgreSQL, RabbitMQ, Redis and MongoDB for the tests
                           (./dev servers help)
 HELP

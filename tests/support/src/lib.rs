@@ -51,6 +51,8 @@ mod http;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 #[cfg(feature = "postgres")]
+mod mutation;
+#[cfg(feature = "postgres")]
 mod own_postgres;
 #[cfg(feature = "postgres")]
 pub mod postgres;

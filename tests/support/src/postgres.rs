@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::Result;
 use crate::cleanup::Cleanup;
+use crate::mutation;
 use crate::name;
 use crate::report::report;
 use crate::server::Server;
@@ -118,8 +119,11 @@ pub async fn database() -> Result<Database> {
         Cleanup::new(&name, async move { drop_database(&mut connect(&at).await?, &dropped).await });
     // template0 has no sessions, which would keep it from being copied.
     execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
-    let url = url.with_path(&name).to_text();
-    Ok(Database { name, url, _cleanup: cleanup })
+    let url = url.with_path(&name);
+    if let Some(planting) = mutation::planting() {
+        execute(&mut connect(&url).await?, &planting).await?;
+    }
+    Ok(Database { name, url: url.to_text(), _cleanup: cleanup })
 }
 
 /// Makes a schema for one test.

@@ -7,8 +7,9 @@
 -- and ids that are added at the same moment can deadlock; the server then ends one call, and it runs
 -- again. Sequences are drawn last, so their order is the order of the commits.
 --
--- Each statement is fixed and runs for one row: it is planned once a session and can only be planned
--- by key. That is faster for one unit than statements over sets, and as fast for many.
+-- Each statement is fixed, so that it is planned once a session. Rows that are only added are added by one
+-- statement for all units, in the order of the arrays. All others are read and changed one by one, which can
+-- only be planned by key.
 --
 -- Returns the number of the transaction, then three numbers for each refusal: the unit, the reason,
 -- the place of the document. Reasons: 1 received before, 2 the lane is parked, 3 replied before,
@@ -34,6 +35,7 @@ DECLARE
     refusals bigint[] := '{}';
     item     jsonb;
     place    int;
+    received uuid[];
     stored   bigint;
     indexed  jsonb;
 BEGIN
@@ -41,15 +43,22 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
     END IF;
-    FOR i IN 1..cardinality(receipt_ids) LOOP
-        INSERT INTO mamey._inbox (id, received_at) VALUES (receipt_ids[i], at)
-        ON CONFLICT DO NOTHING;
-        IF NOT FOUND THEN
+    IF receipt_ids <> '{}' THEN
+        WITH marked AS (
+            INSERT INTO mamey._inbox (id, received_at)
+            SELECT id, at FROM unnest(receipt_ids) AS receipt(id)
+            ON CONFLICT DO NOTHING RETURNING id
+        )
+        SELECT array_agg(id) INTO received FROM marked;
+    END IF;
+    IF cardinality(received) IS DISTINCT FROM cardinality(receipt_ids) THEN
+        FOR i IN 1..cardinality(receipt_ids) LOOP
+            CONTINUE WHEN receipt_ids[i] = ANY(received);
             refused := refused || receipt_units[i];
             refusals := refusals || ARRAY[receipt_units[i], 1, 0]::bigint[];
             receipt_ids[i] := NULL;
-        END IF;
-    END LOOP;
+        END LOOP;
+    END IF;
     FOR i IN 1..cardinality(lane_locks) LOOP
         -- An expression costs less than a statement; the lock function returns nothing of use.
         CONTINUE WHEN pg_advisory_xact_lock(lane_locks[i]) IS NULL;
@@ -125,11 +134,14 @@ BEGIN
             DELETE FROM mamey._replies WHERE command = reply_commands[i] AND key = reply_keys[i];
         END LOOP;
     END IF;
-    FOR i IN 1..cardinality(sent_units) LOOP
-        CONTINUE WHEN sent_units[i] = ANY(refused);
-        INSERT INTO mamey._outbox (id, slot, key, sent_at, metadata, payload) VALUES (sent_ids[i],
-            sent_slots[i], sent_keys[i], sent_times[i], sent_metadata[i], sent_payloads[i]);
-    END LOOP;
+    -- Sequences are drawn in the order of the rows.
+    IF sent_units <> '{}' THEN
+        INSERT INTO mamey._outbox (id, slot, key, sent_at, metadata, payload)
+        SELECT sent.id, sent.slot, sent.key, sent.sent_at, sent.metadata, sent.payload
+        FROM unnest(sent_units, sent_ids, sent_slots, sent_keys, sent_times, sent_metadata, sent_payloads)
+            WITH ORDINALITY AS sent(unit, id, slot, key, sent_at, metadata, payload, nth)
+        WHERE sent.unit <> ALL(refused) ORDER BY sent.nth;
+    END IF;
     RETURN pg_current_xact_id()::text::bigint || refusals;
 END
 $commit$
