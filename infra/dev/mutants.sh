@@ -70,7 +70,7 @@ run_sql() {
             continue
         fi
         filter="$sql_filter"
-        if [ "$short" = true ]; then filter="test(=$note)"; fi
+        if [ "$short" = true ] && [ -n "$note" ]; then filter="test(=$note)"; fi
         if MAMEY_SQL_MUTATION="$name" noticed "$filter"; then
             noticed=$((noticed + 1))
             echo "   $name: $(sed -n 's/^ *FAIL .*mamey-persistence::/noticed by /p' "$log" | head -1)" >&2
