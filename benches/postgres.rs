@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use mamey::criteria::{Collection, Value};
 use mamey::id::MessageId;
-use mamey::inbound::{Inbound, Incoming};
+use mamey::inbound::{Custody, Inbound, Incoming};
 use mamey::message::{Envelope, Metadata};
 use mamey::persistence::{PostgresDatabase, PostgresOptions};
 use mamey::store::{CommitOutcome, Database, LOAD_BYTES_MAX, Origin, Store};
@@ -91,7 +91,8 @@ async fn handle(bank: &ContextRuntime, account: Uuid, message: Uuid) -> Result<(
     let event = PaymentTaken { account, amount_cents: AMOUNT_CENTS };
     let payload = text(serde_json::to_vec(&event))?.into();
     let envelope = Envelope::new(metadata, payload);
-    let incoming = Incoming::new(&envelope, Origin::Delivery, 1);
+    let custody = Custody::new(Origin::Delivery);
+    let incoming = Incoming::new(&envelope, &custody, 1);
     match text(bank.handle(incoming).await)? {
         CommitOutcome::Committed(_) => Ok(()),
         other => Err(format!("{other:?}")),

@@ -11,7 +11,7 @@ mod no_store;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::inbound::{Custody, Inbound, Incoming};
 use mamey_core::store::Origin;
 use mamey_core::{Command, Context, Error, Message, Result};
 use mamey_cqrs::BoundedContext;
@@ -73,7 +73,8 @@ async fn the_span_of_a_message_names_it_and_its_failure() {
     let mut envelope = envelope(Paid::NAME, 1, "{}");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     envelope.metadata.trace = Some(trace.parse().unwrap());
-    let incoming = Incoming::new(&envelope, Origin::Delivery, 3);
+    let custody = Custody::new(Origin::Delivery);
+    let incoming = Incoming::new(&envelope, &custody, 3);
     let written = written_by(async { runtime.handle(incoming).await.unwrap_err() }).await;
     let (inside, closed) = written.trim_end().split_once('\n').unwrap();
     assert!(inside.contains("payments.paid") && inside.contains("inside"), "{inside}");
@@ -107,7 +108,8 @@ async fn what_nobody_handles_is_reported_once_for_each_name_up_to_a_bound() {
     let runtime = open(BoundedContext::new("ledger").on(on_paid));
     let unhandled = async |name: &'static str| {
         let envelope = envelope(name, 1, "{}");
-        let incoming = Incoming::new(&envelope, Origin::Delivery, 1);
+        let custody = Custody::new(Origin::Delivery);
+        let incoming = Incoming::new(&envelope, &custody, 1);
         written_by(async { runtime.handle(incoming).await.unwrap_err() }).await
     };
     let written = unhandled("payments.refunded").await;

@@ -108,8 +108,12 @@ pub struct ConsumerSnapshot {
     pub duplicates_absorbed: u64,
     /// Messages that were parked after a failure, counted with each failure.
     pub parked: u64,
-    /// Messages that were parked because an earlier one of their lane was.
+    /// Messages that were parked without a handler call: because an earlier one of their lane was,
+    /// or because they came faster than they are handled and held up others.
     pub parked_behind: u64,
+    /// Messages that were parked while their handlers ran, because those were slow and held up
+    /// others.
+    pub handed_over: u64,
     /// Handler calls for messages that were parked.
     pub retried: u64,
     /// Handler calls at once after a failure.
@@ -140,6 +144,7 @@ pub(crate) struct ConsumerCounters {
     pub(crate) duplicates_absorbed: Counter,
     pub(crate) parked: Counter,
     pub(crate) parked_behind: Counter,
+    pub(crate) handed_over: Counter,
     pub(crate) retried: Counter,
     pub(crate) run_again: Counter,
     pub(crate) dead_lettered: Counter,
@@ -162,6 +167,7 @@ impl ConsumerStats {
             duplicates_absorbed: counters.duplicates_absorbed.get(),
             parked: counters.parked.get(),
             parked_behind: counters.parked_behind.get(),
+            handed_over: counters.handed_over.get(),
             retried: counters.retried.get(),
             run_again: counters.run_again.get(),
             dead_lettered: counters.dead_lettered.get(),

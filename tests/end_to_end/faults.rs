@@ -178,7 +178,7 @@ fn call_of(unit: &UnitOfWork) -> Call {
     match unit.receipt.as_ref().map(|receipt| &receipt.outcome) {
         None => Call::CommitCommand,
         Some(Outcome::Handled) => Call::CommitHandled,
-        Some(Outcome::Park { .. }) => Call::CommitParked,
+        Some(Outcome::Park { .. } | Outcome::ParkFirst { .. }) => Call::CommitParked,
         Some(Outcome::DeadLetter { .. }) => Call::CommitDeadLetter,
     }
 }

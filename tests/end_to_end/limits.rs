@@ -55,8 +55,8 @@ impl Inbound for Broken {
         if !self.fixed.load(Ordering::SeqCst) {
             return Err(Error::other("not fixed yet"));
         }
-        let (origin, outcome) = (incoming.origin, Outcome::Handled);
-        let receipt = Some(Receipt::new(envelope, origin, outcome));
+        let locked = incoming.custody.lock().await;
+        let receipt = Some(Receipt::new(envelope, locked.origin(), Outcome::Handled));
         self.store.commit(UnitOfWork::default().with_receipt(receipt)).await
     }
 }

@@ -48,6 +48,13 @@ impl Failure {
         Self { kind: "waiting".to_owned(), code: None, message }
     }
 
+    /// Waiting for its own handler, which runs.
+    #[must_use]
+    pub fn running() -> Self {
+        let message = "its handler runs longer than others can wait for it".to_owned();
+        Self { kind: "running".to_owned(), code: None, message }
+    }
+
     /// Perhaps being handled when an instance ended, so that its next attempt is recorded before it
     /// begins.
     #[must_use]

@@ -19,8 +19,9 @@ pub enum Origin {
 /// What a commit records of the message that is being handled.
 ///
 /// A store applies it as follows. From [`Origin::Delivery`] it inserts the identity into the inbox, and the
-/// unit is a [`CommitOutcome::Duplicate`](super::CommitOutcome::Duplicate) when it is there; then, unless the outcome is to park, the
-/// unit is [`CommitOutcome::LaneParked`](super::CommitOutcome::LaneParked) when another message of the lane is parked. From
+/// unit is a [`CommitOutcome::Duplicate`](super::CommitOutcome::Duplicate) when it is there; then, if it
+/// [needs a free lane](Receipt::needs_free_lane), the unit is
+/// [`CommitOutcome::LaneParked`](super::CommitOutcome::LaneParked) when another message of the lane is parked. From
 /// [`Origin::Parked`] it takes the message out of parking, and the unit is a duplicate when it is
 /// not there. In both cases nothing of the unit is kept.
 #[derive(Clone, Debug)]
@@ -62,6 +63,13 @@ impl Receipt {
         self.aborts = aborts;
         self
     }
+
+    /// Whether the unit is refused while another message of the lane is parked: not if it parks the
+    /// message behind that one, or takes it from parking.
+    #[must_use]
+    pub const fn needs_free_lane(&self) -> bool {
+        matches!(self.origin, Origin::Delivery) && !matches!(self.outcome, Outcome::Park { .. })
+    }
 }
 
 /// What becomes of a message.
@@ -79,6 +87,17 @@ pub enum Outcome {
         /// How many attempts there were; 0 for a successor that only waits for its turn.
         attempts: u32,
         /// Why the last attempt failed.
+        failure: Failure,
+    },
+    /// Its handler still runs, and it waits in parking meanwhile, as the first of its lane: the
+    /// handler's effect then commits from there.
+    ParkFirst {
+        /// After how long another attempt is due, should that run never end. The store adds it to
+        /// its own time.
+        delay: Duration,
+        /// How many attempts there were, the one that runs included.
+        attempts: u32,
+        /// What it waits for.
         failure: Failure,
     },
     /// It is given up, and kept for an operator.

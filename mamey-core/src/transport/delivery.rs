@@ -35,14 +35,19 @@ pub struct Delivery {
     envelope: Envelope,
     redelivered: bool,
     near_its_limit: bool,
-    settle: Option<Box<dyn Settle>>,
+    unsettled: Unsettled,
 }
+
+/// What is left of a delivery once its message was taken out: the duty to settle it. Dropped, it
+/// returns the message.
+pub struct Unsettled(Option<Box<dyn Settle>>);
 
 impl Delivery {
     /// A message and the way to settle it. `redelivered` when it may have been delivered before.
     #[must_use]
     pub fn new(envelope: Envelope, redelivered: bool, settle: Box<dyn Settle>) -> Self {
-        Self { envelope, redelivered, near_its_limit: false, settle: Some(settle) }
+        let unsettled = Unsettled(Some(settle));
+        Self { envelope, redelivered, near_its_limit: false, unsettled }
     }
 
     /// Says whether the transport has delivered it so often that it will soon give it up: then the
@@ -71,19 +76,38 @@ impl Delivery {
         self.near_its_limit
     }
 
+    /// Takes out the message.
+    #[must_use]
+    pub fn into_parts(self) -> (Envelope, Unsettled) {
+        (self.envelope, self.unsettled)
+    }
+
     /// Tells the transport what became of it.
+    pub fn settle(self, settlement: Settlement) {
+        self.unsettled.settle(settlement);
+    }
+}
+
+impl Unsettled {
+    /// Tells the transport what became of the message.
     pub fn settle(mut self, settlement: Settlement) {
-        if let Some(settle) = self.settle.take() {
+        if let Some(settle) = self.0.take() {
             settle.settle(settlement);
         }
     }
 }
 
-impl Drop for Delivery {
+impl Drop for Unsettled {
     fn drop(&mut self) {
-        if let Some(settle) = self.settle.take() {
+        if let Some(settle) = self.0.take() {
             settle.settle(Settlement::Return);
         }
+    }
+}
+
+impl fmt::Debug for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unsettled").finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::capabilities::TransportCapabilities;
 use crate::message::{ContextName, Envelope, Partition};
 use crate::{Error, Result};
 
-pub use delivery::{Delivery, Settle, Settlement};
+pub use delivery::{Delivery, Settle, Settlement, Unsettled};
 pub use owner::Owner;
 pub use rejected::{
     REJECTED_PAGE_BYTES_MAX, REJECTED_PAGE_MAX, RejectReason, RejectedId, RejectedMessage,

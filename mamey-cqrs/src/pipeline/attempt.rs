@@ -5,7 +5,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use mamey_core::store::UnitOfWork;
+use mamey_core::inbound::Locked;
+use mamey_core::store::{Origin, UnitOfWork};
 use mamey_core::{Context, Error, Result};
 use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
@@ -21,7 +22,13 @@ pub(super) async fn run<W: Work>(
 ) -> Result<Done<W::Reply>> {
     let handler = pin!(work.handle(message, cx));
     let reply = within(limit, handler).await?;
-    let committing = match sealed(work, &reply, cx)? {
+    // Until the commit has ended, the message stays where its receipt says it is.
+    let locked = match work.custody() {
+        Some(custody) => Some(custody.lock().await),
+        None => None,
+    };
+    let origin = locked.as_ref().map(Locked::origin);
+    let committing = match sealed(work, &reply, origin, cx)? {
         Some(unit) => {
             pass_failpoint(&unit);
             cx.store().commit(unit)
@@ -65,13 +72,18 @@ fn too_late(limit: Duration) -> Error {
 
 /// Takes the complete unit out of its context; `None` when there is nothing to commit.
 #[inline]
-fn sealed<W: Work>(work: &W, reply: &W::Reply, cx: &Context) -> Result<Option<UnitOfWork>> {
+fn sealed<W: Work>(
+    work: &W,
+    reply: &W::Reply,
+    origin: Option<Origin>,
+    cx: &Context,
+) -> Result<Option<UnitOfWork>> {
     // Asked before it is taken, because a unit is large.
     if !work.seals() && cx.is_untouched() {
         return Ok(None);
     }
     let mut unit = cx.take_unit()?;
-    work.seal(reply, &mut unit)?;
+    work.seal(reply, origin, &mut unit)?;
     Ok((!unit.is_empty()).then_some(unit))
 }
 

@@ -1,9 +1,9 @@
 //! What enters the pipeline, and what a command and a message each add to a unit of work.
 
 use mamey_core::context::Cause;
-use mamey_core::inbound::Incoming;
+use mamey_core::inbound::{Custody, Incoming};
 use mamey_core::message::Metadata;
-use mamey_core::store::{CommitOutcome, Outcome, Receipt, UnitOfWork};
+use mamey_core::store::{CommitOutcome, Origin, Outcome, Receipt, UnitOfWork};
 use mamey_core::{Command, Context, Error, Message, Result};
 use serde::de::DeserializeOwned;
 
@@ -48,8 +48,17 @@ pub(super) trait Work: Send + Sync {
     /// Whether something commits with the handler's effect.
     fn seals(&self) -> bool;
 
-    /// Adds to the unit what commits with the handler's effect.
-    fn seal(&self, reply: &Self::Reply, unit: &mut UnitOfWork) -> Result<()>;
+    /// Where the message is stored that the call is for, if it is stored.
+    fn custody(&self) -> Option<&Custody>;
+
+    /// Adds to the unit what commits with the handler's effect. `origin` is where the message is
+    /// stored now, if it is.
+    fn seal(
+        &self,
+        reply: &Self::Reply,
+        origin: Option<Origin>,
+        unit: &mut UnitOfWork,
+    ) -> Result<()>;
 }
 
 /// The work of a command: its reply is saved if it has an idempotency key.
@@ -76,7 +85,11 @@ impl<C: Command, H: CommandHandler<C>> Work for CommandWork<'_, C, H> {
         self.key.is_some()
     }
 
-    fn seal(&self, reply: &C::Reply, unit: &mut UnitOfWork) -> Result<()> {
+    fn custody(&self) -> Option<&Custody> {
+        None
+    }
+
+    fn seal(&self, reply: &C::Reply, _: Option<Origin>, unit: &mut UnitOfWork) -> Result<()> {
         if let Some(key) = self.key {
             unit.remember(key.reply_to_save(reply)?)?;
         }
@@ -112,9 +125,14 @@ where
         true
     }
 
-    fn seal(&self, (): &(), unit: &mut UnitOfWork) -> Result<()> {
-        let Incoming { envelope, identity, origin, .. } = self.incoming;
-        unit.receipt = Some(Receipt::of(identity, envelope.clone(), origin, Outcome::Handled));
+    fn custody(&self) -> Option<&Custody> {
+        Some(self.incoming.custody)
+    }
+
+    fn seal(&self, (): &(), origin: Option<Origin>, unit: &mut UnitOfWork) -> Result<()> {
+        let Incoming { envelope, identity, .. } = self.incoming;
+        let receipt = |origin| Receipt::of(identity, envelope.clone(), origin, Outcome::Handled);
+        unit.receipt = origin.map(receipt);
         Ok(())
     }
 }

@@ -100,8 +100,9 @@ impl Dispatcher {
 
     /// Takes a message as handled, without a handler.
     async fn drop_message(&self, incoming: Incoming<'_>) -> Result<CommitOutcome> {
-        let Incoming { envelope, identity, origin, .. } = incoming;
-        let receipt = Receipt::of(identity, envelope.clone(), origin, Outcome::Handled);
+        let Incoming { envelope, identity, custody, .. } = incoming;
+        let locked = custody.lock().await;
+        let receipt = Receipt::of(identity, envelope.clone(), locked.origin(), Outcome::Handled);
         self.pipeline.scope.store.commit(UnitOfWork::default().with_receipt(receipt)).await
     }
 

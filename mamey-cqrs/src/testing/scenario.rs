@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mamey_core::clock::ManualClock;
 use mamey_core::context::Cause;
-use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::inbound::{Custody, Inbound, Incoming};
 use mamey_core::message::Envelope;
 use mamey_core::store::{Database, Origin, UnitOfWork};
 use mamey_core::{Aggregate, Command, Message, Query, Result};
@@ -238,7 +238,8 @@ impl Scenario {
     }
 
     async fn handle(&self, envelope: &Envelope) -> Result<()> {
-        let incoming = Incoming::new(envelope, Origin::Delivery, 1);
+        let custody = Custody::new(Origin::Delivery);
+        let incoming = Incoming::new(envelope, &custody, 1);
         self.world.runtime.handle(incoming).await.map(|_| ())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::inbound::{Custody, Inbound, Incoming};
 use mamey_core::message::{CloudEventsJson, Codec, Envelope, Metadata, WireMessage};
 use mamey_core::store::{CommitOutcome, Origin};
 use mamey_core::{Context, Error, ErrorKind, Event, Message, Result, RetryPolicy};
@@ -60,7 +60,8 @@ async fn handle(
     payload: &'static str,
 ) -> Result<CommitOutcome> {
     let envelope = envelope(name, version, payload);
-    runtime.handle(Incoming::new(&envelope, Origin::Delivery, 1)).await
+    let custody = Custody::new(Origin::Delivery);
+    runtime.handle(Incoming::new(&envelope, &custody, 1)).await
 }
 
 #[tokio::test]
@@ -96,8 +97,8 @@ async fn only_json_is_read() {
     let (runtime, notes) = ledger();
     let mut envelope = envelope("payments.paid", 2, r#"{"cents":5,"currency":"CHF"}"#);
     let handle = async |envelope: &Envelope| {
-        let incoming = Incoming::new(envelope, Origin::Delivery, 1);
-        runtime.handle(incoming).await.unwrap_err()
+        let custody = Custody::new(Origin::Delivery);
+        runtime.handle(Incoming::new(envelope, &custody, 1)).await.unwrap_err()
     };
     for other in ["text/xml", "application/avro", "", "application/jsonp"] {
         envelope.metadata.content_type = other.into();
@@ -143,7 +144,8 @@ async fn what_a_foreign_message_causes_carries_its_correlation_and_its_id_unchan
     let context = BoundedContext::new("ledger").on(PassingOn(Arc::clone(&sent)));
     let runtime = open(context.publishes::<Booked>());
     // Without a store nothing commits, but the handler has run.
-    runtime.handle(Incoming::new(&incoming, Origin::Delivery, 1)).await.unwrap_err();
+    let custody = Custody::new(Origin::Delivery);
+    runtime.handle(Incoming::new(&incoming, &custody, 1)).await.unwrap_err();
     let sent = sent.lock().unwrap().pop().unwrap();
     assert_eq!(sent.correlation_id.to_string(), "txn-abc-123");
     assert_eq!(sent.causation_id.unwrap().to_string(), "A-1");

@@ -8,6 +8,7 @@ use mamey_core::transport::{Delivery, Subscriber, Subscription, Transport};
 use mamey_core::{Backoff, Error, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::room::{Occupied, Room};
 use crate::guard::guarded;
@@ -20,6 +21,7 @@ const RESUBSCRIBE: Backoff = Backoff::new(Duration::from_millis(200), Duration::
 pub(super) struct Taken {
     pub(super) intake: u64,
     pub(super) partition: Partition,
+    pub(super) at: Instant,
     pub(super) delivery: Delivery,
     /// What it occupies until it is settled.
     pub(super) room: Occupied,
@@ -104,7 +106,8 @@ impl Source {
             self.stats.0.headers_dropped.add(u64::from(dropped));
             let bytes = delivery.envelope().payload.len();
             let (partition, room) = (self.subscription.partition, self.room.occupy(bytes).await);
-            let taken = Taken { intake: number, partition, delivery, room };
+            let at = Instant::now();
+            let taken = Taken { intake: number, partition, at, delivery, room };
             if self.taken.send(taken).await.is_err() {
                 break;
             }

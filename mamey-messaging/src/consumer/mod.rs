@@ -2,18 +2,23 @@
 
 mod busy;
 mod driver;
+mod hand_over;
+mod in_hand;
 mod intake;
 mod intakes;
 mod lanes;
 mod next_step;
 mod options;
 mod outcome;
+mod pace;
 mod parked_lanes;
 mod parking_limit;
 mod parts;
 mod record;
 mod retries;
 mod room;
+mod runs;
+mod slots;
 mod store_outage;
 mod tasks;
 mod worker;
@@ -22,6 +27,8 @@ mod worker;
 mod intakes_test;
 #[cfg(test)]
 mod lanes_test;
+#[cfg(test)]
+mod pace_test;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +51,11 @@ pub use options::ConsumerOptions;
 /// delivery is acknowledged only after the commit of its effect. A message whose handler fails is
 /// run again at once, then parked in the context's store together with its lane's successors and
 /// retried from there, and finally kept there as a dead letter. No other lane waits for it.
+///
+/// Nor does another lane wait for a slow one: where it would, the slow message is parked while its
+/// handler runs, and its lane's successors behind it. On a transport that stores nothing, publishers
+/// wait for all receivers, so there slow messages are always parked, and all messages are parked first
+/// while they come faster than they are handled.
 ///
 /// A [`Service`](https://docs.rs/mamey/latest/mamey/struct.Service.html) runs one for each context
 /// it hosts. To run one by itself:

@@ -41,10 +41,16 @@ pub struct ConsumerOptions {
     pub in_flight_bytes_max: usize,
     /// How many messages, each of another lane, are handled at a time. Default: 64.
     pub lanes_max: usize,
-    /// How many parked messages are retried at a time, beside those. Default: 16.
+    /// After how long a handler that runs no longer holds up others: its message is parked while it
+    /// runs on, if others wait for it. Others are those of its partition, and on a transport that
+    /// stores nothing also its publisher. Messages that wait four times as long for their turn are
+    /// parked too. Default: 250 ms.
+    pub slow_after: Duration,
+    /// How many messages that failed are retried at a time, beside those. Default: 16.
     pub retries_max: usize,
     /// How many messages may be parked; beyond it nothing is taken from the transport until there
-    /// are fewer. Default: 100 000.
+    /// are fewer. Half of it is kept for messages that fail: at more than that, messages are no
+    /// longer parked because they are slow. Default: 100 000.
     pub parked_messages_max: u64,
     /// How often to look for parked messages that are due. Default: [`POLL_DEFAULT`].
     pub poll: Duration,
@@ -61,6 +67,7 @@ impl Default for ConsumerOptions {
             prefetch: 64,
             in_flight_bytes_max: 64 * 1024 * 1024,
             lanes_max: 64,
+            slow_after: Duration::from_millis(250),
             retries_max: 16,
             parked_messages_max: 100_000,
             poll: POLL_DEFAULT,
@@ -106,6 +113,12 @@ impl ConsumerOptions {
         Self { lanes_max, ..self }
     }
 
+    /// Sets [`slow_after`](Self::slow_after).
+    #[must_use]
+    pub fn with_slow_after(self, slow_after: Duration) -> Self {
+        Self { slow_after, ..self }
+    }
+
     /// Sets [`retries_max`](Self::retries_max).
     #[must_use]
     pub fn with_retries_max(self, retries_max: usize) -> Self {
@@ -134,6 +147,7 @@ impl ConsumerOptions {
         limits::partitions(self.partitions)?;
         limits::duration("lease", self.lease)?;
         limits::duration("poll", self.poll)?;
+        limits::duration("slow_after", self.slow_after)?;
         limits::count("prefetch", usize::from(self.prefetch))?;
         limits::count("in_flight_bytes_max", self.in_flight_bytes_max)?;
         limits::count("lanes_max", self.lanes_max)?;

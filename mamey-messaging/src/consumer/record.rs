@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mamey_core::inbound::Custody;
 use mamey_core::message::Envelope;
 use mamey_core::store::{
     CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
 };
 use mamey_core::{Error, ErrorKind, Result};
 
+use super::in_hand::InHand;
 use super::outcome::ConsumeOutcome;
 use super::store_outage::{StoreOutage, is_fault_of_message, parked_for};
 use crate::guard::guarded;
@@ -17,11 +19,27 @@ use crate::guard::guarded;
 #[derive(Clone, Copy)]
 pub(super) struct Current<'a> {
     pub(super) envelope: &'a Envelope,
-    pub(super) origin: Origin,
+    /// Where it is stored.
+    pub(super) custody: &'a Custody,
+    /// The delivery that brought it, if one did.
+    pub(super) in_hand: Option<&'a InHand>,
     /// For how long it was to be parked so far, by the store's clock.
     pub(super) parked_so_far: Duration,
     /// How many attempts of builds that could not read it came last.
     pub(super) unread: u32,
+}
+
+impl<'a> Current<'a> {
+    /// A message that was delivered.
+    pub(super) const fn delivered(in_hand: &'a InHand) -> Self {
+        Self {
+            envelope: &in_hand.envelope,
+            custody: &in_hand.custody,
+            in_hand: Some(in_hand),
+            parked_so_far: Duration::ZERO,
+            unread: 0,
+        }
+    }
 }
 
 /// Commits what becomes of messages whose handlers have committed nothing.
@@ -72,7 +90,7 @@ impl Recorder {
 
     /// Parks a message whose lane is parked.
     pub(super) async fn park_behind(&self, current: Current<'_>) -> ConsumeOutcome {
-        if current.origin == Origin::Parked {
+        if current.custody.origin() == Origin::Parked {
             // It is parked in its order already.
             return ConsumeOutcome::Returned;
         }
@@ -132,7 +150,8 @@ impl Recorder {
     }
 
     async fn commit(&self, current: Current<'_>, outcome: &Outcome) -> Result<CommitOutcome> {
-        let receipt = Receipt::new(current.envelope.clone(), current.origin, outcome.clone());
+        let locked = current.custody.lock().await;
+        let receipt = Receipt::new(current.envelope.clone(), locked.origin(), outcome.clone());
         let unit = UnitOfWork::default().with_receipt(receipt);
         guarded(self.store.commit(unit)).await
     }

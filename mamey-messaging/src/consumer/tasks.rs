@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::Result;
-use mamey_core::message::{Lane, Partition};
-use mamey_core::store::{Origin, Outcome, ParkedMessage, Receipt, Store, UnitOfWork};
-use mamey_core::transport::Delivery;
+use mamey_core::message::Partition;
+use mamey_core::store::{InstanceId, Origin, Outcome, ParkedMessage, Receipt, Store, UnitOfWork};
+use mamey_core::transport::Unsettled;
 use tokio::task::JoinSet;
 
-use super::intake::Taken;
-use super::lanes::LaneId;
+use super::hand_over::{HandOver, hand_over};
+use super::in_hand::InHand;
 use super::outcome::ConsumeOutcome;
-use super::worker::Worker;
+use super::room::Occupied;
+use super::runs::RunNumber;
+use super::worker::{Known, Worker};
 use crate::guard::guarded;
 
 /// The pause before a message that this build cannot read is looked at again.
@@ -27,19 +29,17 @@ pub(super) struct Tasks {
 /// How a task ended.
 pub(super) enum Done {
     Delivered(Box<Delivered>),
+    HandedOver(RunNumber, HandOver),
     Retried(Box<Retried>),
     Looked(Result<Look>),
 }
 
 /// A delivery that was processed.
 pub(super) struct Delivered {
-    pub(super) id: LaneId,
-    pub(super) lane: Option<Lane>,
-    pub(super) intake: u64,
-    pub(super) partition: Partition,
+    pub(super) run: RunNumber,
     pub(super) outcome: ConsumeOutcome,
     /// The delivery, if it is to be returned to the transport.
-    pub(super) returned: Option<Delivery>,
+    pub(super) returned: Option<Unsettled>,
 }
 
 /// A parked message that was retried.
@@ -66,18 +66,30 @@ impl Tasks {
 
     pub(super) fn deliver(
         &mut self,
-        id: LaneId,
-        lane: Option<Lane>,
-        taken: Taken,
-        lane_is_parked: bool,
+        run: RunNumber,
+        in_hand: Arc<InHand>,
+        known: Known,
+        room: Occupied,
     ) {
-        let Taken { intake, partition, delivery, room } = taken;
         let worker = Arc::clone(&self.worker);
         self.running.spawn(async move {
-            let (outcome, returned) = worker.deliver(delivery, lane_is_parked).await;
+            let (outcome, returned) = worker.deliver(&in_hand, known).await;
             drop(room);
-            let delivered = Delivered { id, lane, intake, partition, outcome, returned };
-            Done::Delivered(Box::new(delivered))
+            Done::Delivered(Box::new(Delivered { run, outcome, returned }))
+        });
+    }
+
+    /// Parks a message whose handler runs on in this instance, to be retried after a delay if that
+    /// run never ends.
+    pub(super) fn hand_over(
+        &mut self,
+        run: RunNumber,
+        in_hand: Arc<InHand>,
+        by: (InstanceId, Duration),
+    ) {
+        let store = Arc::clone(&self.store);
+        self.running.spawn(async move {
+            Done::HandedOver(run, hand_over(store.as_ref(), &in_hand, by).await)
         });
     }
 

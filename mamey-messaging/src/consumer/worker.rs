@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mamey_core::inbound::{Inbound, Incoming};
+use mamey_core::inbound::{Custody, Inbound, Incoming};
 use mamey_core::message::Envelope;
 use mamey_core::store::{CommitOutcome, Origin, ParkedMessage, Store};
-use mamey_core::transport::{Delivery, RejectReason, Settlement};
+use mamey_core::transport::{RejectReason, Settlement, Unsettled};
 use mamey_core::{Backoff, Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
+use super::in_hand::InHand;
 use super::next_step::{NextStep, next_step};
 use super::outcome::ConsumeOutcome;
 use super::record::{Current, Recorder};
@@ -33,10 +34,11 @@ pub(super) struct Worker {
 
 /// What is known of a delivery before its handler runs.
 #[derive(Clone, Copy)]
-struct Known {
-    redelivered: bool,
-    near_its_limit: bool,
-    lane_is_parked: bool,
+pub(super) struct Known {
+    pub(super) redelivered: bool,
+    pub(super) near_its_limit: bool,
+    /// It is parked without a handler call, whose commit would be refused.
+    pub(super) lane_is_parked: bool,
 }
 
 /// What follows a failure that may be the store's.
@@ -69,36 +71,27 @@ impl Worker {
 
     /// Processes a delivery and settles it. One that is to be returned is handed back instead, so
     /// that the caller can return its lane with it.
-    ///
-    /// `lane_is_parked` saves a handler call whose commit would be refused.
     pub(super) async fn deliver(
         &self,
-        delivery: Delivery,
-        lane_is_parked: bool,
-    ) -> (ConsumeOutcome, Option<Delivery>) {
-        let delivery = mamey_core::inject_fault!(
-            "ack-before-commit",
-            mamey_core::failpoint::acknowledged(delivery),
-            delivery
-        );
-        let (envelope, origin) = (delivery.envelope(), Origin::Delivery);
-        let current = Current { envelope, origin, parked_so_far: Duration::ZERO, unread: 0 };
-        let known = Known {
-            redelivered: delivery.is_redelivered(),
-            near_its_limit: delivery.is_near_its_limit(),
-            lane_is_parked,
-        };
+        in_hand: &InHand,
+        known: Known,
+    ) -> (ConsumeOutcome, Option<Unsettled>) {
+        let current = Current::delivered(in_hand);
         let outcome = self.caught(self.receive(current, known)).await;
         self.count(&outcome);
         mamey_core::failpoint!("after-commit-before-ack");
+        // Nothing is left to settle if the message was parked while its handler ran.
+        let Some(unsettled) = in_hand.take_unsettled() else {
+            return (outcome, None);
+        };
         match &outcome {
-            ConsumeOutcome::Returned => return (outcome, Some(delivery)),
+            ConsumeOutcome::Returned => return (outcome, Some(unsettled)),
             ConsumeOutcome::Rejected(detail) => {
                 let (reason, detail) = (RejectReason::Unstorable, detail.clone());
-                delivery.settle(Settlement::Reject { reason, detail });
+                unsettled.settle(Settlement::Reject { reason, detail });
             }
             // Only after the commit: a crash before redelivers, and the inbox absorbs it.
-            _ => delivery.settle(Settlement::Ack),
+            _ => unsettled.settle(Settlement::Ack),
         }
         (outcome, None)
     }
@@ -107,7 +100,7 @@ impl Worker {
     pub(super) async fn retry(&self, parked: &ParkedMessage) -> ConsumeOutcome {
         self.stats.0.retried.increment();
         mamey_core::failpoint!("during-replay");
-        let (envelope, origin) = (&parked.envelope, Origin::Parked);
+        let (envelope, custody) = (&parked.envelope, &Custody::new(Origin::Parked));
         let parked_so_far = parked.due.duration_since(parked.since);
         // What other builds could not read takes no attempt from a handler.
         let was_unread = parked.failure.kind == ErrorKind::Unreadable.as_str();
@@ -115,7 +108,7 @@ impl Worker {
             true => (parked.attempts, 0),
             false => (0, parked.attempts),
         };
-        let current = Current { envelope, origin, parked_so_far, unread };
+        let current = Current { envelope, custody, in_hand: None, parked_so_far, unread };
         let outcome = self.caught(self.run(current, attempts)).await;
         self.count(&outcome);
         outcome
@@ -177,7 +170,10 @@ impl Worker {
     async fn run(&self, current: Current<'_>, earlier_attempts: u32) -> ConsumeOutcome {
         let (mut attempt, mut store_failures) = (earlier_attempts.saturating_add(1), 0);
         loop {
-            let incoming = Incoming::new(current.envelope, current.origin, attempt);
+            if let Some(in_hand) = current.in_hand {
+                in_hand.begin_attempt(attempt);
+            }
+            let incoming = Incoming::new(current.envelope, current.custody, attempt);
             let error = match self.inbound.handle(incoming).await {
                 Ok(CommitOutcome::Committed(_)) => return ConsumeOutcome::Handled,
                 Ok(CommitOutcome::Duplicate) => return ConsumeOutcome::Duplicate,
@@ -236,7 +232,7 @@ impl Worker {
         }
         // A store that responds may lack what this message needs and serve all others: they must
         // not wait for it.
-        let is_parked = current.origin == Origin::Parked;
+        let is_parked = current.custody.origin() == Origin::Parked;
         if responds && (is_parked || StoreOutage::is_to_be_parked(*failures)) {
             return Ok(AfterStoreFailure::Park);
         }

@@ -35,8 +35,8 @@ pub use undecided::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX};
 /// Carries messages between the contexts of one process.
 ///
 /// It keeps nothing beyond the process. So that nothing is lost nevertheless, a publish resolves
-/// only when every subscribing context has acknowledged the message, which is after the commit: until
-/// then it stays in its sender's outbox. A context that rejects a message fails its publish, also when
+/// only when every subscribing context has acknowledged the message, which is after the commit of its
+/// effect or of its parking: until then it stays in its sender's outbox. A context that rejects a message fails its publish, also when
 /// that is repeated, until an operator has replayed or discarded it; a restart tries it once more.
 ///
 /// ```

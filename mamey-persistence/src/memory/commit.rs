@@ -69,9 +69,8 @@ impl State {
         if self.inbox.was_received(message) {
             return Some(CommitOutcome::Duplicate);
         }
-        let parks = matches!(receipt.outcome, Outcome::Park { .. });
-        let lane = receipt.envelope.lane();
-        let blocked = !parks && lane.is_some_and(|lane| self.parking.blocks(&lane));
+        let lane = receipt.envelope.lane().filter(|_| receipt.needs_free_lane());
+        let blocked = lane.is_some_and(|lane| self.parking.blocks(&lane));
         blocked.then_some(CommitOutcome::LaneParked)
     }
 
@@ -172,7 +171,8 @@ impl State {
         }
         match outcome {
             Outcome::Handled => self.parking.remove(identity),
-            Outcome::Park { delay, attempts, failure } => {
+            Outcome::Park { delay, attempts, failure }
+            | Outcome::ParkFirst { delay, attempts, failure } => {
                 let due = now.plus(delay);
                 self.parking.park(identity, envelope, due, (attempts, aborts), failure, now);
             }

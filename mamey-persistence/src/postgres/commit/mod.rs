@@ -93,7 +93,7 @@ impl PostgresStore {
         match (receipt.origin, &receipt.outcome) {
             (Origin::Delivery, _) => self.was_received(message).await,
             // It stays parked either way, and parking it once more changes nothing else.
-            (Origin::Parked, Outcome::Park { .. }) => Ok(false),
+            (Origin::Parked, Outcome::Park { .. } | Outcome::ParkFirst { .. }) => Ok(false),
             (Origin::Parked, _) => {
                 Ok(self.number(self.query(IS_PARKED).bind(message.as_uuid())).await? == 0)
             }

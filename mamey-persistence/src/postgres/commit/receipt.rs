@@ -14,14 +14,16 @@ pub(crate) fn outcome(receipt: &Receipt) -> Result<Option<Json>> {
     let (becomes, delay, reason) = match (receipt.origin, &receipt.outcome) {
         (Origin::Delivery, Outcome::Handled) => return Ok(None),
         (Origin::Parked, Outcome::Handled) => ("handled", None, None),
-        (_, Outcome::Park { delay, .. }) => ("parked", Some(micros(*delay)), None),
+        (_, Outcome::Park { delay, .. } | Outcome::ParkFirst { delay, .. }) => {
+            ("parked", Some(micros(*delay)), None)
+        }
         (_, Outcome::DeadLetter { reason, .. }) => ("dead", None, Some(reason.as_str())),
     };
     let (attempts, failure) = match &receipt.outcome {
         Outcome::Handled => (None, None),
-        Outcome::Park { attempts, failure, .. } | Outcome::DeadLetter { attempts, failure, .. } => {
-            (Some(*attempts), Some(failure))
-        }
+        Outcome::Park { attempts, failure, .. }
+        | Outcome::ParkFirst { attempts, failure, .. }
+        | Outcome::DeadLetter { attempts, failure, .. } => (Some(*attempts), Some(failure)),
     };
     Ok(Some(json!({
         "id": receipt.identity.as_uuid(),

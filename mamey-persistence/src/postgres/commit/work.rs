@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mamey_core::Result;
 use mamey_core::criteria::{Collection, Value};
-use mamey_core::store::{Change, Expected, Origin, Outcome, UnitOfWork, Write};
+use mamey_core::store::{Change, Expected, UnitOfWork, Write};
 use serde_json::Value as Json;
 
 use super::claims::{self, Claim, Size};
@@ -84,12 +84,9 @@ impl Work {
     /// or takes it from parking.
     pub(crate) fn lane_to_be_free(&self) -> Option<&str> {
         let receipt = self.unit.receipt.as_ref()?;
-        let parks = mamey_core::inject_fault!(
-            "parked-key-unchecked",
-            true,
-            matches!(receipt.outcome, Outcome::Park { .. })
-        );
-        self.lane.as_deref().filter(|_| receipt.origin == Origin::Delivery && !parks)
+        let checks =
+            mamey_core::inject_fault!("parked-key-unchecked", false, receipt.needs_free_lane());
+        self.lane.as_deref().filter(|_| checks)
     }
 }
 

@@ -63,20 +63,16 @@ fn record_delivery(
     now: Timestamp,
 ) -> Result<()> {
     receive(script, context, receipt.identity, now);
-    let parks = mamey_core::inject_fault!(
-        "parked-key-unchecked",
-        true,
-        matches!(receipt.outcome, Outcome::Park { .. })
-    );
-    if let Some(lane) = receipt.envelope.lane()
-        && !parks
-    {
+    let checks =
+        mamey_core::inject_fault!("parked-key-unchecked", false, receipt.needs_free_lane());
+    if let Some(lane) = receipt.envelope.lane().filter(|_| checks) {
         let blocked = Expect::NoRow(Ok(CommitOutcome::LaneParked));
         script.statement(LANE_IS_PARKED, blocked).bind(context).bind(lane.as_str());
     }
     match &receipt.outcome {
         Outcome::Handled => return Ok(()),
-        Outcome::Park { delay, attempts, failure } => {
+        Outcome::Park { delay, attempts, failure }
+        | Outcome::ParkFirst { delay, attempts, failure } => {
             add_positioned(script, context, PARK, receipt);
             script.bind(now.plus(*delay).as_micros()).bind(now.as_micros());
             script.bind(i64::from(*attempts)).bind(i64::from(receipt.aborts));
@@ -120,7 +116,8 @@ fn record_parked(
         Outcome::Handled => {
             script.statement(UNPARK, still_parked());
         }
-        Outcome::Park { delay, attempts, failure } => {
+        Outcome::Park { delay, attempts, failure }
+        | Outcome::ParkFirst { delay, attempts, failure } => {
             script.statement(PARK_AGAIN, still_parked());
             script.bind(now.plus(*delay).as_micros()).bind(i64::from(*attempts));
             let aborts = i64::from(receipt.aborts);

@@ -89,6 +89,10 @@ pub(super) fn park(delay: Duration, attempts: u32) -> Outcome {
     Outcome::Park { delay, attempts, failure: failure() }
 }
 
+pub(super) fn park_first(delay: Duration, attempts: u32) -> Outcome {
+    Outcome::ParkFirst { delay, attempts, failure: failure() }
+}
+
 pub(super) fn give_up() -> Outcome {
     Outcome::DeadLetter { reason: DeadLetterReason::Exhausted, attempts: 3, failure: failure() }
 }

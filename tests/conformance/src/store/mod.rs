@@ -106,6 +106,7 @@ macro_rules! store_conformance {
                 an_unreadable_dead_letter_is_listed
                 an_unreadable_parked_message_costs_its_lane_alone
                 a_dead_letter_is_replayed_once_ahead_of_its_lane
+                a_message_that_runs_is_parked_first_of_its_lane_or_not_at_all
                 a_parked_lane_holds_its_successors
                 dead_letters_are_listed_in_order
                 parked_messages_are_taken_once

@@ -10,7 +10,7 @@ use mamey_core::store::{
 };
 
 use super::fixture::{
-    AT_ONCE, commit, failure, give_up, load_note, message, park, put_note, receiving,
+    AT_ONCE, commit, failure, give_up, load_note, message, park, park_first, put_note, receiving,
 };
 use super::harness::StoreHarness;
 
@@ -73,6 +73,41 @@ pub async fn a_parked_lane_holds_its_successors(harness: StoreHarness) {
     }
     assert_eq!(store.parked_count().await.unwrap(), 0);
     deliver(&*store, &message(7, Some("k")), Outcome::Handled).await;
+}
+
+/// A message whose handler runs can be parked if its lane is free. Its effect then commits from there,
+/// and its lane waits for it.
+pub async fn a_message_that_runs_is_parked_first_of_its_lane_or_not_at_all(harness: StoreHarness) {
+    let store = harness.store().await;
+    let lane: Vec<_> = (1..=2).map(|number| message(number, Some("k"))).collect();
+    let later = Duration::from_secs(30);
+    deliver(&*store, &lane[0], park_first(later, 1)).await;
+    for outcome in [park_first(later, 1), Outcome::Handled] {
+        let early = receiving(&lane[1], Origin::Delivery, outcome);
+        assert_eq!(store.commit(early).await.unwrap(), CommitOutcome::LaneParked);
+        assert!(!store.was_received(lane[1].metadata.identity()).await.unwrap());
+    }
+    for outcome in [park_first(later, 1), Outcome::Handled] {
+        let again = receiving(&lane[0], Origin::Delivery, outcome);
+        assert_eq!(store.commit(again).await.unwrap(), CommitOutcome::Duplicate);
+    }
+    deliver(&*store, &lane[1], park(AT_ONCE, 0)).await;
+    let mut foreign = message(3, Some("k"));
+    foreign.metadata.sender = "till".into();
+    for free in [&foreign, &message(4, None), &message(5, None)] {
+        deliver(&*store, free, park_first(later, 1)).await;
+    }
+    assert!(due(&*store).await.is_empty(), "the lane waits for its first message");
+    let mut effect = receiving(&lane[0], Origin::Parked, Outcome::Handled);
+    effect.writes = vec![put_note("effect", Expected::Absent, "x")];
+    commit(&*store, effect).await;
+    assert!(load_note(&*store, "effect").await.is_some());
+    assert_eq!(due(&*store).await, [2]);
+    harness.clock.advance(later);
+    let parked = store.due_parked(&everything(), 10).await.unwrap();
+    let numbers: Vec<_> = parked.iter().map(|parked| number(&parked.envelope)).collect();
+    assert_eq!(numbers, [2, 3, 4, 5]);
+    assert_eq!((parked[1].attempts, &parked[1].failure), (1, &failure()));
 }
 
 /// Heads and messages without a key come when due, the longest due first, of the asked partitions

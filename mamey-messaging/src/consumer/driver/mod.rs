@@ -1,10 +1,13 @@
 //! Drives a consumer: leases, intakes, lanes and retries, and an orderly end.
 
+mod deliveries;
+mod parked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::message::{ContextName, MessageIdentity, Partition};
-use mamey_core::store::{ParkedMessage, Store};
+use mamey_core::store::Store;
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -13,20 +16,20 @@ use tokio_util::sync::CancellationToken;
 use super::busy::Busy;
 use super::intake::Taken;
 use super::intakes::Intakes;
-use super::lanes::{LaneId, Lanes};
+use super::lanes::Lanes;
 use super::options::ConsumerOptions;
+use super::pace::Pace;
 use super::parked_lanes::ParkedLanes;
 use super::parking_limit::ParkingLimit;
 use super::parts::Parts;
 use super::retries::Retries;
-use super::tasks::{Delivered, Done, Look, Retried, Tasks};
+use super::runs::Runs;
+use super::slots::Slots;
+use super::tasks::{Done, Tasks};
 use super::worker::Worker;
 use crate::leases::{Assignment, Changes, Held, LeaseKeeper};
 use crate::reported::Reported;
 use crate::stats::ConsumerStats;
-
-/// The pause before a partition is taken from again after one of its messages was returned.
-const RETURN_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     context: ContextName,
@@ -36,9 +39,16 @@ pub(super) struct Driver {
     /// What is published in this process reaches no other process, while others share the store:
     /// then this instance takes every partition, and leases only divide the retries.
     takes_all: bool,
+    /// The transport stores nothing, so publishers wait until their messages are settled.
+    publishers_wait: bool,
     assignment: Assignment,
     intakes: Intakes,
     lanes: Lanes<Taken>,
+    runs: Runs,
+    /// How many of the runs only park their messages.
+    parking: usize,
+    slots: Slots,
+    pace: Pace,
     tasks: Tasks,
     busy: Busy,
     retries: Retries,
@@ -51,12 +61,12 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
         let Parts { inbound, store, transport, options, stats } = parts;
-        let context = inbound.context().clone();
-        let stays_here = !transport.capabilities().remote;
+        let (context, capabilities) = (inbound.context().clone(), transport.capabilities());
         let worker = Worker::new(inbound, Arc::clone(&store), stats.clone(), stop);
         let now = Instant::now();
         Self {
-            takes_all: stays_here && store.capabilities().shared,
+            takes_all: !capabilities.remote && store.capabilities().shared,
+            publishers_wait: !capabilities.durable,
             assignment: Assignment::default(),
             intakes: Intakes::new(
                 context.clone(),
@@ -64,7 +74,11 @@ impl Driver {
                 (options.prefetch, options.in_flight_bytes_max),
                 stats.clone(),
             ),
-            lanes: Lanes::new(options.lanes_max),
+            lanes: Lanes::default(),
+            runs: Runs::default(),
+            parking: 0,
+            slots: Slots::new(options.lanes_max),
+            pace: Pace::new(options.slow_after, options.prefetch, now),
             tasks: Tasks::new(worker, Arc::clone(&store)),
             busy: Busy::default(),
             retries: Retries::new(options.retries_max, options.poll, now),
@@ -106,17 +120,17 @@ impl Driver {
 
     /// Begins what may begin now. Nothing begins under leases that have expired.
     fn begin_work(&mut self, held: &watch::Receiver<Held>) {
-        let valid = held.borrow().is_valid();
+        let (now, valid) = (Instant::now(), held.borrow().is_valid());
         let may_deliver = valid || self.takes_all;
         let takes = may_deliver && !self.parking_limit.is_full();
         self.intakes.set_taking(|partition| takes && self.takes_from(partition));
         if may_deliver {
-            while let Some((id, taken)) = self.lanes.start() {
-                self.begin_delivery(id, taken);
+            if self.has_deliveries() && self.pace.begin_look(now) {
+                self.let_others_pass(now);
             }
+            self.begin_deliveries(now);
         }
-        let now = Instant::now();
-        if valid && self.retries.look_at().is_some_and(|at| at <= now) {
+        if valid && self.retries.look_at(&self.slots).is_some_and(|at| at <= now) {
             self.begin_look(now);
         }
     }
@@ -125,52 +139,14 @@ impl Driver {
         self.takes_all || self.assignment.active(partition).is_some()
     }
 
-    fn begin_delivery(&mut self, id: LaneId, taken: Taken) {
-        if !self.takes_all {
-            self.busy.begin(taken.partition);
-        }
-        let lane = taken.delivery.envelope().lane();
-        let lane_is_parked = mamey_core::inject_fault!(
-            "parked-key-unchecked",
-            false,
-            lane.as_ref().is_some_and(|lane| self.parked_lanes.contains(lane))
-        );
-        self.tasks.deliver(id, lane, taken, lane_is_parked);
-    }
-
-    fn begin_look(&mut self, now: Instant) {
-        let leases = self.assignment.all_active();
-        if leases.is_empty() {
-            return;
-        }
-        let count = self.parking_limit.begin_count(now, self.options.poll);
-        let partitions = leases.into_iter().map(|lease| lease.partition).collect();
-        self.tasks.look(partitions, self.retries.begin_look(now), count);
-    }
-
-    fn begin_retry(&mut self, message: ParkedMessage) {
-        let slot = message.envelope.metadata.slot();
-        let Ok(partition) = Partition::of_slot(slot, self.options.partitions) else {
-            return;
-        };
-        self.busy.begin(partition);
-        self.tasks.retry(message, partition);
-    }
-
-    /// Puts a message into its lane, unless its intake has ended: then the transport delivers it
-    /// again.
-    fn accept(&mut self, taken: Taken) {
-        let current = self.intakes.is_running(taken.partition, taken.intake);
-        if current && self.takes_from(taken.partition) {
-            self.lanes.push(taken.delivery.envelope().lane(), taken);
-        }
-    }
-
     fn take_over(&mut self, held: &mut watch::Receiver<Held>) {
         let held = held.borrow_and_update().clone();
         let changes = self.assignment.update(&held.leases, held.surplus);
         if !self.takes_all {
             self.follow(&changes);
+        }
+        if !changes.lost.is_empty() && self.parked_lanes.forget_doubted() {
+            self.sort_lanes();
         }
         if changes != Changes::default() {
             tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
@@ -214,77 +190,22 @@ impl Driver {
     fn end_task(&mut self, done: Done) {
         match done {
             Done::Delivered(delivered) => self.end_delivery(*delivered),
+            Done::HandedOver(run, outcome) => self.end_hand_over(run, outcome),
             Done::Retried(retried) => self.end_retry(&retried),
             Done::Looked(Ok(look)) => self.end_look(look),
             Done::Looked(Err(error)) => self.look_failed(&error),
         }
     }
 
-    fn end_delivery(&mut self, delivered: Delivered) {
-        let Delivered { id, lane, intake, partition, outcome, returned } = delivered;
-        if !self.takes_all {
-            self.busy.end(partition);
-        }
-        self.retries.delivered(Instant::now(), &outcome);
-        self.parked_lanes.delivered(lane, &outcome);
-        if returned.is_some() && self.intakes.is_running(partition, intake) {
-            // Returning one message while later ones of its lane wait here would change their
-            // order: the whole partition is returned, and taken from again.
-            self.stop_taking(partition);
-            if self.takes_from(partition) {
-                self.intakes.start(partition, RETURN_PAUSE);
-            }
-        }
-        drop(returned);
-        self.lanes.finish(id);
-    }
-
-    fn end_retry(&mut self, retried: &Retried) {
-        let Retried { message, partition, outcome } = retried;
-        self.busy.end(*partition);
-        self.retries.finished(Instant::now(), message.identity, outcome);
-        self.parked_lanes.retried(message.envelope.lane().as_ref(), outcome);
-    }
-
-    fn end_look(&mut self, look: Look) {
-        if let Some(parked) = look.parked {
-            self.parking_limit.counted(&self.context, parked);
-        }
-        look.unreadable.iter().for_each(|message| self.report_unreadable(message));
-        for message in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
-            self.begin_retry(message);
-        }
-    }
-
-    fn report_unreadable(&mut self, message: &ParkedMessage) {
-        let identity = message.identity;
-        if self.reported.is_new(identity) {
-            self.stats.0.unreadable.increment();
-            let (context, why) = (&self.context, message.unreadable.as_deref());
-            tracing::warn!(
-                %context, %identity, why,
-                "a parked message cannot be read; it and its lane wait for a build that can"
-            );
-        }
-    }
-
-    fn look_failed(&mut self, error: &Error) {
-        self.retries.look_failed();
-        self.stats.0.store_failures.increment();
-        if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
-            let context = &self.context;
-            tracing::error!(%context, %error, suppressed, "parked messages could not be read");
-        }
-    }
-
     /// When there is something to do even if nothing happens.
     fn wake_at(&self, held: &watch::Receiver<Held>) -> Instant {
         let (now, valid_until) = (Instant::now(), held.borrow().valid_until);
-        let idle = now + self.options.poll;
+        let slow = self.has_deliveries().then(|| self.pace.next_look());
+        let idle = slow.into_iter().fold(now + self.options.poll, Instant::min);
         if valid_until <= now || self.assignment.all_active().is_empty() {
             return idle;
         }
-        let looks = self.retries.look_at().into_iter();
+        let looks = self.retries.look_at(&self.slots).into_iter();
         looks.chain([valid_until]).fold(idle, Instant::min)
     }
 

@@ -1,10 +1,14 @@
 //! The port between a consumer, which receives messages, and the handlers.
 
+mod custody;
+
 use async_trait::async_trait;
 
 use crate::message::{ContextName, Envelope, MessageIdentity};
-use crate::store::{CommitOutcome, Origin};
+use crate::store::CommitOutcome;
 use crate::{Result, RetryPolicy};
+
+pub use custody::{Custody, Locked, Move};
 
 /// A message that is about to be handled.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +18,8 @@ pub struct Incoming<'a> {
     pub envelope: &'a Envelope,
     /// The message's identity, computed once for all that need it.
     pub identity: MessageIdentity,
-    /// Where it comes from: the transport or parking.
-    pub origin: Origin,
+    /// Where it is stored: the commit of its effect asks there.
+    pub custody: &'a Custody,
     /// Which run this is, counted from 1 over all deliveries and retries. Runs of builds that could
     /// not read the message do not count.
     pub attempt: u32,
@@ -24,8 +28,8 @@ pub struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     /// A message before its run number `attempt`.
     #[must_use]
-    pub fn new(envelope: &'a Envelope, origin: Origin, attempt: u32) -> Self {
-        Self { envelope, identity: envelope.metadata.identity(), origin, attempt }
+    pub fn new(envelope: &'a Envelope, custody: &'a Custody, attempt: u32) -> Self {
+        Self { envelope, identity: envelope.metadata.identity(), custody, attempt }
     }
 }
 
@@ -41,7 +45,8 @@ pub trait Inbound: Send + Sync + 'static {
     /// How often a failed message of this name is retried.
     fn retry_policy(&self, name: &str) -> RetryPolicy;
 
-    /// Runs the handler and commits what it did together with the message's receipt.
+    /// Runs the handler and commits what it did together with the message's receipt. During the
+    /// commit the message's [`Custody`] is locked, and the receipt has the origin that it tells.
     ///
     /// `Ok` means that the store has answered: the effect is committed, was committed before, or
     /// must wait behind a parked message of its lane.
