@@ -35,9 +35,9 @@ pub use mamey_core::{
     store, transport,
 };
 pub use mamey_cqrs::{
-    BoundedContext, CommandHandler, CommandRequest, ContextRuntime, IdempotentCommand, Invocation,
-    InvocationKind, Layer, MessageHandler, Next, QueryHandler, QueryRequest, RememberedReply,
-    Resources, Serves,
+    BoundedContext, CommandHandler, CommandRequest, ContextRuntime, ContextSettings,
+    IdempotentCommand, Invocation, InvocationKind, Layer, MessageHandler, Next, QueryHandler,
+    QueryRequest, RememberedReply, Resources, RetrySettings, Serves,
 };
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,

@@ -31,7 +31,8 @@ mod runtime;
 pub mod testing;
 
 pub use bounded_context::{
-    BoundedContext, CONFLICT_RETRIES_DEFAULT, CONFLICT_RETRIES_MAX, HANDLER_TIMEOUT_DEFAULT,
+    BoundedContext, CONFLICT_RETRIES_DEFAULT, CONFLICT_RETRIES_MAX, ContextSettings,
+    HANDLER_TIMEOUT_DEFAULT, RetrySettings,
 };
 pub use handler::{CommandHandler, HandlerFn, MessageHandler, QueryHandler};
 pub use pipeline::idempotency_key::{

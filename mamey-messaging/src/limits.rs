@@ -17,6 +17,15 @@ pub const POLL_DEFAULT: Duration = Duration::from_secs(1);
 /// Default of `drain`: how long running work may take at a shutdown before it is cut off.
 pub const DRAIN_DEFAULT: Duration = Duration::from_secs(25);
 
+/// The most messages of one partition that may be in memory.
+pub const PREFETCH_MAX: u16 = 10_000;
+
+/// The most messages that a consumer may handle, or retry, at a time.
+pub const LANES_MAX: usize = 10_000;
+
+/// The most messages that a relay may have in flight at a time.
+pub const IN_FLIGHT_MAX: usize = 100_000;
+
 const DURATION_MIN: Duration = Duration::from_millis(1);
 const DURATION_MAX: Duration = Duration::from_hours(24 * 24);
 
@@ -32,6 +41,13 @@ pub(crate) fn duration(name: &str, duration: Duration) -> Result<()> {
     Err(Error::misconfigured(format!(
         "`{name}` is {duration:?}; it must be from {DURATION_MIN:?} to {DURATION_MAX:?}"
     )))
+}
+
+pub(crate) fn count_to(name: &str, count: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&count) {
+        return Ok(());
+    }
+    Err(Error::misconfigured(format!("`{name}` is {count}; it must be from 1 to {most}")))
 }
 
 pub(crate) fn count(name: &str, count: usize) -> Result<()> {

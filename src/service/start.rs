@@ -9,13 +9,13 @@ use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, Store};
 use mamey_core::transport::{Owner, Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
-use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
+use mamey_cqrs::{BoundedContext, ContextRuntime, ContextSettings, Resources};
 use mamey_messaging::{Consumer, ConsumerOptions, Relay, RelayOptions};
 
 use super::Service;
 use super::hosted::Hosted;
 use super::running::{Backends, RunningService};
-use super::settings::Settings;
+use super::settings::{Settings, of_consumer, of_relay};
 use super::tasks::Tasks;
 use super::waiting::Wait;
 
@@ -35,6 +35,7 @@ impl Service {
     pub async fn start(self) -> Result<RunningService> {
         check_names(&self.contexts)?;
         self.settings.check()?;
+        self.settings.report_strangers(&self.contexts);
         let Service { settings, contexts, database, transport, clock } = self;
         let wait = Wait::begin(settings.wait);
         let database = match database {
@@ -93,6 +94,7 @@ fn check_names(contexts: &[BoundedContext]) -> Result<()> {
 
 /// A context that is open, and already answers requests if it serves any.
 struct Open {
+    settings: ContextSettings,
     runtime: Arc<ContextRuntime>,
     serving: Option<Box<dyn Serving>>,
 }
@@ -109,9 +111,11 @@ async fn host_all(
     for context in contexts {
         let name = context.name().to_owned();
         let doing = || format!("starting context `{name}`");
+        let own = settings.of(&context).with_context(doing)?;
+        let context = context.configure(own);
         let runtime = open(context, settings, backends).await.with_context(doing)?;
         let serving = serve(&runtime, &*backends.transport).await.with_context(doing)?;
-        all.push(Open { runtime, serving });
+        all.push(Open { settings: own, runtime, serving });
     }
     Ok(all)
 }
@@ -154,10 +158,10 @@ struct Workers<'s> {
 
 impl Workers<'_> {
     fn start(&self, open: Open, tasks: &mut Tasks) -> Hosted {
-        let Open { runtime, serving } = open;
+        let Open { settings, runtime, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
-        let consumer = self.consumer(&runtime);
-        let relay = self.relay(name, store);
+        let consumer = self.consumer(&runtime, &settings);
+        let relay = self.relay(name, store, &settings);
         let (consumed, relayed) = (consumer.stats(), relay.stats());
         tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
         tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
@@ -171,7 +175,12 @@ impl Workers<'_> {
         self.settings.drain * 2 / 5
     }
 
-    fn relay(&self, context: &ContextName, store: &Arc<dyn Store>) -> Relay {
+    fn relay(
+        &self,
+        context: &ContextName,
+        store: &Arc<dyn Store>,
+        settings: &ContextSettings,
+    ) -> Relay {
         let options = RelayOptions::default()
             .with_context(context.clone())
             .with_instance(self.instance)
@@ -179,10 +188,11 @@ impl Workers<'_> {
             .with_lease(self.settings.lease)
             .with_poll(self.settings.poll)
             .with_drain(self.drain_share());
+        let options = of_relay(settings, options);
         Relay::new(Arc::clone(store), self.backends.transport.publisher(), options)
     }
 
-    fn consumer(&self, runtime: &Arc<ContextRuntime>) -> Consumer {
+    fn consumer(&self, runtime: &Arc<ContextRuntime>, settings: &ContextSettings) -> Consumer {
         let options = ConsumerOptions::default()
             .with_instance(self.instance)
             .with_partitions(self.settings.partitions)
@@ -191,6 +201,7 @@ impl Workers<'_> {
             .with_drain(self.drain_share());
         let (store, transport) =
             (Arc::clone(runtime.store()), Arc::clone(&self.backends.transport));
+        let options = of_consumer(settings, options);
         Consumer::new(runtime.clone(), store, transport, options)
     }
 }

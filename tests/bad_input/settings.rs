@@ -3,13 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use mamey::{ErrorKind, Service, Settings};
+use mamey::{ContextSettings, ErrorKind, Service, Settings};
 use mamey_test_support::example;
 
 use crate::domain::speaker;
 use crate::words::{assert_fails, assert_holds};
 
-const VARIABLES: [(&str, &str, &str); 17] = [
+const VARIABLES: [(&str, &str, &str); 21] = [
     ("MAMEY_STORE", "", "unset it"),
     ("MAMEY_STORE", "  ", "unset it"),
     ("MAMEY_STORE_FILE", "", "unset it"),
@@ -27,6 +27,10 @@ const VARIABLES: [(&str, &str, &str); 17] = [
     ("MAMEY_DRAIN_MS", "99999999999999999999999", "from 0 to 3600000"),
     ("MAMEY_INBOX_DAYS", "0", "from 1 to 3650"),
     ("MAMEY_INBOX_DAYS", "٣", "from 1 to 3650"),
+    ("MAMEY_PREFETCH", "all", "from 1 to 10000"),
+    ("MAMEY_ORDERS_PREFETCH", "0", "from 1 to 10000"),
+    ("MAMEY_ORDER_BOOK_LANES_MAX", "64.0", "from 1 to 10000"),
+    ("MAMEY_RETRY_FIRST_MS", "0", "from 1 to 86400000"),
 ];
 
 #[test]
@@ -78,7 +82,7 @@ async fn a_url_of_an_unknown_scheme_is_named_and_says_what_there_is() {
 
 #[tokio::test]
 async fn settings_of_code_are_checked_before_anything_runs() {
-    let usual = Settings::default;
+    let (usual, tuned) = (Settings::default, ContextSettings::default);
     for (settings, word) in [
         (usual().with_partitions(0), "partitions"),
         (usual().with_partitions(65), "partitions"),
@@ -90,6 +94,10 @@ async fn settings_of_code_are_checked_before_anything_runs() {
         (usual().with_drain(Duration::MAX), "drain"),
         (usual().with_inbox_window(Duration::ZERO), "inbox_window"),
         (usual().with_inbox_window(Duration::MAX), "inbox_window"),
+        (usual().with_all_contexts(tuned().with_prefetch(0)), "prefetch"),
+        (usual().with_context("speaker", tuned().with_lanes_max(0)), "lanes_max"),
+        (usual().with_context("speaker", tuned().with_timeout(Duration::ZERO)), "timeout"),
+        (usual().with_all_contexts(tuned().with_slow_after(Duration::MAX)), "slow_after"),
     ] {
         let service = Service::new(settings).store_url("memory:").transport_url("memory:");
         let started = service.host(speaker()).start().await;

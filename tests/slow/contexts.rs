@@ -1,6 +1,6 @@
 //! In one process a context's handlers do not end; the other contexts receive at full speed.
 
-use crate::domain::Gate;
+use crate::domain::{Before, Gate};
 use crate::world::{World, names, until};
 
 /// More lanes than are handled at a time.
@@ -8,12 +8,8 @@ const MANY: usize = 300;
 const EACH: i64 = 2;
 const OF_ONE: i64 = 100;
 
-fn all(_: &str) -> bool {
-    true
-}
-
 async fn a_slow_context_does_not_set_the_pace(store: &str) {
-    let gate = Gate::closed(all);
+    let gate = Gate::closed(|_| Before::Wait);
     let world = World::with_two(store, &gate).await;
     let one = names(1);
     world.sell(&one, OF_ONE).await;

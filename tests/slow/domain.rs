@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mamey::{
-    Aggregate, BoundedContext, Command, Context, Event, MessageHandler, Query, ReadContext, Result,
+    Aggregate, BoundedContext, Command, Context, Error, Event, MessageHandler, Query, ReadContext,
+    Result,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -53,21 +54,32 @@ macro_rules! kept {
 kept!(KeptBySlow, kept_by_slow);
 kept!(KeptByFast, kept_by_fast);
 
-/// Holds the handlers of some articles until it is opened, and counts the runs of all.
+/// What a handler does before it keeps a number.
+#[derive(Clone, Copy)]
+pub enum Before {
+    Nothing,
+    /// It waits until the gate is opened.
+    Wait,
+    /// It fails until the gate is opened.
+    Fail,
+    Sleep(Duration),
+}
+
+/// Stands before the handlers of a ledger, until it is opened, and counts their runs.
 #[derive(Clone)]
 pub struct Gate(Arc<State>);
 
 struct State {
-    holds: fn(&str) -> bool,
+    before: fn(&str) -> Before,
     open: watch::Sender<bool>,
     runs: Mutex<BTreeMap<(String, i64), u32>>,
 }
 
 impl Gate {
-    /// A closed gate for these articles.
-    pub fn closed(holds: fn(&str) -> bool) -> Self {
+    /// A closed gate, which says what happens to each article.
+    pub fn closed(before: fn(&str) -> Before) -> Self {
         let (open, runs) = (watch::Sender::new(false), Mutex::default());
-        Self(Arc::new(State { holds, open, runs }))
+        Self(Arc::new(State { before, open, runs }))
     }
 
     pub fn open(&self) {
@@ -80,18 +92,24 @@ impl Gate {
         runs.iter().filter(|((of, _), _)| of == article).map(|(_, count)| *count).collect()
     }
 
-    async fn pass(&self, event: &Sold) {
+    async fn pass(&self, event: &Sold) -> Result<()> {
         let key = (event.article.clone(), event.number);
         *self.0.runs.lock().unwrap().entry(key).or_default() += 1;
-        if (self.0.holds)(&event.article) {
-            self.0.open.subscribe().wait_for(|open| *open).await.unwrap();
+        let mut open = self.0.open.subscribe();
+        match (self.0.before)(&event.article) {
+            Before::Nothing => {}
+            Before::Wait => drop(open.wait_for(|open| *open).await.unwrap()),
+            Before::Fail if !*open.borrow() => return Err(Error::other("not yet")),
+            Before::Fail => {}
+            Before::Sleep(time) => tokio::time::sleep(time).await,
         }
+        Ok(())
     }
 }
 
 impl MessageHandler<Sold> for Gate {
     async fn handle(&self, event: Sold, cx: &Context) -> Result<()> {
-        self.pass(&event).await;
+        self.pass(&event).await?;
         append(cx, &event.article, event.number).await.map(drop)
     }
 }

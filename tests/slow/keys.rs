@@ -3,7 +3,7 @@
 use mamey_test_support::{rabbitmq, require};
 
 use crate::domain::Gate;
-use crate::world::{SLOW, World, names, only_slow, until};
+use crate::world::{SLOW, World, names, slow_waits, until};
 
 /// More than the prefetch, several times.
 const FLOOD: i64 = 500;
@@ -12,7 +12,7 @@ const EACH: i64 = 3;
 
 /// The slow key comes first and its handlers do not end, until all others are done.
 async fn others_go_on(store: &str, transport: &str) {
-    let gate = Gate::closed(only_slow);
+    let gate = Gate::closed(slow_waits);
     let world = World::with_one(store, transport, &gate).await;
     world.sell(&[SLOW.to_owned()], FLOOD).await;
     world.until_published().await;
@@ -28,7 +28,7 @@ async fn others_go_on(store: &str, transport: &str) {
 
 /// A process that ends while a slow handler runs loses nothing of what was parked for it.
 async fn a_slow_key_outlives_the_process(store: &str, transport: &str) {
-    let gate = Gate::closed(only_slow);
+    let gate = Gate::closed(slow_waits);
     let world = World::with_one(store, transport, &gate).await;
     world.sell(&[SLOW.to_owned()], FLOOD / 5).await;
     world.sell(&names(OTHERS), EACH).await;

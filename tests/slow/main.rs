@@ -11,4 +11,6 @@ mod domain;
 mod world;
 
 #[cfg(feature = "rabbitmq")]
+mod bounds;
+#[cfg(feature = "rabbitmq")]
 mod keys;

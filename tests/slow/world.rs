@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mamey::{BoundedContext, RunningService, Service, Settings};
 
-use crate::domain::{Gate, KeptByFast, KeptBySlow, Sell, fast, shop, slow};
+use crate::domain::{Before, Gate, KeptByFast, KeptBySlow, Sell, fast, shop, slow};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -13,16 +13,11 @@ pub struct World {
     pub service: RunningService,
 }
 
-/// Nothing of any article waits.
-pub fn never(_: &str) -> bool {
-    false
-}
-
-/// The article whose handlers are held.
+/// The article whose handlers wait.
 pub const SLOW: &str = "slow";
 
-pub fn only_slow(article: &str) -> bool {
-    article == SLOW
+pub fn slow_waits(article: &str) -> Before {
+    if article == SLOW { Before::Wait } else { Before::Nothing }
 }
 
 pub fn names(count: usize) -> Vec<String> {
@@ -37,7 +32,7 @@ impl World {
 
     /// The shop and two ledgers, of which one has handlers that are held.
     pub async fn with_two(store: &str, gate: &Gate) -> Self {
-        let contexts = [shop(), slow(gate), fast(&Gate::closed(never))];
+        let contexts = [shop(), slow(gate), fast(&Gate::closed(|_| Before::Nothing))];
         Self::start(store, "memory:", settings(), contexts).await
     }
 

@@ -1,6 +1,7 @@
 //! Declares a bounded context: what it handles, publishes and stores.
 
 mod open;
+mod settings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +17,7 @@ use crate::pipeline::layer::Layer;
 use crate::runtime::registry::Registry;
 use crate::runtime::serving::{Served, Serves};
 
-/// How long one run of a handler may take, unless the context sets another timeout.
-pub const HANDLER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+pub use settings::{ContextSettings, HANDLER_TIMEOUT_DEFAULT, RetrySettings};
 
 /// How many times a handler runs again after a conflict, unless the context sets another number.
 pub const CONFLICT_RETRIES_DEFAULT: u32 = 5;
@@ -103,8 +103,7 @@ pub struct BoundedContext {
     registry: Registry,
     served: Served,
     layers: Vec<Arc<dyn Layer>>,
-    timeout: Duration,
-    retry: RetryPolicy,
+    settings: ContextSettings,
     conflict_retries: u32,
     problems: Vec<String>,
 }
@@ -119,8 +118,7 @@ impl BoundedContext {
             registry: Registry::default(),
             served: Served::default(),
             layers: Vec::new(),
-            timeout: HANDLER_TIMEOUT_DEFAULT,
-            retry: RetryPolicy::default(),
+            settings: ContextSettings::default(),
             conflict_retries: CONFLICT_RETRIES_DEFAULT,
             problems: Vec::new(),
         }
@@ -256,10 +254,7 @@ impl BoundedContext {
     /// A handler that never awaits cannot be cancelled, and others may have to wait while it blocks
     /// its thread. Move long computations and blocking calls to `tokio::task::spawn_blocking`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        if timeout.is_zero() {
-            self.problem("a timeout of zero lets no handler finish: set a longer one".to_owned());
-        }
-        self.timeout = timeout;
+        self.settings.timeout = Some(timeout);
         self
     }
 
@@ -270,8 +265,21 @@ impl BoundedContext {
     /// one that lasts longer than the deployment of a build. Which failures are retried is in the
     /// table of [`ErrorKind`](mamey_core::ErrorKind).
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
+        self.settings.retry = retry.into();
         self
+    }
+
+    /// Sets what these settings hold; what they leave open stays as it is. Settings of the service
+    /// for this one context go before them.
+    pub fn configure(mut self, settings: ContextSettings) -> Self {
+        self.settings = settings.or(self.settings);
+        self
+    }
+
+    /// What was set for this context so far.
+    #[must_use]
+    pub const fn settings(&self) -> &ContextSettings {
+        &self.settings
     }
 
     /// How many times a command or a message runs again, with fresh reads, after a conflict with
@@ -338,8 +346,7 @@ impl fmt::Debug for BoundedContext {
         f.debug_struct("BoundedContext")
             .field("name", &self.name)
             .field("catalog", &self.catalog)
-            .field("timeout", &self.timeout)
-            .field("retry", &self.retry)
+            .field("settings", &self.settings)
             .field("conflict_retries", &self.conflict_retries)
             .field("problems", &self.problems)
             .finish_non_exhaustive()

@@ -1,6 +1,7 @@
 //! Checks a declaration, says what it needs of stores and transports, and opens it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mamey_core::context::Scope;
 use mamey_core::message::{ContextName, Direction};
@@ -8,7 +9,7 @@ use mamey_core::store::Schema;
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
-use super::BoundedContext;
+use super::{BoundedContext, HANDLER_TIMEOUT_DEFAULT};
 use crate::pipeline::Pipeline;
 use crate::runtime::{ContextRuntime, Resources, UnreadableDocuments};
 
@@ -61,12 +62,11 @@ impl BoundedContext {
         let pipeline = Pipeline {
             scope: Arc::new(scope),
             layers: self.layers,
-            timeout: self.timeout,
+            timeout: self.settings.timeout.unwrap_or(HANDLER_TIMEOUT_DEFAULT),
             conflict_retries: self.conflict_retries,
         };
-        let runtime =
-            ContextRuntime::new(pipeline, self.registry, self.served, self.retry, unreadable);
-        Ok(Arc::new(runtime))
+        let (registry, retry) = (self.registry, self.settings.retry.policy());
+        Ok(Arc::new(ContextRuntime::new(pipeline, registry, self.served, retry, unreadable)))
     }
 
     fn checked_name(&self) -> Result<ContextName> {
@@ -76,8 +76,11 @@ impl BoundedContext {
         let both = self.registry.handled_and_forgotten().map(|name| {
             format!("message `{name}` is handled and forgotten: drop `.on(…)` or `.forgets(…)`")
         });
-        let problems: Vec<String> =
-            self.problems.iter().cloned().chain(unanswered).chain(both).collect();
+        let no_time = self.settings.timeout == Some(Duration::ZERO);
+        let no_time = no_time
+            .then(|| "a timeout of zero lets no handler finish: set a longer one".to_owned());
+        let problems = self.problems.iter().cloned().chain(unanswered).chain(both);
+        let problems: Vec<String> = problems.chain(no_time).collect();
         if problems.is_empty() {
             return Ok(name);
         }

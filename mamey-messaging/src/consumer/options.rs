@@ -6,7 +6,9 @@ use mamey_core::Result;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 
-use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
+use crate::limits::{
+    self, DRAIN_DEFAULT, LANES_MAX, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT, PREFETCH_MAX,
+};
 
 /// The limits and intervals of a [`Consumer`](crate::Consumer).
 ///
@@ -34,19 +36,21 @@ pub struct ConsumerOptions {
     /// How many messages of one partition may be in memory. Default: 64.
     ///
     /// A broker counts messages, not bytes: over RabbitMQ, up to this many of each partition are in
-    /// memory before they are taken, so lower it where messages are large.
+    /// memory before they are taken, so lower it where messages are large. At most [`PREFETCH_MAX`].
     pub prefetch: u16,
     /// How many bytes of payloads may be taken and not settled at a time, over all partitions; each
     /// partition may hold one message more, and one message alone may exceed it. Default: 64 MiB.
     pub in_flight_bytes_max: usize,
-    /// How many messages, each of another lane, are handled at a time. Default: 64.
+    /// How many messages, each of another lane, are handled at a time. Default: 64, at most
+    /// [`LANES_MAX`].
     pub lanes_max: usize,
     /// After how long a handler that runs no longer holds up others: its message is parked while it
     /// runs on, if others wait for it. Others are those of its partition, and on a transport that
     /// stores nothing also its publisher. Messages that wait four times as long for their turn are
     /// parked too. Default: 250 ms.
     pub slow_after: Duration,
-    /// How many messages that failed are retried at a time, beside those. Default: 16.
+    /// How many messages that failed are retried at a time, beside those. Default: 16, at most
+    /// [`LANES_MAX`].
     pub retries_max: usize,
     /// How many messages may be parked; beyond it nothing is taken from the transport until there
     /// are fewer. Half of it is kept for messages that fail: at more than that, messages are no
@@ -148,10 +152,10 @@ impl ConsumerOptions {
         limits::duration("lease", self.lease)?;
         limits::duration("poll", self.poll)?;
         limits::duration("slow_after", self.slow_after)?;
-        limits::count("prefetch", usize::from(self.prefetch))?;
+        limits::count_to("prefetch", self.prefetch.into(), PREFETCH_MAX.into())?;
         limits::count("in_flight_bytes_max", self.in_flight_bytes_max)?;
-        limits::count("lanes_max", self.lanes_max)?;
-        limits::count("retries_max", self.retries_max)
+        limits::count_to("lanes_max", self.lanes_max, LANES_MAX)?;
+        limits::count_to("retries_max", self.retries_max, LANES_MAX)
     }
 
     pub(super) const fn lease_request(&self) -> LeaseRequest {

@@ -7,7 +7,9 @@ use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 use mamey_core::{Backoff, Result};
 
-use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
+use crate::limits::{
+    self, DRAIN_DEFAULT, IN_FLIGHT_MAX, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT,
+};
 
 /// The limits and intervals of a [`Relay`](crate::Relay).
 ///
@@ -34,7 +36,7 @@ pub struct RelayOptions {
     pub partitions: u16,
     /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
     pub lease: Duration,
-    /// How many messages may be in flight at a time. Default: 256.
+    /// How many messages may be in flight at a time. Default: 256, at most [`IN_FLIGHT_MAX`].
     pub in_flight_max: usize,
     /// How many records may be in memory, however many wait in the outbox. Default: 1024.
     pub held_records_max: usize,
@@ -152,7 +154,7 @@ impl RelayOptions {
         limits::duration("lease", self.lease)?;
         limits::duration("poll", self.poll)?;
         limits::duration("sweep", self.sweep)?;
-        limits::count("in_flight_max", self.in_flight_max)?;
+        limits::count_to("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;
         limits::count("held_records_max", self.held_records_max)?;
         limits::count("held_bytes_max", self.held_bytes_max)?;
         limits::count("blocked_keys_max", self.blocked_keys_max)
