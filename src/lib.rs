@@ -36,8 +36,8 @@ pub use mamey_core::{
 };
 pub use mamey_cqrs::{
     BoundedContext, CommandHandler, CommandRequest, ContextRuntime, ContextSettings,
-    IdempotentCommand, Invocation, InvocationKind, Layer, MessageHandler, Next, QueryHandler,
-    QueryRequest, RememberedReply, Resources, RetrySettings, Serves,
+    IdempotentCommand, Invocation, InvocationKind, Layer, MessageCounts, MessageHandler, Next,
+    QueryHandler, QueryRequest, RememberedReply, Resources, RetrySettings, Serves, Unhandled,
 };
 pub use mamey_macros::{
     Aggregate, Command, Event, Id, IndexValue, Message, Query, Rejection, handler,

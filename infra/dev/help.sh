@@ -17,6 +17,10 @@ cat <<'HELP'
                           plants each fault of the list in the SQL functions, and shows which test notices
 ./dev mutants rust [FILE…]
                           the same for Rust, with cargo-mutants; for hours
+./dev rehearse [ARGS…]    deploys and rolls back builds side by side, and checks every effect:
+                          --rounds N (or MAMEY_REHEARSAL_ROUNDS) --seed S --messages N
+                          --pairs postgres-rabbitmq,postgres-memory,sqlite-rabbitmq,sqlite-memory
+                          (./dev rehearse --help)
 ./dev servers …           real PostgreSQL, RabbitMQ, Redis and MongoDB for the tests
                           (./dev servers help)
 HELP

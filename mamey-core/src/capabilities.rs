@@ -53,13 +53,15 @@ pub struct TransportCapabilities {
     pub requests: bool,
     /// It lists what contexts have rejected, and replays it.
     pub rejected: bool,
+    /// The number of a context's partitions may change while messages wait.
+    pub repartitions: bool,
     /// The largest message, in bytes.
     pub message_bytes_max: usize,
 }
 
 impl TransportCapabilities {
-    /// A transport within one process that stores nothing, keeps no order, carries no requests and
-    /// shows nothing of what was rejected.
+    /// A transport within one process that stores nothing, keeps no order, carries no requests, shows
+    /// nothing of what was rejected, and stays with one number of partitions.
     #[must_use]
     pub const fn new(name: &'static str, message_bytes_max: usize) -> Self {
         Self {
@@ -70,6 +72,7 @@ impl TransportCapabilities {
             ordered: false,
             requests: false,
             rejected: false,
+            repartitions: false,
         }
     }
 
@@ -99,6 +102,13 @@ impl TransportCapabilities {
     #[must_use]
     pub const fn with_rejected(mut self, rejected: bool) -> Self {
         self.rejected = rejected;
+        self
+    }
+
+    /// The number of a context's partitions may change while messages wait.
+    #[must_use]
+    pub const fn with_repartitions(mut self, repartitions: bool) -> Self {
+        self.repartitions = repartitions;
         self
     }
 

@@ -10,7 +10,7 @@
 //! | [`domain`] | aggregates and repositories |
 //! | [`criteria`] | filter, sort and keyset pages over indexed fields |
 //! | [`context`] | what a handler is given |
-//! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases |
+//! | [`store`] | ports of a store: documents, unit of work, outbox, inbox, parking, leases, subscriptions |
 //! | [`transport`] | ports of a transport: publisher, subscriber, delivery, topology |
 //! | [`connection`] | URLs and credentials of servers |
 //! | [`inbound`] | the port between a consumer and the handlers |

@@ -41,7 +41,8 @@ pub use pipeline::idempotency_key::{
 pub use pipeline::layer::{Invocation, InvocationKind, Layer, Next};
 pub use runtime::request::{CommandRequest, QueryRequest};
 pub use runtime::serving::Serves;
-pub use runtime::{ContextRuntime, Resources};
+pub use runtime::unhandled::Unhandled;
+pub use runtime::{ContextRuntime, MessageCounts, NAMES_COUNTED_MAX, Resources};
 
 #[cfg(feature = "validation")]
 pub use garde;

@@ -1,12 +1,16 @@
 //! The composition root: contexts, a store and a transport become a running service.
 
+mod declaring;
 mod hosted;
+mod in_force;
+mod repartitioning;
 mod running;
 mod settings;
 mod signals;
 mod start;
 mod tasks;
 mod totals;
+mod turn;
 mod waiting;
 
 use std::fmt;

@@ -239,7 +239,7 @@ impl RunningService {
             let quiet = now.waiting == 0 && now.parked == 0;
             // Contexts are read one after the other. Only two equal readings rule out that a message
             // moved from a context not yet read to one already read.
-            if quiet && before == Some(now) {
+            if quiet && before.as_ref() == Some(&now) {
                 return Ok(());
             }
             before = Some(now);

@@ -4,20 +4,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use mamey_core::id::{IdSource, UuidV7Source};
 use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, Store};
 use mamey_core::transport::{Owner, Responder, Serving, Transport};
 use mamey_core::{Error, Result, ResultExt};
 use mamey_cqrs::{BoundedContext, ContextRuntime, ContextSettings, Resources};
-use mamey_messaging::{Consumer, ConsumerOptions, Relay, RelayOptions};
+use mamey_messaging::{Consumer, ConsumerOptions, ConsumerStats, Relay, RelayOptions, RelayStats};
+use tokio_util::sync::CancellationToken;
 
 use super::Service;
+use super::declaring::Declaring;
 use super::hosted::Hosted;
+use super::in_force::{self, Relaying};
 use super::running::{Backends, RunningService};
 use super::settings::{Settings, of_consumer, of_relay};
 use super::tasks::Tasks;
 use super::waiting::Wait;
+
+/// A relay or a consumer that runs.
+type Work = BoxFuture<'static, Result<()>>;
 
 /// How often the inbox forgets what is past its window.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_hours(1);
@@ -55,7 +62,8 @@ impl Service {
         };
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source::new(Arc::clone(&clock)));
         let backends = Backends { database, transport, clock, ids };
-        let open = match host_all(contexts, &settings, &backends).await {
+        let instance = InstanceId::new(mamey_core::id::new_uuid());
+        let open = match host_all(contexts, &settings, &backends, instance).await {
             Ok(open) => open,
             Err(error) => {
                 backends.close().await;
@@ -69,7 +77,6 @@ impl Service {
             "the service starts"
         );
         let mut tasks = Tasks::default();
-        let instance = InstanceId::new(mamey_core::id::new_uuid());
         let workers = Workers { settings: &settings, backends: &backends, instance };
         let hosted = open.into_iter().map(|open| workers.start(open, &mut tasks)).collect();
         Ok(RunningService::new(hosted, backends, tasks, settings.drain))
@@ -96,6 +103,7 @@ fn check_names(contexts: &[BoundedContext]) -> Result<()> {
 struct Open {
     settings: ContextSettings,
     runtime: Arc<ContextRuntime>,
+    declaring: Declaring,
     serving: Option<Box<dyn Serving>>,
 }
 
@@ -106,6 +114,7 @@ async fn host_all(
     contexts: Vec<BoundedContext>,
     settings: &Settings,
     backends: &Backends,
+    instance: InstanceId,
 ) -> Result<Vec<Open>> {
     let mut all = Vec::new();
     for context in contexts {
@@ -113,9 +122,10 @@ async fn host_all(
         let doing = || format!("starting context `{name}`");
         let own = settings.of(&context).with_context(doing)?;
         let context = context.configure(own);
-        let runtime = open(context, settings, backends).await.with_context(doing)?;
+        let opened = open(context, settings, backends, instance).await.with_context(doing)?;
+        let (runtime, declaring) = opened;
         let serving = serve(&runtime, &*backends.transport).await.with_context(doing)?;
-        all.push(Open { settings: own, runtime, serving });
+        all.push(Open { settings: own, runtime, declaring, serving });
     }
     Ok(all)
 }
@@ -124,18 +134,20 @@ async fn open(
     context: BoundedContext,
     settings: &Settings,
     backends: &Backends,
-) -> Result<Arc<ContextRuntime>> {
+    instance: InstanceId,
+) -> Result<(Arc<ContextRuntime>, Declaring)> {
     let topology = context.topology(settings.partitions)?;
     let store = backends.database.open(&context.schema()?).await?;
     let owner = Owner::new(store.identity(), backends.database.describe())
         .with_durable(store.capabilities().durable);
     let topology = topology.with_owner(owner);
-    backends.transport.apply(&topology).await?;
+    let mut declaring = Declaring::new(&store, &backends.transport, instance, topology);
+    declaring.begin().await?;
     let resources = Resources::new(store)
         .with_clock(Arc::clone(&backends.clock))
         .with_ids(Arc::clone(&backends.ids))
         .with_requester(backends.transport.requester());
-    context.open(resources)
+    Ok((context.open(resources)?, declaring))
 }
 
 async fn serve(
@@ -158,13 +170,19 @@ struct Workers<'s> {
 
 impl Workers<'_> {
     fn start(&self, open: Open, tasks: &mut Tasks) -> Hosted {
-        let Open { settings, runtime, serving } = open;
+        let Open { settings, runtime, declaring, serving } = open;
         let (name, store) = (runtime.name(), runtime.store());
-        let consumer = self.consumer(&runtime, &settings);
-        let relay = self.relay(name, store, &settings);
-        let (consumed, relayed) = (consumer.stats(), relay.stats());
-        tasks.consume(format!("the consumer of `{name}`"), |stop| consumer.run(stop));
-        tasks.relay(format!("the relay of `{name}`"), |stop| relay.run(stop));
+        let (consumed, relayed) = (ConsumerStats::default(), RelayStats::default());
+        let consumer = self.consumer(&runtime, &settings, consumed.clone());
+        let relay = self.relay(name, store, &settings, relayed.clone());
+        let (relaying, in_force) = (Relaying::default(), declaring.in_force());
+        tasks.consume(format!("the consumer of `{name}`"), |stop| {
+            in_force::consume(in_force.clone(), relaying.clone(), stop, consumer)
+        });
+        tasks.relay(format!("the relay of `{name}`"), |stop| {
+            in_force::relay(in_force, relaying, stop, relay)
+        });
+        tasks.housekeeping(declaring.keep());
         tasks.housekeeping(forget_received(Arc::clone(store), self.settings.inbox_window));
         Hosted { runtime, consumed, relayed, serving }
     }
@@ -175,34 +193,52 @@ impl Workers<'_> {
         self.settings.drain * 2 / 5
     }
 
+    /// Runs a relay over a number of partitions until it is stopped.
     fn relay(
         &self,
         context: &ContextName,
         store: &Arc<dyn Store>,
         settings: &ContextSettings,
-    ) -> Relay {
+        stats: RelayStats,
+    ) -> impl Fn(u16, CancellationToken) -> Work + use<> {
         let options = RelayOptions::default()
             .with_context(context.clone())
             .with_instance(self.instance)
-            .with_partitions(self.settings.partitions)
+            .with_partitions_wanted(Some(self.settings.partitions))
             .with_lease(self.settings.lease)
             .with_poll(self.settings.poll)
             .with_drain(self.drain_share());
         let options = of_relay(settings, options);
-        Relay::new(Arc::clone(store), self.backends.transport.publisher(), options)
+        let (store, publisher) = (Arc::clone(store), self.backends.transport.publisher_of(store));
+        move |partitions, stop| {
+            let options = options.clone().with_partitions(partitions);
+            let (store, publisher) = (Arc::clone(&store), Arc::clone(&publisher));
+            Box::pin(Relay::counting(store, publisher, options, stats.clone()).run(stop))
+        }
     }
 
-    fn consumer(&self, runtime: &Arc<ContextRuntime>, settings: &ContextSettings) -> Consumer {
+    /// Runs a consumer over a number of partitions until it is stopped.
+    fn consumer(
+        &self,
+        runtime: &Arc<ContextRuntime>,
+        settings: &ContextSettings,
+        stats: ConsumerStats,
+    ) -> impl Fn(u16, CancellationToken) -> Work + use<> {
         let options = ConsumerOptions::default()
             .with_instance(self.instance)
-            .with_partitions(self.settings.partitions)
+            .with_partitions_wanted(Some(self.settings.partitions))
             .with_lease(self.settings.lease)
             .with_poll(self.settings.poll)
             .with_drain(self.drain_share());
-        let (store, transport) =
-            (Arc::clone(runtime.store()), Arc::clone(&self.backends.transport));
         let options = of_consumer(settings, options);
-        Consumer::new(runtime.clone(), store, transport, options)
+        let (runtime, transport) = (Arc::clone(runtime), Arc::clone(&self.backends.transport));
+        move |partitions, stop| {
+            let options = options.clone().with_partitions(partitions);
+            let (store, transport) = (Arc::clone(runtime.store()), Arc::clone(&transport));
+            let inbound = Arc::<ContextRuntime>::clone(&runtime);
+            let consumer = Consumer::counting(inbound, store, transport, options, stats.clone());
+            Box::pin(consumer.run(stop))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mamey_core::Result;
 use mamey_core::transport::RejectedTotals;
+use mamey_cqrs::MessageCounts;
 
 use super::hosted::Hosted;
 
@@ -13,7 +14,7 @@ use super::hosted::Hosted;
 /// | Field | Counts | Since |
 /// |---|---|---|
 /// | `published` | messages that the transport confirmed and the relay deleted from the outbox | the store was created |
-/// | `handled` | messages that took effect | the inbox's window |
+/// | `handled` | messages that took effect or were ignored | the inbox's window |
 /// | `waiting` | messages in an outbox | now |
 /// | `parked` | messages in parking | now |
 /// | `dead_letters` | dead letters | now |
@@ -22,6 +23,8 @@ use super::hosted::Hosted;
 /// | `rejected` | messages that could be neither read nor kept, by reason | the start |
 /// | `headers_dropped` | headers of messages from outside that were over the bounds | the start |
 /// | `unreadable` | records, parked messages and documents that this build cannot read | the start |
+/// | `ignored` | messages that were dropped because their context does not want them, by name | the start |
+/// | `unhandled` | messages that no handler of this build takes, by name | the start |
 /// | `subscription_failures` | subscriptions that the transport ended | the start |
 /// | `late_replies` | replies that arrived after their request had timed out | the start |
 ///
@@ -48,13 +51,13 @@ use super::hosted::Hosted;
 /// # service.shutdown().await
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
     /// Messages that the transport confirmed and the relay then deleted from the outbox, over the
     /// store's life.
     pub published: u64,
-    /// Messages that took effect, as far back as the inbox remembers.
+    /// Messages that took effect or were ignored, as far back as the inbox remembers.
     pub handled: u64,
     /// Messages that wait in an outbox.
     pub waiting: u64,
@@ -76,6 +79,13 @@ pub struct Totals {
     /// records of an outbox, parked messages and documents. They are logged with their places, and
     /// wait for a build that can read them.
     pub unreadable: u64,
+    /// Messages that were dropped because their context does not want them, by name, since the start:
+    /// see [`BoundedContext::ignores`](crate::BoundedContext::ignores).
+    pub ignored: MessageCounts,
+    /// Messages that this build has no handler for and does not drop, by name, each counted once, since
+    /// the start. They wait for a build that handles them, and are dead letters at the end of the retry
+    /// policy.
+    pub unhandled: MessageCounts,
     /// Subscriptions that the transport ended, since the start. Each is made again, and every failed
     /// attempt counts.
     pub subscription_failures: u64,
@@ -104,6 +114,8 @@ impl Totals {
         self.headers_dropped += consumed.headers_dropped;
         self.unreadable += relayed.unreadable + consumed.unreadable;
         self.unreadable += hosted.runtime.unreadable_documents();
+        self.ignored.add(&hosted.runtime.ignored_messages());
+        self.unhandled.add(&hosted.runtime.unhandled_messages());
         self.subscription_failures += consumed.subscription_failures;
         Ok(())
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mamey::capabilities::StoreCapabilities;
 use mamey::criteria::{Collection, Filter, Find, Value};
-use mamey::message::{MessageIdentity, Partition};
+use mamey::message::{ContextName, Envelope, MessageIdentity, Partition};
 use mamey::store::{
-    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
-    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
-    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
-    ParkingStore, RecordId, Schema, Store, StoreId, UnitOfWork,
+    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Declaration, Document,
+    DocumentStore, Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest,
+    LeaseRole, LeaseStore, Member, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome,
+    ParkedMessage, ParkingStore, Partitioning, PartitioningStore, RecordId, Schema, Store, StoreId,
+    Subscriber, Subscription, SubscriptionStore, UnitOfWork,
 };
 use mamey::{Error, Result};
 
@@ -313,5 +314,22 @@ unreliable! {
         replay_dead_letter(message: MessageIdentity) -> bool;
         discard_dead_letter(message: MessageIdentity) -> bool;
         dead_letter_count() -> u64;
+    }
+}
+
+unreliable! {
+    SubscriptionStore {
+        declare_subscriptions(declaration: &Declaration) -> ();
+        subscriptions(names: &[&str]) -> Vec<Subscription>;
+        subscribers() -> Vec<Subscriber>;
+        park_for(to: &ContextName, envelope: &Envelope) -> ();
+    }
+}
+
+unreliable! {
+    PartitioningStore {
+        partitioning(first: u16) -> (Partitioning, Duration);
+        change_partitioning(from: Partitioning, to: Partitioning) -> bool;
+        members() -> Vec<Member>;
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queue of the context that reads.
-const INPUT: &str = "payments.0";
+const INPUT: &str = "payments.1.0";
 
 /// The queue that sees what is written.
 const SEEN: &str = "seen";

@@ -93,7 +93,7 @@ async fn leader_killed(servers: &OwnServers, brokers: &str) {
     let mut sides = Sides::start(brokers).await;
     sides.sender.emit(MESSAGES, 0).await;
     sides.sender.until_confirmed(MESSAGES / 3).await;
-    let leader = leader(servers, &format!("{RECEIVER}.0"));
+    let leader = leader(servers, &format!("{RECEIVER}.8.0"));
     servers.kill(&leader);
     sides.sender.until_confirmed(MESSAGES).await;
     servers.resume(&leader);

@@ -23,13 +23,22 @@ pub struct Incoming<'a> {
     /// Which run this is, counted from 1 over all deliveries and retries. Runs of builds that could
     /// not read the message do not count.
     pub attempt: u32,
+    /// How many runs of builds that could not read the message came last.
+    pub unread: u32,
 }
 
 impl<'a> Incoming<'a> {
     /// A message before its run number `attempt`.
     #[must_use]
     pub fn new(envelope: &'a Envelope, custody: &'a Custody, attempt: u32) -> Self {
-        Self { envelope, identity: envelope.metadata.identity(), custody, attempt }
+        Self { envelope, identity: envelope.metadata.identity(), custody, attempt, unread: 0 }
+    }
+
+    /// How many runs of builds that could not read the message came last.
+    #[must_use]
+    pub const fn with_unread(mut self, unread: u32) -> Self {
+        self.unread = unread;
+        self
     }
 }
 

@@ -44,6 +44,8 @@ pub enum LeaseRole {
     Relay,
     /// Consuming and retrying.
     Consumer,
+    /// Changing what leads messages to the context: one partition, so one instance at a time.
+    Topology,
 }
 
 impl LeaseRole {
@@ -53,6 +55,7 @@ impl LeaseRole {
         match self {
             Self::Relay => "relay",
             Self::Consumer => "consumer",
+            Self::Topology => "topology",
         }
     }
 }
@@ -94,6 +97,8 @@ pub struct LeaseRequest {
     pub holder: InstanceId,
     /// How many partitions there are in all.
     pub partitions: u16,
+    /// How many the instance is set to; see [`Member`](super::Member).
+    pub wanted: u16,
     /// How long the leases last, by the database's clock. Measure it with a local monotonic clock
     /// that starts before the call, and stop working when it has passed.
     pub duration: Duration,
@@ -108,7 +113,14 @@ impl LeaseRequest {
         partitions: u16,
         duration: Duration,
     ) -> Self {
-        Self { role, holder, partitions, duration }
+        Self { role, holder, partitions, wanted: partitions, duration }
+    }
+
+    /// How many partitions the instance is set to, if not the number that is in force.
+    #[must_use]
+    pub const fn with_wanted(mut self, wanted: u16) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     /// The same request for another role.

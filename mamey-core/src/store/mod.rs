@@ -9,7 +9,9 @@ mod inbox;
 mod lease;
 mod outbox;
 mod parking;
+mod partitioning;
 mod receipt;
+mod subscription;
 mod transaction;
 mod unit;
 mod write;
@@ -36,7 +38,12 @@ pub use outbox::{
     OutboxStore, RecordId, UnreadableRecord,
 };
 pub use parking::{Failure, ParkedMessage, ParkingStore};
+pub use partitioning::{Member, Partitioning, PartitioningStore, Phase};
 pub use receipt::{Origin, Outcome, Receipt};
+pub use subscription::{
+    AWAITED_FOR, DECLARED_EVERY, DECLARED_FOR, Declaration, Declared, REMEMBERED_FOR, Subscriber,
+    Subscription, SubscriptionStore,
+};
 pub use transaction::OpenTransaction;
 pub use unit::{
     GUARDS_PER_UNIT_MAX, MESSAGES_PER_UNIT_MAX, UNIT_BYTES_MAX, UnitOfWork, WRITES_PER_UNIT_MAX,
@@ -57,6 +64,8 @@ pub trait Store:
     + ParkingStore
     + DeadLetterStore
     + LeaseStore
+    + SubscriptionStore
+    + PartitioningStore
 {
     /// What this store can do.
     fn capabilities(&self) -> StoreCapabilities;

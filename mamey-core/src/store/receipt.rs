@@ -110,3 +110,11 @@ pub enum Outcome {
         failure: Failure,
     },
 }
+
+impl Outcome {
+    /// It waits in parking behind the earlier messages of its lane, due as soon as it is the first.
+    #[must_use]
+    pub fn waiting() -> Self {
+        Self::Park { delay: Duration::ZERO, attempts: 0, failure: Failure::waiting() }
+    }
+}

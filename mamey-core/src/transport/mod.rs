@@ -5,6 +5,7 @@ mod owner;
 mod rejected;
 mod request;
 mod topology;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 
 use crate::capabilities::TransportCapabilities;
 use crate::message::{ContextName, Envelope, Partition};
+use crate::store::Store;
 use crate::{Error, Result};
 
 pub use delivery::{Delivery, Settle, Settlement, Unsettled};
@@ -25,6 +27,7 @@ pub use request::{
     REQUESTS_WAITING_MAX, RequestTotals, Requester, Responder, Serving, Unconnected,
 };
 pub use topology::Topology;
+pub use waiting::Waiting;
 
 /// How a confirmed message was routed.
 ///
@@ -55,6 +58,15 @@ pub trait Publisher: Send + Sync + 'static {
     /// # Cancellation
     /// As after an error: the message may or may not arrive.
     async fn publish(&self, envelope: &Envelope) -> Result<Routed>;
+
+    /// Learns where messages go that were committed before the call: the relay calls it after it has
+    /// read some, before it publishes them. For a transport whose routes are kept elsewhere.
+    ///
+    /// # Errors
+    /// `Unavailable`; then nothing is published.
+    async fn learn_routes(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Receives one partition of a context's messages.
@@ -105,8 +117,14 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Declares what a context sends and receives. Safe to repeat.
     ///
+    /// What other builds of the context handle stays, but for what this topology
+    /// [forgets](Topology::forgets).
+    ///
     /// The first owner that a topology names has the context; topologies without one are not
     /// compared.
+    ///
+    /// Another number of partitions than before is refused, unless the topology names that one as the
+    /// [former](Topology::former): then messages go to the new ones from now on.
     ///
     /// # Errors
     /// `Misconfigured` when what exists differs, naming the difference, or when another store owns
@@ -115,6 +133,12 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The publisher, for all contexts.
     fn publisher(&self) -> Arc<dyn Publisher>;
+
+    /// The publisher of what a context's store has committed. An in-process transport parks
+    /// messages, in the database, for the contexts there that other processes host.
+    fn publisher_of(&self, _store: &Arc<dyn Store>) -> Arc<dyn Publisher> {
+        self.publisher()
+    }
 
     /// Starts to receive. Dropping the subscriber ends the subscription; what it left unsettled is
     /// delivered to the next subscriber.
@@ -152,6 +176,23 @@ pub trait Transport: Send + Sync + 'static {
         _responder: Arc<dyn Responder>,
     ) -> Result<Box<dyn Serving>> {
         Err(request::cannot_request(&format!("context `{context}` serves requests, but")))
+    }
+
+    /// What of a context waits with a durable transport in partitions of this number.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn waiting(&self, _context: &ContextName, _partitions: u16) -> Result<Waiting> {
+        Ok(Waiting::default())
+    }
+
+    /// Deletes what was declared for partitions of this number, to which no message is led and in which
+    /// none waits.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn forget_partitions(&self, _context: &ContextName, _partitions: u16) -> Result<()> {
+        Ok(())
     }
 
     /// Checks that the server responds.

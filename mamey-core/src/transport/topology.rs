@@ -11,12 +11,15 @@ pub struct Topology {
     pub context: ContextName,
     /// Names of the messages it handles.
     pub handles: Vec<&'static str>,
-    /// Names of messages that it handled once and does not want any more.
+    /// Names of messages that it does not want any more: what leads them to it is removed, once.
     pub forgets: Vec<&'static str>,
     /// Names of the events it publishes.
     pub publishes: Vec<&'static str>,
     /// The number of partitions that its input is spread over.
     pub partitions: u16,
+    /// The number of partitions before, in which messages may wait. A durable transport lets them be
+    /// received there; one within a process moves them.
+    pub former: Option<u16>,
     /// The store that its messages are handled in; `None` leaves it unchecked.
     pub owner: Option<Owner>,
 }
@@ -28,6 +31,7 @@ impl Topology {
         Self {
             context,
             partitions,
+            former: None,
             handles: Vec::new(),
             forgets: Vec::new(),
             publishes: Vec::new(),
@@ -42,7 +46,7 @@ impl Topology {
         self
     }
 
-    /// Names of messages that it handled once: what leads them to it is removed.
+    /// Names of messages that it does not want any more: what leads them to it is removed, once.
     #[must_use]
     pub fn with_forgets(mut self, forgets: Vec<&'static str>) -> Self {
         self.forgets = forgets;
@@ -53,6 +57,20 @@ impl Topology {
     #[must_use]
     pub fn with_publishes(mut self, publishes: Vec<&'static str>) -> Self {
         self.publishes = publishes;
+        self
+    }
+
+    /// The number of partitions that its input is spread over.
+    #[must_use]
+    pub const fn with_partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// The number of partitions before, in which messages may wait.
+    #[must_use]
+    pub const fn with_former(mut self, former: Option<u16>) -> Self {
+        self.former = former;
         self
     }
 

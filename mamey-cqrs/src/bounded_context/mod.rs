@@ -16,6 +16,7 @@ use crate::handler::{CommandHandler, MessageHandler, QueryHandler};
 use crate::pipeline::layer::Layer;
 use crate::runtime::registry::Registry;
 use crate::runtime::serving::{Served, Serves};
+use crate::runtime::unhandled::Unhandled;
 
 pub use settings::{ContextSettings, HANDLER_TIMEOUT_DEFAULT, RetrySettings};
 
@@ -104,6 +105,7 @@ pub struct BoundedContext {
     served: Served,
     layers: Vec<Arc<dyn Layer>>,
     settings: ContextSettings,
+    unhandled: Unhandled,
     conflict_retries: u32,
     problems: Vec<String>,
 }
@@ -119,6 +121,7 @@ impl BoundedContext {
             served: Served::default(),
             layers: Vec::new(),
             settings: ContextSettings::default(),
+            unhandled: Unhandled::default(),
             conflict_retries: CONFLICT_RETRIES_DEFAULT,
             problems: Vec::new(),
         }
@@ -220,12 +223,45 @@ impl BoundedContext {
         self
     }
 
-    /// Does not want messages of this name any more, which an earlier build handled: a handler was
-    /// removed, or an event renamed.
+    /// Knows these messages and does not want them: an earlier build handled them, or a broker brings
+    /// them for another reason.
     ///
-    /// A binding on a broker stays until it is removed. This removes it, and what still arrives
-    /// counts as handled: it is dropped, with one warning. Add it when no build runs any more that
-    /// handles the message, and keep it for one deployment.
+    /// What leads them to the context is removed, and what still arrives is dropped and counted
+    /// (`Totals::ignored`). Neither happens while an instance of another build handles them: then they
+    /// wait in parking for that one. So a handler may be removed and added while two builds run side by
+    /// side, and a build may be rolled back:
+    ///
+    /// 1. To add one, deploy the build with `.on(…)`. Instances of the former build leave the messages
+    ///    to it, also if that build ignores them, and also while it is restarted
+    ///    ([`AWAITED_FOR`](mamey_core::store::AWAITED_FOR)).
+    /// 2. To remove one, first let no context publish the event any more, if it is not needed at all.
+    ///    Then deploy the build that says `.ignores` in place of `.on`. Instances of the former build
+    ///    handle the messages as long as they run; within
+    ///    [`DECLARED_FOR`](mamey_core::store::DECLARED_FOR) of the last one they are dropped. A rollback
+    ///    after that handles those that are published from then on.
+    /// 3. Delete the type, and say [`.forgets`](Self::forgets) with its name for one more deployment, or
+    ///    nothing if all instances have run with `.ignores`.
+    ///
+    /// A renamed event is one that is added and one that is removed: handle both names first, then
+    /// publish the new one, then ignore the old one.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, Event};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// #[event(name = "payments.taken", key = order_id)]
+    /// struct PaymentTaken { order_id: String }
+    ///
+    /// let orders = BoundedContext::new("orders").ignores::<PaymentTaken>();
+    /// assert_eq!(orders.topology(8)?.forgets, ["payments.taken"]);
+    /// # Ok::<(), mamey::Error>(())
+    /// ```
+    pub fn ignores<M: Message>(self) -> Self {
+        self.forgets(M::NAME)
+    }
+
+    /// As [`BoundedContext::ignores`], for messages whose type is gone, by their name.
     ///
     /// ```
     /// use mamey::BoundedContext;
@@ -238,7 +274,22 @@ impl BoundedContext {
         if let Err(error) = validate_message_name(name) {
             self.problem(error.message().to_owned());
         }
-        self.registry.forget(name);
+        self.registry.ignore(name);
+        self
+    }
+
+    /// What to do with all other messages that no build of the context handles; [`Unhandled::Keep`] if
+    /// not set.
+    ///
+    /// ```
+    /// use mamey::{BoundedContext, Unhandled};
+    ///
+    /// // Its queue brings all that the exchange has.
+    /// let audit = BoundedContext::new("audit").unhandled(Unhandled::Drop);
+    /// # assert!(audit.check().is_ok());
+    /// ```
+    pub const fn unhandled(mut self, unhandled: Unhandled) -> Self {
+        self.unhandled = unhandled;
         self
     }
 
@@ -347,6 +398,7 @@ impl fmt::Debug for BoundedContext {
             .field("name", &self.name)
             .field("catalog", &self.catalog)
             .field("settings", &self.settings)
+            .field("unhandled", &self.unhandled)
             .field("conflict_retries", &self.conflict_retries)
             .field("problems", &self.problems)
             .finish_non_exhaustive()

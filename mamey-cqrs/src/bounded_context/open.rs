@@ -11,6 +11,7 @@ use mamey_core::{Error, Result};
 
 use super::{BoundedContext, HANDLER_TIMEOUT_DEFAULT};
 use crate::pipeline::Pipeline;
+use crate::runtime::unhandled::UnhandledMessages;
 use crate::runtime::{ContextRuntime, Resources, UnreadableDocuments};
 
 impl BoundedContext {
@@ -44,7 +45,7 @@ impl BoundedContext {
     pub fn topology(&self, partitions: u16) -> Result<Topology> {
         Ok(Topology::new(self.checked_name()?, partitions)
             .with_handles(self.catalog.names(Direction::Handles).collect())
-            .with_forgets(self.registry.forgotten().collect())
+            .with_forgets(self.registry.ignored().iter().copied().collect())
             .with_publishes(self.catalog.names(Direction::Publishes).collect()))
     }
 
@@ -57,6 +58,8 @@ impl BoundedContext {
         let Resources { store, clock, ids, requester } = resources;
         let catalog = self.catalog;
         let unreadable = Arc::new(UnreadableDocuments::new(name.clone()));
+        let ignored = self.registry.ignored().clone();
+        let unhandled = UnhandledMessages::new(name.clone(), ignored, self.unhandled);
         let scope = Scope::new(name, store, clock, ids, catalog, requester)
             .with_unreadable(Arc::clone(&unreadable) as _);
         let pipeline = Pipeline {
@@ -65,16 +68,20 @@ impl BoundedContext {
             timeout: self.settings.timeout.unwrap_or(HANDLER_TIMEOUT_DEFAULT),
             conflict_retries: self.conflict_retries,
         };
-        let (registry, retry) = (self.registry, self.settings.retry.policy());
-        Ok(Arc::new(ContextRuntime::new(pipeline, registry, self.served, retry, unreadable)))
+        let (registry, served, retry) = (self.registry, self.served, self.settings.retry.policy());
+        let runtime = ContextRuntime::new(pipeline, registry, served, unhandled, retry, unreadable);
+        Ok(Arc::new(runtime))
     }
 
     fn checked_name(&self) -> Result<ContextName> {
         let name = ContextName::new(&self.name)
             .map_err(|error| Error::misconfigured(error.message().to_owned()))?;
         let unanswered = self.served.without_handler(&self.registry, &self.name);
-        let both = self.registry.handled_and_forgotten().map(|name| {
-            format!("message `{name}` is handled and forgotten: drop `.on(…)` or `.forgets(…)`")
+        let both = self.registry.handled_and_ignored().map(|name| {
+            format!(
+                "message `{name}` is handled and ignored: drop `.on(…)`, or `.ignores::<…>()` and \
+                 `.forgets(…)`"
+            )
         });
         let no_time = self.settings.timeout == Some(Duration::ZERO);
         let no_time = no_time

@@ -1,9 +1,11 @@
 //! A bounded context that is open on its store and accepts commands, queries and messages.
 
 mod dispatch;
+mod message_counts;
 pub(crate) mod registry;
 pub(crate) mod request;
 pub(crate) mod serving;
+pub(crate) mod unhandled;
 mod unreadable;
 
 use std::any::TypeId;
@@ -25,8 +27,10 @@ use self::dispatch::Dispatcher;
 use self::registry::Registry;
 use self::request::{CommandRequest, QueryRequest};
 use self::serving::Served;
+use self::unhandled::UnhandledMessages;
 use crate::pipeline::Pipeline;
 
+pub use self::message_counts::{MessageCounts, NAMES_COUNTED_MAX};
 pub(crate) use self::unreadable::UnreadableDocuments;
 
 /// What a context needs from outside.
@@ -133,10 +137,12 @@ impl ContextRuntime {
         pipeline: Pipeline,
         registry: Registry,
         served: Served,
+        unhandled: UnhandledMessages,
         retry: RetryPolicy,
         unreadable: Arc<UnreadableDocuments>,
     ) -> Self {
-        Self { dispatcher: Dispatcher::new(pipeline, registry), served, retry, unreadable }
+        let dispatcher = Dispatcher::new(pipeline, registry, unhandled);
+        Self { dispatcher, served, retry, unreadable }
     }
 
     pub(crate) fn scope(&self) -> &Arc<Scope> {
@@ -201,6 +207,19 @@ impl ContextRuntime {
         self.unreadable.count()
     }
 
+    /// How many messages were dropped since it was opened because it does not want them.
+    #[must_use]
+    pub fn ignored_messages(&self) -> MessageCounts {
+        self.dispatcher.unhandled.dropped()
+    }
+
+    /// How many messages arrived since it was opened that this build has no handler for and that it
+    /// does not drop, each counted once. They wait for a build that handles them.
+    #[must_use]
+    pub fn unhandled_messages(&self) -> MessageCounts {
+        self.dispatcher.unhandled.kept()
+    }
+
     /// Its share of the database.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -219,7 +238,10 @@ impl Inbound for ContextRuntime {
     }
 
     fn retry_policy(&self, name: &str) -> RetryPolicy {
-        let own = self.dispatcher.registry.message(name).and_then(|entry| entry.retry);
+        let own = match self.dispatcher.registry.message(name) {
+            Some(entry) => entry.retry,
+            None => self.dispatcher.unhandled.retry_policy(name),
+        };
         own.unwrap_or(self.retry)
     }
 

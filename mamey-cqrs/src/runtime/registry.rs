@@ -1,10 +1,9 @@
 //! Which handler takes which message: looked up by type for callers, by name for consumers.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use mamey_core::inbound::Incoming;
@@ -22,8 +21,8 @@ pub(crate) struct Registry {
     commands: ByType,
     queries: ByType,
     messages: HashMap<&'static str, MessageEntry>,
-    /// Names that were handled once, and whether one of them has arrived.
-    forgotten: BTreeMap<&'static str, AtomicBool>,
+    /// Names of messages that this build knows and does not want.
+    ignored: BTreeSet<&'static str>,
 }
 
 /// Runs one command through the pipeline. The future holds the handler's own: one allocation.
@@ -102,29 +101,17 @@ impl Registry {
         self.messages.get(name)
     }
 
-    /// Takes messages of this name as handled.
-    pub(crate) fn forget(&mut self, name: &'static str) {
-        self.forgotten.insert(name, AtomicBool::new(false));
+    /// Does not want messages of this name.
+    pub(crate) fn ignore(&mut self, name: &'static str) {
+        self.ignored.insert(name);
     }
 
-    pub(crate) fn forgotten(&self) -> impl Iterator<Item = &'static str> {
-        self.forgotten.keys().copied()
+    pub(crate) const fn ignored(&self) -> &BTreeSet<&'static str> {
+        &self.ignored
     }
 
-    pub(crate) fn handled_and_forgotten(&self) -> impl Iterator<Item = &'static str> {
-        self.forgotten().filter(|name| self.messages.contains_key(name))
-    }
-
-    /// Whether messages of this name are dropped; the first one is reported.
-    pub(super) fn drops(&self, name: &str) -> bool {
-        let Some(has_come) = self.forgotten.get(name) else { return false };
-        if !has_come.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                message = name,
-                "a message arrived that the context forgets; it and all others are dropped"
-            );
-        }
-        true
+    pub(crate) fn handled_and_ignored(&self) -> impl Iterator<Item = &'static str> {
+        self.ignored.iter().copied().filter(|name| self.messages.contains_key(name))
     }
 
     pub(super) fn command_types(&self) -> impl Iterator<Item = (TypeId, &'static str)> {

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use mamey_core::capabilities::StoreCapabilities;
 use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
-use mamey_core::message::{Envelope, MessageIdentity, Partition};
+use mamey_core::message::{ContextName, Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Found,
-    Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store,
-    StoreId, UnitOfWork,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Declaration, Document, DocumentStore,
+    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
+    LeaseStore, Member, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage,
+    ParkingStore, Partitioning, PartitioningStore, RecordId, Store, StoreId, Subscriber,
+    Subscription, SubscriptionStore, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -154,6 +155,40 @@ impl LeaseStore for NoStore {
     }
 
     async fn retire(&self, _: LeaseRole, _: InstanceId) -> Result<()> {
+        unavailable()
+    }
+}
+
+#[async_trait]
+impl SubscriptionStore for NoStore {
+    async fn declare_subscriptions(&self, _: &Declaration) -> Result<()> {
+        unavailable()
+    }
+
+    async fn subscriptions(&self, _: &[&str]) -> Result<Vec<Subscription>> {
+        unavailable()
+    }
+
+    async fn subscribers(&self) -> Result<Vec<Subscriber>> {
+        unavailable()
+    }
+
+    async fn park_for(&self, _: &ContextName, _: &Envelope) -> Result<()> {
+        unavailable()
+    }
+}
+
+#[async_trait]
+impl PartitioningStore for NoStore {
+    async fn partitioning(&self, _: u16) -> Result<(Partitioning, Duration)> {
+        unavailable()
+    }
+
+    async fn change_partitioning(&self, _: Partitioning, _: Partitioning) -> Result<bool> {
+        unavailable()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
         unavailable()
     }
 }

@@ -95,7 +95,18 @@ impl Consumer {
         transport: Arc<dyn Transport>,
         options: ConsumerOptions,
     ) -> Self {
-        let stats = ConsumerStats::default();
+        Self::counting(inbound, store, transport, options, ConsumerStats::default())
+    }
+
+    /// As [`Consumer::new`], going on with the counts of another consumer, which this one follows.
+    #[must_use]
+    pub fn counting(
+        inbound: Arc<dyn Inbound>,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        options: ConsumerOptions,
+        stats: ConsumerStats,
+    ) -> Self {
         Self(Parts { inbound, store, transport, options, stats })
     }
 

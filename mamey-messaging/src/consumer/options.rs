@@ -31,6 +31,9 @@ pub struct ConsumerOptions {
     /// Over how many partitions the keys are spread: the same for all instances, and as in the
     /// context's topology. Default: [`PARTITIONS_DEFAULT`].
     pub partitions: u16,
+    /// The number that the instance is set to, for the others to know, if it is not the number in force.
+    /// Default: `None`.
+    pub partitions_wanted: Option<u16>,
     /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
     pub lease: Duration,
     /// How many messages of one partition may be in memory. Default: 64.
@@ -67,6 +70,7 @@ impl Default for ConsumerOptions {
         Self {
             instance: InstanceId::new(UuidV7Source::default().next_uuid()),
             partitions: PARTITIONS_DEFAULT,
+            partitions_wanted: None,
             lease: LEASE_DEFAULT,
             prefetch: 64,
             in_flight_bytes_max: 64 * 1024 * 1024,
@@ -91,6 +95,12 @@ impl ConsumerOptions {
     #[must_use]
     pub fn with_partitions(self, partitions: u16) -> Self {
         Self { partitions, ..self }
+    }
+
+    /// Sets [`partitions_wanted`](Self::partitions_wanted).
+    #[must_use]
+    pub fn with_partitions_wanted(self, partitions_wanted: Option<u16>) -> Self {
+        Self { partitions_wanted, ..self }
     }
 
     /// Sets [`lease`](Self::lease).
@@ -159,6 +169,11 @@ impl ConsumerOptions {
     }
 
     pub(super) const fn lease_request(&self) -> LeaseRequest {
-        LeaseRequest::new(LeaseRole::Consumer, self.instance, self.partitions, self.lease)
+        let request =
+            LeaseRequest::new(LeaseRole::Consumer, self.instance, self.partitions, self.lease);
+        match self.partitions_wanted {
+            Some(wanted) => request.with_wanted(wanted),
+            None => request,
+        }
     }
 }

@@ -94,7 +94,7 @@ impl Recorder {
             // It is parked in its order already.
             return ConsumeOutcome::Returned;
         }
-        self.record(current, behind(), ConsumeOutcome::ParkedBehind).await
+        self.record(current, Outcome::waiting(), ConsumeOutcome::ParkedBehind).await
     }
 
     /// Keeps a message as a dead letter.
@@ -134,7 +134,7 @@ impl Recorder {
                 // The store never refuses to park for this reason: this was a dead letter, and it
                 // waits for its turn now.
                 Ok(CommitOutcome::LaneParked) => {
-                    (outcome, consumed) = (behind(), ConsumeOutcome::ParkedBehind);
+                    (outcome, consumed) = (Outcome::waiting(), ConsumeOutcome::ParkedBehind);
                     continue;
                 }
                 Err(error) => error,
@@ -155,9 +155,4 @@ impl Recorder {
         let unit = UnitOfWork::default().with_receipt(receipt);
         guarded(self.store.commit(unit)).await
     }
-}
-
-/// Due at once: its lane decides when its turn comes.
-fn behind() -> Outcome {
-    Outcome::Park { delay: Duration::ZERO, attempts: 0, failure: Failure::waiting() }
 }

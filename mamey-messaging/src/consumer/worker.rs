@@ -173,7 +173,8 @@ impl Worker {
             if let Some(in_hand) = current.in_hand {
                 in_hand.begin_attempt(attempt);
             }
-            let incoming = Incoming::new(current.envelope, current.custody, attempt);
+            let incoming = Incoming::new(current.envelope, current.custody, attempt)
+                .with_unread(current.unread);
             let error = match self.inbound.handle(incoming).await {
                 Ok(CommitOutcome::Committed(_)) => return ConsumeOutcome::Handled,
                 Ok(CommitOutcome::Duplicate) => return ConsumeOutcome::Duplicate,

@@ -82,6 +82,11 @@ impl State {
         Ok(Some(routes))
     }
 
+    /// Whether a context takes messages of this name; `None` for one that was not applied.
+    pub(super) fn takes(&self, context: &ContextName, name: &str) -> Option<bool> {
+        self.contexts.takes(context, name)
+    }
+
     /// Puts the message into all its queues at once; each receiver resolves when that queue's
     /// context has settled it.
     pub(super) fn enqueue(

@@ -6,6 +6,7 @@ mod publisher;
 mod queue;
 mod rejected;
 mod requests;
+mod store_publisher;
 mod subscriber;
 mod topology;
 mod undecided;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mamey_core::capabilities::TransportCapabilities;
 use mamey_core::message::{BODY_BYTES_MAX, ContextName};
+use mamey_core::store::Store;
 use mamey_core::transport::{
     Publisher, RejectedMessages, Requester, Responder, Serving, Subscriber, Subscription, Topology,
     Transport,
@@ -27,6 +29,7 @@ use broker::Broker;
 use publisher::MemoryPublisher;
 use rejected::MemoryRejected;
 use requests::Requests;
+use store_publisher::StorePublisher;
 use subscriber::MemorySubscriber;
 
 pub use queue::QUEUE_MESSAGES_MAX;
@@ -38,6 +41,10 @@ pub use undecided::{REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX};
 /// only when every subscribing context has acknowledged the message, which is after the commit of its
 /// effect or of its parking: until then it stays in its sender's outbox. A context that rejects a message fails its publish, also when
 /// that is repeated, until an operator has replayed or discarded it; a restart tries it once more.
+///
+/// What a relay publishes also reaches the contexts of the same database that this process does not
+/// host, and the messages that only another build of a context handles: they are parked there, in the
+/// database ([`SubscriptionStore`](mamey_core::store::SubscriptionStore)).
 ///
 /// ```
 /// use mamey::messaging::MemoryTransport;
@@ -70,6 +77,7 @@ impl Transport for MemoryTransport {
             .with_ordered(true)
             .with_requests(true)
             .with_rejected(true)
+            .with_repartitions(true)
     }
 
     fn describe(&self) -> String {
@@ -82,6 +90,10 @@ impl Transport for MemoryTransport {
 
     fn publisher(&self) -> Arc<dyn Publisher> {
         Arc::new(MemoryPublisher::new(Arc::clone(&self.broker)))
+    }
+
+    fn publisher_of(&self, store: &Arc<dyn Store>) -> Arc<dyn Publisher> {
+        Arc::new(StorePublisher::new(&self.broker, store))
     }
 
     async fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {

@@ -160,6 +160,13 @@ impl Queue {
         unsettled.or_else(|| self.waiting.remove(&sequence))
     }
 
+    /// Ends the subscription, and gives out what is not settled.
+    pub(super) fn end(mut self) -> impl Iterator<Item = (u64, Entry)> {
+        self.requeue();
+        self.changed.notify_waiters();
+        self.waiting.into_iter()
+    }
+
     /// Drops everything; publishers that wait see their channel closed.
     pub(super) fn close(&mut self) {
         self.places.close();

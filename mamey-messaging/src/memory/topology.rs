@@ -16,7 +16,7 @@ pub(super) struct Contexts(BTreeMap<ContextName, Hosted>);
 /// One context: what it handles, and a queue for each partition.
 struct Hosted {
     topology: Topology,
-    queues: BTreeMap<u16, Queue>,
+    queues: BTreeMap<Partition, Queue>,
 }
 
 /// Which queue.
@@ -30,10 +30,9 @@ impl Contexts {
     pub(super) fn apply(&mut self, topology: &Topology) -> Result<()> {
         let partitions = Partition::all(topology.partitions)?;
         if let Some(hosted) = self.0.get_mut(&topology.context) {
-            return hosted.apply(topology);
+            return hosted.apply(topology, partitions);
         }
-        let queues = partitions.into_iter().map(|it| (it.number(), Queue::new()));
-        let hosted = Hosted { topology: topology.clone(), queues: queues.collect() };
+        let hosted = Hosted { topology: topology.clone(), queues: new_queues(partitions) };
         self.0.insert(topology.context.clone(), hosted);
         Ok(())
     }
@@ -50,7 +49,7 @@ impl Contexts {
         let mut routes = Vec::new();
         for (name, hosted) in self.0.iter().filter(meant) {
             let partition = Partition::of_slot(metadata.slot(), hosted.topology.partitions)?;
-            if let Some(queue) = hosted.queues.get(&partition.number()) {
+            if let Some(queue) = hosted.queues.get(&partition) {
                 routes.push((Address { context: name.clone(), partition }, queue));
             }
         }
@@ -58,6 +57,11 @@ impl Contexts {
             self.check_unrouted(metadata)?;
         }
         Ok(routes)
+    }
+
+    /// Whether a context takes messages of this name; `None` for one that was not applied.
+    pub(super) fn takes(&self, context: &ContextName, name: &str) -> Option<bool> {
+        self.0.get(context).map(|hosted| hosted.handles(name))
     }
 
     fn check_unrouted(&self, metadata: &Metadata) -> Result<()> {
@@ -72,7 +76,7 @@ impl Contexts {
 
     pub(super) fn queue(&mut self, address: &Address) -> Option<&mut Queue> {
         let hosted = self.0.get_mut(&address.context)?;
-        hosted.queues.get_mut(&address.partition.number())
+        hosted.queues.get_mut(&address.partition)
     }
 
     /// The queue of a partition that is subscribed.
@@ -88,9 +92,9 @@ impl Contexts {
             )));
         };
         let partitions = hosted.topology.partitions;
-        match hosted.queues.get_mut(&partition.number()) {
-            Some(queue) if partition.of() == partitions => Ok(queue),
-            _ => Err(Error::misconfigured(format!(
+        match hosted.queues.get_mut(partition) {
+            Some(queue) => Ok(queue),
+            None => Err(Error::misconfigured(format!(
                 "context `{context}` has {partitions} partitions, but {partition} was subscribed; \
                  use one number of partitions for topology and consumer"
             ))),
@@ -102,20 +106,48 @@ impl Contexts {
     }
 }
 
+fn new_queues(partitions: Vec<Partition>) -> BTreeMap<Partition, Queue> {
+    partitions.into_iter().map(|partition| (partition, Queue::new())).collect()
+}
+
 impl Hosted {
-    /// Handlers may change. The number of partitions may not: it decides where messages wait already.
-    fn apply(&mut self, topology: &Topology) -> Result<()> {
+    /// Adds what is handled and takes away what is forgotten: another build of the context may handle
+    /// other messages. The number of partitions decides where messages wait already: another one takes
+    /// over from this one by name.
+    fn apply(&mut self, topology: &Topology, partitions: Vec<Partition>) -> Result<()> {
         let (now, asked) = (self.topology.partitions, topology.partitions);
-        if now != asked {
+        if now != asked && topology.former != Some(now) {
             return Err(Error::misconfigured(format!(
-                "context `{}` is applied with {now} partitions and cannot change to {asked} while \
-                 it runs",
+                "context `{}` is applied with {now} partitions, and {asked} do not take over from \
+                 them",
                 topology.context
             )));
         }
         let owner = self.owner_beside(topology)?;
-        self.topology = topology.clone();
+        let handles = &mut self.topology.handles;
+        handles.retain(|name| !topology.forgets.contains(name));
+        let missing = topology.handles.iter().filter(|name| !handles.contains(name));
+        handles.extend(missing.copied().collect::<Vec<_>>());
         self.topology.owner = owner;
+        if now != asked {
+            self.topology.partitions = asked;
+            self.spread(partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Spreads what waits over other partitions, in its order.
+    fn spread(&mut self, partitions: Vec<Partition>) -> Result<()> {
+        let former = std::mem::replace(&mut self.queues, new_queues(partitions));
+        let mut waiting: Vec<_> = former.into_values().flat_map(Queue::end).collect();
+        waiting.sort_by_key(|(sequence, _)| *sequence);
+        for (sequence, entry) in waiting {
+            let slot = entry.envelope.metadata.slot();
+            let partition = Partition::of_slot(slot, self.topology.partitions)?;
+            if let Some(queue) = self.queues.get_mut(&partition) {
+                queue.push(sequence, entry);
+            }
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::error::{call, short, within};
 use super::options::RabbitOptions;
 use super::publisher::RabbitPublisher;
 use super::requests::requester::RabbitRequests;
-use super::topology::{Claim, Claimed, owner_queue};
+use super::topology::{Claim, Claimed, Marked, PartitionMark, owner_queue};
 use super::urls::Urls;
 use super::wire::Wire;
 use crate::common::rejected_stats::RejectedStats;
@@ -82,12 +82,14 @@ impl Broker {
         }
     }
 
-    /// The number of partitions with which a context was applied.
+    /// The number of partitions with which a context was applied, and the number before if messages may
+    /// wait there.
     ///
     /// # Errors
     /// `Misconfigured` when it was not applied.
-    pub(super) fn partitions(&self, context: &ContextName) -> Result<u16> {
-        self.applied(context).map(|applied| applied.topology.partitions)
+    pub(super) fn partitions(&self, context: &ContextName) -> Result<(u16, Option<u16>)> {
+        let topology = self.applied(context)?.topology;
+        Ok((topology.partitions, topology.former))
     }
 
     /// Declares what a context needs, or looks for it where others have made it.
@@ -146,12 +148,17 @@ impl Broker {
         if let Some(claim) = plan.claim() {
             self.claim(live, claim).await.with_context(in_context)?;
         }
+        if let Some(mark) = plan.partitions() {
+            self.mark_partitions(live, mark).await.with_context(in_context)?;
+        }
         let channel = live.open_channel(limit).await?;
         let declared = within(limit, "declaring the topology", plan.declare(&channel)).await;
         channel::close(&channel).await;
         declared.with_context(in_context)?;
-        let applied = Applied { topology: topology.clone(), on_connection: Some(live.number) };
-        self.contexts().insert(topology.context.clone(), applied);
+        // What was unbound is not unbound again after a reconnect: another build may have bound it.
+        let topology = topology.clone().with_forgets(Vec::new());
+        let applied = Applied { topology, on_connection: Some(live.number) };
+        self.contexts().insert(applied.topology.context.clone(), applied);
         Ok(())
     }
 
@@ -168,6 +175,26 @@ impl Broker {
         let marked = within(limit, doing, claim.read(&channel)).await;
         channel::close(&channel).await;
         claim.check(&marked?)
+    }
+
+    /// Marks the number of partitions, first of all: whoever knows only the former one is refused from
+    /// then on, and cannot lead messages to it again.
+    async fn mark_partitions(&self, live: &Live, mark: &PartitionMark) -> Result<()> {
+        let (limit, doing) = (self.options.call_timeout, "marking the number of partitions");
+        let channel = live.open_channel(limit).await?;
+        let marked = within(limit, doing, mark.make(&channel)).await;
+        channel::close(&channel).await;
+        if marked? == Marked::Done {
+            return Ok(());
+        }
+        let channel = live.open_channel(limit).await?;
+        let marked = within(limit, doing, async {
+            mark.remove(&channel).await?;
+            mark.make(&channel).await
+        });
+        let marked = marked.await;
+        channel::close(&channel).await;
+        marked.map(drop)
     }
 
     /// Removes the mark of who owns a context.

@@ -9,6 +9,7 @@ mod error;
 mod log_filter;
 mod options;
 mod publisher;
+mod queues;
 mod requests;
 mod subscriber;
 mod topology;
@@ -24,7 +25,7 @@ use mamey_core::connection::ConnectionUrl;
 use mamey_core::message::ContextName;
 use mamey_core::transport::{
     Publisher, RejectedMessages, Requester, Responder, Serving, Subscriber, Subscription, Topology,
-    Transport, Unconnected,
+    Transport, Unconnected, Waiting,
 };
 use mamey_core::{Error, Result};
 
@@ -52,6 +53,11 @@ pub use wire::RabbitEncoding;
 /// Confirmed means stored by the broker for every subscribing context. What the store of a context
 /// cannot keep, and what cannot be read, goes to the queue `<context>.dead`, bytes intact, with the
 /// reason in headers; [`Transport::rejected`] lists and replays it.
+///
+/// The number of a context's partitions changes in two steps: a topology with a
+/// [former](Topology::former) number leads messages to queues of the new one, and what waits in the
+/// others can still be received. The queue `<context>.partitions` marks the number, so that instances
+/// which do not know of the change are refused instead of leading messages back.
 ///
 /// A context belongs to the first database that starts it here: the queue `<context>.owner` marks
 /// it, and a start on another database is refused, because the two would share the queues. What
@@ -144,6 +150,7 @@ impl Transport for RabbitTransport {
             .with_ordered(options.layout.is_ordered())
             .with_requests(options.layout.has_requests())
             .with_rejected(true)
+            .with_repartitions(options.layout.has_repartitions())
     }
 
     fn describe(&self) -> String {
@@ -168,8 +175,8 @@ impl Transport for RabbitTransport {
             return Err(closed());
         }
         let Subscription { context, partition, prefetch, .. } = subscription;
-        let partitions = self.broker.partitions(context)?;
-        if partition.of() != partitions {
+        let (partitions, former) = self.broker.partitions(context)?;
+        if partition.of() != partitions && Some(partition.of()) != former {
             return Err(Error::misconfigured(format!(
                 "context `{context}` has {partitions} partitions, not {}: use the same number \
                  everywhere",
@@ -210,6 +217,14 @@ impl Transport for RabbitTransport {
         let broker = Arc::clone(&self.broker);
         let serving = RabbitServing::start(broker, context.clone(), responder).await?;
         Ok(Box::new(serving))
+    }
+
+    async fn waiting(&self, context: &ContextName, partitions: u16) -> Result<Waiting> {
+        queues::waiting(&self.broker, context, partitions).await
+    }
+
+    async fn forget_partitions(&self, context: &ContextName, partitions: u16) -> Result<()> {
+        queues::delete(&self.broker, context, partitions).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -53,8 +53,11 @@ impl Driver {
             bytes_max: options.held_bytes_max,
             blocked_max: options.blocked_keys_max,
         });
+        let context = options.context.clone();
+        let calls =
+            StoreCalls::new(Arc::clone(&store), Arc::clone(&publisher), stats.clone(), context);
         Self {
-            calls: StoreCalls::new(Arc::clone(&store), stats.clone(), options.context.clone()),
+            calls,
             publishing: Publishing::new(stats),
             store,
             publisher,

@@ -69,7 +69,17 @@ impl Relay {
         publisher: Arc<dyn Publisher>,
         options: RelayOptions,
     ) -> Self {
-        let stats = RelayStats::default();
+        Self::counting(store, publisher, options, RelayStats::default())
+    }
+
+    /// As [`Relay::new`], going on with the counts of another relay, which this one follows.
+    #[must_use]
+    pub fn counting(
+        store: Arc<dyn Store>,
+        publisher: Arc<dyn Publisher>,
+        options: RelayOptions,
+        stats: RelayStats,
+    ) -> Self {
         let driver = Driver::new(store, publisher, options, stats.clone());
         Self { driver, stats }
     }

@@ -34,6 +34,9 @@ pub struct RelayOptions {
     /// Over how many partitions the keys are spread: the same for all instances. Default:
     /// [`PARTITIONS_DEFAULT`].
     pub partitions: u16,
+    /// The number that the instance is set to, for the others to know, if it is not the number in force.
+    /// Default: `None`.
+    pub partitions_wanted: Option<u16>,
     /// How long leases hold; they are renewed at a third of it. Default: [`LEASE_DEFAULT`].
     pub lease: Duration,
     /// How many messages may be in flight at a time. Default: 256, at most [`IN_FLIGHT_MAX`].
@@ -63,6 +66,7 @@ impl Default for RelayOptions {
             instance: InstanceId::new(UuidV7Source::default().next_uuid()),
             context: None,
             partitions: PARTITIONS_DEFAULT,
+            partitions_wanted: None,
             lease: LEASE_DEFAULT,
             in_flight_max: 256,
             held_records_max: 1024,
@@ -93,6 +97,12 @@ impl RelayOptions {
     #[must_use]
     pub fn with_partitions(self, partitions: u16) -> Self {
         Self { partitions, ..self }
+    }
+
+    /// Sets [`partitions_wanted`](Self::partitions_wanted).
+    #[must_use]
+    pub fn with_partitions_wanted(self, partitions_wanted: Option<u16>) -> Self {
+        Self { partitions_wanted, ..self }
     }
 
     /// Sets [`lease`](Self::lease).
@@ -161,6 +171,11 @@ impl RelayOptions {
     }
 
     pub(super) const fn lease_request(&self) -> LeaseRequest {
-        LeaseRequest::new(LeaseRole::Relay, self.instance, self.partitions, self.lease)
+        let request =
+            LeaseRequest::new(LeaseRole::Relay, self.instance, self.partitions, self.lease);
+        match self.partitions_wanted {
+            Some(wanted) => request.with_wanted(wanted),
+            None => request,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mamey_core::message::{ContextName, Key};
 use mamey_core::store::{Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord};
+use mamey_core::transport::Publisher;
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(200);
 /// The calls that are under way.
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
+    publisher: Arc<dyn Publisher>,
     stats: RelayStats,
     context: Option<ContextName>,
     under_way: JoinSet<Done>,
@@ -49,12 +51,14 @@ pub(super) enum Done {
 impl StoreCalls {
     pub(super) fn new(
         store: Arc<dyn Store>,
+        publisher: Arc<dyn Publisher>,
         stats: RelayStats,
         context: Option<ContextName>,
     ) -> Self {
         let now = Instant::now();
         Self {
             store,
+            publisher,
             stats,
             context,
             under_way: JoinSet::new(),
@@ -72,14 +76,20 @@ impl StoreCalls {
     }
 
     pub(super) fn read(&mut self, leases: Vec<Lease>, plan: ReadPlan) {
-        let store = Arc::clone(&self.store);
+        let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&self.publisher));
         self.under_way.spawn(async move {
             let read = OutboxRead::new(&leases, u32::try_from(plan.limit).unwrap_or(u32::MAX))
                 .with_after(plan.after)
                 .with_skip(&plan.skip)
                 .with_held(&plan.held)
                 .with_bytes_max(plan.bytes_max);
-            let page = guarded(store.read_outbox(read)).await;
+            let page = match guarded(store.read_outbox(read)).await {
+                // Only after the read: whoever subscribed before the commit is known then.
+                Ok(page) if !page.records.is_empty() => {
+                    guarded(publisher.learn_routes()).await.map(|()| page)
+                }
+                page => page,
+            };
             Done::Read(plan, page)
         });
     }

@@ -52,7 +52,7 @@ async fn a_message_near_the_limit_is_marked_and_one_that_the_broker_gave_up_is_r
     for _ in 0..2 {
         let one = rejected.list(None, 10).await.unwrap().remove(0);
         assert_eq!((one.reason, &one.payload), (RejectReason::DeliveryLimit, &sent.payload));
-        assert_eq!(one.place, "payments.0");
+        assert_eq!(one.place, "payments.1.0");
         assert!(one.rejected_at.is_some() && one.detail.contains("delivery_limit"), "{one:?}");
         let key = ("routing-key".to_owned(), format!("any.{PLACED}.{}", sent.metadata.slot()));
         assert!(one.headers.contains(&key), "{:?}", one.headers);
@@ -74,7 +74,7 @@ async fn queues_with_another_limit_are_refused_by_name() {
     let transport = connect(vhost.url()).await;
     let error = transport.apply(&topology(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error:?}");
-    for word in ["payments.0", "x-delivery-limit", "100", &LIMIT.to_string()] {
+    for word in ["payments.1.0", "x-delivery-limit", "100", &LIMIT.to_string()] {
         assert!(error.to_string().contains(word), "{error}");
     }
 }

@@ -10,6 +10,7 @@ mod limit;
 mod logs;
 mod messages;
 mod owner;
+mod partitions;
 mod predefined;
 mod rejected;
 mod requests;

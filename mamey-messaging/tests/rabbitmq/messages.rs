@@ -49,7 +49,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
     assert_eq!(dead.data, body);
     assert_eq!(dead.properties.message_id().as_ref().map(|id| id.as_str()), Some("A-1"));
     assert!(header(&dead, "x-mamey-reason").contains("not a plain message"));
-    assert_eq!(header(&dead, "x-mamey-queue"), "payments.0");
+    assert_eq!(header(&dead, "x-mamey-queue"), "payments.1.0");
     assert_eq!(header(&dead, "x-mamey-routing-key"), key);
     // The queue still delivers.
     let sent = event("order-1", "{}");
@@ -58,7 +58,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_with_its_bytes() {
     assert_eq!(delivery.envelope(), &sent);
     delivery.settle(Settlement::Ack);
     transport.close().await;
-    assert_eq!(foreign.waiting("payments.0").await, 0, "it was acknowledged");
+    assert_eq!(foreign.waiting("payments.1.0").await, 0, "it was acknowledged");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_rejected_message_becomes_a_dead_letter_with_its_reason() {
     assert_eq!(header(&dead, "x-mamey-reason-code"), "unstorable");
     assert_eq!(header(&dead, "cloudEvents_id"), sent.metadata.id.to_string());
     transport.close().await;
-    assert_eq!(foreign.waiting("payments.0").await, 0, "it was acknowledged");
+    assert_eq!(foreign.waiting("payments.1.0").await, 0, "it was acknowledged");
 }
 
 #[tokio::test]

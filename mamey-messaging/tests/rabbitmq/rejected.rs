@@ -70,7 +70,7 @@ async fn each_reason_has_its_code_and_is_counted_by_it() {
     let reasons: Vec<&str> = listed.iter().map(|message| message.reason.as_str()).collect();
     assert_eq!(reasons, ["undecodable", "unsupported", "over-limit", "unstorable"]);
     assert_eq!(&listed[0].payload[..], b"\xff\x00 no event");
-    assert!(listed.iter().all(|message| message.place == "payments.0"), "{listed:?}");
+    assert!(listed.iter().all(|message| message.place == "payments.1.0"), "{listed:?}");
     assert!(listed.iter().all(|message| !message.detail.is_empty()), "{listed:?}");
     let came = ("content-type".to_owned(), "text/plain".to_owned());
     assert!(listed[0].headers.contains(&came), "{:?}", listed[0].headers);
@@ -107,7 +107,7 @@ async fn a_replay_is_the_message_as_it_was_published() {
     assert_eq!(rejected.replay(&[one.id]).await.unwrap(), 1);
     // A queue with a single active consumer lets nobody get one message.
     let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = foreign.channel.basic_consume("payments.0".into(), "".into(), options, none);
+    let consumer = foreign.channel.basic_consume("payments.1.0".into(), "".into(), options, none);
     let replayed = timeout(SOON, consumer.await.unwrap().next()).await.unwrap().unwrap().unwrap();
     assert_eq!(replayed.data, b"no event");
     let mut headers = replayed.properties.headers().clone().unwrap_or_default().inner().clone();
@@ -162,11 +162,12 @@ async fn a_replay_that_finds_no_queue_loses_nothing() {
     let one = listed(&*rejected, 1).await.remove(0);
     drop(payments);
     let foreign = Foreign::connect(vhost.url()).await;
-    let deleted = foreign.channel.queue_delete("payments.0".into(), QueueDeleteOptions::default());
+    let deleted =
+        foreign.channel.queue_delete("payments.1.0".into(), QueueDeleteOptions::default());
     deleted.await.unwrap();
     let error = rejected.replay(&[one.id]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(error.to_string().contains("payments.0"), "{error}");
+    assert!(error.to_string().contains("payments.1.0"), "{error}");
     assert_eq!(listed(&*rejected, 1).await[0].id, one.id);
     // The context is declared again with its next use.
     assert_eq!(rejected.replay(&[one.id]).await.unwrap(), 1);

@@ -2,6 +2,7 @@
 
 use mamey_core::Error;
 use mamey_core::criteria::{INDEXED_TEXT_BYTES_MAX, Index, Value, ValueType};
+use mamey_core::message::ContextName;
 
 use super::fields::type_name;
 
@@ -54,4 +55,9 @@ pub(crate) fn not_unique(collection: &str, field: &str) -> Error {
         "`{field}` of `{collection}` cannot become unique, because two documents have the same \
          value: change one of them with the earlier build first"
     ))
+}
+
+/// A message is for a context that the database does not have.
+pub(crate) fn no_context(context: &ContextName) -> Error {
+    Error::not_found(format!("the database has no context `{context}`"))
 }

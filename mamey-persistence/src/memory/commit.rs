@@ -24,7 +24,7 @@ impl CommitStore for MemoryStore {
 }
 
 impl State {
-    fn commit(&mut self, mut unit: UnitOfWork, now: Timestamp) -> Result<CommitOutcome> {
+    pub(super) fn commit(&mut self, mut unit: UnitOfWork, now: Timestamp) -> Result<CommitOutcome> {
         self.complete(&mut unit);
         if let Some(refusal) = self.refusal(&unit) {
             return Ok(refusal);

@@ -10,9 +10,11 @@ mod lease;
 mod options;
 mod outbox;
 mod parking;
+mod partitioning;
 mod shared;
 mod state;
 mod store;
+mod subscription;
 
 pub use self::database::MemoryDatabase;
 pub(crate) use self::database::{check, connect};

@@ -34,6 +34,13 @@ impl Shared {
         Ok(Arc::clone(lock(&self.contexts).entry(context.clone()).or_default()))
     }
 
+    /// The states of all contexts.
+    pub(super) fn states(&self) -> Result<Vec<(ContextName, Arc<Mutex<State>>)>> {
+        self.check_open()?;
+        let contexts = lock(&self.contexts);
+        Ok(contexts.iter().map(|(name, state)| (name.clone(), Arc::clone(state))).collect())
+    }
+
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }

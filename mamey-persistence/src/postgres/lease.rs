@@ -24,10 +24,10 @@ const JOIN: &str = "\
 WITH moment AS (SELECT mamey._now($4) AS now),
 expired AS (DELETE FROM mamey._members
   WHERE role = $1 AND holder <> $2 AND expires_at <= (SELECT now FROM moment))
-INSERT INTO mamey._members (role, holder, partitions, expires_at)
-SELECT $1, $2, $3, now + $5 FROM moment
+INSERT INTO mamey._members (role, holder, partitions, wanted, expires_at)
+SELECT $1, $2, $3, $6, now + $5 FROM moment
 ON CONFLICT (role, holder) DO UPDATE
-SET partitions = excluded.partitions, expires_at = excluded.expires_at
+SET partitions = excluded.partitions, wanted = excluded.wanted, expires_at = excluded.expires_at
 RETURNING expires_at - $5";
 
 const OTHER_MEMBERS: &str =
@@ -151,6 +151,7 @@ impl PostgresStore {
             .bind(i32::from(request.partitions))
             .bind(self.database.now())
             .bind(duration)
+            .bind(i32::from(request.wanted))
             .fetch_one(connection)
             .await?;
         Ok(Timestamp::from_micros(joined.try_get(0)?))

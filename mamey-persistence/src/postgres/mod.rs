@@ -29,11 +29,13 @@ mod lease;
 mod options;
 mod outbox;
 mod parking;
+mod partitioning;
 mod query;
 mod schema;
 mod shared;
 mod stats;
 mod store;
+mod subscription;
 mod transaction;
 mod wakeup;
 

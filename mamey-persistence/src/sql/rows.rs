@@ -1,12 +1,14 @@
 //! Writes messages and failures into columns and reads them back, as every SQL store does.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use mamey_core::clock::Timestamp;
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Key, MessageIdentity, Metadata};
 use mamey_core::store::{
-    DeadLetter, DeadLetterReason, Failure, OutboxDepth, OutboxPage, OutboxRecord, ParkedMessage,
-    RecordId, UnreadableRecord,
+    DeadLetter, DeadLetterReason, Declared, Failure, OutboxDepth, OutboxPage, OutboxRecord,
+    ParkedMessage, Partitioning, Phase, RecordId, UnreadableRecord,
 };
 use mamey_core::{Error, Result};
 use serde::Serialize;
@@ -27,6 +29,24 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
 /// matches nothing stored.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A declaration from how many microseconds ago it was made first and last. A clock that went back
+/// shows the future, which is now.
+pub(crate) fn declared(since: Option<i64>, last: Option<i64>) -> Option<Declared> {
+    let ago = |micros: i64| Duration::from_micros(micros.max(0).unsigned_abs());
+    Some(Declared::new(ago(since?), ago(last?)))
+}
+
+/// Over how many partitions work is spread, from the first columns of a row: the number, the phase and
+/// the other number.
+pub(crate) fn partitioning(row: &impl Columns) -> Result<Partitioning, sqlx::Error> {
+    let narrow =
+        |number: i64| u16::try_from(number).map_err(|cause| sqlx::Error::Decode(cause.into()));
+    let (name, other) = (row.text(1)?, row.number_or_null(2)?.map(narrow).transpose()?);
+    let unknown = || sqlx::Error::Decode(format!("`{name}` is no phase of a change").into());
+    let phase = Phase::parse(name, other).ok_or_else(unknown)?;
+    Ok(Partitioning::new(narrow(row.number(0)?)?, phase))
 }
 
 /// The columns of a row by their places, for any driver.

@@ -23,8 +23,10 @@ const OTHER_MEMBERS: &str =
     "SELECT partitions FROM mamey_members WHERE context = ? AND role = ? AND holder <> ?";
 
 const JOIN: &str = "\
-INSERT INTO mamey_members (context, role, holder, partitions, expires_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET partitions = excluded.partitions, expires_at = excluded.expires_at";
+INSERT INTO mamey_members (context, role, holder, partitions, wanted, expires_at)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET partitions = excluded.partitions, wanted = excluded.wanted,
+  expires_at = excluded.expires_at";
 
 const SHARES: &str = "\
 SELECT number, partitions, holder, epoch, expires_at, abandoned_at FROM mamey_leases
@@ -129,6 +131,7 @@ impl Hold {
         script.bind(self.context.as_str()).bind(role);
         script.bind(holder.as_slice());
         script.bind(i64::from(self.request.partitions));
+        script.bind(i64::from(self.request.wanted));
         script.bind(self.now.plus(self.request.duration).as_micros());
         if self.request.role == LeaseRole::Consumer {
             script.statement(TAKE_BACK_ABORTS, Expect::Anything);

@@ -26,11 +26,13 @@ mod lease;
 mod options;
 mod outbox;
 mod parking;
+mod partitioning;
 mod query;
 mod schema;
 mod shared;
 mod stats;
 mod store;
+mod subscription;
 
 pub use self::database::SqliteDatabase;
 pub(crate) use self::database::{check, connect};

@@ -95,7 +95,8 @@ pub struct Settings {
     pub transport_file: Option<PathBuf>,
     /// How long the start waits for servers that do not answer yet.
     pub wait: Duration,
-    /// Over how many partitions each context's work is spread. All instances must agree.
+    /// Over how many partitions each context's work is spread. All instances work over one number: where
+    /// they are set to another one, it changes as soon as all are, while they run.
     pub partitions: u16,
     /// How long a silent instance keeps its partitions.
     pub lease: Duration,

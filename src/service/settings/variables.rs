@@ -35,11 +35,12 @@ const KNOWN: [&str; 10] = [
 ];
 
 /// Variables that the tests of Mamey itself use, by their beginnings.
-const FOREIGN_PREFIXES: [&str; 6] = [
+const FOREIGN_PREFIXES: [&str; 7] = [
     "MAMEY_TEST_",
     "MAMEY_REQUIRE_",
     "MAMEY_SERVERS_",
     "MAMEY_CRASH_",
+    "MAMEY_REHEARSAL_",
     "MAMEY_FAILPOINT",
     "MAMEY_INJECT_",
 ];

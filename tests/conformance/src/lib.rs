@@ -73,6 +73,7 @@
 //! | [`TransportCapabilities::remote`] | sends over one connection and receives over another |
 //! | [`TransportCapabilities::ordered`] | checks order by (sender, key) |
 //! | [`TransportCapabilities::requests`] | asks and replies |
+//! | [`TransportCapabilities::repartitions`] | changes the number of partitions while messages wait |
 //! | [`TransportCapabilities::message_bytes_max`] | is refused a larger message |
 //!
 //! [`StoreCapabilities::durable`]: mamey_core::capabilities::StoreCapabilities::durable
@@ -82,6 +83,7 @@
 //! [`TransportCapabilities::remote`]: mamey_core::capabilities::TransportCapabilities::remote
 //! [`TransportCapabilities::ordered`]: mamey_core::capabilities::TransportCapabilities::ordered
 //! [`TransportCapabilities::requests`]: mamey_core::capabilities::TransportCapabilities::requests
+//! [`TransportCapabilities::repartitions`]: mamey_core::capabilities::TransportCapabilities::repartitions
 //! [`TransportCapabilities::message_bytes_max`]: mamey_core::capabilities::TransportCapabilities::message_bytes_max
 
 mod absent;

@@ -97,7 +97,7 @@ impl RabbitRejected {
 
     /// Publishes it into the queue of its context that its key belongs to: no other context gets it.
     async fn publish_again(&self, kept: &Kept) -> Result<()> {
-        let partitions = self.broker.partitions(&self.context)?;
+        let (partitions, _) = self.broker.partitions(&self.context)?;
         let (place, routing_key) = (kept.place(), kept.routing_key());
         let layout = &self.broker.options.layout;
         let queue = layout.queue_again(&self.context, partitions, &place, &routing_key)?;

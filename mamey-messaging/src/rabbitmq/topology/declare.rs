@@ -16,8 +16,10 @@ use crate::rabbitmq::error::short;
 impl RabbitPlan {
     /// Declares everything but the owner; what exists already stays as it is.
     pub(crate) async fn declare(&self, channel: &Channel) -> Result<()> {
-        let (binds, others): (Vec<_>, Vec<_>) =
-            self.steps.iter().partition(|step| matches!(step, Step::Bind { .. }));
+        let (unbinds, steps): (Vec<_>, Vec<_>) =
+            self.steps.iter().partition(|step| matches!(step, Step::Unbind { .. }));
+        let (binds, others): (Vec<&Step>, Vec<&Step>) =
+            steps.into_iter().partition(|step| matches!(step, Step::Bind { .. }));
         for step in others {
             step.declare(channel).await?;
         }
@@ -26,6 +28,8 @@ impl RabbitPlan {
             binds.into_iter().partition(|step| step.lets_in());
         try_join_all(inner.into_iter().map(|step| step.declare(channel))).await?;
         try_join_all(outer.into_iter().map(|step| step.declare(channel))).await?;
+        // Last: a message that is bound twice for a moment is handled once, one that is not is lost.
+        try_join_all(unbinds.into_iter().map(|step| step.declare(channel))).await?;
         Ok(())
     }
 }
@@ -45,10 +49,18 @@ impl Step {
                 let declared = channel.queue_declare(short(name)?, options, table(arguments)).await;
                 declared.map(drop)
             }
-            Self::Unbind { source, key, exchange } => {
-                let (options, none) = (ExchangeUnbindOptions::default(), FieldTable::default());
+            Self::Unbind { source, key, destination } => {
                 let (source, key) = (short(source)?, short(key)?);
-                channel.exchange_unbind(short(exchange)?, source, key, options, none).await
+                let none = FieldTable::default();
+                match destination {
+                    Destination::Exchange(name) => {
+                        let options = ExchangeUnbindOptions::default();
+                        channel.exchange_unbind(short(name)?, source, key, options, none).await
+                    }
+                    Destination::Queue(name) => {
+                        channel.queue_unbind(short(name)?, source, key, none).await
+                    }
+                }
             }
             Self::Bind { source, key, destination } => {
                 let (source, key) = (short(source)?, short(key)?);
@@ -73,8 +85,8 @@ impl Step {
             Self::Find(what) => format!("predefined {what}"),
             Self::Exchange { name, .. } => format!("exchange `{name}`"),
             Self::Queue { name, .. } => format!("queue `{name}`"),
-            Self::Unbind { source, exchange, .. } => {
-                format!("the end of the binding of exchange `{exchange}` to exchange `{source}`")
+            Self::Unbind { source, destination, .. } => {
+                format!("the end of the binding of {destination} to exchange `{source}`")
             }
             Self::Bind { source, destination, .. } => {
                 format!("the binding of {destination} to exchange `{source}`")

@@ -2,7 +2,6 @@
 
 use mamey_core::Error;
 
-use super::own::PARTITIONS_ARGUMENT;
 use crate::rabbitmq::error::{NOT_FOUND, REFUSED, failed, reply_code};
 
 /// The reply code of a declaration whose arguments differ from what exists.
@@ -31,13 +30,6 @@ fn drift(what: &str, text: &str) -> Error {
             "{what} exists and differs from what is declared here: {text}"
         ));
     };
-    if field == PARTITIONS_ARGUMENT {
-        return Error::misconfigured(format!(
-            "{what} exists for another number of partitions: ours is {ours}, the broker's is \
-             {theirs}. Keys would change their queue and lose their order: set \
-             `MAMEY_PARTITIONS` back, or drain and delete the context's queues first"
-        ));
-    }
     Error::misconfigured(format!(
         "{what} exists with another `{field}`: ours is {ours}, the broker's is {theirs}. Fix \
          the option, or drain it and delete it on the broker"
@@ -47,7 +39,7 @@ fn drift(what: &str, text: &str) -> Error {
 /// Which argument of a declaration differs, from the broker's sentence about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Drift<'a> {
-    field: &'a str,
+    pub(super) field: &'a str,
     ours: &'a str,
     pub(super) theirs: &'a str,
 }

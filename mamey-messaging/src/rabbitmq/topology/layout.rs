@@ -1,5 +1,6 @@
 //! Whose exchanges and queues are used: our own, or those that others have made.
 
+use lapin::types::FieldTable;
 use mamey_core::Result;
 use mamey_core::message::{ContextName, Metadata, Partition};
 use mamey_core::transport::Topology;
@@ -104,6 +105,24 @@ impl Layout {
         match self {
             Self::Own(_) => true,
             Self::Predefined(predefined) => predefined.is_ordered(),
+        }
+    }
+
+    /// Whether the number of partitions may change while messages wait.
+    pub(crate) const fn has_repartitions(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// What is declared for a partition's queue, if it is ours.
+    pub(crate) fn partition_queue(
+        &self,
+        context: &ContextName,
+        partition: Partition,
+        delivery_limit: u16,
+    ) -> Option<(String, FieldTable)> {
+        match self {
+            Self::Own(_) => Some(own::declared_queue(context, partition, delivery_limit)),
+            Self::Predefined(_) => None,
         }
     }
 

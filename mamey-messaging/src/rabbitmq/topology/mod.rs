@@ -6,6 +6,8 @@ mod drift;
 mod layout;
 mod own;
 mod owner;
+mod partition_count;
+mod partition_mark;
 mod plan;
 mod predefined;
 
@@ -17,3 +19,5 @@ pub(super) use drift::not_declared;
 pub(super) use layout::Layout;
 pub(super) use own::{context_of_requests, requests_queue};
 pub(super) use owner::Claimed;
+pub(super) use partition_count::Marked;
+pub(super) use partition_mark::PartitionMark;

@@ -1,15 +1,14 @@
 //! Our own exchanges and queues: their names, and what a context declares of them.
 
+use lapin::types::FieldTable;
 use mamey_core::message::{ContextName, Metadata, Partition, SLOTS, Target};
 use mamey_core::transport::Topology;
 use mamey_core::{Error, Result};
 
 use super::claim::Claim;
-use super::plan::{Argument, Destination, RabbitPlan, Step};
-
-/// The argument of a partition queue that holds the number of partitions. The broker compares it,
-/// so a declaration for another number is refused, whoever declares first.
-pub(super) const PARTITIONS_ARGUMENT: &str = "x-dead-letter-routing-key";
+use super::declare::table;
+use super::partition_mark::PartitionMark;
+use super::plan::{Argument, Destination, PARTITIONS_ARGUMENT, RabbitPlan, Step, quorum};
 
 /// What a routing key begins with when the message is for any subscriber.
 const ANY: &str = "any";
@@ -42,6 +41,7 @@ impl OwnLayout {
     /// queue for it.
     pub(super) fn plan(&self, topology: &Topology, delivery_limit: u16) -> Result<RabbitPlan> {
         let partitions = Partition::all(topology.partitions)?;
+        let former = topology.former.map(Partition::all).transpose()?.unwrap_or_default();
         let context = &topology.context;
         if context.as_str() == ANY {
             return Err(Error::misconfigured(
@@ -54,8 +54,9 @@ impl OwnLayout {
         let mut steps = vec![topic(&self.exchange), topic(&input)];
         steps.extend(declare_dead_letters(context));
         let queue = |partition: &Partition| partition_queue(context, *partition, delivery_limit);
-        steps.extend(partitions.iter().map(queue));
-        steps.extend(partitions.iter().flat_map(|partition| slots(context, *partition, &input)));
+        steps.extend(partitions.iter().chain(&former).map(queue));
+        let slots = |partition: &Partition| slots(context, *partition, &input);
+        steps.extend(partitions.iter().flat_map(slots).map(Step::from));
         for name in &topology.handles {
             steps.extend([ANY, context.as_str()].map(|target| Step::Bind {
                 source: self.exchange.clone(),
@@ -67,21 +68,28 @@ impl OwnLayout {
             steps.extend([ANY, context.as_str()].map(|target| Step::Unbind {
                 source: self.exchange.clone(),
                 key: format!("{target}.{name}.*"),
-                exchange: input.clone(),
+                destination: Destination::Exchange(input.clone()),
             }));
         }
+        steps.extend(former.iter().flat_map(slots).map(Slot::unbind));
         let claim = topology.owner.clone().map(|owner| Claim {
             context: context.clone(),
             owner,
             dead_letters: dead_letters(context),
         });
-        Ok(RabbitPlan { claim, steps })
+        let partitions = PartitionMark {
+            context: context.clone(),
+            partitions: topology.partitions,
+            former: topology.former,
+            dead_letters: dead_letters(context),
+        };
+        Ok(RabbitPlan { claim, partitions: Some(partitions), steps })
     }
 }
 
 /// The queue of one partition.
 pub(super) fn queue(context: &ContextName, partition: Partition) -> String {
-    format!("{context}.{}", partition.number())
+    format!("{context}.{}.{}", partition.of(), partition.number())
 }
 
 /// The exchange and the queue of a context's dead letters.
@@ -147,7 +155,26 @@ fn declare_dead_letters(context: &ContextName) -> [Step; 3] {
     ]
 }
 
+/// The name of a partition's queue, and the arguments that it is declared with.
+pub(super) fn declared_queue(
+    context: &ContextName,
+    partition: Partition,
+    delivery_limit: u16,
+) -> (String, FieldTable) {
+    let arguments = partition_arguments(context, partition, delivery_limit);
+    (queue(context, partition), table(&arguments))
+}
+
 fn partition_queue(context: &ContextName, partition: Partition, delivery_limit: u16) -> Step {
+    let arguments = partition_arguments(context, partition, delivery_limit);
+    Step::Queue { name: queue(context, partition), arguments }
+}
+
+fn partition_arguments(
+    context: &ContextName,
+    partition: Partition,
+    delivery_limit: u16,
+) -> Vec<(&'static str, Argument)> {
     let mut arguments = quorum();
     arguments.extend([
         // A second safeguard beside the leases: one instance at a time gets a partition's messages.
@@ -160,21 +187,38 @@ fn partition_queue(context: &ContextName, partition: Partition, delivery_limit: 
         // That strategy requires it.
         ("x-overflow", Argument::Text("reject-publish".to_owned())),
     ]);
-    Step::Queue { name: queue(context, partition), arguments }
+    arguments
 }
 
-fn quorum() -> Vec<(&'static str, Argument)> {
-    vec![("x-queue-type", Argument::Text("quorum".to_owned()))]
+/// What leads one slot into the queue of its partition.
+struct Slot {
+    source: String,
+    key: String,
+    destination: Destination,
 }
 
-/// Leads the slots of a partition into its queue.
-fn slots(context: &ContextName, partition: Partition, input: &str) -> impl Iterator<Item = Step> {
+/// What leads the slots of a partition into its queue.
+fn slots(context: &ContextName, partition: Partition, input: &str) -> impl Iterator<Item = Slot> {
     let queue = queue(context, partition);
-    partition.slots().map(move |slot| Step::Bind {
+    partition.slots().map(move |slot| Slot {
         source: input.to_owned(),
         key: format!("#.{slot}"),
         destination: Destination::Queue(queue.clone()),
     })
+}
+
+impl Slot {
+    fn unbind(self) -> Step {
+        let Self { source, key, destination } = self;
+        Step::Unbind { source, key, destination }
+    }
+}
+
+impl From<Slot> for Step {
+    fn from(slot: Slot) -> Self {
+        let Slot { source, key, destination } = slot;
+        Self::Bind { source, key, destination }
+    }
 }
 
 #[cfg(test)]
@@ -193,23 +237,25 @@ mod tests {
         let text = plan("payments", 2).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            lines[..7],
+            lines[..8],
             [
+                "queue payments.partitions durable x-queue-type=quorum \
+                 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2",
                 "exchange mamey type=topic durable",
                 "exchange payments.input type=topic durable",
                 "exchange payments.dead type=fanout durable",
                 "queue payments.dead durable x-queue-type=quorum x-delivery-limit=2147483647",
                 "bind queue payments.dead to exchange payments.dead key=",
-                "queue payments.0 durable x-queue-type=quorum x-single-active-consumer=true \
+                "queue payments.2.0 durable x-queue-type=quorum x-single-active-consumer=true \
                  x-delivery-limit=100 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
                  x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
-                "queue payments.1 durable x-queue-type=quorum x-single-active-consumer=true \
+                "queue payments.2.1 durable x-queue-type=quorum x-single-active-consumer=true \
                  x-delivery-limit=100 x-dead-letter-exchange=payments.dead x-dead-letter-routing-key=2 \
                  x-dead-letter-strategy=at-least-once x-overflow=reject-publish",
             ]
         );
         let slots = lines.iter().filter(|line| line.contains("key=#.")).count();
-        assert_eq!((lines.len(), slots), (73, 64));
+        assert_eq!((lines.len(), slots), (74, 64));
         assert!(text.ends_with(
             "bind exchange payments.input to exchange mamey key=any.orders.order-placed.*\n\
              bind exchange payments.input to exchange mamey key=payments.orders.order-placed.*\n"
@@ -220,18 +266,34 @@ mod tests {
     }
 
     #[test]
+    fn another_number_takes_over_before_the_former_is_unbound() {
+        let topology = Topology::new(ContextName::new("payments").unwrap(), 4).with_former(Some(2));
+        let own = OwnLayout { exchange: "mamey".to_owned() };
+        let text = own.plan(&topology, 100).unwrap().to_string();
+        for queue in ["payments.4.3", "payments.2.1"] {
+            assert!(text.contains(&format!("queue {queue} durable")), "{text}");
+        }
+        let bound =
+            text.rfind("bind queue payments.4.3 to exchange payments.input key=#.63").unwrap();
+        let unbound = "unbind queue payments.2.0 from exchange payments.input key=#.0";
+        assert!(text.find(unbound).unwrap() > bound, "{text}");
+        assert_eq!(text.matches("\nunbind queue payments.2.").count(), 64);
+        assert!(!text.contains("\nbind queue payments.2."), "{text}");
+    }
+
+    #[test]
     fn a_message_goes_back_to_the_partition_of_its_slot() {
         let payments = ContextName::new("payments").unwrap();
         let again = |partitions, was_in: &str, key: &str| {
             queue_again(&payments, partitions, was_in, key).unwrap()
         };
-        assert_eq!(again(8, "payments.3", "any.orders.order-placed.11"), "payments.3");
-        assert_eq!(again(16, "payments.3", "any.orders.order-placed.11"), "payments.11");
-        assert_eq!(again(2, "payments.3", "any.orders.order-placed.11"), "payments.1");
+        assert_eq!(again(8, "payments.8.3", "any.orders.order-placed.11"), "payments.8.3");
+        assert_eq!(again(16, "payments.8.3", "any.orders.order-placed.11"), "payments.16.11");
+        assert_eq!(again(2, "payments.8.3", "any.orders.order-placed.11"), "payments.2.1");
         for odd in ["", "9", "any.orders.order-placed.64", "any.x.y"] {
-            assert_eq!(again(8, "payments.3", odd), "payments.3", "{odd}");
+            assert_eq!(again(8, "payments.8.3", odd), "payments.8.3", "{odd}");
         }
-        assert_eq!(again(8, "", ""), "payments.0");
+        assert_eq!(again(8, "", ""), "payments.8.0");
     }
 
     #[test]

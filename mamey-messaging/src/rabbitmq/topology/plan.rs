@@ -3,6 +3,11 @@
 use std::fmt;
 
 use super::claim::{Claim, owner_queue};
+use super::partition_mark::PartitionMark;
+
+/// The argument that holds the number of partitions, of the queue that marks it and of each partition's
+/// queue. The broker compares it, so another number is refused, whoever declares first.
+pub(super) const PARTITIONS_ARGUMENT: &str = "x-dead-letter-routing-key";
 
 /// The argument of a context's mark that holds its owner. Nothing is ever dead-lettered by that queue.
 pub(super) const OWNER_ARGUMENT: &str = "x-dead-letter-routing-key";
@@ -29,6 +34,8 @@ pub(super) const OWNER_ARGUMENT: &str = "x-dead-letter-routing-key";
 pub struct RabbitPlan {
     /// Who the context belongs to, if that is said.
     pub(super) claim: Option<Claim>,
+    /// How many partitions it has, if that is ours to say.
+    pub(super) partitions: Option<PartitionMark>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -48,7 +55,7 @@ pub(super) enum Step {
     Unbind {
         source: String,
         key: String,
-        exchange: String,
+        destination: Destination,
     },
     Bind {
         source: String,
@@ -76,31 +83,61 @@ impl RabbitPlan {
         self.claim.as_ref()
     }
 
-    /// The mark that the claim leaves.
-    fn mark(&self) -> Option<Step> {
-        let claim = self.claim.as_ref().filter(|claim| claim.owner.durable)?;
-        Some(Step::Queue {
+    /// How many partitions the context has, which is settled next.
+    pub(crate) const fn partitions(&self) -> Option<&PartitionMark> {
+        self.partitions.as_ref()
+    }
+
+    /// The marks of the claim and of the number of partitions.
+    fn marks(&self) -> impl Iterator<Item = Step> {
+        let claim = self.claim.as_ref().filter(|claim| claim.owner.durable);
+        let claim = claim.map(|claim| Step::Queue {
             name: owner_queue(&claim.context),
             arguments: claim.arguments(claim.text()),
-        })
+        });
+        let partitions = self
+            .partitions
+            .as_ref()
+            .map(|mark| Step::Queue { name: mark.queue(), arguments: mark.arguments() });
+        claim.into_iter().chain(partitions)
     }
+}
+
+impl PartitionMark {
+    /// The arguments of the mark.
+    pub(super) fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let mut arguments = quorum();
+        arguments.extend([
+            // The broker takes the next argument only beside this one.
+            ("x-dead-letter-exchange", Argument::Text(self.dead_letters.clone())),
+            (PARTITIONS_ARGUMENT, Argument::Text(self.partitions.to_string())),
+        ]);
+        arguments
+    }
+}
+
+/// The arguments that every queue of ours has.
+pub(super) fn quorum() -> Vec<(&'static str, Argument)> {
+    vec![("x-queue-type", Argument::Text("quorum".to_owned()))]
 }
 
 impl Claim {
     /// The arguments of the mark for an owner.
     pub(super) fn arguments(&self, owner: String) -> Vec<(&'static str, Argument)> {
-        vec![
-            ("x-queue-type", Argument::Text("quorum".to_owned())),
+        let mut arguments = quorum();
+        arguments.extend([
             // The broker takes the next argument only beside this one.
             ("x-dead-letter-exchange", Argument::Text(self.dead_letters.clone())),
             (OWNER_ARGUMENT, Argument::Text(owner)),
-        ]
+        ]);
+        arguments
     }
 }
 
 impl fmt::Display for RabbitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.mark().iter().chain(&self.steps).try_for_each(|step| writeln!(f, "{step}"))
+        self.marks().try_for_each(|step| writeln!(f, "{step}"))?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 
@@ -117,8 +154,8 @@ impl fmt::Display for Step {
                     Argument::Flag(flag) => write!(f, " {name}={flag}"),
                 })
             }
-            Self::Unbind { source, key, exchange } => {
-                write!(f, "unbind exchange {exchange} from exchange {source} key={key}")
+            Self::Unbind { source, key, destination } => {
+                write!(f, "unbind {destination} from exchange {source} key={key}")
             }
             Self::Bind { source, key, destination } => {
                 write!(f, "bind {destination} to exchange {source} key={key}")

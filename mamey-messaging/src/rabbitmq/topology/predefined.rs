@@ -170,7 +170,7 @@ impl RabbitPredefined {
         }
         let queues = queues.iter().chain([dead_letters]);
         steps.extend(queues.map(|queue| Step::Find(Destination::Queue(queue.clone()))));
-        Ok(RabbitPlan { claim: None, steps })
+        Ok(RabbitPlan { claim: None, partitions: None, steps })
     }
 
     pub(super) fn dead_letters(&self, context: &ContextName) -> Result<String> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
-use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
+use mamey_core::store::{self, Holdings, InstanceId, Lease, LeaseRequest, LeaseRole};
 
 use crate::common::lease_shares::{Shares, count_members, share_out};
 
@@ -18,6 +18,7 @@ pub(crate) struct Leases {
 /// An instance, until its entry expires.
 struct Member {
     partitions: u16,
+    wanted: u16,
     expires: Timestamp,
 }
 
@@ -48,9 +49,22 @@ impl Leases {
             .iter()
             .filter(|((role, holder), _)| *role == request.role && *holder != request.holder);
         let members = count_members(request, others.map(|(_, member)| member.partitions))?;
-        let member = Member { partitions: request.partitions, expires: now.plus(request.duration) };
+        let LeaseRequest { partitions, wanted, duration, .. } = *request;
+        let member = Member { partitions, wanted, expires: now.plus(duration) };
         self.members.insert((request.role, request.holder), member);
         Ok(members)
+    }
+
+    /// The instances that relay or consume.
+    pub(crate) fn members(&self, now: Timestamp) -> Vec<store::Member> {
+        let works = |role| matches!(role, LeaseRole::Relay | LeaseRole::Consumer);
+        let alive = |((role, _), member): &(&(LeaseRole, InstanceId), &Member)| {
+            works(*role) && member.expires > now
+        };
+        let member = |((_, holder), member): (&(LeaseRole, InstanceId), &Member)| {
+            store::Member::new(*holder, member.partitions, member.wanted)
+        };
+        self.members.iter().filter(alive).map(member).collect()
     }
 
     pub(crate) fn release(&mut self, leases: &[Lease]) {

@@ -6,12 +6,15 @@ mod inbox;
 mod leases;
 mod outbox;
 mod parking;
+mod subscriptions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use mamey_core::Result;
+use mamey_core::clock::Timestamp;
 use mamey_core::criteria::Collection;
+use mamey_core::store::Partitioning;
 use tokio::sync::Notify;
 
 use self::documents::Documents;
@@ -19,6 +22,7 @@ use self::inbox::Inbox;
 use self::leases::Leases;
 use self::outbox::Outbox;
 use self::parking::Parking;
+use self::subscriptions::Subscriptions;
 use crate::common::declared::Declared;
 use crate::common::wakeup::Listeners;
 
@@ -30,6 +34,9 @@ pub(crate) struct State {
     pub(crate) inbox: Inbox,
     pub(crate) parking: Parking,
     pub(crate) leases: Leases,
+    /// What is in force, and since when.
+    pub(crate) partitioning: Option<(Partitioning, Timestamp)>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) commits: u64,
     pub(crate) listeners: Listeners,
 }

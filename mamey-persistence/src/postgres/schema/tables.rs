@@ -2,11 +2,17 @@
 
 use mamey_core::Result;
 use mamey_core::criteria::Collection;
+use mamey_core::message::ContextName;
 use mamey_core::store::Schema;
 
 use super::table::Table;
 use crate::common::declared::Declared;
 use crate::common::errors::closed;
+
+/// The name of a context's schema.
+pub(crate) fn quoted(context: &ContextName) -> String {
+    format!("\"{context}\"")
+}
 
 /// The tables of one context.
 pub(crate) struct Tables {
@@ -22,7 +28,7 @@ impl Tables {
     /// `Misconfigured` for a name that SQL could not take.
     pub(crate) fn new(schema: &Schema) -> Result<Self> {
         let declared = Declared::new(schema)?;
-        let name = format!("\"{}\"", schema.context);
+        let name = quoted(&schema.context);
         let tables = declared.collections.values().map(|collection| Table::new(&name, collection));
         let mut all: Vec<_> = tables.collect();
         all.sort_by_key(|table| table.collection.name);

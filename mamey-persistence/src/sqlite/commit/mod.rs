@@ -1,6 +1,6 @@
 //! Commits units of work: each is one script, run in a transaction that others may share.
 
-mod receipt;
+pub(crate) mod receipt;
 pub(crate) mod script;
 pub(crate) mod transaction;
 mod trip;

@@ -44,7 +44,7 @@ SELECT position, context, id, lane, slot, ?, ?, since, ?, ?, metadata, payload
 FROM mamey_parked WHERE context = ? AND id = ?";
 
 /// Adds what the receipt of a unit says to its script.
-pub(super) fn record(
+pub(crate) fn record(
     script: &mut Script,
     context: &str,
     receipt: &Receipt,

@@ -21,6 +21,8 @@ pub mod order;
 pub mod outbox;
 pub mod pages;
 pub mod parking;
+pub mod partitioning;
+pub mod subscriptions;
 pub mod units;
 pub mod values;
 
@@ -111,6 +113,14 @@ macro_rules! store_conformance {
                 dead_letters_are_listed_in_order
                 parked_messages_are_taken_once
                 retries_are_scheduled;
+            Nothing, partitioning:
+                a_number_of_partitions_changes_step_by_step
+                members_are_those_that_work;
+            Nothing, subscriptions:
+                a_message_is_parked_once_for_another_context_in_the_order_of_its_lane
+                a_pause_begins_a_new_time
+                declarations_are_remembered_by_context_and_name
+                subscribers_of_all_contexts_are_known;
             Nothing, units: steps_on_one_document_have_their_result_on_paper;
             Nothing, values:
                 documents_come_back_as_written
@@ -153,6 +163,8 @@ mod tests {
             include_str!("outbox.rs"),
             include_str!("pages.rs"),
             include_str!("parking.rs"),
+            include_str!("partitioning.rs"),
+            include_str!("subscriptions.rs"),
             include_str!("units.rs"),
             include_str!("values.rs"),
         ];

@@ -11,6 +11,7 @@ pub mod connections;
 pub mod delivery;
 pub mod instances;
 pub mod limits;
+pub mod partitions;
 pub mod rejected;
 pub mod requests;
 pub mod routing;
@@ -83,6 +84,7 @@ macro_rules! transport_conformance {
                 a_replayed_message_that_is_rejected_again_is_listed_again
                 listing_often_loses_nothing
                 rejected_messages_are_listed_in_pages;
+            Repartitions, partitions: messages_survive_another_number_of_partitions;
             Durability, connections: what_was_confirmed_survives_closing;
             Reach, connections: messages_reach_another_connection;
         }
@@ -107,6 +109,7 @@ mod tests {
             include_str!("delivery.rs"),
             include_str!("instances.rs"),
             include_str!("limits.rs"),
+            include_str!("partitions.rs"),
             include_str!("rejected.rs"),
             include_str!("requests.rs"),
             include_str!("routing.rs"),

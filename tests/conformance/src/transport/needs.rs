@@ -21,6 +21,8 @@ pub enum Needs {
     Requests,
     /// [`TransportCapabilities::rejected`].
     Rejected,
+    /// [`TransportCapabilities::repartitions`].
+    Repartitions,
 }
 
 impl Needs {
@@ -32,6 +34,7 @@ impl Needs {
             Self::Order if !from.ordered => Some("order by sender and key"),
             Self::Requests if !from.requests => Some("requests and replies"),
             Self::Rejected if !from.rejected => Some("lists of what was rejected"),
+            Self::Repartitions if !from.repartitions => Some("other numbers of partitions"),
             _ => None,
         }
     }
@@ -74,6 +77,8 @@ mod tests {
         assert!(Needs::Requests.missing(&without_requests).is_some());
         assert!(Needs::Rejected.missing(&ordered).is_some());
         assert_eq!(Needs::Rejected.missing(&ordered.with_rejected(true)), None);
+        assert!(Needs::Repartitions.missing(&ordered).is_some());
+        assert_eq!(Needs::Repartitions.missing(&ordered.with_repartitions(true)), None);
         let local = ordered.with_remote(false).with_durable(false);
         for (needs, met) in [(Needs::Durability, &ordered), (Needs::Reach, &ordered)] {
             assert_eq!(needs.missing(met), None);

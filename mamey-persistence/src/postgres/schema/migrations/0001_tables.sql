@@ -177,6 +177,7 @@ CREATE TABLE mamey._members (
     role       text COLLATE "C" NOT NULL,
     holder     uuid NOT NULL,
     partitions integer NOT NULL,
+    wanted     integer NOT NULL,
     expires_at bigint NOT NULL,
     PRIMARY KEY (role, holder)
 );
@@ -193,3 +194,46 @@ CREATE TABLE mamey._leases (
     abandoned_at bigint,
     PRIMARY KEY (role, number)
 );
+
+-- Over how many partitions the work is spread, in one row, and how far a change to or from another number
+-- is: stable (after the other one, if any), draining (before it), settling (after it).
+CREATE TABLE mamey._partitioning (
+    is_only    boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    partitions integer NOT NULL,
+    phase      text NOT NULL,
+    other      integer,
+    changed_at bigint NOT NULL
+);
+
+-- Since when, and when last, builds have declared that they handle or ignore messages of a name.
+CREATE TABLE mamey._subscriptions (
+    name          text COLLATE "C" PRIMARY KEY,
+    handled_since bigint,
+    handled_at    bigint,
+    ignored_since bigint,
+    ignored_at    bigint,
+    -- Whether the last that handled it is reached by what its own process publishes only.
+    in_process    boolean NOT NULL
+);
+
+-- What was declared of messages that are handled over an in-process transport, and how long ago, by all
+-- contexts of this database that the caller may read. Each has its schema with such a table.
+CREATE FUNCTION mamey._subscribers(clock bigint) RETURNS TABLE (
+    context text, message text, handled_for bigint, handled_ago bigint, ignored_for bigint, ignored_ago bigint
+) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at bigint := mamey._now(clock);
+BEGIN
+    FOR context IN
+        SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE relname = '_subscriptions' AND relkind = 'r'
+            AND has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(pg_class.oid, 'SELECT')
+            AND EXISTS (SELECT 1 FROM pg_attribute
+                WHERE attrelid = pg_class.oid AND attname = 'in_process')
+    LOOP
+        RETURN QUERY EXECUTE format('SELECT %L::text, name::text, $1 - handled_since, $1 - handled_at,'
+            ' $1 - ignored_since, $1 - ignored_at FROM %I._subscriptions WHERE in_process',
+            context, context) USING at;
+    END LOOP;
+END
+$$;

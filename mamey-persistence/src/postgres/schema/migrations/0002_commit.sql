@@ -55,3 +55,23 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Parks a message that another context of the database has sent, for a process that does not host this
+-- one; false when it was received before. The locks and their order are those of a commit: the mark in
+-- the inbox, then the lane.
+CREATE FUNCTION mamey._park_for(receipt jsonb, payload bytea, lane_lock bigint, clock bigint)
+RETURNS boolean LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at bigint := mamey._now(clock);
+BEGIN
+    INSERT INTO mamey._inbox (id, received_at) VALUES ((receipt->>'id')::uuid, at)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(lane_lock);
+    PERFORM mamey._record_outcome(receipt, payload, at);
+    RETURN true;
+END
+$$;

@@ -121,6 +121,7 @@ CREATE TABLE mamey_members (
     role       TEXT NOT NULL,
     holder     BLOB NOT NULL,
     partitions INTEGER NOT NULL,
+    wanted     INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (context, role, holder)
 ) STRICT, WITHOUT ROWID;
@@ -137,4 +138,27 @@ CREATE TABLE mamey_leases (
     -- When it was last taken from a holder that had not released it.
     abandoned_at INTEGER,
     PRIMARY KEY (context, role, number)
+) STRICT, WITHOUT ROWID;
+
+-- Over how many partitions a context's work is spread, and how far a change to or from another number is:
+-- stable (after the other one, if any), draining (before it), settling (after it).
+CREATE TABLE mamey_partitioning (
+    context    TEXT NOT NULL PRIMARY KEY,
+    partitions INTEGER NOT NULL,
+    phase      TEXT NOT NULL,
+    other      INTEGER,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Since when, and when last, builds have declared that they handle or ignore messages of a name.
+CREATE TABLE mamey_subscriptions (
+    context       TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    handled_since INTEGER,
+    handled_at    INTEGER,
+    ignored_since INTEGER,
+    ignored_at    INTEGER,
+    -- Whether the last that handled it is reached by what its own process publishes only.
+    in_process    INTEGER NOT NULL,
+    PRIMARY KEY (context, name)
 ) STRICT, WITHOUT ROWID;
