@@ -17,6 +17,12 @@ use crate::verdict::Verdict;
 /// How long nothing may change before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a build that was started has to handle its first message.
+const HANDLES_WITHIN: Duration = Duration::from_secs(20);
+
+/// How many messages are sent at a time while it has not.
+const LITTLE: u32 = 8;
+
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -80,7 +86,24 @@ impl Round<'_> {
                 load.end().await;
             }
         }
+        if let Step::Start(build) = step {
+            self.has_handled(build).await;
+        }
         Ok(())
+    }
+
+    /// Waits until a build that was started has handled a message, so that its time is more than a
+    /// moment. All lanes may wait for another build, so it does not wait for ever.
+    async fn has_handled(&mut self, build: Build) {
+        let handled = |reports: &[(Build, Report)]| -> u64 {
+            let states = reports.first().into_iter().flat_map(|(_, it)| it.ledger.values());
+            states.filter_map(|state| state.by.get(build.as_str())).sum()
+        };
+        let until = Instant::now() + HANDLES_WITHIN;
+        let before = handled(&self.fleet.reports().await);
+        while Instant::now() < until && handled(&self.fleet.reports().await) <= before {
+            self.fleet.load(LITTLE, &mut self.rng).end().await;
+        }
     }
 
     /// A process forgets its counters with its end.
