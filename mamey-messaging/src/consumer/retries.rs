@@ -39,10 +39,10 @@ pub(super) struct Retries {
 /// Which place a parked message is handled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    OfRetries,
-    OfNew,
+    Retry,
+    New,
     /// That of the delivery as which it came: it was parked while its handler ran.
-    OfItsDelivery,
+    Delivery,
 }
 
 impl Retries {
@@ -100,8 +100,8 @@ impl Retries {
             let is_unrun = message.attempts == 0;
             self.finds_unrun |= is_unrun;
             let place = match is_unrun {
-                true if new.take() => Place::OfNew,
-                _ if self.places.take() => Place::OfRetries,
+                true if new.take() => Place::New,
+                _ if self.places.take() => Place::Retry,
                 _ => {
                     self.leaves_unrun |= is_unrun;
                     continue;
@@ -133,7 +133,7 @@ impl Retries {
 
     /// A message was parked while its handler runs.
     pub(super) fn runs_already(&mut self, message: MessageIdentity) {
-        self.running.insert(message, Place::OfItsDelivery);
+        self.running.insert(message, Place::Delivery);
     }
 
     /// A message is no longer being handled.
@@ -145,9 +145,9 @@ impl Retries {
         new: &mut Slots,
     ) {
         match self.running.remove(&message) {
-            Some(Place::OfRetries) => self.places.give_back(),
-            Some(Place::OfNew) => new.give_back(),
-            Some(Place::OfItsDelivery) | None => {}
+            Some(Place::Retry) => self.places.give_back(),
+            Some(Place::New) => new.give_back(),
+            Some(Place::Delivery) | None => {}
         }
         if self.looking.is_some() {
             self.finished.insert(message);
