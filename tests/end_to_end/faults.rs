@@ -57,6 +57,8 @@ struct State {
     down: AtomicBool,
     /// Whatever a message brings is refused for good.
     refusing: AtomicBool,
+    /// Leases cannot be renewed.
+    lapsing: AtomicBool,
     /// The share of calls that fail at random, in percent.
     flicker: AtomicU8,
     /// The faults to inject, one after the other.
@@ -92,6 +94,11 @@ impl Faults {
         self.0.refusing.store(refusing, Ordering::SeqCst);
     }
 
+    /// Lets no lease be renewed, or again.
+    pub fn lapse(&self, lapsing: bool) {
+        self.0.lapsing.store(lapsing, Ordering::SeqCst);
+    }
+
     pub fn flicker(&self, percent: u8) {
         self.0.flicker.store(percent, Ordering::SeqCst);
     }
@@ -124,6 +131,9 @@ impl Faults {
             let pings = usize::from(call == Call::Ping);
             state.refused_pings.fetch_add(pings, Ordering::SeqCst);
             return Err(Error::unavailable("the store is down"));
+        }
+        if call == Call::RenewLeases && state.lapsing.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("leases cannot be renewed"));
         }
         let mut trips = state.trips.lock().unwrap();
         let due = trips.pop_front_if(|(at, when, _)| (*at, *when) == (call, moment));

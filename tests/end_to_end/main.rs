@@ -12,6 +12,7 @@ mod failures;
 mod faults;
 mod fleet;
 mod instances;
+mod leases;
 mod limits;
 mod order;
 mod outage;
