@@ -47,6 +47,9 @@ enum Fault {
     Fails,
     /// Something that is no handler's fault: the message is returned.
     Panics,
+    /// Its handler fails, and its retry is refused because its lane is parked.
+    FailsAndIsRefused,
+    IsRefused,
 }
 
 /// Handles messages that are numbers. The first run of each ends when it is told to.
@@ -79,8 +82,14 @@ impl Inbound for Steps {
         let number = number(&envelope);
         self.begun.lock().unwrap().push(number);
         let fault = self.faults.lock().unwrap().remove(&number);
-        if let Some(Fault::Fails) = fault {
-            return Err(Error::other("on purpose"));
+        match fault {
+            Some(Fault::Fails) => return Err(Error::other("on purpose")),
+            Some(Fault::FailsAndIsRefused) => {
+                self.faults.lock().unwrap().insert(number, Fault::IsRefused);
+                return Err(Error::other("on purpose"));
+            }
+            Some(Fault::IsRefused) => return Ok(CommitOutcome::LaneParked),
+            Some(Fault::Panics) | None => {}
         }
         self.ending.subscribe().wait_for(|ending| *ending >= number).await.unwrap();
         assert!(fault.is_none(), "on purpose");
@@ -306,9 +315,9 @@ async fn a_partition_that_is_being_given_back_takes_nothing_more() {
         let place = Place::new().await;
         let (start, steps) = (Instant::now(), place.consume(&[]));
         let at = start + LEASE / 3 * renewal;
-        place.publish([message(1, 1)]).await;
+        place.publish([message(1, 1), message(2, 1)]).await;
         steps.until_begun(&[1]).await;
-        for number in 2..=60 {
+        for number in 3..=60 {
             let publisher = place.transport.publisher();
             tokio::spawn(async move {
                 sleep_until(at).await;
@@ -341,6 +350,23 @@ async fn a_message_that_is_returned_takes_along_what_waits_behind_it() {
     steps.let_end(3);
     steps.until_ended(&[1, 2, 3]).await;
     assert_eq!(steps.begun(), [1, 1, 2, 3]);
+}
+
+/// No store refuses a parked message so today: this holds a consumer to what `Inbound` may answer.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_refused_stays_parked_as_it_was() {
+    let place = Place::new().await;
+    let steps = place.consume(&[(1, Fault::FailsAndIsRefused)]);
+    place.publish([message(1, 0)]).await;
+    until("it is parked", async || place.store.parked_count().await.unwrap() == 1).await;
+    place.clock.advance(PAUSE);
+    let due = async || place.store.due_parked(&Partition::all(2).unwrap(), 10).await.unwrap();
+    let before = due().await;
+    assert_eq!((before.len(), before[0].attempts), (1, 1));
+    steps.until_begun(&[1, 1]).await;
+    assert_eq!(due().await, before);
+    steps.let_end(1);
+    steps.until_ended(&[1]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,7 +100,8 @@ impl Driver {
             return;
         }
         self.begin_read();
-        // Checked before each: beginning many takes time, and a lease may end meanwhile.
+        // Checked again before each: beginning many takes time, and a lease may end meanwhile. No test
+        // can stop the process just there, so only both checks together are seen to hold.
         while held.borrow().is_valid() {
             let Some(start) = self.window.start() else {
                 break;
