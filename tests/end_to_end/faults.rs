@@ -10,7 +10,7 @@ use mamey::capabilities::StoreCapabilities;
 use mamey::criteria::{Collection, Filter, Find, Value};
 use mamey::message::{ContextName, Envelope, MessageIdentity, Partition};
 use mamey::store::{
-    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Declaration, Document,
+    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Declaration, Deletion, Document,
     DocumentStore, Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest,
     LeaseRole, LeaseStore, Member, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome,
     ParkedMessage, ParkingStore, Partitioning, PartitioningStore, RecordId, Schema, Store, StoreId,
@@ -272,7 +272,7 @@ impl OutboxStore for Unreliable {
         self.faults.through(Call::Other, self.store.read_outbox(read)).await
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<Deletion> {
         let confirming = self.store.delete_published(confirmed);
         self.faults.through(Call::ConfirmOutbox, confirming).await
     }

@@ -34,8 +34,8 @@ pub use identity::StoreId;
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{ABANDONED_FOR, Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
-    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord,
-    OutboxStore, RecordId, UnreadableRecord,
+    Deletion, OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead,
+    OutboxRecord, OutboxStore, RecordId, UnreadableRecord,
 };
 pub use parking::{Failure, ParkedMessage, ParkingStore};
 pub use partitioning::{Member, Partitioning, PartitioningStore, Phase};

@@ -9,7 +9,7 @@ use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Declaration, Document, DocumentStore,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Declaration, Deletion, Document, DocumentStore,
     Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
     LeaseStore, Member, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage,
     ParkingStore, Partitioning, PartitioningStore, RecordId, Store, StoreId, Subscriber,
@@ -62,7 +62,7 @@ impl OutboxStore for NoStore {
         unavailable()
     }
 
-    async fn delete_published(&self, _: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, _: &[(Lease, RecordId)]) -> Result<Deletion> {
         unavailable()
     }
 
