@@ -101,7 +101,7 @@ impl ParkingStore for PostgresStore {
         }
         let ids = column(messages, |message| message.as_uuid());
         let begin = self.query(BEGIN).bind(holder.as_uuid()).bind(ids);
-        let rows = self.database.connections.fetch_all(begin).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, begin).await;
         let id = |row: &PgRow| row.try_get(0).map(MessageIdentity::from_uuid);
         rows.and_then(|rows| rows.iter().map(id).collect())
             .map_err(|cause| self.database.error(cause))

@@ -8,6 +8,7 @@ use mamey_core::store::{InstanceId, Member, Partitioning, PartitioningStore};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::connection::shares::Purpose;
 use super::store::PostgresStore;
 use crate::sql::rows::partitioning;
 
@@ -33,7 +34,7 @@ impl PartitioningStore for PostgresStore {
     async fn partitioning(&self, first: u16) -> Result<(Partitioning, Duration)> {
         loop {
             let asked = self.query(PARTITIONING).bind(self.database.now());
-            let row = self.database.connections.fetch_optional(asked).await;
+            let row = self.database.connections.fetch_optional(Purpose::Work, asked).await;
             let row = row.map_err(|cause| self.database.error(cause))?;
             if let Some(row) = row {
                 let read = row.try_get(3).and_then(|age: i64| Ok((partitioning(&row)?, age)));
@@ -41,7 +42,7 @@ impl PartitioningStore for PostgresStore {
                 return Ok((partitioning, Duration::from_micros(age.max(0).unsigned_abs())));
             }
             let begin = self.query(BEGIN).bind(i32::from(first)).bind(self.database.now());
-            let begun = self.database.connections.execute(begin).await;
+            let begun = self.database.connections.execute(Purpose::Work, begin).await;
             begun.map_err(|cause| self.database.error(cause))?;
         }
     }
@@ -56,13 +57,13 @@ impl PartitioningStore for PostgresStore {
             .bind(i32::from(from.partitions))
             .bind(from.phase.as_str())
             .bind(from.phase.other().map(i32::from));
-        let changed = self.database.connections.execute(change).await;
+        let changed = self.database.connections.execute(Purpose::Work, change).await;
         changed.map(|changed| changed > 0).map_err(|cause| self.database.error(cause))
     }
 
     async fn members(&self) -> Result<Vec<Member>> {
         let asked = self.query(MEMBERS).bind(self.database.now());
-        let rows = self.database.connections.fetch_all(asked).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, asked).await;
         rows.and_then(|rows| rows.iter().map(member).collect())
             .map_err(|cause| self.database.error(cause))
     }

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::commit::locks::lane_lock;
 use super::commit::receipt::outcome;
+use super::connection::shares::Purpose;
 use super::query::values::{escape, micros};
 use super::schema::statement::in_schema;
 use super::schema::tables::quoted;
@@ -81,20 +82,20 @@ impl SubscriptionStore for PostgresStore {
             .bind(micros(AWAITED_FOR))
             .bind(micros(FRESH))
             .bind(*in_process);
-        let done = self.database.connections.execute(declare).await;
+        let done = self.database.connections.execute(Purpose::Work, declare).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
 
     async fn subscriptions(&self, names: &[&str]) -> Result<Vec<Subscription>> {
         let asked = self.query(SUBSCRIPTIONS).bind(names).bind(self.database.now());
-        let rows = self.database.connections.fetch_all(asked).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, asked).await;
         rows.and_then(|rows| rows.iter().map(read).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
     async fn subscribers(&self) -> Result<Vec<Subscriber>> {
         let asked = self.query(SUBSCRIBERS).bind(self.database.now());
-        let rows = self.database.connections.fetch_all(asked).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, asked).await;
         let rows = rows.map_err(|cause| self.database.error(cause))?;
         rows.iter().map(|row| subscriber(row).map_err(|cause| self.database.error(cause))).collect()
     }
@@ -109,7 +110,7 @@ impl SubscriptionStore for PostgresStore {
             .bind(envelope.payload.to_vec())
             .bind(lane.map(|lane| lane_lock(&schema, &escape(lane.as_str()))))
             .bind(self.database.now());
-        let done = self.database.connections.execute(call).await;
+        let done = self.database.connections.execute(Purpose::Work, call).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
 }
