@@ -10,10 +10,10 @@ use mamey::capabilities::StoreCapabilities;
 use mamey::criteria::{Collection, Filter, Find, Value};
 use mamey::message::{MessageIdentity, Partition};
 use mamey::store::{
-    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
-    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
-    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
-    ParkingStore, RecordId, Schema, Store, StoreId, UnitOfWork,
+    CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Deletion, Document,
+    DocumentStore, Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest,
+    LeaseRole, LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome,
+    ParkedMessage, ParkingStore, RecordId, Schema, Store, StoreId, UnitOfWork,
 };
 use mamey::{Error, Result};
 
@@ -263,7 +263,7 @@ impl OutboxStore for Unreliable {
         self.faults.through(Call::Other, self.store.read_outbox(read)).await
     }
 
-    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<Deletion> {
         let confirming = self.store.delete_published(confirmed);
         self.faults.through(Call::ConfirmOutbox, confirming).await
     }

@@ -1,4 +1,4 @@
-//! A PostgreSQL whose tables are gone for a while, or whose rights were revoked.
+//! A PostgreSQL whose tables are gone or locked for a while, or whose rights were revoked.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,7 +8,7 @@ use mamey_test_support::{Session, postgres, require};
 use crate::world::World;
 
 /// Ways to break the store of the ledger, and to fix it.
-const WAYS: [(&str, &str); 4] = [
+const WAYS: [(&str, &str); 5] = [
     // The handler's own read and commit fail.
     ("ALTER TABLE ledger.entries RENAME TO gone", "ALTER TABLE ledger.gone RENAME TO entries"),
     // Its commit fails, and so does the parking of its message.
@@ -18,6 +18,7 @@ const WAYS: [(&str, &str); 4] = [
         "REVOKE INSERT, SELECT, UPDATE ON ledger.entries FROM ROLE",
         "GRANT INSERT, SELECT, UPDATE ON ledger.entries TO ROLE",
     ),
+    ("BEGIN; LOCK TABLE ledger.entries IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
 ];
 
 /// A user with the right to make schemas, which a superuser's rights could not be taken from.
@@ -27,7 +28,7 @@ async fn with_a_role(database: &postgres::Database, transport: &str) {
     admin.run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'loopback'")).await;
     admin.run(&format!("GRANT CREATE ON DATABASE {} TO {role}", database.name())).await;
     let (_, place) = database.url().rsplit_once('@').unwrap();
-    let url = format!("postgres://{role}:loopback@{place}");
+    let url = format!("postgres://{role}:loopback@{place}?lock_timeout_ms=200");
     let tried = AssertUnwindSafe(break_and_fix(database.url(), &url, &role, transport));
     let result = tried.catch_unwind().await;
     admin.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;

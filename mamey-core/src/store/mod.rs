@@ -30,8 +30,8 @@ pub use identity::StoreId;
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
-    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord,
-    OutboxStore, RecordId, UnreadableRecord,
+    Deletion, OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead,
+    OutboxRecord, OutboxStore, RecordId, UnreadableRecord,
 };
 pub use parking::{
     DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,

@@ -221,6 +221,32 @@ impl OutboxDepth {
     }
 }
 
+/// What became of records that were to be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deletion {
+    /// How many were deleted.
+    pub deleted: u64,
+    /// Those that another transaction holds, such as a person's who locked the rows. They stay confirmed:
+    /// delete them later.
+    pub held: Vec<RecordId>,
+}
+
+impl Deletion {
+    /// So many were deleted, and nobody held any.
+    #[must_use]
+    pub const fn of(deleted: u64) -> Self {
+        Self { deleted, held: Vec::new() }
+    }
+
+    /// Those that another transaction holds.
+    #[must_use]
+    pub fn with_held(mut self, held: Vec<RecordId>) -> Self {
+        self.held = held;
+        self
+    }
+}
+
 /// Reads and confirms outbox records. Only committed units write them.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
@@ -231,14 +257,15 @@ pub trait OutboxStore: Send + Sync {
     /// `Unavailable` and other errors of the store.
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage>;
 
-    /// Deletes confirmed records, each under the lease it was read with, and returns how many.
+    /// Deletes confirmed records, each under the lease it was read with.
     ///
     /// Records whose lease has moved to another epoch or another holder stay: their new holder
-    /// publishes and deletes them. So does a record with the same sequence and another message.
+    /// publishes and deletes them. So does a record with the same sequence and another message. A record
+    /// that another transaction holds does not keep the others from being deleted.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store; then none or all are deleted.
-    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<u64>;
+    async fn delete_published(&self, confirmed: &[(Lease, RecordId)]) -> Result<Deletion>;
 
     /// A place, `read_to` at most, up to which the outbox is complete: no transaction that is under
     /// way adds a record there, and reads that begin from now on see all that are there. `read_to` is

@@ -9,10 +9,10 @@ use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Found,
-    Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store,
-    StoreId, UnitOfWork,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Deletion, Document, DocumentStore,
+    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
+    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore,
+    RecordId, Store, StoreId, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -61,7 +61,7 @@ impl OutboxStore for NoStore {
         unavailable()
     }
 
-    async fn delete_published(&self, _: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, _: &[(Lease, RecordId)]) -> Result<Deletion> {
         unavailable()
     }
 

@@ -205,9 +205,9 @@ impl Driver {
                 self.calls.read_failed(&error);
                 self.dirty = true;
             }
-            Done::Deleted(Ok(count)) => {
-                self.window.deleted(count);
-                self.calls.deleted(count);
+            Done::Deleted(Ok(deletion)) => {
+                self.window.deleted(&deletion);
+                self.calls.deleted(&deletion);
             }
             Done::Swept(mark, answer) => {
                 let complete_to = self.calls.swept(answer);

@@ -9,7 +9,8 @@ use std::time::Duration;
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, Key, Metadata, Partition};
 use mamey_core::store::{
-    InstanceId, Lease, LeaseRole, OutboxPage, OutboxPlace, OutboxRecord, RecordId, UnreadableRecord,
+    Deletion, InstanceId, Lease, LeaseRole, OutboxPage, OutboxPlace, OutboxRecord, RecordId,
+    UnreadableRecord,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -43,6 +44,8 @@ enum Step {
     },
     BeginDeletion,
     EndDeletion {
+        /// Every such record is held by another transaction.
+        held: Option<u8>,
         fails: bool,
     },
     Unblock,
@@ -68,7 +71,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (index(), prop::bool::weighted(0.3))
             .prop_map(|(which, fails)| Step::EndPublish { which, fails }),
         3 => Just(Step::BeginDeletion),
-        3 => prop::bool::weighted(0.2).prop_map(|fails| Step::EndDeletion { fails }),
+        3 => (prop::bool::weighted(0.2), prop::option::weighted(0.3, 1..4_u8))
+            .prop_map(|(fails, held)| Step::EndDeletion { fails, held }),
         2 => Just(Step::Unblock),
         1 => Just(Step::Sweep),
         1 => Just(Step::Tick),
@@ -144,7 +148,7 @@ impl Model {
             Step::Start => self.start(),
             Step::EndPublish { which, fails } => self.end_publish(|len| which.index(len), fails),
             Step::BeginDeletion => self.begin_deletion(),
-            Step::EndDeletion { fails } => self.end_deletion(fails),
+            Step::EndDeletion { fails, held } => self.end_deletion(fails, held),
             Step::Unblock => self.unblock(),
             Step::Sweep => self.sweep(),
             Step::Tick => self.window.tick(),
@@ -289,24 +293,29 @@ impl Model {
         }
     }
 
-    fn end_deletion(&mut self, fails: bool) {
+    fn end_deletion(&mut self, fails: bool, held: Option<u8>) {
         let Some(records) = self.deleting.take() else {
             return;
         };
         if fails {
             return self.window.deletion_failed();
         }
-        let mut count = 0;
+        let mut deletion = Deletion::default();
         for (lease, id) in records {
             assert!(self.ever_published.contains(&id), "deleted before it was published");
-            let held = self.leased.get(&lease.partition.number()) == Some(&lease);
+            let leased = self.leased.get(&lease.partition.number()) == Some(&lease);
             let same = self.visible.get(&id.sequence).is_some_and(|record| record.id() == id);
-            if held && same {
+            if !leased || !same {
+                continue;
+            }
+            if held.is_some_and(|every| id.sequence % u64::from(every) == 0) {
+                deletion.held.push(id);
+            } else {
                 self.visible.remove(&id.sequence);
-                count += 1;
+                deletion.deleted += 1;
             }
         }
-        self.window.deleted(count);
+        self.window.deleted(&deletion);
     }
 
     fn unblock(&mut self) {
@@ -380,7 +389,7 @@ impl Model {
             self.start();
             self.end_publish(|_| 0, false);
             self.begin_deletion();
-            self.end_deletion(false);
+            self.end_deletion(false, None);
             // What a restore took away unnoticed may still go out.
             if self.visible.is_empty() && self.window.is_drained() && self.window.held() == 0 {
                 break;
@@ -453,7 +462,7 @@ fn long_messages_stay_near_the_limit_and_all_go_out() {
         model.end_publish(|_| 0, model.published.len() % 3 == 2 && rounds.start % 2 == 0);
         model.unblock();
         model.begin_deletion();
-        model.end_deletion(false);
+        model.end_deletion(false, None);
     }
     model.finish();
     assert!(held_max > bytes_max / 2 && held_max <= bytes_max, "{held_max} bytes were held");

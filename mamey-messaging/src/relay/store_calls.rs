@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::message::{ContextName, Key};
-use mamey_core::store::{Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord};
+use mamey_core::store::{
+    Deletion, Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord,
+};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,6 +23,9 @@ const DELETION_PAUSE: Duration = Duration::from_millis(10);
 
 /// This many confirmed records are deleted without that pause.
 const DELETED_AT_ONCE: usize = 128;
+
+/// The pause after a deletion that left out what another transaction holds.
+const HELD_PAUSE: Duration = Duration::from_millis(200);
 
 /// The pause after a failed call.
 const FAILURE_PAUSE: Duration = Duration::from_millis(200);
@@ -42,7 +47,7 @@ pub(super) struct StoreCalls {
 /// How a call ended.
 pub(super) enum Done {
     Read(ReadPlan, Result<OutboxPage>),
-    Deleted(Result<u64>),
+    Deleted(Result<Deletion>),
     Swept(Mark, Result<u64>),
 }
 
@@ -131,9 +136,13 @@ impl StoreCalls {
         self.read_not_before = Instant::now() + FAILURE_PAUSE;
     }
 
-    pub(super) fn deleted(&mut self, count: u64) {
-        self.stats.0.deleted.add(count);
-        self.deletion_pause_ends = Instant::now() + DELETION_PAUSE;
+    pub(super) fn deleted(&mut self, deletion: &Deletion) {
+        let now = Instant::now();
+        self.stats.0.deleted.add(deletion.deleted);
+        self.deletion_pause_ends = now + DELETION_PAUSE;
+        if !deletion.held.is_empty() {
+            self.delete_not_before = now + HELD_PAUSE;
+        }
     }
 
     pub(super) fn deletion_failed(&mut self, error: &Error) {

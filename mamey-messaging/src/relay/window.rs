@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use mamey_core::message::Partition;
-use mamey_core::store::{Lease, OutboxPage, OutboxRecord, RecordId, UnreadableRecord};
+use mamey_core::store::{Deletion, Lease, OutboxPage, OutboxRecord, RecordId, UnreadableRecord};
 use tokio::time::Instant;
 
 use super::blocked::{Blocked, Failed};
@@ -338,10 +338,11 @@ impl Window {
         self.confirmations.plan_deletion(max, current)
     }
 
-    /// `count` of the records are deleted. The others stay, because their lease has moved. Their
-    /// partition may have come back since, and reads left them out meanwhile: read again.
-    pub(super) fn deleted(&mut self, count: u64) {
-        if !self.confirmations.deleted(count) {
+    /// Some of the records are deleted. Those that are held wait for the next deletion. The others stay,
+    /// because their lease has moved. Their partition may have come back since, and reads left them out
+    /// meanwhile: read again.
+    pub(super) fn deleted(&mut self, deletion: &Deletion) {
+        if !self.confirmations.deleted(deletion) {
             self.reads.again();
         }
     }

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use mamey_core::Result;
-use mamey_core::store::{Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, RecordId};
+use mamey_core::store::{
+    Deletion, Lease, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, RecordId,
+};
 
 use super::store::MemoryStore;
 
@@ -12,10 +14,10 @@ impl OutboxStore for MemoryStore {
         Ok(self.state()?.outbox.read(read))
     }
 
-    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<Deletion> {
         let mut state = self.state()?;
         let state = &mut *state;
-        Ok(state.outbox.delete_published(published, &state.leases))
+        Ok(Deletion::of(state.outbox.delete_published(published, &state.leases)))
     }
 
     /// Commits are visible in the order of their sequences.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::commit::committer::Committer;
 use super::commit::functions;
+use super::connection::shares::Purpose;
 use super::connection::url;
 use super::options::PostgresOptions;
 use super::schema::plan::Wanted;
@@ -77,7 +78,7 @@ impl PostgresDatabase {
     /// Behind `?` the URL takes the usual parameters of PostgreSQL (`sslmode`, `sslrootcert`,
     /// `sslcert`, `sslkey`, `application_name`, `target_session_attrs`, …) and those of
     /// [`PostgresOptions`]: `connections_max`, `acquire_timeout_ms`, `connect_timeout_ms`,
-    /// `statement_timeout_ms`, `statements_cached_max`, `listen`, `pgbouncer`; and `password_file`,
+    /// `statement_timeout_ms`, `lock_timeout_ms`, `statements_cached_max`, `listen`, `pgbouncer`; and `password_file`,
     /// which is read again for each new connection. One warning names parameters that are not
     /// known; those that ask for a security which cannot be had are refused. What the URL leaves
     /// out, such as the password, comes from PostgreSQL's usual variables (`PGPASSWORD`,
@@ -97,7 +98,8 @@ impl PostgresDatabase {
         }
         let (options, servers) = url::read(options, url.as_str())?;
         let shared = Shared::new(redact_url(url.as_str()), servers, options);
-        let lent = shared.connections.lend().await.map_err(|cause| shared.error(cause))?;
+        let lent =
+            shared.connections.lend(Purpose::Read).await.map_err(|cause| shared.error(cause))?;
         lent.give_back();
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -10,6 +10,7 @@ use mamey_core::store::{Document, DocumentStore, Found};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::connection::shares::Purpose;
 use super::query::bind::PgQuery;
 use super::query::filter::{Bound, Condition, order_by};
 use super::query::values::{
@@ -74,7 +75,7 @@ impl DocumentStore for PostgresStore {
         let condition = Condition::of(filter);
         let name = &self.tables.get(collection)?.1.name;
         let sql = format!("SELECT count(*) FROM {name} WHERE {}", condition.sql);
-        self.number(bind_all(sql, condition.values)).await
+        self.number(Purpose::Read, bind_all(sql, condition.values)).await
     }
 }
 
@@ -94,7 +95,7 @@ impl PostgresStore {
             Value::Uuid(id) => load.bind(*id),
             Value::Time(id) => load.bind(id.as_micros()),
         };
-        let row = self.database.connections.fetch_optional(load).await;
+        let row = self.database.connections.fetch_optional(Purpose::Read, load).await;
         let read = |row: Option<PgRow>| row.map(|row| document(&row, collection.id)).transpose();
         row.and_then(read).map_err(|cause| self.database.error(cause))
     }
@@ -109,20 +110,20 @@ impl PostgresStore {
         let sql =
             format!("SELECT id, version, data FROM {name} WHERE id = ANY($1::text[]::{of}[])");
         let ids = ids.iter().filter_map(value_text).map(|text| text.into_owned()).collect();
-        let read =
-            self.database.connections.for_each(bind_all(sql, vec![Bound::Many(ids)]), |row| {
-                if !loaded.admits(json_len(&row, 2)?) {
-                    return Ok(ControlFlow::Break(()));
-                }
-                loaded.insert(document(&row, collection.id)?);
-                Ok(ControlFlow::Continue(()))
-            });
+        let query = bind_all(sql, vec![Bound::Many(ids)]);
+        let read = self.database.connections.for_each(Purpose::Read, query, |row| {
+            if !loaded.admits(json_len(&row, 2)?) {
+                return Ok(ControlFlow::Break(()));
+            }
+            loaded.insert(document(&row, collection.id)?);
+            Ok(ControlFlow::Continue(()))
+        });
         read.await.map_err(|cause| self.database.error(cause))
     }
 
     async fn page(&self, find: &Find, query: PgQuery<'_>) -> Result<Found, sqlx::Error> {
         let (mut page, mut last, mut dropped) = (Filling::new(find), None, 0);
-        let read = self.database.connections.for_each(query, |row| {
+        let read = self.database.connections.for_each(Purpose::Read, query, |row| {
             let bytes = json_len(&row, 2)?;
             if page.admits(bytes) {
                 page.push(document(&row, find.collection.id)?);

@@ -45,8 +45,8 @@ const BEHIND_PGBOUNCER: &str = "behind a PgBouncer add `pgbouncer=true` to the U
 /// ```
 pub trait PostgresResultExt<T> {
     /// The same result, with a failure as an [`Error`]: `AlreadyExists` for a taken value,
-    /// `NotFound` for a row that should be there, `Conflict` for a deadlock, `Unavailable` for a
-    /// server out of reach.
+    /// `NotFound` for a row that should be there, `Conflict` for a deadlock and for what another
+    /// transaction holds, `Unavailable` for a server out of reach.
     ///
     /// # Errors
     /// When the statement failed.
@@ -107,7 +107,17 @@ pub(crate) fn may_run_again(cause: &sqlx::Error) -> bool {
     code(cause).is_some_and(|code| code == SERIALIZATION_FAILURE || code == DEADLOCK_DETECTED)
 }
 
-/// Whether another transaction held a lock that this one needed for too long.
+/// Whether another transaction held what this one needed for too long.
+pub(crate) fn is_held(cause: &sqlx::Error) -> bool {
+    code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+}
+
+/// Whether the server ended the statement because it took too long.
+pub(crate) fn took_too_long(cause: &sqlx::Error) -> bool {
+    code(cause).is_some_and(|code| code == QUERY_CANCELED)
+}
+
+/// Whether another transaction was in the way, so that the same may be tried again.
 pub(crate) fn lock_is_held(cause: &sqlx::Error) -> bool {
     code(cause).is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
 }
@@ -159,6 +169,8 @@ pub(crate) fn store_error(database: &str, cause: impl Into<Arc<sqlx::Error>>) ->
         // A person can fix it while the work waits, so the work must not be given up.
         ErrorKind::Misconfigured => error.with_retry(Retry::Later),
         ErrorKind::LimitExceeded => error.with_retry(Retry::Never),
+        // To run again at once would be to wait for the same again.
+        ErrorKind::Conflict if is_held(&cause) => error.with_retry(Retry::Later),
         _ => error,
     };
     error.with_source(cause)
@@ -169,6 +181,7 @@ fn kind_of_code(code: &str) -> (ErrorKind, &'static str) {
         SERIALIZATION_FAILURE | DEADLOCK_DETECTED => {
             (ErrorKind::Conflict, "another transaction was in the way")
         }
+        LOCK_NOT_AVAILABLE => (ErrorKind::Conflict, "another transaction holds what this needs"),
         QUERY_CANCELED => (ErrorKind::TimedOut, "the statement took too long"),
         PERMISSION_DENIED => (ErrorKind::Misconfigured, "grant the user what it lacks"),
         OTHER_ISOLATION => (

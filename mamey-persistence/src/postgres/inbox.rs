@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::sleep;
 
+use super::connection::shares::Purpose;
 use super::error::lock_is_held;
 use super::query::values::{escape, micros};
 use super::schema::statement::in_schema;
@@ -30,13 +31,14 @@ const FORGET_DAY: &str =
 const MAKE_DAYS: &str = "SELECT mamey._inbox_ahead($1, $2)";
 
 /// Identities that belong to no day. A message that is parked or a dead letter stays known, however old.
+/// What another transaction holds is forgotten another time.
 const EXPIRE_DEFAULT: &str = "\
 DELETE FROM mamey._inbox_default WHERE id IN (
   SELECT id FROM mamey._inbox_default AS old
   WHERE received_at < (SELECT mamey._now($3) - $1)
     AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
-  ORDER BY received_at LIMIT $2)";
+  ORDER BY received_at LIMIT $2 FOR UPDATE OF old SKIP LOCKED)";
 
 /// The same for the other table of such identities.
 const EXPIRE_BEYOND: &str = "\
@@ -45,12 +47,12 @@ DELETE FROM mamey._inbox_beyond WHERE id IN (
   WHERE received_at < (SELECT mamey._now($3) - $1)
     AND NOT EXISTS (SELECT 1 FROM mamey._parked AS parked WHERE parked.id = old.id)
     AND NOT EXISTS (SELECT 1 FROM mamey._dead_letters AS dead WHERE dead.id = old.id)
-  ORDER BY received_at LIMIT $2)";
+  ORDER BY received_at LIMIT $2 FOR UPDATE OF old SKIP LOCKED)";
 
 const EXPIRE_REPLIES: &str = "\
 DELETE FROM mamey._replies WHERE (command, key) IN (
   SELECT command, key FROM mamey._replies WHERE saved_at < (SELECT mamey._now($3) - $1)
-  ORDER BY saved_at LIMIT $2)";
+  ORDER BY saved_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 /// How many entries of a kind one transaction forgets, so that none takes long.
 const EXPIRED_PER_STEP_MAX: u32 = 5000;
@@ -71,11 +73,11 @@ const DAY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 #[async_trait]
 impl InboxStore for PostgresStore {
     async fn was_received(&self, message: MessageIdentity) -> Result<bool> {
-        Ok(self.number(self.query(WAS_RECEIVED).bind(message.as_uuid())).await? > 0)
+        Ok(self.number(Purpose::Read, self.query(WAS_RECEIVED).bind(message.as_uuid())).await? > 0)
     }
 
     async fn received_count(&self) -> Result<u64> {
-        self.number(self.query(RECEIVED_COUNT)).await
+        self.number(Purpose::Read, self.query(RECEIVED_COUNT)).await
     }
 
     async fn saved_reply(&self, command: &str, key: &str) -> Result<Option<KnownReply>> {
@@ -83,7 +85,7 @@ impl InboxStore for PostgresStore {
             .query(SAVED_REPLY)
             .bind(escape(command).into_owned())
             .bind(escape(key).into_owned());
-        let row = self.database.connections.fetch_optional(saved).await;
+        let row = self.database.connections.fetch_optional(Purpose::Read, saved).await;
         let columns = |row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
         let saved = row.and_then(|row| row.map(columns).transpose());
         let known = |(fingerprint, body): (Vec<u8>, Vec<u8>)| {
@@ -104,7 +106,7 @@ impl InboxStore for PostgresStore {
                     .bind(window)
                     .bind(i64::from(EXPIRED_PER_STEP_MAX))
                     .bind(self.database.now());
-                let step = self.database.connections.execute(step).await;
+                let step = self.database.connections.execute(Purpose::Read, step).await;
                 let step = step.map_err(|cause| self.database.error(cause))?;
                 if step == 0 {
                     break;
@@ -121,7 +123,7 @@ impl PostgresStore {
     async fn touch_functions(&self) -> Result<()> {
         let touch = sqlx::query(AssertSqlSafe(Arc::clone(&self.touch_functions)))
             .persistent(self.database.connections.keeps_statements());
-        let touched = self.database.connections.execute(touch).await;
+        let touched = self.database.connections.execute(Purpose::Read, touch).await;
         touched.map(drop).map_err(|cause| self.database.error(cause))
     }
 
@@ -130,7 +132,7 @@ impl PostgresStore {
     pub(super) async fn make_inbox_days(&self) -> Result<()> {
         for _ in 0..DAY_TRIES_MAX {
             let make = self.query(MAKE_DAYS).bind(self.database.now()).bind(DAYS_AHEAD);
-            match self.database.connections.execute(make).await {
+            match self.database.connections.execute(Purpose::Read, make).await {
                 Ok(_) => return Ok(()),
                 Err(cause) if lock_is_held(&cause) => sleep(DAY_RETRY_PAUSE).await,
                 Err(cause) => return Err(self.database.error(cause)),
@@ -172,7 +174,7 @@ impl PostgresStore {
             .replace("{window}", &window.to_string())
             .replace("{kept_max}", &WAITING_PER_DAY_MAX.to_string());
         let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {call}; COMMIT");
-        let mut lent = self.database.connections.lend().await?;
+        let mut lent = self.database.connections.lend(Purpose::Read).await?;
         // On an error the connection is dropped, and the server rolls its transaction back.
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut lent.connection).await?;
         lent.give_back();

@@ -8,6 +8,7 @@ use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, Le
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::connection::shares::Purpose;
 use super::error::Stop;
 use super::query::bind::column;
 use super::query::values::micros;
@@ -56,7 +57,7 @@ UPDATE mamey._leases SET holder = NULL WHERE role = $1 AND holder = $2";
 #[async_trait]
 impl LeaseStore for PostgresStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
-        let lent = self.database.connections.lend().await;
+        let lent = self.database.connections.lend(Purpose::Lease).await;
         let mut lent = lent.map_err(|cause| self.database.error(cause))?;
         // On an error the connection is dropped, and the server rolls its transaction back.
         let held = self.hold(&mut lent.connection, &request);
@@ -78,13 +79,13 @@ impl LeaseStore for PostgresStore {
             .bind(column(leases, |lease| i32::from(lease.partition.of())))
             .bind(column(leases, |lease| stored(lease.epoch)))
             .bind(column(leases, |lease| lease.holder.as_uuid()));
-        let done = self.database.connections.execute(release).await;
+        let done = self.database.connections.execute(Purpose::Lease, release).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
 
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
         let retire = self.query(RETIRE).bind(role.as_str()).bind(holder.as_uuid());
-        let done = self.database.connections.execute(retire).await;
+        let done = self.database.connections.execute(Purpose::Lease, retire).await;
         done.map(drop).map_err(|cause| self.database.error(cause))
     }
 }

@@ -29,6 +29,14 @@ use mamey_core::connection::CredentialSource;
 pub struct PostgresOptions {
     /// The most connections of this instance; 10 by default. Further calls wait. The wake-up
     /// between instances has two more, unless `listen` is off.
+    ///
+    /// Half of them is dealt out one by one, in this order: to reads, to leases, to commits, to the
+    /// relay (what it reads and deletes, and the look for parked messages), and to units of work that
+    /// wait for what another transaction holds. What a kind of work has so is taken by no other. The
+    /// other half is common: whoever asks first has it. The transactions that handlers open by
+    /// `cx.postgres()` have only the common half, and units that wait only what was dealt to them. So
+    /// from 10 connections on no kind of work keeps another from working; of fewer, the last ones in
+    /// that order have none to themselves.
     pub connections_max: u32,
     /// How long a call waits for a free connection; 10 seconds by default.
     pub acquire_timeout: Duration,
@@ -37,6 +45,10 @@ pub struct PostgresOptions {
     /// How long one statement may take before the server ends it; 30 seconds by default. After 5
     /// seconds more without any answer the connection counts as broken.
     pub statement_timeout: Duration,
+    /// How long a unit of work, or a statement of a handler's own, waits for a row, a key or a value
+    /// that another transaction holds; 5 seconds by default. The unit is then a `Conflict`, which is
+    /// retried later; units beside it are not held up.
+    pub lock_timeout: Duration,
     /// The name of the sessions on the server, unless the URL sets one; `mamey` by default.
     pub application_name: String,
     /// How many prepared statements each connection keeps; 100 by default, 0 for none.
@@ -82,6 +94,13 @@ impl PostgresOptions {
     #[must_use]
     pub const fn with_statement_timeout(mut self, limit: Duration) -> Self {
         self.statement_timeout = limit;
+        self
+    }
+
+    /// How long to wait for what another transaction holds.
+    #[must_use]
+    pub const fn with_lock_timeout(mut self, limit: Duration) -> Self {
+        self.lock_timeout = limit;
         self
     }
 
@@ -136,6 +155,7 @@ impl Default for PostgresOptions {
             acquire_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
             application_name: "mamey".to_owned(),
             statements_cached_max: 100,
             listen: true,
@@ -153,6 +173,7 @@ impl fmt::Debug for PostgresOptions {
             .field("acquire_timeout", &self.acquire_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("lock_timeout", &self.lock_timeout)
             .field("application_name", &self.application_name)
             .field("statements_cached_max", &self.statements_cached_max)
             .field("listen", &self.listen)

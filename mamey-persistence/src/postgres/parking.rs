@@ -9,6 +9,7 @@ use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
+use super::connection::shares::Purpose;
 use super::query::bind::slots;
 use super::store::PostgresStore;
 use crate::sql::rows::{dead_letter, parked_message};
@@ -60,7 +61,7 @@ impl ParkingStore for PostgresStore {
             .bind(slots(partitions.iter().copied()))
             .bind(self.database.now())
             .bind(i64::from(limit));
-        let rows = self.database.connections.fetch_all(due).await;
+        let rows = self.database.connections.fetch_all(Purpose::Relay, due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
@@ -68,14 +69,14 @@ impl ParkingStore for PostgresStore {
     async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
         let next =
             self.query(NEXT_DUE).bind(slots(partitions.iter().copied())).bind(self.database.now());
-        let row = self.database.connections.fetch_one(next).await;
+        let row = self.database.connections.fetch_one(Purpose::Relay, next).await;
         let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
         let due = due.map_err(|cause| self.database.error(cause))?;
         Ok(due.map(|micros| Duration::from_micros(micros.unsigned_abs())))
     }
 
     async fn parked_count(&self) -> Result<u64> {
-        self.number(self.query(PARKED_COUNT)).await
+        self.number(Purpose::Relay, self.query(PARKED_COUNT)).await
     }
 }
 
@@ -88,31 +89,31 @@ impl DeadLetterStore for PostgresStore {
     ) -> Result<Vec<DeadLetter>> {
         let after = after.map(|message| message.as_uuid());
         let listed = self.query(DEAD_LETTERS).bind(after).bind(i64::from(limit));
-        let rows = self.database.connections.fetch_all(listed).await;
+        let rows = self.database.connections.fetch_all(Purpose::Read, listed).await;
         rows.and_then(|rows| rows.iter().map(dead_letter).collect())
             .map_err(|cause| self.database.error(cause))
     }
 
     async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>> {
         let asked = self.query(DEAD_LETTER).bind(message.as_uuid());
-        let row = self.database.connections.fetch_optional(asked).await;
+        let row = self.database.connections.fetch_optional(Purpose::Read, asked).await;
         row.and_then(|row| row.as_ref().map(dead_letter).transpose())
             .map_err(|cause| self.database.error(cause))
     }
 
     async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
         let replay = self.query(REPLAY).bind(message.as_uuid()).bind(self.database.now());
-        let moved = self.database.connections.execute(replay).await;
+        let moved = self.database.connections.execute(Purpose::Read, replay).await;
         moved.map(|moved| moved > 0).map_err(|cause| self.database.error(cause))
     }
 
     async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool> {
         let discard = self.query(DISCARD).bind(message.as_uuid());
-        let gone = self.database.connections.execute(discard).await;
+        let gone = self.database.connections.execute(Purpose::Read, discard).await;
         gone.map(|gone| gone > 0).map_err(|cause| self.database.error(cause))
     }
 
     async fn dead_letter_count(&self) -> Result<u64> {
-        self.number(self.query(DEAD_LETTER_COUNT)).await
+        self.number(Purpose::Read, self.query(DEAD_LETTER_COUNT)).await
     }
 }

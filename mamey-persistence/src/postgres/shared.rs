@@ -9,8 +9,10 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::commit::turns::Turns;
 use super::connection::Connections;
 use super::connection::servers::Servers;
+use super::connection::shares::Purpose;
 use super::error::store_error;
 use super::options::PostgresOptions;
 use super::schema::statement::in_schema;
@@ -30,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Connections>,
     pub(crate) counters: Counters,
     pub(crate) wakeup: Arc<Wakeup>,
+    /// The units that wait for what other transactions hold.
+    pub(crate) turns: Turns,
     clock: Option<Arc<dyn Clock>>,
     /// Bounds the units that were handed over and have no outcome yet.
     units: Arc<Semaphore>,
@@ -45,6 +49,7 @@ impl Shared {
             connections: Arc::new(Connections::new(servers, &options)),
             counters: Counters::default(),
             wakeup: Arc::new(Wakeup::new(options.listen)),
+            turns: Turns::default(),
             clock: options.clock,
             units: Arc::new(Semaphore::new(UNITS_WAITING_MAX as usize)),
             tasks: Mutex::default(),
@@ -64,7 +69,8 @@ impl Shared {
     /// What tells the data of a context's schema, which exists, from that of another database.
     pub(crate) async fn identity(&self, schema: &str) -> Result<StoreId> {
         let read = AssertSqlSafe(in_schema(schema, IDENTITY));
-        let row = self.connections.fetch_one(sqlx::query(read).persistent(false)).await;
+        let read = sqlx::query(read).persistent(false);
+        let row = self.connections.fetch_one(Purpose::Read, read).await;
         let id = row.and_then(|row| row.try_get(0)).map_err(|cause| self.error(cause))?;
         Ok(StoreId::new(id))
     }

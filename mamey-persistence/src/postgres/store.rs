@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::commit::committer::Committer;
 use super::completeness::Completeness;
+use super::connection::shares::Purpose;
 use super::query::bind::PgQuery;
 use super::schema::statement::in_schema;
 use super::schema::tables::Tables;
@@ -40,7 +41,8 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        let asked = self.database.connections.fetch_one(sqlx::query("SELECT 1")).await;
+        let asked =
+            self.database.connections.fetch_one(Purpose::Read, sqlx::query("SELECT 1")).await;
         asked.map(drop).map_err(|cause| self.database.error(cause))
     }
 }
@@ -53,8 +55,8 @@ impl PostgresStore {
     }
 
     /// The one number that a query gives.
-    pub(crate) async fn number(&self, query: PgQuery<'_>) -> Result<u64> {
-        let row = self.database.connections.fetch_one(query).await;
+    pub(crate) async fn number(&self, purpose: Purpose, query: PgQuery<'_>) -> Result<u64> {
+        let row = self.database.connections.fetch_one(purpose, query).await;
         let count = row.and_then(|row| row.try_get::<i64, _>(0));
         count.map(i64::unsigned_abs).map_err(|cause| self.database.error(cause))
     }

@@ -26,7 +26,8 @@ use crate::common::declared::Declared;
 /// A database in one SQLite file, used by one process at a time.
 ///
 /// One task writes: it groups the units that are ready into one transaction, each with its own
-/// outcome, and answers after the commit. Reads run beside it. Clones share the file; close it with
+/// outcome, and answers after the commit. Reads run beside it. While another program writes to the file,
+/// which SQLite locks as a whole, units wait for up to 5 seconds and are then `Unavailable`; reads go on. Clones share the file; close it with
 /// [`Database::close`], so that commits that have begun finish while the runtime still runs.
 ///
 /// ```

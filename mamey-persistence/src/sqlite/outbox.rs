@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::message::{Envelope, Partition};
 use mamey_core::store::{
-    Lease, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxStore, RecordId,
+    Deletion, Lease, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxStore, RecordId,
 };
 use sqlx::Row;
 
@@ -84,16 +84,17 @@ impl OutboxStore for SqliteStore {
         Ok(page.with_place(OutboxPlace::new(0, drawn.unsigned_abs())))
     }
 
-    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<u64> {
+    async fn delete_published(&self, published: &[(Lease, RecordId)]) -> Result<Deletion> {
         if published.is_empty() {
-            return Ok(0);
+            return Ok(Deletion::default());
         }
         let mut by_lease: HashMap<Lease, Vec<RecordId>> = HashMap::new();
         for (lease, record) in published {
             by_lease.entry(*lease).or_default().push(*record);
         }
         let context = self.context().to_owned();
-        self.database.submit(DeletePublished { context, by_lease }).await
+        let deleted = self.database.submit(DeletePublished { context, by_lease }).await?;
+        Ok(Deletion::of(deleted))
     }
 
     /// One writer commits at a time, so commits are visible in the order of their sequences.

@@ -1,38 +1,16 @@
 //! Units wait for other transactions, so that the order by key and by lane holds between instances.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use mamey_core::Error;
-use mamey_core::store::{CommitOutcome, Failure, Outcome, Store, UnitOfWork};
-use mamey_persistence::enlist;
+use mamey_core::store::{CommitOutcome, Store, UnitOfWork};
 use mamey_test_support::{Session, postgres, require};
 use tokio::task::JoinHandle;
 
-use super::support::{connect, handles, message, open, soon};
+use super::support::{connect, handles, held, message, open, parks, soon};
 
 fn sends(numbers: impl IntoIterator<Item = u128>) -> UnitOfWork {
     let outbox = numbers.into_iter().map(|number| message(number, Some("key"))).collect();
     UnitOfWork::default().with_outbox(outbox)
-}
-
-fn parks(number: u128) -> UnitOfWork {
-    let mut unit = handles(UnitOfWork::default(), &message(number, Some("key")));
-    let failure = Failure::from(&Error::rejected("shop.closed", "the shop is closed"));
-    if let Some(receipt) = &mut unit.receipt {
-        let delay = Duration::ZERO;
-        receipt.outcome = Outcome::Park { delay, attempts: 1, failure };
-    }
-    unit
-}
-
-/// An open transaction that a unit has joined.
-async fn held(url: &str, store: &dyn Store, unit: UnitOfWork) -> Session {
-    let mut own = Session::of(url).await;
-    own.run("BEGIN ISOLATION LEVEL READ COMMITTED").await;
-    let enlisted = soon(enlist(store, &mut own, unit)).await.unwrap();
-    assert!(matches!(enlisted.outcome(), CommitOutcome::Committed(_)));
-    own
 }
 
 fn committing(store: &Arc<dyn Store>, unit: UnitOfWork) -> JoinHandle<CommitOutcome> {
@@ -116,7 +94,7 @@ async fn handling_a_message_waits_for_the_unit_that_parks_its_lane() {
         };
         let store = open(&connect(&url).await, "shop").await;
         let mut watch = Session::of(test.url()).await;
-        let mut own = held(test.url(), &*store, parks(1)).await;
+        let mut own = held(test.url(), &*store, parks(1, "key")).await;
         let successor = message(2, Some("key"));
         let later = committing(&store, handles(sends(3..3 + sent), &successor));
         watch.until_waiting(1).await;

@@ -1,17 +1,18 @@
-//! A shop on a database of the test's own, its units of work, and a transaction that blocks them.
+//! A shop on a database of the test's own, its units of work, and what keeps its calls under way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mamey_core::Error;
 use mamey_core::criteria::{Collection, Index, Value, ValueType};
 use mamey_core::id::MessageId;
 use mamey_core::message::{ContextName, Envelope, Metadata};
 use mamey_core::store::{
-    Change, CommitOutcome, Database, Expected, Origin, Outcome, Receipt, Schema, Store, UnitOfWork,
-    Write,
+    Change, CommitOutcome, Database, Expected, Failure, Origin, Outcome, Receipt, Schema, Store,
+    UnitOfWork, Write,
 };
-use mamey_persistence::{PostgresDatabase, PostgresOptions};
+use mamey_persistence::{PostgresDatabase, PostgresOptions, enlist};
 use mamey_test_support::Session;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -74,6 +75,16 @@ pub(crate) fn handles(mut unit: UnitOfWork, incoming: &Envelope) -> UnitOfWork {
     unit
 }
 
+pub(crate) fn parks(number: u128, lane: &str) -> UnitOfWork {
+    let mut unit = handles(UnitOfWork::default(), &message(number, Some(lane)));
+    let failure = Failure::from(&Error::rejected("shop.closed", "the shop is closed"));
+    if let Some(receipt) = &mut unit.receipt {
+        let delay = Duration::ZERO;
+        receipt.outcome = Outcome::Park { delay, attempts: 1, failure };
+    }
+    unit
+}
+
 pub(crate) async fn commit(store: &dyn Store, unit: UnitOfWork) {
     let outcome = soon(store.commit(unit)).await.unwrap();
     assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
@@ -84,14 +95,39 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }
 
+/// An open transaction that a unit has joined.
+pub(crate) async fn held(url: &str, store: &dyn Store, unit: UnitOfWork) -> Session {
+    let mut own = Session::of(url).await;
+    own.run("BEGIN ISOLATION LEVEL READ COMMITTED").await;
+    let enlisted = soon(enlist(store, &mut own, unit)).await.unwrap();
+    assert!(matches!(enlisted.outcome(), CommitOutcome::Committed(_)));
+    own
+}
+
 /// Keeps all calls of a context under way, so that units which arrive meanwhile share the next.
 pub(crate) struct Plug {
     outsider: Session,
+    context: String,
     plugs: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// As many as there are calls under way at a time; each needs a note of its own.
 const PLUGS: [i64; 2] = [900, 901];
+
+/// Updates of such notes take as long as their context is plugged. They hold no lock meanwhile that
+/// another unit waits for.
+const SLOW: &str = "\
+CREATE TABLE IF NOT EXISTS public.plugged (context text);
+CREATE OR REPLACE FUNCTION public.plug() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  WHILE EXISTS (SELECT FROM public.plugged WHERE context = TG_TABLE_SCHEMA) LOOP
+    PERFORM pg_sleep(0.002);
+  END LOOP;
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER plug BEFORE UPDATE ON \"{context}\".notes FOR EACH ROW
+  WHEN (NEW.id BETWEEN 900 AND 901) EXECUTE FUNCTION public.plug();
+INSERT INTO public.plugged VALUES ('{context}')";
 
 impl Plug {
     /// Writes the notes that plugs need.
@@ -101,21 +137,25 @@ impl Plug {
 
     pub(crate) async fn set(url: &str, context: &str, store: &Arc<dyn Store>) -> Self {
         let mut outsider = Session::of(url).await;
-        outsider.run(&format!("BEGIN; SELECT 1 FROM \"{context}\".notes FOR UPDATE")).await;
-        let mut watch = Session::of(url).await;
+        outsider.run(&SLOW.replace("{context}", context)).await;
         let mut plugs = Vec::new();
         for (number, id) in (1..).zip(PLUGS) {
             let store = Arc::clone(store);
             plugs.push(tokio::spawn(async move {
                 commit(&*store, writes([note(id, Expected::Version(1))])).await;
             }));
-            watch.until_waiting(number).await;
+            let slow = format!(
+                "SELECT count(*) = {number} FROM pg_locks JOIN pg_stat_activity USING (pid)
+                 WHERE datname = current_database() AND relation = '\"{context}\".notes'::regclass AND mode = 'RowExclusiveLock'"
+            );
+            outsider.until(&slow).await;
         }
-        Self { outsider, plugs }
+        Self { outsider, context: context.to_owned(), plugs }
     }
 
     pub(crate) async fn pull(mut self) {
-        self.outsider.run("ROLLBACK").await;
+        let pull = format!("DELETE FROM public.plugged WHERE context = '{}'", self.context);
+        self.outsider.run(&pull).await;
         for plug in self.plugs {
             soon(plug).await.unwrap();
         }

@@ -6,7 +6,7 @@ use mamey_core::store::{CommitOutcome, Expected, Guard, LOAD_BYTES_MAX};
 use mamey_test_support::{FaultProxy, Session, postgres, require};
 
 use super::support::{
-    NOTES, PEOPLE, Plug, commit, connect, handles, message, note, open, person, soon, writes,
+    NOTES, PEOPLE, Plug, commit, connect, handles, held, message, note, open, person, soon, writes,
 };
 
 #[tokio::test]
@@ -76,18 +76,14 @@ async fn contexts_of_one_database_do_not_wait_for_each_other() {
     let test = require!(postgres::database().await);
     let database = connect(test.url()).await;
     let (one, two) = (open(&database, "one").await, open(&database, "two").await);
-    commit(&*one, writes([note(1, Expected::Absent)])).await;
-    let mut outsider = Session::of(test.url()).await;
-    outsider.run("BEGIN; SELECT 1 FROM one.notes FOR UPDATE").await;
     let incoming = message(1, Some("key"));
-    let waits = {
-        let unit = handles(writes([note(1, Expected::Version(1))]), &incoming);
-        tokio::spawn(async move { commit(&*one, unit).await })
+    let unit = || {
+        let mut unit = handles(writes([note(1, Expected::Absent)]), &incoming);
+        unit.enqueue(message(2, Some("key"))).unwrap();
+        unit
     };
-    // It holds the lane from here on.
-    Session::of(test.url()).await.until_waiting(1).await;
-    commit(&*two, handles(writes([note(1, Expected::Absent)]), &incoming)).await;
-    assert!(!waits.is_finished());
-    outsider.run("ROLLBACK").await;
-    soon(waits).await.unwrap();
+    // It holds the lane and the key until it ends.
+    let mut own = held(test.url(), &*one, unit()).await;
+    commit(&*two, unit()).await;
+    own.run("COMMIT").await;
 }

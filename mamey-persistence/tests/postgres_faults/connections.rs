@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mamey_core::ErrorKind;
-use mamey_core::store::{CommitOutcome, Expected, UnitOfWork};
+use mamey_core::criteria::Value;
+use mamey_core::store::LOAD_BYTES_MAX;
 use mamey_test_support::{Direction, FaultProxy, Mode, Session, postgres, require};
 use tokio::time::sleep;
 
-use super::support::{connect, handles, message, open, put, with};
+use super::support::{ACCOUNTS, connect, open, with};
 use super::workload::Workload;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,53 +49,29 @@ async fn units_that_cannot_be_serialized_run_again() {
     load.assert_applied_once(&*store).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_unit_that_a_deadlock_ended_runs_again() {
-    let test = require!(postgres::database().await);
-    let database = connect(test.url()).await.unwrap();
-    let store = open(&database, "bank").await;
-    for account in [1, 2] {
-        let unit = handles(&message(account), account, 1, Expected::Absent);
-        assert!(matches!(store.commit(unit).await.unwrap(), CommitOutcome::Committed(_)));
-    }
-    let mut outside = Session::of(test.url()).await;
-    // So that the store's side finds the deadlock and is ended.
-    outside.run("BEGIN; SET LOCAL deadlock_timeout = '1min'").await;
-    outside.run("SELECT 1 FROM bank.accounts WHERE id = 2 FOR UPDATE").await;
-    let mut both = UnitOfWork::default();
-    for account in [1, 2] {
-        both.write(put(account, Expected::Version(1), r#"{"balance":2}"#.to_owned())).unwrap();
-    }
-    let committing = tokio::spawn(async move { store.commit(both).await });
-    Session::of(test.url()).await.until_waiting(1).await;
-    outside.run("SELECT 1 FROM bank.accounts WHERE id = 1 FOR UPDATE; COMMIT").await;
-    let outcome = committing.await.unwrap().unwrap();
-    assert!(matches!(outcome, CommitOutcome::Committed(_)));
-    let deadlocks = "SELECT count(*) FROM bank.accounts WHERE version = 2";
-    let written: i64 = outside.one(deadlocks).await;
-    assert_eq!(written, 2);
-}
-
+/// Reads that another transaction holds up take no more than their share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_finds_no_free_connection_says_which_limit_to_raise() {
     let test = require!(postgres::database().await);
-    let few = with(test.url(), "connections_max=1&acquire_timeout_ms=200");
+    let few = with(test.url(), "connections_max=2&acquire_timeout_ms=200&listen=false");
     let database = connect(&few).await.unwrap();
     let store = open(&database, "bank").await;
     let mut outside = Session::of(test.url()).await;
     outside.run("BEGIN; LOCK TABLE bank.accounts IN ACCESS EXCLUSIVE MODE").await;
-    let held = {
+    let read = || {
         let store = store.clone();
-        let unit = handles(&message(1), 1, 1, Expected::Absent);
-        tokio::spawn(async move { store.commit(unit).await })
+        tokio::spawn(async move { store.load(&ACCOUNTS, &[Value::Int(1)], LOAD_BYTES_MAX).await })
     };
-    Session::of(test.url()).await.until_waiting(1).await;
+    let held_up = [read(), read()];
+    outside.until_waiting(2).await;
     let began = Instant::now();
     let error = store.ping().await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains("`connections_max`"), "{error}");
     outside.run("ROLLBACK").await;
-    assert!(matches!(held.await.unwrap().unwrap(), CommitOutcome::Committed(_)));
+    for read in held_up {
+        assert_eq!(read.await.unwrap().unwrap(), [None]);
+    }
     store.ping().await.unwrap();
 }

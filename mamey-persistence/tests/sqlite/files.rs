@@ -1,7 +1,10 @@
 //! Who owns a file, who may open it, and which build made it.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use mamey_core::store::Database;
+use mamey_core::{ErrorKind, Retry};
 use mamey_persistence::SqliteOptions;
 
 use crate::support::{Folder, add, assert_misconfigured, body, commit, notes, open};
@@ -80,4 +83,37 @@ async fn missing_folders_are_created_and_impossible_ones_are_named() {
     let below_a_file = folder.path("file/store.db");
     let impossible = open(&below_a_file, SqliteOptions::default()).await;
     assert_misconfigured(impossible, &["file/store.db", "permissions"]);
+}
+
+/// SQLite locks the file as a whole, so every unit waits for a program that writes, for a while. Reads
+/// do not.
+#[tokio::test]
+async fn while_another_program_writes_units_are_refused_for_now_and_reads_go_on() {
+    let folder = Folder::new();
+    let database = folder.open().await;
+    let store = notes(&database).await;
+    commit(&*store, add("before", "1")).await;
+    let mut writing = folder.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writing).await.unwrap();
+    let began = Instant::now();
+    let refused = join_all((0..3).map(|number| store.commit(add(&format!("{number}"), "1"))));
+    let reads = async {
+        for _ in 0..20 {
+            assert!(body(&*store, "before").await.is_some());
+        }
+        began.elapsed()
+    };
+    let (refused, read) = tokio::join!(refused, reads);
+    assert!(read < Duration::from_secs(2), "a read took {read:?}");
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Later));
+        assert!(error.to_string().contains("locked by another program"), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    sqlx::raw_sql("ROLLBACK").execute(&mut writing).await.unwrap();
+    for number in 0..3 {
+        assert_eq!(body(&*store, &format!("{number}")).await, None);
+        commit(&*store, add(&format!("{number}"), "1")).await;
+    }
 }

@@ -41,9 +41,14 @@ impl Folder {
 
     /// Runs SQL on the file as another program would.
     pub(crate) async fn execute(&self, sql: &'static str) {
-        let mut connection = raw(&self.path("store.db")).await;
+        let mut connection = self.connect().await;
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
+    }
+
+    /// A connection to the file as another program has it.
+    pub(crate) async fn connect(&self) -> SqliteConnection {
+        raw(&self.path("store.db")).await
     }
 }
 

@@ -66,6 +66,16 @@ impl Session {
         self.all(sql).await.pop().expect("one row")
     }
 
+    /// Waits until the one value of a query is true.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become true, and as [`Session::one`].
+    pub async fn until(&mut self, sql: &str) {
+        let wait = async || self.one::<bool>(sql).await;
+        until(&format!("it is true: {sql}"), PATIENCE, wait).await;
+    }
+
     /// Waits until so many sessions of the database wait for a lock.
     ///
     /// # Panics

@@ -27,6 +27,8 @@ pub(crate) enum UnitAnswer {
         collection: &'static str,
         id: Value,
     },
+    /// Another transaction holds what it needs, and it had no turn to look in time.
+    Held,
     /// The transaction that the handler opened had ended before the unit could join it.
     NotOpen,
 }
@@ -42,6 +44,7 @@ impl UnitAnswer {
             Self::LaneParked => Ok(CommitOutcome::LaneParked),
             Self::Changed { collection, id } => Err(changed(collection, &id)),
             Self::IdTaken { collection, id } => Err(id_taken(collection, &id)),
+            Self::Held => Err(held()),
             Self::NotOpen => Err(not_open()),
         }
     }
@@ -88,6 +91,11 @@ fn refusal_of(reason: i64, document: Option<&Document>) -> Option<UnitAnswer> {
         5 => concerned().map(|(collection, id)| UnitAnswer::IdTaken { collection, id })?,
         _ => return None,
     })
+}
+
+fn held() -> Error {
+    let message = "another transaction holds what the unit needs, as it does for many other units";
+    Error::conflict(message).with_retry(Retry::Later)
 }
 
 /// To run again would end it again.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use mamey_core::message::Key;
 use mamey_core::store::{Origin, SavedReply};
 use serde_json::Value as Json;
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 
 use super::answer::{self, UnitAnswer};
 use super::locks::{in_order, key_lock, lane_lock};
+use super::terms::Terms;
 use super::work::{Document, Step, Work};
 use crate::postgres::query::bind::{PgQuery, column, slot};
 use crate::postgres::query::values::escape;
@@ -42,10 +42,10 @@ impl<'w> Batch<'w> {
         Self { works, documents, places }
     }
 
-    /// The call of the function; `schema` keeps its locks apart from those of other contexts.
-    pub(crate) fn query(&self, sql: &Arc<str>, schema: &str, now: Option<i64>) -> PgQuery<'static> {
-        let call = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(now);
-        let call = self.bind_receipts(call, schema);
+    /// The call of the function.
+    pub(crate) fn query(&self, sql: &Arc<str>, terms: &Terms<'_>) -> PgQuery<'static> {
+        let schema = terms.schema;
+        let call = self.bind_receipts(terms.begin(sql), schema);
         let call = self.bind_replies(call);
         let call = self.bind_documents(call);
         let keys = self.works.iter().flat_map(|work| &work.unit.outbox);

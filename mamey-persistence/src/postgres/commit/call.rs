@@ -8,6 +8,7 @@ use super::answer::UnitAnswer;
 use super::batch::Batch;
 use super::functions::Calls;
 use super::lone::Lone;
+use super::terms::Terms;
 use super::work::Work;
 use crate::postgres::query::bind::PgQuery;
 
@@ -29,11 +30,11 @@ impl<'w> Call<'w> {
         }
     }
 
-    /// The call of a function; `schema` keeps its locks apart from those of other contexts.
-    pub(crate) fn query(&self, calls: &Calls, schema: &str, now: Option<i64>) -> PgQuery<'static> {
+    /// The call of a function.
+    pub(crate) fn query(&self, calls: &Calls, terms: &Terms<'_>) -> PgQuery<'static> {
         match self {
-            Self::Lone(lone) => lone.query(&calls.lone, schema, now),
-            Self::Batch(batch) => batch.query(&calls.batch, schema, now),
+            Self::Lone(lone) => lone.query(&calls.lone, terms),
+            Self::Batch(batch) => batch.query(&calls.batch, terms),
         }
     }
 

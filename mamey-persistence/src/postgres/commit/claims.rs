@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use mamey_core::store::{Change, UnitOfWork};
 
 /// Something that two units cannot both have at a time.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) hold: Hold,
     /// A digest. Two things that share one are only kept apart without need.

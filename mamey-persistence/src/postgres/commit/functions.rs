@@ -19,10 +19,10 @@ const LONE: &str = include_str!("functions/lone.sql");
 const LONE_STEP: &str = include_str!("functions/lone_step.sql");
 
 const CALL_BATCH: &str = "SELECT mamey.{name}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)";
+    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)";
 
 const CALL_LONE: &str = "SELECT mamey.{name}_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-    $12, $13, $14, $15, $16, $17)";
+    $12, $13, $14, $15, $16, $17, $18)";
 
 /// The statements that call the functions.
 pub(crate) struct Calls {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use mamey_core::message::Envelope;
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 
 use super::answer::{self, UnitAnswer};
 use super::locks::{key_lock, lane_lock};
+use super::terms::Terms;
 use super::work::{Document, Step, Work};
 use crate::postgres::query::bind::{PgQuery, slot};
 use crate::postgres::query::values::escape;
@@ -42,11 +42,10 @@ impl<'w> Lone<'w> {
     }
 
     /// The call of the function.
-    pub(crate) fn query(&self, sql: &Arc<str>, schema: &str, now: Option<i64>) -> PgQuery<'static> {
-        let call = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(now);
-        let call = self.bind_receipt(call, schema);
+    pub(crate) fn query(&self, sql: &Arc<str>, terms: &Terms<'_>) -> PgQuery<'static> {
+        let call = self.bind_receipt(terms.begin(sql), terms.schema);
         let call = self.bind_step(call);
-        self.bind_sent(call, schema)
+        self.bind_sent(call, terms.schema)
     }
 
     /// What the function answered.

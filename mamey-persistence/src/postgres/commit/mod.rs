@@ -4,7 +4,8 @@
 //! (`committer.rs`), which asks `grouping.rs` who goes together. Each group is one call (`call.rs`):
 //! a lone unit of the usual shape by `lone.rs`, any other group by `batch.rs`. The functions that
 //! they call take all locks, check versions and parked lanes, and write (`functions/*.sql`);
-//! `answer.rs` reads what became of each unit.
+//! `answer.rs` reads what became of each unit. A unit that finds something held by another transaction
+//! waits outside of the calls (`waiting.rs`, `turns.rs`).
 
 mod answer;
 mod batch;
@@ -16,6 +17,9 @@ mod grouping;
 mod locks;
 mod lone;
 mod receipt;
+mod terms;
+pub(crate) mod turns;
+mod waiting;
 pub(crate) mod work;
 
 use std::sync::Arc;
@@ -24,11 +28,12 @@ use async_trait::async_trait;
 use mamey_core::store::{
     CommitOutcome, CommitStore, InboxStore, Origin, Outcome, Receipt, UnitOfWork,
 };
-use mamey_core::{Error, Result};
+use mamey_core::{Error, Result, Retry};
 
 use self::work::Work;
 use super::connection::lending::LentTransaction;
-use super::error::{is_broken, unique_violation};
+use super::connection::shares::Purpose;
+use super::error::{is_broken, took_too_long, unique_violation};
 use super::store::PostgresStore;
 use crate::common::errors::value_taken;
 
@@ -72,6 +77,11 @@ impl PostgresStore {
         {
             return value_taken(table.collection.name, &field);
         }
+        // Its own statement, which waited or had too much to do. Nothing of it is stored.
+        if took_too_long(&cause) {
+            let message = format!("{}: the unit took too long: {cause}", self.database.url);
+            return Error::conflict(message).with_retry(Retry::Later).with_source(cause);
+        }
         self.database.error(cause)
     }
 
@@ -95,7 +105,8 @@ impl PostgresStore {
             // It stays parked either way, and parking it once more changes nothing else.
             (Origin::Parked, Outcome::Park { .. }) => Ok(false),
             (Origin::Parked, _) => {
-                Ok(self.number(self.query(IS_PARKED).bind(message.as_uuid())).await? == 0)
+                let is_parked = self.query(IS_PARKED).bind(message.as_uuid());
+                Ok(self.number(Purpose::Read, is_parked).await? == 0)
             }
         }
     }

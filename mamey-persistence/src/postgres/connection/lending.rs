@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection};
-use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::shares::{Permit, Purpose};
 use super::{ANSWER_GRACE, Connections, session};
 use crate::postgres::error::{is_broken, only_reads};
 use crate::postgres::query::bind::PgQuery;
@@ -17,7 +18,7 @@ use crate::postgres::query::bind::PgQuery;
 pub(crate) struct Lent<'c> {
     connections: &'c Connections,
     pub(crate) connection: PgConnection,
-    _permit: SemaphorePermit<'c>,
+    _permit: Permit,
 }
 
 /// A connection inside a transaction that a handler works with. Dropped, it is closed, and the
@@ -25,14 +26,18 @@ pub(crate) struct Lent<'c> {
 pub(crate) struct LentTransaction {
     connections: Arc<Connections>,
     pub(crate) connection: PgConnection,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Connections {
     /// All rows.
-    pub(crate) async fn fetch_all(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
+    pub(crate) async fn fetch_all(
+        &self,
+        purpose: Purpose,
+        query: PgQuery<'_>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
         let query = query.persistent(self.keeps_statements());
-        let mut lent = self.lend().await?;
+        let mut lent = self.lend(purpose).await?;
         let rows = self.in_time(async {
             lent.begin_call().await?;
             let rows = query.fetch_all(&mut lent.connection).await?;
@@ -47,11 +52,12 @@ impl Connections {
     /// connection is closed, which makes the server stop sending.
     pub(crate) async fn for_each(
         &self,
+        purpose: Purpose,
         query: PgQuery<'_>,
         mut take: impl FnMut(PgRow) -> Result<ControlFlow<()>, sqlx::Error> + Send,
     ) -> Result<(), sqlx::Error> {
         let query = query.persistent(self.keeps_statements());
-        let mut lent = self.lend().await?;
+        let mut lent = self.lend(purpose).await?;
         let read = self.in_time(async {
             lent.begin_call().await?;
             let mut rows = query.fetch(&mut lent.connection);
@@ -73,29 +79,29 @@ impl Connections {
     /// The first row, if any.
     pub(crate) async fn fetch_optional(
         &self,
+        purpose: Purpose,
         query: PgQuery<'_>,
     ) -> Result<Option<PgRow>, sqlx::Error> {
-        let query = query.persistent(self.keeps_statements());
-        let mut lent = self.lend().await?;
-        let row = self.in_time(async {
-            lent.begin_call().await?;
-            let row = query.fetch_optional(&mut lent.connection).await?;
-            lent.commit_call().await?;
-            Ok(row)
-        });
-        let row = row.await;
-        lent.end_call(row).await
+        self.lend(purpose).await?.fetch_optional(query).await
     }
 
     /// The one row.
-    pub(crate) async fn fetch_one(&self, query: PgQuery<'_>) -> Result<PgRow, sqlx::Error> {
-        self.fetch_optional(query).await?.ok_or(sqlx::Error::RowNotFound)
+    pub(crate) async fn fetch_one(
+        &self,
+        purpose: Purpose,
+        query: PgQuery<'_>,
+    ) -> Result<PgRow, sqlx::Error> {
+        self.lend(purpose).await?.fetch_one(query).await
     }
 
     /// How many rows a statement changed.
-    pub(crate) async fn execute(&self, query: PgQuery<'_>) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn execute(
+        &self,
+        purpose: Purpose,
+        query: PgQuery<'_>,
+    ) -> Result<u64, sqlx::Error> {
         let query = query.persistent(self.keeps_statements());
-        let mut lent = self.lend().await?;
+        let mut lent = self.lend(purpose).await?;
         let done = self.in_time(async {
             lent.begin_call().await?;
             let done = query.execute(&mut lent.connection).await?;
@@ -107,15 +113,24 @@ impl Connections {
     }
 
     /// A connection for several statements, until it is given back or dropped.
-    pub(crate) async fn lend(&self) -> Result<Lent<'_>, sqlx::Error> {
-        let permit = self.permit().await?;
+    pub(crate) async fn lend(&self, purpose: Purpose) -> Result<Lent<'_>, sqlx::Error> {
+        self.lend_within(purpose, self.limits.acquire).await
+    }
+
+    /// As [`Connections::lend`], for who waits no longer than `limit` until it may have one.
+    pub(crate) async fn lend_within(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<Lent<'_>, sqlx::Error> {
+        let permit = self.permit(purpose, limit).await?;
         let connection = self.take().await?;
         Ok(Lent { connections: self, connection, _permit: permit })
     }
 
     /// A connection inside a new transaction.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<LentTransaction, sqlx::Error> {
-        let permit = self.owned_permit().await?;
+        let permit = self.permit(Purpose::Transaction, self.limits.acquire).await?;
         let mut connection = self.take().await?;
         let sql = format!("{}; {}", self.begin_sql(), session::MARK);
         self.in_time(begin(&mut connection, sql)).await?;
@@ -162,6 +177,28 @@ async fn begin(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::E
 }
 
 impl Lent<'_> {
+    /// The first row, if any.
+    pub(crate) async fn fetch_optional(
+        mut self,
+        query: PgQuery<'_>,
+    ) -> Result<Option<PgRow>, sqlx::Error> {
+        let query = query.persistent(self.connections.keeps_statements());
+        let connections = self.connections;
+        let row = connections.in_time(async {
+            self.begin_call().await?;
+            let row = query.fetch_optional(&mut self.connection).await?;
+            self.commit_call().await?;
+            Ok(row)
+        });
+        let row = row.await;
+        self.end_call(row).await
+    }
+
+    /// The one row.
+    pub(crate) async fn fetch_one(self, query: PgQuery<'_>) -> Result<PgRow, sqlx::Error> {
+        self.fetch_optional(query).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+
     /// Keeps the connection for the next call. It must be outside of a transaction.
     pub(crate) fn give_back(self) {
         self.connections.keep(self.connection);

@@ -3,20 +3,21 @@
 pub(crate) mod lending;
 pub(crate) mod servers;
 pub(crate) mod session;
+pub(crate) mod shares;
 pub(crate) mod url;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::common::lock::lock;
 use crate::postgres::options::PostgresOptions;
 use servers::{Servers, timed_out};
+use shares::{Permit, Purpose, Shares};
 
 /// How long an idle connection may take to answer a ping. One that a firewall forgot never does.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,13 +42,13 @@ pub(crate) struct Connections {
     /// The SQL that opens the transaction around each call, where a session may change between
     /// transactions.
     begin_call: Option<String>,
-    connections_max: u32,
-    permits: Arc<Semaphore>,
+    shares: Shares,
     idle: Mutex<Vec<(PgConnection, Instant)>>,
 }
 
 struct Limits {
     acquire: Duration,
+    lock: Duration,
     connect: Duration,
     answer: Duration,
 }
@@ -56,18 +57,17 @@ impl Connections {
     pub(crate) fn new(servers: Servers, options: &PostgresOptions) -> Self {
         let limits = Limits {
             acquire: options.acquire_timeout,
+            lock: options.lock_timeout,
             connect: options.connect_timeout,
             answer: options.statement_timeout + ANSWER_GRACE,
         };
-        let begin = || session::begin_with_settings(options.statement_timeout);
-        let connections_max = options.connections_max.max(1);
+        let begin = || session::begin_with_settings(options);
         Self {
             servers,
             limits,
             keeps_statements: options.statements_cached_max > 0,
             begin_call: options.pgbouncer.then(begin),
-            connections_max,
-            permits: Arc::new(Semaphore::new(connections_max as usize)),
+            shares: Shares::new(options.connections_max.max(1)),
             idle: Mutex::default(),
         }
     }
@@ -116,25 +116,24 @@ impl Connections {
         self.begin_call().unwrap_or(session::BEGIN)
     }
 
-    /// How long to wait for what others hold.
+    /// How long to wait for a connection.
     pub(crate) fn acquire_timeout(&self) -> Duration {
         self.limits.acquire
     }
 
-    /// Waits until the caller may use one more connection.
-    pub(crate) async fn permit(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
-        let permit = timeout(self.limits.acquire, self.permits.acquire()).await;
-        permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
+    /// How long to wait for what other transactions hold.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        self.limits.lock
     }
 
-    /// As [`Connections::permit`], for a connection that outlives the borrow.
-    pub(crate) async fn owned_permit(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
-        let permit = timeout(self.limits.acquire, Arc::clone(&self.permits).acquire_owned()).await;
+    /// Waits for at most `limit` until one more connection may be used.
+    async fn permit(&self, purpose: Purpose, limit: Duration) -> Result<Permit, sqlx::Error> {
+        let permit = timeout(limit, self.shares.acquire(purpose)).await;
         permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
     }
 
     /// An idle connection, or a new one. The caller must have a permit.
-    pub(crate) async fn take(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn take(&self) -> Result<PgConnection, sqlx::Error> {
         match self.take_idle().await {
             Some(connection) => Ok(connection),
             None => self.connect().await,
@@ -153,9 +152,7 @@ impl Connections {
 
     /// Closes all connections once those in use are back.
     pub(crate) async fn close(&self) {
-        let all = self.permits.acquire_many(self.connections_max).await;
-        self.permits.close();
-        drop(all);
+        self.shares.close().await;
         let idle = std::mem::take(&mut *lock(&self.idle));
         for (connection, _) in idle {
             let closed = timeout(self.limits.connect, connection.close()).await;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::postgres::options::PostgresOptions;
+
 /// Opens a transaction as every commit needs it: what it sees after it has waited for a lock includes
 /// what was committed meanwhile.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -15,8 +17,7 @@ pub(crate) const IS_MARKED: &str = "current_setting('mamey_handler.transaction',
 
 /// What our statements rely on, in any transaction. A transaction that idles for ten minutes belongs to
 /// an instance that is paused.
-const SETTINGS: [(&str, &str); 4] = [
-    ("lock_timeout", "0"),
+const SETTINGS: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "600000"),
     ("standard_conforming_strings", "on"),
     ("extra_float_digits", "1"),
@@ -42,18 +43,24 @@ DO $$ DECLARE prepared text; BEGIN
 END $$";
 
 /// The settings that a session begins with.
-pub(crate) fn at_the_start(statement_timeout: Duration) -> Vec<(&'static str, String)> {
+pub(crate) fn at_the_start(options: &PostgresOptions) -> Vec<(&'static str, String)> {
     let settings = SETTINGS.iter().chain(&DEFAULTS);
     let settings = settings.map(|(name, value)| (*name, (*value).to_owned()));
-    settings.chain([("statement_timeout", statement_timeout.as_millis().to_string())]).collect()
+    settings.chain(limits(options)).collect()
 }
 
 /// Opens a transaction with the settings in it, where a session may change between transactions.
-pub(crate) fn begin_with_settings(statement_timeout: Duration) -> String {
-    let mut sql =
-        format!("{BEGIN}; SET LOCAL statement_timeout = {}", statement_timeout.as_millis());
-    for (name, value) in SETTINGS {
-        sql.push_str(&format!("; SET LOCAL {name} = '{value}'"));
-    }
-    sql
+pub(crate) fn begin_with_settings(options: &PostgresOptions) -> String {
+    let settings = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let set = |(name, value)| format!("; SET LOCAL {name} = '{value}'");
+    format!("{BEGIN}{}", settings.chain(limits(options)).map(set).collect::<String>())
+}
+
+/// How long a statement, and one that waits for a lock, may take.
+fn limits(options: &PostgresOptions) -> [(&'static str, String); 2] {
+    let millis = |limit: Duration| limit.as_millis().to_string();
+    [
+        ("lock_timeout", millis(options.lock_timeout)),
+        ("statement_timeout", millis(options.statement_timeout)),
+    ]
 }

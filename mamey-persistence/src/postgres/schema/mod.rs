@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep};
 use self::plan::{Plan, Wanted};
 use self::script::script;
 use self::statement::execute;
+use crate::postgres::connection::shares::Purpose;
 use crate::postgres::error::{PERMISSION_DENIED, Stop, code, lock_is_held};
 use crate::postgres::shared::Shared;
 
@@ -77,7 +78,8 @@ pub(crate) async fn prepare(database: &Shared, wanted: &Wanted<'_>) -> Result<()
 /// # Errors
 /// As [`prepare`].
 pub(crate) async fn missing_sql(database: &Shared, wanted: &Wanted<'_>) -> Result<String> {
-    let mut lent = database.connections.lend().await.map_err(|cause| database.error(cause))?;
+    let mut lent =
+        database.connections.lend(Purpose::Read).await.map_err(|cause| database.error(cause))?;
     let plan = match wanted.look(&mut lent.connection).await {
         Ok(plan) => plan,
         Err(Stop::Refuse(error)) => return Err(error),
@@ -90,14 +92,14 @@ pub(crate) async fn missing_sql(database: &Shared, wanted: &Wanted<'_>) -> Resul
 /// Records that the functions of this build are in use.
 async fn touch(database: &Shared, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
     let touch = AssertSqlSafe(wanted.functions.touch(wanted.schema()));
-    database.connections.execute(sqlx::query(touch)).await.map(drop)
+    database.connections.execute(Purpose::Read, sqlx::query(touch)).await.map(drop)
 }
 
 async fn make_all(database: &Shared, wanted: &Wanted<'_>) -> Result<(), Stop> {
     let until = Instant::now() + WAIT_MAX;
     loop {
         // On an error the connection is dropped, and the server rolls its transaction back.
-        let mut lent = database.connections.lend().await?;
+        let mut lent = database.connections.lend(Purpose::Read).await?;
         let plan = wanted.look(&mut lent.connection).await?;
         if plan.at_once.is_empty() {
             lent.give_back();
@@ -149,7 +151,7 @@ async fn build_all(database: &Shared, wanted: &Wanted<'_>, plan: Plan<'_>) -> Re
     let mut lock = lock_builds(database, wanted).await?;
     let mut worker = database.connections.connect().await?;
     if database.connections.keeps_sessions() {
-        execute(&mut worker, "SET statement_timeout = 0".to_owned()).await?;
+        execute(&mut worker, "SET statement_timeout = 0; SET lock_timeout = 0".to_owned()).await?;
     }
     // Another instance may have built some meanwhile.
     for (table, build) in wanted.look(&mut worker).await?.builds {
@@ -188,7 +190,8 @@ async fn try_lock(connection: &mut PgConnection, of: &str) -> Result<bool, sqlx:
 }
 
 async fn lacks_rights(database: &Shared, wanted: &Wanted<'_>, cause: sqlx::Error) -> Error {
-    let asked = database.connections.fetch_one(sqlx::query("SELECT current_user::text")).await;
+    let asked = sqlx::query("SELECT current_user::text");
+    let asked = database.connections.fetch_one(Purpose::Read, asked).await;
     let role: String = asked.and_then(|row| row.try_get(0)).unwrap_or_default();
     let schema = wanted.schema();
     Error::misconfigured(format!(

@@ -99,14 +99,14 @@ pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
     assert_eq!(depth.oldest, Some(message(1, None).metadata.time));
     let records = store.read_outbox(read(&leases)).await.unwrap().records;
     let confirmed = under(&leases, &records[..4]);
-    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 4);
-    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap().deleted, 4);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap().deleted, 0);
     let depth = store.outbox_depth().await.unwrap();
     assert_eq!((depth.records, depth.published), (6, 4));
     assert_eq!(depth.oldest, Some(message(5, None).metadata.time));
     let rest = store.read_outbox(read(&leases)).await.unwrap().records;
     assert_eq!(numbers(&rest), [5, 6, 7, 8, 9, 10]);
-    assert_eq!(store.delete_published(&under(&leases, &rest)).await.unwrap(), 6);
+    assert_eq!(store.delete_published(&under(&leases, &rest)).await.unwrap().deleted, 6);
     commit(&*store, sending([message(11, None)])).await;
     let later = store.read_outbox(read(&leases)).await.unwrap().records;
     assert!(later[0].sequence > rest[5].sequence, "a sequence is never used twice");
@@ -136,7 +136,7 @@ pub async fn a_record_is_held_and_deleted_only_as_itself(harness: StoreHarness) 
     assert_eq!(seen, records, "another message with the sequence is not held");
     let as_others = under(&leases, &records).into_iter().zip(&others);
     let as_others: Vec<_> = as_others.map(|((lease, _), other)| (lease, *other)).collect();
-    assert_eq!(store.delete_published(&as_others).await.unwrap(), 0);
+    assert_eq!(store.delete_published(&as_others).await.unwrap().deleted, 0);
     let depth = store.outbox_depth().await.unwrap();
     assert_eq!((depth.records, depth.published), (12, 0));
     let held: Vec<_> = records.iter().map(OutboxRecord::id).collect();
@@ -145,7 +145,7 @@ pub async fn a_record_is_held_and_deleted_only_as_itself(harness: StoreHarness) 
     assert!(seen.place.drawn >= records[11].sequence);
     let mut mixed = as_others;
     mixed.extend(under(&leases, &records[..5]));
-    assert_eq!(store.delete_published(&mixed).await.unwrap(), 5);
+    assert_eq!(store.delete_published(&mixed).await.unwrap().deleted, 5);
     let rest = store.read_outbox(read(&leases)).await.unwrap().records;
     assert_eq!(rest, records[5..]);
 }
@@ -170,9 +170,9 @@ pub async fn sequences_that_come_again_name_other_records(harness: StoreHarness)
         records.iter().map(|record| record.sequence).collect()
     };
     assert_eq!(sequences(&after.records), sequences(&before.records));
-    assert_eq!(store.delete_published(&under(&leases, &before.records)).await.unwrap(), 0);
+    assert_eq!(store.delete_published(&under(&leases, &before.records)).await.unwrap().deleted, 0);
     assert_eq!(store.outbox_depth().await.unwrap().records, 6);
-    assert_eq!(store.delete_published(&under(&leases, &after.records)).await.unwrap(), 6);
+    assert_eq!(store.delete_published(&under(&leases, &after.records)).await.unwrap().deleted, 6);
 }
 
 /// With nobody writing, the outbox is complete up to what was read, and never beyond.
@@ -202,7 +202,7 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     let confirmed = under(&old, &records);
     let fenced = confirmed.iter().filter(|(lease, _)| moved(lease)).count() as u64;
     assert!(fenced > 0 && fenced < 20);
-    assert_eq!(store.delete_published(&confirmed).await.unwrap(), 20 - fenced);
+    assert_eq!(store.delete_published(&confirmed).await.unwrap().deleted, 20 - fenced);
     let rest = store.read_outbox(read(&new)).await.unwrap().records;
     assert_eq!(rest.len() as u64, fenced);
     let Lease { role, partition, epoch, holder, .. } = new[0];
@@ -215,9 +215,9 @@ pub async fn stale_leases_delete_nothing(harness: StoreHarness) {
     ];
     for lease in forged {
         let confirmed: Vec<_> = rest.iter().map(|record| (lease, record.id())).collect();
-        assert_eq!(store.delete_published(&confirmed).await.unwrap(), 0, "{lease:?}");
+        assert_eq!(store.delete_published(&confirmed).await.unwrap().deleted, 0, "{lease:?}");
     }
-    assert_eq!(store.delete_published(&under(&new, &rest)).await.unwrap(), fenced);
+    assert_eq!(store.delete_published(&under(&new, &rest)).await.unwrap().deleted, fenced);
 }
 
 /// A commit with messages is announced to every open store of the context. The hint is kept until

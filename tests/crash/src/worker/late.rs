@@ -50,7 +50,7 @@ pub(super) async fn delete(store: &dyn Store) -> Result<(u64, u64)> {
     }
     let deleted = match records.is_empty() {
         true => 0,
-        false => store.delete_published(&records).await?,
+        false => store.delete_published(&records).await?.deleted,
     };
     store.retire(LeaseRole::Relay, request.holder).await?;
     Ok((records.len() as u64, deleted))

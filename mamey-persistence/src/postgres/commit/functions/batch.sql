@@ -10,11 +10,14 @@
 -- Each statement is fixed and runs for one row: it is planned once a session and can only be planned
 -- by key. That is faster for one unit than statements over sets, and as fast for many.
 --
+-- `lock_wait` is how long to wait for each lock that another transaction holds, in milliseconds; as
+-- long as the session does when it is NULL.
+--
 -- Returns the number of the transaction, then three numbers for each refusal: the unit, the reason,
 -- the place of the document. Reasons: 1 received before, 2 the lane is parked, 3 replied before,
 -- 4 the document is at another version, 5 its id is taken.
 CREATE FUNCTION mamey.{name}(
-    clock bigint,
+    clock bigint, lock_wait text,
     receipt_units int[], receipt_ids uuid[], receipt_lanes text[], lane_locks bigint[],
     outcomes jsonb, outcome_payloads bytea[],
     reply_units int[], reply_commands text[], reply_keys text[], reply_fingerprints bytea[],
@@ -41,6 +44,9 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
     END IF;
+    -- An expression costs less than a statement.
+    IF lock_wait IS NOT NULL AND set_config('lock_timeout', lock_wait, true) IS NULL THEN
+    END IF;
     FOR i IN 1..cardinality(receipt_ids) LOOP
         INSERT INTO mamey._inbox (id, received_at) VALUES (receipt_ids[i], at)
         ON CONFLICT DO NOTHING;
@@ -51,7 +57,7 @@ BEGIN
         END IF;
     END LOOP;
     FOR i IN 1..cardinality(lane_locks) LOOP
-        -- An expression costs less than a statement; the lock function returns nothing of use.
+        -- The lock function returns nothing of use.
         CONTINUE WHEN pg_advisory_xact_lock(lane_locks[i]) IS NULL;
     END LOOP;
     -- The parked-lane check.

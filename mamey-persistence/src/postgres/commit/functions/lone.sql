@@ -5,7 +5,7 @@
 --
 -- Returns the same as the function for a batch.
 CREATE FUNCTION mamey.{name}(
-    clock bigint,
+    clock bigint, lock_wait text,
     receipt uuid, receipt_lane text, lane_lock bigint,
     document_table int, document_id text, document_version bigint,
     step_kind int, step_data text, step_index text,
@@ -21,6 +21,9 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'MA011', MESSAGE = 'the transaction is not READ COMMITTED';
     END IF;
+    -- An expression costs less than a statement.
+    IF lock_wait IS NOT NULL AND set_config('lock_timeout', lock_wait, true) IS NULL THEN
+    END IF;
     IF receipt IS NOT NULL THEN
         -- As `_now`, which would cost a call.
         INSERT INTO mamey._inbox (id, received_at) VALUES (receipt,
@@ -29,7 +32,7 @@ BEGIN
         IF NOT FOUND THEN
             RETURN '{0, 1, 1, 0}';
         END IF;
-        -- An expression costs less than a statement; the lock function returns nothing of use.
+        -- The lock function returns nothing of use.
         IF pg_advisory_xact_lock(lane_lock) IS NULL THEN
         END IF;
         -- The parked-lane check.

@@ -126,7 +126,7 @@ fn apply(options: &PostgresOptions, connect: PgConnectOptions) -> PgConnectOptio
     if options.pgbouncer {
         return connect;
     }
-    connect.options(session::at_the_start(options.statement_timeout))
+    connect.options(session::at_the_start(options))
 }
 
 fn check_environment(ssl_mode: Option<&str>) -> Result<()> {

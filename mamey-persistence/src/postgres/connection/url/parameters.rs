@@ -12,8 +12,8 @@ use crate::postgres::options::PostgresOptions;
 
 /// Our own parameters, for the warning about an unknown one.
 pub(super) const OUR_PARAMETERS: &str = "`connections_max`, `acquire_timeout_ms`, \
-    `connect_timeout_ms`, `statement_timeout_ms`, `statements_cached_max`, `listen`, `pgbouncer`, \
-    `password_file`";
+    `connect_timeout_ms`, `statement_timeout_ms`, `lock_timeout_ms`, `statements_cached_max`, \
+    `listen`, `pgbouncer`, `password_file`";
 
 /// What the driver takes as it is.
 const FOR_THE_DRIVER: [&str; 6] =
@@ -57,6 +57,7 @@ impl Parameters {
             "acquire_timeout_ms" => options.acquire_timeout = milliseconds(name, value)?,
             "connect_timeout_ms" => options.connect_timeout = milliseconds(name, value)?,
             "statement_timeout_ms" => options.statement_timeout = milliseconds(name, value)?,
+            "lock_timeout_ms" => options.lock_timeout = milliseconds(name, value)?,
             "statements_cached_max" | "statement_cache_size" => {
                 options.statements_cached_max = number(name, value, 0)?;
             }
@@ -184,6 +185,7 @@ pub(super) fn check_times(options: &PostgresOptions) -> Result<()> {
         ("acquire_timeout", options.acquire_timeout),
         ("connect_timeout", options.connect_timeout),
         ("statement_timeout", options.statement_timeout),
+        ("lock_timeout", options.lock_timeout),
     ] {
         let is_whole = limit.subsec_nanos() % 1_000_000 == 0;
         if !is_whole || !(1..=MILLISECONDS_MAX).contains(&limit.as_millis()) {
