@@ -7,6 +7,7 @@ use super::cause::Cause;
 use super::read_repository::ReadRepository;
 use super::request::{RequestOrigin, UnaddressedRequest};
 use super::scope::Scope;
+use super::transaction::Transaction;
 use crate::clock::Timestamp;
 use crate::domain::{Aggregate, NewId};
 use crate::id::MessageId;
@@ -51,19 +52,26 @@ pub struct ReadContext {
     cause: Cause,
     message_id: OnceLock<MessageId>,
     trace: OnceLock<TraceContext>,
+    transaction: Transaction,
 }
 
 impl ReadContext {
     /// The context of one handler call.
     #[must_use]
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
-        Self { scope, cause, message_id: OnceLock::new(), trace: OnceLock::new() }
+        Self {
+            scope,
+            cause,
+            message_id: OnceLock::new(),
+            trace: OnceLock::new(),
+            transaction: Transaction::default(),
+        }
     }
 
     /// Reads aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> ReadRepository<'_, A> {
-        ReadRepository::new(&self.scope)
+        ReadRepository::new(&self.scope, &self.transaction)
     }
 
     /// Asks another context, and waits for its reply: `cx.request(message).to("context").await?`.
@@ -219,6 +227,11 @@ impl ReadContext {
 
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// The transaction of the handler; only a [`Context`](super::Context) offers to open it.
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.transaction
     }
 
     pub(super) fn shared_tenant(&self) -> Option<Arc<str>> {

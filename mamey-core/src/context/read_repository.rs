@@ -7,9 +7,10 @@ use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::scope::Scope;
 use super::stored::{Unreadable, absent, read, unreadable_error};
-use crate::criteria::{Criteria, Cursor, IndexValue, Page, Value};
+use super::transaction::{Transaction, TransactionPlace};
+use crate::criteria::{Criteria, Cursor, Find, IndexValue, Page, Value};
 use crate::domain::{Aggregate, Versioned};
-use crate::store::{LOAD_BYTES_MAX, LOAD_IDS_MAX};
+use crate::store::{DocumentStore, Found, LOAD_BYTES_MAX, LOAD_IDS_MAX};
 use crate::{Error, Result, ResultExt, Retry};
 
 /// Reads aggregates of one type. It sees what is committed.
@@ -41,6 +42,7 @@ use crate::{Error, Result, ResultExt, Retry};
 /// ```
 pub struct ReadRepository<'c, A> {
     scope: &'c Scope,
+    transaction: &'c Transaction,
     of: PhantomData<fn() -> A>,
 }
 
@@ -53,8 +55,8 @@ impl<A> Clone for ReadRepository<'_, A> {
 impl<A> Copy for ReadRepository<'_, A> {}
 
 impl<'c, A: Aggregate> ReadRepository<'c, A> {
-    pub(super) fn new(scope: &'c Scope) -> Self {
-        Self { scope, of: PhantomData }
+    pub(super) fn new(scope: &'c Scope, transaction: &'c Transaction) -> Self {
+        Self { scope, transaction, of: PhantomData }
     }
 
     /// The aggregate with this id, or `None`.
@@ -84,7 +86,9 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let doing = || format!("loading from `{}`", A::COLLECTION.name);
         check_ids(ids.len()).with_context(doing)?;
         let ids: Vec<Value> = ids.iter().map(IndexValue::to_value).collect();
-        let load = self.scope.store.load(A::COLLECTION, &ids, LOAD_BYTES_MAX);
+        let mut open = self.transaction.open();
+        let inside = inside(self.scope, &mut open);
+        let load = source(self.scope, &inside).load(A::COLLECTION, &ids, LOAD_BYTES_MAX);
         let documents = load.await.map_err(Error::of_store).with_context(doing)?;
         let read = |document| read(self.scope, document).map_err(Error::from);
         documents.into_iter().map(|document| document.map(read).transpose()).collect()
@@ -176,7 +180,9 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
     /// As [`ReadRepository::find`].
     pub async fn count(&self, criteria: Criteria<A>) -> Result<u64> {
         let doing = || format!("counting in `{}`", A::COLLECTION.name);
-        let counted = self.scope.store.count(A::COLLECTION, criteria.filter()).await;
+        let mut open = self.transaction.open();
+        let inside = inside(self.scope, &mut open);
+        let counted = source(self.scope, &inside).count(A::COLLECTION, criteria.filter()).await;
         counted.map_err(Error::of_store).with_context(doing)
     }
 
@@ -188,18 +194,23 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
         let mut find = criteria.to_find(A::COLLECTION)?;
         find.limit = 1;
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
-        let found = self.scope.store.find(&find).await.map_err(Error::of_store);
-        Ok(!found.with_context(doing)?.documents.is_empty())
+        let found = self.documents(&find).await.with_context(doing)?;
+        Ok(!found.documents.is_empty())
     }
 
     /// One page in its order, and where the next one starts.
     async fn read_page(&self, criteria: &Criteria<A>) -> Result<(Vec<Read<A>>, Option<Cursor>)> {
         let doing = || format!("finding in `{}`", A::COLLECTION.name);
         let find = criteria.to_find(A::COLLECTION).with_context(doing)?;
-        let found = self.scope.store.find(&find).await;
-        let found = found.map_err(Error::of_store).with_context(doing)?;
+        let found = self.documents(&find).await.with_context(doing)?;
         let read = |document| read(self.scope, document);
         Ok((found.documents.into_iter().map(read).collect(), found.next))
+    }
+
+    async fn documents(&self, find: &Find) -> Result<Found> {
+        let mut open = self.transaction.open();
+        let inside = inside(self.scope, &mut open);
+        source(self.scope, &inside).find(find).await.map_err(Error::of_store)
     }
 }
 
@@ -207,6 +218,25 @@ impl<'c, A: Aggregate> ReadRepository<'c, A> {
 type Read<A> = Result<Versioned<A>, Unreadable>;
 
 type Items<A> = stream::Iter<std::vec::IntoIter<Result<Versioned<A>>>>;
+
+/// Reads inside the transaction that the handler has open, so that it waits for no second connection
+/// while it keeps one from others. While the transaction is in use, it reads outside of it.
+fn inside<'p>(
+    scope: &'p Scope,
+    open: &'p mut Option<TransactionPlace<'_>>,
+) -> Option<Box<dyn DocumentStore + 'p>> {
+    scope.store.inside(open.as_mut()?.as_mut()?)
+}
+
+fn source<'s>(
+    scope: &'s Scope,
+    inside: &'s Option<Box<dyn DocumentStore + '_>>,
+) -> &'s (dyn DocumentStore + 's) {
+    match inside {
+        Some(inside) => &**inside,
+        None => &*scope.store,
+    }
+}
 
 fn check_ids(ids: usize) -> Result<()> {
     if ids <= LOAD_IDS_MAX {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures_util::stream::Stream;
 
+use super::read::ReadContext;
 use super::read_repository::ReadRepository;
 use super::scope::Scope;
 use super::stored::{absent, put, read};
@@ -51,8 +52,8 @@ pub struct Repository<'c, A> {
 }
 
 impl<'c, A: Aggregate> Repository<'c, A> {
-    pub(super) fn new(scope: &'c Scope, unit: &'c SharedUnit) -> Self {
-        Self { scope, read: ReadRepository::new(scope), unit }
+    pub(super) fn new(cx: &'c ReadContext, unit: &'c SharedUnit) -> Self {
+        Self { scope: cx.scope(), read: cx.repository(), unit }
     }
 
     /// The aggregate with this id, or `None`.

@@ -1,24 +1,24 @@
 //! What a command or message handler is given: reads, buffered writes, and messages to send.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use serde::Serialize;
 
 use super::cause::Cause;
 use super::read::ReadContext;
 use super::repository::Repository;
 use super::scope::Scope;
+use super::transaction::TransactionPlace;
 use super::unit::SharedUnit;
 use crate::domain::Aggregate;
 use crate::message::{
     CONTENT_TYPE_JSON, ContextName, Direction, Envelope, Event, Headers, Message, Metadata, Target,
     check_payload,
 };
-use crate::store::{OpenTransaction, UnitOfWork};
+use crate::store::UnitOfWork;
 use crate::{Error, Result, ResultExt};
 
 /// What a command or message handler is given, by reference.
@@ -65,24 +65,19 @@ use crate::{Error, Result, ResultExt};
 pub struct Context {
     read: ReadContext,
     unit: SharedUnit,
-    transaction: AsyncMutex<Option<OpenTransaction>>,
 }
 
 impl Context {
     /// The context of one handler call.
     #[must_use]
     pub fn new(scope: Arc<Scope>, cause: Cause) -> Self {
-        Self {
-            read: ReadContext::new(scope, cause),
-            unit: SharedUnit::default(),
-            transaction: AsyncMutex::default(),
-        }
+        Self { read: ReadContext::new(scope, cause), unit: SharedUnit::default() }
     }
 
     /// Reads and writes aggregates of one type.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<'_, A> {
-        Repository::new(self.read.scope(), &self.unit)
+        Repository::new(&self.read, &self.unit)
     }
 
     /// Sends an event to every context that subscribes to it, once this unit has committed.
@@ -187,7 +182,7 @@ impl Context {
     /// statements could not commit with the rest.
     #[inline]
     pub fn take_unit(&self) -> Result<UnitOfWork> {
-        let mut transaction = self.transaction.try_lock().ok_or_else(|| {
+        let mut transaction = self.read.transaction().free_place().ok_or_else(|| {
             Error::misconfigured(
                 "the transaction is still in use: drop it before the handler returns",
             )
@@ -201,14 +196,15 @@ impl Context {
     /// [take](Context::take_unit).
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        let is_closed = self.transaction.try_lock().is_some_and(|place| place.is_none());
+        let transaction = self.read.transaction();
+        let is_closed = transaction.free_place().is_some_and(|place| place.is_none());
         is_closed && self.unit.is_empty()
     }
 
     /// The place of the transaction that the handler opens, empty until then, held exclusively. It is
     /// for extensions that a store offers beside its ports.
     pub async fn transaction(&self) -> TransactionPlace<'_> {
-        TransactionPlace(self.transaction.lock().await)
+        self.read.transaction().place().await
     }
 
     /// The messages that were published and sent so far, in order.
@@ -255,29 +251,6 @@ fn payload<M: Message + Serialize>(message: &M) -> Result<Bytes> {
     let payload = message.encode()?;
     check_payload(payload.len())?;
     Ok(payload)
-}
-
-/// The place of a handler's transaction, held exclusively.
-pub struct TransactionPlace<'c>(AsyncMutexGuard<'c, Option<OpenTransaction>>);
-
-impl Deref for TransactionPlace<'_> {
-    type Target = Option<OpenTransaction>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for TransactionPlace<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
-
-impl fmt::Debug for TransactionPlace<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TransactionPlace").field(&*self.0).finish()
-    }
 }
 
 impl Deref for Context {

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::OpenTransaction;
 use crate::Result;
 use crate::criteria::{Collection, Cursor, Filter, Find, Value};
 
@@ -82,4 +83,13 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// As [`DocumentStore::find`].
     async fn count(&self, collection: &'static Collection, filter: &Filter) -> Result<u64>;
+
+    /// The same reads inside a transaction that a handler has opened, over its connection; `None`, unless
+    /// this store has opened it.
+    fn inside<'t>(
+        &'t self,
+        _transaction: &'t mut OpenTransaction,
+    ) -> Option<Box<dyn DocumentStore + 't>> {
+        None
+    }
 }

@@ -27,16 +27,16 @@ use mamey_core::connection::CredentialSource;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// The most connections of this instance; 10 by default. Further calls wait. The wake-up
+    /// The most connections of this instance; 12 by default. Further calls wait. The wake-up
     /// between instances has two more, unless `listen` is off.
     ///
-    /// Half of them is dealt out one by one, in this order: to reads, to leases, to commits, to the
-    /// relay (what it reads and deletes, and the look for parked messages), and to units of work that
-    /// wait for what another transaction holds. What a kind of work has so is taken by no other. The
-    /// other half is common: whoever asks first has it. The transactions that handlers open by
-    /// `cx.postgres()` have only the common half, and units that wait only what was dealt to them. So
-    /// from 10 connections on no kind of work keeps another from working; of fewer, the last ones in
-    /// that order have none to themselves.
+    /// One in ten, at least one, is kept for each of three kinds of work: reads; leases; and the short
+    /// calls of commits and of the relay, with what it reads and deletes. All others are common: whoever
+    /// asks first has them. The transactions that handlers open by `cx.postgres()` have only these; of
+    /// them, one in ten of all at most, at least one, serves units of work that wait for what another
+    /// transaction holds. So no kind of work keeps another from working. Of fewer than six connections,
+    /// leases use those that are kept for short calls, of fewer than three, reads do too, and one
+    /// connection alone serves all.
     pub connections_max: u32,
     /// How long a call waits for a free connection; 10 seconds by default.
     pub acquire_timeout: Duration,
@@ -151,7 +151,7 @@ impl PostgresOptions {
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
-            connections_max: 10,
+            connections_max: 12,
             acquire_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),

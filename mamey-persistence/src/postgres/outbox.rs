@@ -120,7 +120,7 @@ impl OutboxStore for PostgresStore {
             .bind(column(read.held, |held| held.message.as_uuid()))
             .bind(i64::from(limit))
             .bind(stored(read.bytes_max as u64));
-        let rows = self.database.connections.fetch_all(Purpose::Relay, read).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, read).await;
         rows.and_then(|rows| page(&rows, limit)).map_err(|cause| self.database.error(cause))
     }
 
@@ -138,7 +138,7 @@ impl OutboxStore for PostgresStore {
     async fn outbox_complete_to(&self, read_to: u64) -> Result<u64> {
         // Held meanwhile, because what is seen must be taken in in the order in which it is seen.
         let mut completeness = self.completeness.lock().await;
-        let rows = self.database.connections.fetch_all(Purpose::Relay, self.query(WRITERS)).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, self.query(WRITERS)).await;
         let writers = rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
         let writers = writers.map_err(|cause| self.database.error(cause))?;
         Ok(completeness.observe(read_to, writers))
@@ -171,7 +171,7 @@ impl PostgresStore {
             .bind(column(&leases, |lease| i32::from(lease.partition.of())))
             .bind(column(&leases, |lease| stored(lease.epoch)))
             .bind(column(&leases, |lease| lease.holder.as_uuid()));
-        let row = self.database.connections.fetch_one(Purpose::Relay, delete).await?;
+        let row = self.database.connections.fetch_one(Purpose::Work, delete).await?;
         let (count, held): (i64, Option<Vec<i64>>) = (row.try_get(0)?, row.try_get(1)?);
         let held: HashSet<_> =
             held.unwrap_or_default().into_iter().map(i64::cast_unsigned).collect();

@@ -61,7 +61,7 @@ impl ParkingStore for PostgresStore {
             .bind(slots(partitions.iter().copied()))
             .bind(self.database.now())
             .bind(i64::from(limit));
-        let rows = self.database.connections.fetch_all(Purpose::Relay, due).await;
+        let rows = self.database.connections.fetch_all(Purpose::Work, due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
     }
@@ -69,14 +69,14 @@ impl ParkingStore for PostgresStore {
     async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
         let next =
             self.query(NEXT_DUE).bind(slots(partitions.iter().copied())).bind(self.database.now());
-        let row = self.database.connections.fetch_one(Purpose::Relay, next).await;
+        let row = self.database.connections.fetch_one(Purpose::Work, next).await;
         let due = row.and_then(|row| row.try_get::<Option<i64>, _>(0));
         let due = due.map_err(|cause| self.database.error(cause))?;
         Ok(due.map(|micros| Duration::from_micros(micros.unsigned_abs())))
     }
 
     async fn parked_count(&self) -> Result<u64> {
-        self.number(Purpose::Relay, self.query(PARKED_COUNT)).await
+        self.number(Purpose::Work, self.query(PARKED_COUNT)).await
     }
 }
 

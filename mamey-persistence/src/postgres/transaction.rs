@@ -42,8 +42,13 @@ pub trait PostgresContext {
     /// again after a conflict, all of it is rolled back.
     ///
     /// Unlike anything else in a handler it holds a connection, and the locks of its statements,
-    /// until the end: open it late. Drop the value before the handler returns, and before calling
-    /// this again, which waits for it, at most as long as for a connection.
+    /// until the end: open it late. No more handlers have one at a time than there are common
+    /// connections ([`connections_max`](super::PostgresOptions::connections_max)); the others wait.
+    /// Drop the value before the handler returns, and before calling this again, which waits for it, at
+    /// most as long as for a connection.
+    ///
+    /// While it is open, repositories read inside of it, over its connection. While its value is in use,
+    /// they read over another one, and do not see what its statements have changed.
     ///
     /// A transaction that is begun inside of it is a savepoint. A statement that ends it (`COMMIT`,
     /// `ROLLBACK`) makes the commit fail. It is READ COMMITTED, as commits need it. What the handler

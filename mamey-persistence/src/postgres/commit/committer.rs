@@ -255,7 +255,7 @@ impl Committer {
 
     fn in_call(&self, lock_wait: Duration) -> Way {
         let acquire = self.database.connections.acquire_timeout();
-        Way { purpose: Purpose::Commit, acquire, lock_wait }
+        Way { purpose: Purpose::Work, acquire, lock_wait }
     }
 
     /// Sends a unit alone.

@@ -60,15 +60,11 @@ impl Connections {
         let mut lent = self.lend(purpose).await?;
         let read = self.in_time(async {
             lent.begin_call().await?;
-            let mut rows = query.fetch(&mut lent.connection);
-            while let Some(row) = rows.try_next().await? {
-                if take(row)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let read = each(query, &mut lent.connection, &mut take).await?;
+            if read.is_continue() {
+                lent.commit_call().await?;
             }
-            drop(rows);
-            lent.commit_call().await?;
-            Ok(ControlFlow::Continue(()))
+            Ok(read)
         });
         match read.await {
             Ok(ControlFlow::Break(())) => Ok(()),
@@ -144,6 +140,27 @@ impl LentTransaction {
         Arc::ptr_eq(&self.connections, connections)
     }
 
+    /// The first row, if any.
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        query: PgQuery<'_>,
+    ) -> Result<Option<PgRow>, sqlx::Error> {
+        let query = query.persistent(self.connections.keeps_statements());
+        self.connections.in_time(query.fetch_optional(&mut self.connection)).await
+    }
+
+    /// Hands over the rows one after the other, as they arrive. When `take` breaks off, the next
+    /// statement reads to the end what the server still sends.
+    pub(crate) async fn for_each(
+        &mut self,
+        query: PgQuery<'_>,
+        mut take: impl FnMut(PgRow) -> Result<ControlFlow<()>, sqlx::Error> + Send,
+    ) -> Result<(), sqlx::Error> {
+        let query = query.persistent(self.connections.keeps_statements());
+        let read = each(query, &mut self.connection, &mut take);
+        self.connections.in_time(read).await.map(drop)
+    }
+
     /// Ends the transaction by `COMMIT` or `ROLLBACK`. Nobody waits until its session is cleaned up.
     pub(crate) async fn end(mut self, by: &'static str) -> Result<(), sqlx::Error> {
         let ended = sqlx::raw_sql(by).execute(&mut self.connection);
@@ -163,6 +180,21 @@ impl LentTransaction {
             Err(_) => tracing::debug!("the session of a handler is closed: it does not answer"),
         }
     }
+}
+
+/// Hands over the rows one after the other, and tells whether `take` broke off.
+async fn each(
+    query: PgQuery<'_>,
+    connection: &mut PgConnection,
+    take: &mut (impl FnMut(PgRow) -> Result<ControlFlow<()>, sqlx::Error> + Send),
+) -> Result<ControlFlow<()>, sqlx::Error> {
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        if take(row)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Opens a transaction that the driver counts, so that one which a handler begins inside of it is a
