@@ -94,7 +94,7 @@ async fn however_many_rows_are_held_the_others_commit_at_full_speed() {
             })
         })
         .collect();
-    outsider.until_waiting(1).await;
+    Session::of(test.url()).await.until_waiting(1).await;
     let beside = waves(&store, 10_000).await;
     // What they cost once is to be found out that they wait.
     assert!(beside < 3 * alone + Duration::from_secs(5), "{beside:?}, and {alone:?} without them");

@@ -53,7 +53,10 @@ async fn units_that_cannot_be_serialized_run_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_finds_no_free_connection_says_which_limit_to_raise() {
     let test = require!(postgres::database().await);
-    let few = with(test.url(), "connections_max=2&acquire_timeout_ms=200&listen=false");
+    let few = with(
+        test.url(),
+        "connections_max=2&acquire_timeout_ms=200&lock_timeout_ms=25000&listen=false",
+    );
     let database = connect(&few).await.unwrap();
     let store = open(&database, "bank").await;
     let mut outside = Session::of(test.url()).await;
@@ -63,7 +66,8 @@ async fn a_call_that_finds_no_free_connection_says_which_limit_to_raise() {
         tokio::spawn(async move { store.load(&ACCOUNTS, &[Value::Int(1)], LOAD_BYTES_MAX).await })
     };
     let held_up = [read(), read()];
-    outside.until_waiting(2).await;
+    // What a session sees of the others stays the same while it is in a transaction.
+    Session::of(test.url()).await.until_waiting(2).await;
     let began = Instant::now();
     let error = store.ping().await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
