@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// The longest failure text that is stored, in bytes.
 const FAILURE_BYTES_MAX: usize = 2048;
 
+/// The kind of the failure of a message that an instance may have been handling when it ended.
+const SUSPECT: &str = "suspect";
+
 /// Why a message failed, as it is stored beside the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -61,7 +64,13 @@ impl Failure {
     pub fn suspect() -> Self {
         let message = "an instance ended that may have been handling it; from parking, each attempt is \
                        recorded before it begins";
-        Self { kind: "suspect".to_owned(), code: None, message: message.to_owned() }
+        Self { kind: SUSPECT.to_owned(), code: None, message: message.to_owned() }
+    }
+
+    /// Whether it is that of a [suspect](Self::suspect).
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.kind == SUSPECT
     }
 
     /// The process ended so many times while the message's handler ran.

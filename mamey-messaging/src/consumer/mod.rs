@@ -2,6 +2,8 @@
 
 mod busy;
 mod driver;
+mod due;
+mod gate;
 mod hand_over;
 mod in_hand;
 mod intake;
@@ -11,6 +13,7 @@ mod next_step;
 mod options;
 mod outcome;
 mod pace;
+mod parked;
 mod parked_lanes;
 mod parking_limit;
 mod parts;
@@ -20,6 +23,7 @@ mod room;
 mod runs;
 mod slots;
 mod store_outage;
+mod suspect_lanes;
 mod tasks;
 mod worker;
 
@@ -56,6 +60,10 @@ pub use options::ConsumerOptions;
 /// handler runs, and its lane's successors behind it. On a transport that stores nothing, publishers
 /// wait for all receivers, so there slow messages are always parked, and all messages are parked first
 /// while they come faster than they are handled.
+///
+/// Of a message that may have been in hand when an instance ended, each attempt is recorded before it
+/// begins, so that one whose handler ends the process ends few of them: see
+/// [`RetryPolicy`](mamey_core::RetryPolicy).
 ///
 /// A [`Service`](https://docs.rs/mamey/latest/mamey/struct.Service.html) runs one for each context
 /// it hosts. To run one by itself:

@@ -47,8 +47,7 @@ impl ParkedLanes {
 
     /// A delivery was processed: if it was parked, its lane is.
     pub(super) fn delivered(&mut self, lane: Option<Lane>, outcome: &ConsumeOutcome) {
-        let parked = matches!(outcome, ConsumeOutcome::Parked(_) | ConsumeOutcome::ParkedBehind);
-        if let Some(lane) = lane.filter(|_| parked) {
+        if let Some(lane) = lane.filter(|_| outcome.parks()) {
             self.remember(lane, Why::Failed);
         }
     }

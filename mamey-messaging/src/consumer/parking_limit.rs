@@ -36,7 +36,7 @@ impl ParkingLimit {
 
     /// A delivery was processed: it may have been parked.
     pub(super) const fn delivered(&mut self, outcome: &ConsumeOutcome) {
-        if matches!(outcome, ConsumeOutcome::Parked(_) | ConsumeOutcome::ParkedBehind) {
+        if outcome.parks() {
             self.added();
         }
     }

@@ -9,11 +9,12 @@ use mamey_core::message::MessageIdentity;
 use mamey_core::store::ParkedMessage;
 use tokio::time::Instant;
 
+use super::due::{Due, LookFor, begins_first, is_unrun};
 use super::outcome::ConsumeOutcome;
 use super::slots::Slots;
 
-/// How long to gather messages that were parked behind others before looking: most of them are not
-/// the first of their lane.
+/// How long to gather messages that were parked behind others, or as suspects, before looking: there are
+/// many of them, and most of the former are not the first of their lane.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// Messages that failed are retried in places of their own, so that they take none from new ones.
@@ -31,6 +32,10 @@ pub(super) struct Retries {
     finds_unrun: bool,
     /// Whether it left some of them.
     leaves_unrun: bool,
+    /// The message that runs alone or is about to, and since when.
+    alone: Option<(MessageIdentity, Instant)>,
+    /// As long as it has kept the others from running, they have to themselves.
+    next_alone: Instant,
     look_at: Instant,
     looking: Option<usize>,
     poll: Duration,
@@ -54,6 +59,8 @@ impl Retries {
             places_max,
             finds_unrun: false,
             leaves_unrun: false,
+            alone: None,
+            next_alone: now,
             look_at: now,
             looking: None,
             poll,
@@ -71,34 +78,46 @@ impl Retries {
         self.places.free() + if self.finds_unrun { new.free() } else { 0 }
     }
 
-    /// Begins a look, and returns how many messages to ask for: those that run are among them.
-    pub(super) fn begin_look(&mut self, now: Instant, new: &Slots) -> usize {
+    /// Begins a look, and returns what to look for.
+    pub(super) fn begin_look(&mut self, now: Instant, new: &Slots) -> LookFor {
         let limit = self.free(new) + self.running.len();
         self.looking = Some(limit);
         self.finished.clear();
         self.look_at = now + self.poll;
-        limit
+        LookFor {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            places: self.places.free(),
+            new: new.free(),
+            running: self.running.keys().copied().collect(),
+        }
     }
 
     /// Ends a look: picks the messages to run from those that are due.
     pub(super) fn end_look(
         &mut self,
         now: Instant,
-        due: Vec<ParkedMessage>,
+        due: Vec<Due>,
         next_due_in: Option<Duration>,
         new: &mut Slots,
-    ) -> Vec<ParkedMessage> {
+    ) -> Vec<Due> {
         let limit = self.looking.take().unwrap_or_default();
         let is_full = due.len() >= limit;
         (self.finds_unrun, self.leaves_unrun) = (false, false);
         let mut picked = Vec::new();
-        for message in due {
-            let identity = &message.identity;
-            if self.running.contains_key(identity) || self.finished.contains(identity) {
+        for it in due {
+            let (message, identity) = (&it.message, it.message.identity);
+            if self.running.contains_key(&identity) || self.finished.contains(&identity) {
                 continue;
             }
-            let is_unrun = message.attempts == 0;
+            let is_unrun = is_unrun(message);
             self.finds_unrun |= is_unrun;
+            if begins_first(message) && it.entered.is_none() {
+                self.leaves_unrun |= is_unrun;
+                continue;
+            }
+            if !self.may_run(now, message) {
+                continue;
+            }
             let place = match is_unrun {
                 true if new.take() => Place::OfNew,
                 _ if self.places.take() => Place::OfRetries,
@@ -107,8 +126,11 @@ impl Retries {
                     continue;
                 }
             };
-            self.running.insert(message.identity, place);
-            picked.push(message);
+            if it.is_to_run_alone() {
+                self.alone = Some((identity, now));
+            }
+            self.running.insert(identity, place);
+            picked.push(it);
         }
         self.leaves_unrun |= is_full && self.finds_unrun;
         // What is due now was picked, or waits until something that runs has finished.
@@ -119,6 +141,17 @@ impl Retries {
             self.look_within(now, Duration::ZERO);
         }
         picked
+    }
+
+    /// Whether a message may run now. Of those that are to run alone, one may.
+    fn may_run(&mut self, now: Instant, message: &ParkedMessage) -> bool {
+        if message.aborts == 0 || message.abandoned {
+            return true;
+        }
+        if self.alone.is_none() && now < self.next_alone {
+            self.look_within(now, self.next_alone - now);
+        }
+        self.alone.is_none() && now >= self.next_alone
     }
 
     /// Whether the last look left nothing that is due and had no run, and new messages have places.
@@ -152,6 +185,10 @@ impl Retries {
         if self.looking.is_some() {
             self.finished.insert(message);
         }
+        if let Some((_, since)) = self.alone.take_if(|(alone, _)| *alone == message) {
+            self.next_alone = now + (now - since);
+            self.look_within(now, now - since);
+        }
         match outcome {
             ConsumeOutcome::Parked(delay) => self.look_within(now, *delay),
             // The next of its lane is due.
@@ -165,7 +202,9 @@ impl Retries {
     pub(super) fn delivered(&mut self, now: Instant, outcome: &ConsumeOutcome) {
         match outcome {
             ConsumeOutcome::Parked(delay) => self.look_within(now, *delay),
-            ConsumeOutcome::ParkedBehind => self.look_within(now, GATHER),
+            ConsumeOutcome::ParkedBehind | ConsumeOutcome::ParkedSuspect => {
+                self.look_within(now, GATHER);
+            }
             _ => {}
         }
     }
@@ -178,7 +217,9 @@ impl Retries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consumer::gate::Gate;
     use bytes::Bytes;
+    use futures_util::FutureExt;
     use mamey_core::clock::Timestamp;
     use mamey_core::id::MessageId;
     use mamey_core::message::{Envelope, Metadata};
@@ -201,18 +242,36 @@ mod tests {
             .with_due(Timestamp::EPOCH)
     }
 
+    /// What is picked of these, of which all have begun that are to.
+    fn end_look(
+        retries: &mut Retries,
+        now: Instant,
+        due: Vec<ParkedMessage>,
+        next_due_in: Option<Duration>,
+        new: &mut Slots,
+    ) -> Vec<ParkedMessage> {
+        static OPEN: Gate = Gate::new();
+        let begin = |message: ParkedMessage| {
+            let begins = begins_first(&message).then(|| OPEN.enter().now_or_never());
+            Due { message, entered: begins.flatten() }
+        };
+        let due = due.into_iter().map(begin).collect();
+        let picked = retries.end_look(now, due, next_due_in, new).into_iter();
+        picked.map(|due| due.message).collect()
+    }
+
     #[test]
     fn a_message_that_runs_is_not_picked_again_until_it_is_finished() {
         let (now, mut new) = (Instant::now(), Slots::new(8));
         let mut retries = Retries::new(2, POLL, now);
-        assert_eq!(retries.begin_look(now, &new), 2);
+        assert_eq!(retries.begin_look(now, &new).limit, 2);
         let three = vec![parked("a"), parked("b"), parked("c")];
-        assert_eq!(retries.end_look(now, three, None, &mut new).len(), 2);
+        assert_eq!(end_look(&mut retries, now, three, None, &mut new).len(), 2);
         assert_eq!(retries.look_at(&new), None, "all that may run do");
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Handled, &mut new);
         assert_eq!(retries.look_at(&new), Some(now), "its lane's next is due");
         retries.begin_look(now, &new);
-        let picked = retries.end_look(now, vec![parked("b"), parked("c")], None, &mut new);
+        let picked = end_look(&mut retries, now, vec![parked("b"), parked("c")], None, &mut new);
         assert_eq!((picked, new.free()), (vec![parked("c")], 8));
     }
 
@@ -221,13 +280,13 @@ mod tests {
         let (now, mut new) = (Instant::now(), Slots::new(8));
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now, &new);
-        retries.end_look(now, vec![parked("a")], None, &mut new);
+        end_look(&mut retries, now, vec![parked("a")], None, &mut new);
         retries.begin_look(now, &new);
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Handled, &mut new);
-        let picked = retries.end_look(now, vec![parked("a"), parked("b")], None, &mut new);
+        let picked = end_look(&mut retries, now, vec![parked("a"), parked("b")], None, &mut new);
         assert_eq!(picked, [parked("b")]);
         retries.begin_look(now, &new);
-        let picked = retries.end_look(now, vec![parked("a")], None, &mut new);
+        let picked = end_look(&mut retries, now, vec![parked("a")], None, &mut new);
         assert_eq!(picked, [parked("a")], "it was parked again");
     }
 
@@ -237,12 +296,12 @@ mod tests {
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now, &new);
         assert_eq!(retries.look_at(&new), None, "one look at a time");
-        retries.end_look(now, Vec::new(), Some(POLL * 5), &mut new);
+        end_look(&mut retries, now, Vec::new(), Some(POLL * 5), &mut new);
         assert_eq!(retries.look_at(&new), Some(now + POLL));
         // Parked while a look was under way, so the look did not see it.
         retries.begin_look(now, &new);
         retries.delivered(now, &ConsumeOutcome::Parked(POLL / 4));
-        retries.end_look(now, Vec::new(), Some(POLL / 2), &mut new);
+        end_look(&mut retries, now, Vec::new(), Some(POLL / 2), &mut new);
         assert_eq!(retries.look_at(&new), Some(now + POLL / 4));
     }
 
@@ -251,7 +310,7 @@ mod tests {
         let (now, mut new) = (Instant::now(), Slots::new(8));
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now, &new);
-        retries.end_look(now, vec![parked("a")], Some(Duration::ZERO), &mut new);
+        end_look(&mut retries, now, vec![parked("a")], Some(Duration::ZERO), &mut new);
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Returned, &mut new);
         assert_eq!(retries.look_at(&new), Some(now + POLL));
     }
@@ -261,13 +320,13 @@ mod tests {
         let (now, mut new) = (Instant::now(), Slots::new(3));
         assert!(new.take(), "a new message is being handled");
         let mut retries = Retries::new(1, POLL, now);
-        assert_eq!(retries.begin_look(now, &new), 1);
-        let picked = retries.end_look(now, vec![unrun("a")], None, &mut new);
+        assert_eq!(retries.begin_look(now, &new).limit, 1);
+        let picked = end_look(&mut retries, now, vec![unrun("a")], None, &mut new);
         assert_eq!((picked.len(), new.free()), (1, 1));
         assert_eq!(retries.look_at(&new), Some(now), "there may be more, and two places are free");
-        assert_eq!(retries.begin_look(now, &new), 3);
+        assert_eq!(retries.begin_look(now, &new).limit, 3);
         let due = vec![unrun("a"), parked("b"), unrun("c"), parked("d"), unrun("e")];
-        let picked = retries.end_look(now, due, None, &mut new);
+        let picked = end_look(&mut retries, now, due, None, &mut new);
         assert_eq!(picked, [parked("b"), unrun("c")]);
         assert!(!retries.has_caught_up(&new), "one waits");
         retries.finished(now, unrun("a").identity, &ConsumeOutcome::Handled, &mut new);
@@ -275,7 +334,7 @@ mod tests {
         retries.finished(now, parked("b").identity, &ConsumeOutcome::Handled, &mut new);
         assert_eq!(new.free(), 1, "its place was one of the retries");
         retries.begin_look(now, &new);
-        retries.end_look(now, vec![unrun("c")], None, &mut new);
+        end_look(&mut retries, now, vec![unrun("c")], None, &mut new);
         assert!(retries.has_caught_up(&new));
     }
 
@@ -284,9 +343,50 @@ mod tests {
         let (now, mut new) = (Instant::now(), Slots::new(1));
         let mut retries = Retries::new(1, POLL, now);
         retries.runs_already(parked("a").identity);
-        assert_eq!(retries.begin_look(now, &new), 2, "it is among those that are due");
-        assert!(retries.end_look(now, vec![parked("a")], None, &mut new).is_empty());
+        assert_eq!(retries.begin_look(now, &new).limit, 2, "it is among those that are due");
+        assert!(end_look(&mut retries, now, vec![parked("a")], None, &mut new).is_empty());
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Handled, &mut new);
         assert_eq!((new.free(), retries.look_at(&new)), (1, Some(now)));
+    }
+
+    #[test]
+    fn what_begins_is_what_has_a_place_and_is_to_run_beside_others() {
+        let (now, new) = (Instant::now(), Slots::new(1));
+        let mut retries = Retries::new(2, POLL, now);
+        retries.runs_already(parked("a").identity);
+        let mut suspect = unrun("f");
+        suspect.failure = Failure::suspect();
+        let due = [
+            parked("a"),
+            parked("b").with_aborts(1),
+            parked("c").with_abandoned(true),
+            unrun("d"),
+            unrun("e"),
+            suspect.clone(),
+            parked("g"),
+        ];
+        let begun = retries.begin_look(now, &new).to_begin(&due);
+        assert_eq!(begun, [unrun("d"), unrun("e"), suspect].map(|message| message.identity));
+    }
+
+    #[test]
+    fn of_those_that_are_to_run_alone_one_does_and_others_have_as_much_time() {
+        let (now, length, mut new) = (Instant::now(), POLL / 10, Slots::new(8));
+        let mut retries = Retries::new(4, POLL, now);
+        let (a, b) = (parked("a").with_aborts(1), parked("b").with_aborts(2));
+        let mut look = |retries: &mut Retries, now, due: &[&ParkedMessage]| {
+            let due = due.iter().map(|it| (*it).clone()).collect();
+            retries.begin_look(now, &new);
+            end_look(retries, now, due, None, &mut new)
+        };
+        assert_eq!(look(&mut retries, now, &[&parked("c"), &a]), [parked("c"), a.clone()]);
+        assert_eq!(look(&mut retries, now, &[&b]), [], "one at a time");
+        let gone = parked("d").with_abandoned(true);
+        assert_eq!(look(&mut retries, now, &[&gone]), [gone.clone()], "it does not run");
+        let end = now + length;
+        retries.finished(end, a.identity, &ConsumeOutcome::Handled, &mut Slots::new(8));
+        assert_eq!(look(&mut retries, end, &[&b]), [], "the others have their time");
+        assert_eq!(retries.look_at(&Slots::new(8)), Some(end + length));
+        assert_eq!(look(&mut retries, end + length, &[&b]), [b.clone()]);
     }
 }

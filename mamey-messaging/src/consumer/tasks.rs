@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::Result;
-use mamey_core::message::Partition;
+use mamey_core::message::{MessageIdentity, Partition};
 use mamey_core::store::{InstanceId, Origin, Outcome, ParkedMessage, Receipt, Store, UnitOfWork};
 use mamey_core::transport::Unsettled;
 use tokio::task::JoinSet;
 
+use super::due::{Due, LookFor};
+use super::gate::GATE;
 use super::hand_over::{HandOver, hand_over};
 use super::in_hand::InHand;
 use super::outcome::ConsumeOutcome;
@@ -51,7 +53,7 @@ pub(super) struct Retried {
 
 /// What a look for parked messages found.
 pub(super) struct Look {
-    pub(super) due: Vec<ParkedMessage>,
+    pub(super) due: Vec<Due>,
     /// Those that were due and cannot be read.
     pub(super) unreadable: Vec<ParkedMessage>,
     pub(super) next_due_in: Option<Duration>,
@@ -93,20 +95,20 @@ impl Tasks {
         });
     }
 
-    pub(super) fn retry(&mut self, message: ParkedMessage, partition: Partition) {
-        let worker = Arc::clone(&self.worker);
+    pub(super) fn retry(&mut self, due: Due, partition: Partition) {
+        let (Due { message, entered }, worker) = (due, Arc::clone(&self.worker));
         self.running.spawn(async move {
             let outcome = worker.retry(&message).await;
+            drop(entered);
             Done::Retried(Box::new(Retried { message, partition, outcome }))
         });
     }
 
-    /// Looks for up to `limit` due messages, and counts all parked ones if `count` says so.
-    pub(super) fn look(&mut self, partitions: Vec<Partition>, limit: usize, count: bool) {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let store = Arc::clone(&self.store);
+    /// Looks for due messages and begins attempts at them, and counts all parked ones if `count` says so.
+    pub(super) fn look(&mut self, partitions: Vec<Partition>, wanted: LookFor, count: bool) {
+        let (store, holder) = (Arc::clone(&self.store), self.worker.holder);
         self.running.spawn(async move {
-            let look = look(store.as_ref(), &partitions, limit, count);
+            let look = look(store.as_ref(), &partitions, (holder, wanted), count);
             Done::Looked(guarded(look).await)
         });
     }
@@ -137,15 +139,16 @@ impl Tasks {
 async fn look(
     store: &dyn Store,
     partitions: &[Partition],
-    limit: u32,
+    (holder, wanted): (InstanceId, LookFor),
     count: bool,
 ) -> Result<Look> {
-    let due = store.due_parked(partitions, limit).await?;
+    let due = store.due_parked(partitions, wanted.limit).await?;
     let (unreadable, due): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|message| message.unreadable.is_some());
     for message in &unreadable {
         postpone(store, message).await?;
     }
+    let due = begin(store, holder, wanted.to_begin(&due), due).await?;
     let next_due_in = store.next_due_in(partitions).await?;
     let parked = match count {
         true => Some(store.parked_count().await?),
@@ -154,11 +157,32 @@ async fn look(
     Ok(Look { due, unreadable, next_due_in, parked })
 }
 
+/// Records that attempts begin, in one call for all. Not while another handler runs alone: if that one
+/// ended the process, it would count for these too.
+async fn begin(
+    store: &dyn Store,
+    holder: InstanceId,
+    messages: Vec<MessageIdentity>,
+    due: Vec<ParkedMessage>,
+) -> Result<Vec<Due>> {
+    let (mut entered, mut begun) = (Vec::new(), Vec::new());
+    if !messages.is_empty() {
+        entered = GATE.enter_together(messages.len()).await;
+        begun = store.begin_parked(holder, &messages).await?;
+    }
+    let due = due.into_iter().map(|message| {
+        let begins = begun.contains(&message.identity);
+        Due { message, entered: if begins { entered.pop() } else { None } }
+    });
+    Ok(due.collect())
+}
+
 /// Looks at a message later that this build cannot read, without counting an attempt: it waits for a
 /// build that can, and others are due meanwhile.
 async fn postpone(store: &dyn Store, message: &ParkedMessage) -> Result<()> {
-    let ParkedMessage { identity, envelope, attempts, failure, .. } = message.clone();
+    let ParkedMessage { identity, envelope, attempts, failure, aborts, .. } = message.clone();
+    let aborts = aborts.saturating_add(u32::from(message.abandoned));
     let outcome = Outcome::Park { delay: UNREADABLE_PAUSE, attempts, failure };
-    let receipt = Receipt::of(identity, envelope, Origin::Parked, outcome);
+    let receipt = Receipt::of(identity, envelope, Origin::Parked, outcome).with_aborts(aborts);
     store.commit(UnitOfWork::default().with_receipt(receipt)).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::message::Partition;
+use mamey_core::message::{Lane, Partition};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -69,6 +69,7 @@ impl Driver {
     }
 
     fn begin_delivery(&mut self, (id, step): (LaneId, Step), taken: Taken, now: Instant) {
+        let suspect = self.is_suspect(&taken, id.lane());
         let Taken { intake, partition, delivery, room, .. } = taken;
         if !self.takes_all {
             self.busy.begin(partition);
@@ -76,6 +77,7 @@ impl Driver {
         let known = Known {
             redelivered: delivery.is_redelivered(),
             near_its_limit: delivery.is_near_its_limit(),
+            suspect,
             lane_is_parked: mamey_core::inject_fault!(
                 "parked-key-unchecked",
                 false,
@@ -86,6 +88,14 @@ impl Driver {
         let run = Run::new((id, step), (partition, intake), Arc::clone(&in_hand), now);
         let number = self.runs.begin(run);
         self.tasks.deliver(number, in_hand, known, room);
+    }
+
+    /// Whether an instance may have been handling the message when that ended.
+    fn is_suspect(&self, taken: &Taken, lane: Option<&Lane>) -> bool {
+        let returned = !self.takes_all && taken.delivery.is_redelivered();
+        let in_hand =
+            taken.delivery.is_suspect() || returned && self.abandoned.contains(&taken.partition);
+        in_hand && self.suspect_lanes.may_have_more(lane)
     }
 
     pub(super) fn end_delivery(&mut self, delivered: Delivered) {
@@ -108,6 +118,7 @@ impl Driver {
         }
         self.retries.delivered(now, &outcome);
         self.parking_limit.delivered(&outcome);
+        self.suspect_lanes.delivered(run.lane(), &outcome);
         self.parked_lanes.delivered(run.lane().cloned(), &outcome);
         if returned.is_some() && self.intakes.is_running(run.partition, run.intake) {
             // Returning one message while later ones of its lane wait here would change their

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::message::{ContextName, MessageIdentity, Partition};
-use mamey_core::store::Store;
+use mamey_core::store::{Lease, Store};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -25,6 +25,7 @@ use super::parts::Parts;
 use super::retries::Retries;
 use super::runs::Runs;
 use super::slots::Slots;
+use super::suspect_lanes::SuspectLanes;
 use super::tasks::{Done, Tasks};
 use super::worker::Worker;
 use crate::leases::{Assignment, Changes, Held, LeaseKeeper};
@@ -42,6 +43,9 @@ pub(super) struct Driver {
     /// The transport stores nothing, so publishers wait until their messages are settled.
     publishers_wait: bool,
     assignment: Assignment,
+    /// The partitions that an instance has left without a release: what is delivered again there, it may
+    /// have been handling when it ended.
+    abandoned: Vec<Partition>,
     intakes: Intakes,
     lanes: Lanes<Taken>,
     runs: Runs,
@@ -53,6 +57,7 @@ pub(super) struct Driver {
     busy: Busy,
     retries: Retries,
     parked_lanes: ParkedLanes,
+    suspect_lanes: SuspectLanes,
     parking_limit: ParkingLimit,
     throttle: LogThrottle,
     reported: Reported<MessageIdentity>,
@@ -62,12 +67,14 @@ impl Driver {
     pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
         let Parts { inbound, store, transport, options, stats } = parts;
         let (context, capabilities) = (inbound.context().clone(), transport.capabilities());
-        let worker = Worker::new(inbound, Arc::clone(&store), stats.clone(), stop);
+        let worker =
+            Worker::new(inbound, options.instance, Arc::clone(&store), stats.clone(), stop);
         let now = Instant::now();
         Self {
             takes_all: !capabilities.remote && store.capabilities().shared,
             publishers_wait: !capabilities.durable,
             assignment: Assignment::default(),
+            abandoned: Vec::new(),
             intakes: Intakes::new(
                 context.clone(),
                 transport,
@@ -83,6 +90,7 @@ impl Driver {
             busy: Busy::default(),
             retries: Retries::new(options.retries_max, options.poll, now),
             parked_lanes: ParkedLanes::default(),
+            suspect_lanes: SuspectLanes::default(),
             parking_limit: ParkingLimit::new(options.parked_messages_max, now),
             throttle: LogThrottle::default(),
             reported: Reported::default(),
@@ -142,6 +150,11 @@ impl Driver {
     fn take_over(&mut self, held: &mut watch::Receiver<Held>) {
         let held = held.borrow_and_update().clone();
         let changes = self.assignment.update(&held.leases, held.surplus);
+        let anew = |lease: &Lease| held.abandoned.contains(&lease.partition);
+        if changes.gained.iter().any(anew) {
+            self.suspect_lanes = SuspectLanes::default();
+        }
+        self.abandoned = held.abandoned;
         if !self.takes_all {
             self.follow(&changes);
         }
@@ -149,7 +162,10 @@ impl Driver {
             self.sort_lanes();
         }
         if changes != Changes::default() {
-            tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
+            tracing::debug!(
+                context = %self.context, ?changes, abandoned = ?self.abandoned,
+                "the consumer's partitions changed"
+            );
         }
     }
 

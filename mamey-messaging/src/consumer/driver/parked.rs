@@ -6,6 +6,7 @@ use mamey_core::store::ParkedMessage;
 use tokio::time::Instant;
 
 use super::Driver;
+use crate::consumer::due::Due;
 use crate::consumer::tasks::{Look, Retried};
 
 impl Driver {
@@ -26,26 +27,27 @@ impl Driver {
             self.parking_limit.counted(&self.context, parked);
         }
         look.unreadable.iter().for_each(|message| self.report_unreadable(message));
-        let found = look.due.iter().filter_map(|it| Some((it.envelope.lane()?, it.attempts > 0)));
+        let found = look.due.iter().map(|due| &due.message);
+        let found = found.filter_map(|it| Some((it.envelope.lane()?, it.attempts > 0)));
         if self.parked_lanes.end_look(found) {
             self.sort_lanes();
         }
         let (now, next_due_in) = (Instant::now(), look.next_due_in);
-        for message in self.retries.end_look(now, look.due, next_due_in, &mut self.slots) {
-            self.begin_retry(message);
+        for due in self.retries.end_look(now, look.due, next_due_in, &mut self.slots) {
+            self.begin_retry(due);
         }
         if self.retries.has_caught_up(&self.slots) {
             self.go_through_parking(false);
         }
     }
 
-    fn begin_retry(&mut self, message: ParkedMessage) {
-        let slot = message.envelope.metadata.slot();
+    fn begin_retry(&mut self, due: Due) {
+        let slot = due.message.envelope.metadata.slot();
         let Ok(partition) = Partition::of_slot(slot, self.options.partitions) else {
             return;
         };
         self.busy.begin(partition);
-        self.tasks.retry(message, partition);
+        self.tasks.retry(due, partition);
     }
 
     pub(super) fn end_retry(&mut self, retried: &Retried) {
