@@ -108,6 +108,11 @@ pub struct ConsumerSnapshot {
     pub duplicates_absorbed: u64,
     /// Messages that were parked after a failure, counted with each failure.
     pub parked: u64,
+    /// Messages that were parked because an instance may have been handling them when it ended: from
+    /// parking each attempt is recorded before it begins.
+    pub suspects: u64,
+    /// How often a process was found to have ended while the handler of a parked message ran.
+    pub aborted: u64,
     /// Messages that were parked because an earlier one of their lane was.
     pub parked_behind: u64,
     /// Handler calls for messages that were parked.
@@ -139,6 +144,8 @@ pub(crate) struct ConsumerCounters {
     pub(crate) handled: Counter,
     pub(crate) duplicates_absorbed: Counter,
     pub(crate) parked: Counter,
+    pub(crate) suspects: Counter,
+    pub(crate) aborted: Counter,
     pub(crate) parked_behind: Counter,
     pub(crate) retried: Counter,
     pub(crate) run_again: Counter,
@@ -161,6 +168,8 @@ impl ConsumerStats {
             handled: counters.handled.get(),
             duplicates_absorbed: counters.duplicates_absorbed.get(),
             parked: counters.parked.get(),
+            suspects: counters.suspects.get(),
+            aborted: counters.aborted.get(),
             parked_behind: counters.parked_behind.get(),
             retried: counters.retried.get(),
             run_again: counters.run_again.get(),

@@ -19,6 +19,8 @@ use super::hosted::Hosted;
 /// | `dead_letters` | dead letters | now |
 /// | `no_subscriber` | events that no context subscribes to; they count as published, too | the start |
 /// | `duplicates_absorbed` | deliveries without effect, because the inbox knew the message | the start |
+/// | `suspects` | messages that an instance may have been handling when it ended | the start |
+/// | `aborted` | ends of a process while the handler of a parked message ran | the start |
 /// | `rejected` | messages that could be neither read nor kept, by reason | the start |
 /// | `headers_dropped` | headers of messages from outside that were over the bounds | the start |
 /// | `unreadable` | records, parked messages and documents that this build cannot read | the start |
@@ -66,6 +68,12 @@ pub struct Totals {
     pub no_subscriber: u64,
     /// Deliveries without effect because the message was already handled or parked, since the start.
     pub duplicates_absorbed: u64,
+    /// Messages that were parked because an instance may have been handling them when it ended, since the
+    /// start: an attempt of theirs is recorded before it begins.
+    pub suspects: u64,
+    /// How often a process was found to have ended while the handler of a parked message ran, since the
+    /// start. [`RetryPolicy::aborts`](crate::RetryPolicy::aborts) says when such a message is given up.
+    pub aborted: u64,
     /// Messages that could neither be read nor kept in a store, by reason, since the start:
     /// [`RunningService::rejected`](crate::RunningService::rejected) lists them.
     pub rejected: RejectedTotals,
@@ -101,6 +109,8 @@ impl Totals {
         self.no_subscriber += relayed.no_subscriber;
         let consumed = hosted.consumed.snapshot();
         self.duplicates_absorbed += consumed.duplicates_absorbed;
+        self.suspects += consumed.suspects;
+        self.aborted += consumed.aborted;
         self.headers_dropped += consumed.headers_dropped;
         self.unreadable += relayed.unreadable + consumed.unreadable;
         self.unreadable += hosted.runtime.unreadable_documents();

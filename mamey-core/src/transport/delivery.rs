@@ -34,6 +34,7 @@ pub trait Settle: Send + 'static {
 pub struct Delivery {
     envelope: Envelope,
     redelivered: bool,
+    suspect: bool,
     near_its_limit: bool,
     settle: Option<Box<dyn Settle>>,
 }
@@ -42,11 +43,20 @@ impl Delivery {
     /// A message and the way to settle it. `redelivered` when it may have been delivered before.
     #[must_use]
     pub fn new(envelope: Envelope, redelivered: bool, settle: Box<dyn Settle>) -> Self {
-        Self { envelope, redelivered, near_its_limit: false, settle: Some(settle) }
+        let settle = Some(settle);
+        Self { envelope, redelivered, suspect: false, near_its_limit: false, settle }
+    }
+
+    /// Says whether it was [published as a suspect](super::Publisher::publish_suspect).
+    #[must_use]
+    pub const fn suspect(mut self, suspect: bool) -> Self {
+        self.suspect = suspect;
+        self
     }
 
     /// Says whether the transport has delivered it so often that it will soon give it up: then the
-    /// consumer parks it instead of handling it.
+    /// consumer parks it instead of handling it, or rejects it if its store keeps nothing beyond the
+    /// process.
     #[must_use]
     pub const fn near_its_limit(mut self, near: bool) -> Self {
         self.near_its_limit = near;
@@ -63,6 +73,13 @@ impl Delivery {
     #[must_use]
     pub const fn is_redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// Whether an instance may have been handling it when that ended. The consumer then records each
+    /// attempt before it begins.
+    #[must_use]
+    pub const fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Whether the transport will soon stop delivering it.

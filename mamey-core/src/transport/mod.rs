@@ -55,6 +55,20 @@ pub trait Publisher: Send + Sync + 'static {
     /// # Cancellation
     /// As after an error: the message may or may not arrive.
     async fn publish(&self, envelope: &Envelope) -> Result<Routed>;
+
+    /// Publishes a message that an instance which has ended may have published before. On a transport
+    /// that delivers in the publisher's process, that instance may have been handling it: there it is
+    /// delivered as a [suspect](Delivery::is_suspect). On any other it is the same as
+    /// [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancellation
+    /// As [`publish`](Self::publish).
+    async fn publish_suspect(&self, envelope: &Envelope) -> Result<Routed> {
+        self.publish(envelope).await
+    }
 }
 
 /// Receives one partition of a context's messages.

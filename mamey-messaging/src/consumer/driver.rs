@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mamey_core::message::{ContextName, MessageIdentity, Partition};
-use mamey_core::store::{ParkedMessage, Store};
+use mamey_core::message::{ContextName, Lane, MessageIdentity, Partition};
+use mamey_core::store::{Lease, ParkedMessage, Store};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::busy::Busy;
+use super::due::Due;
 use super::intake::Taken;
 use super::intakes::Intakes;
 use super::lanes::{LaneId, Lanes};
@@ -19,8 +20,9 @@ use super::parked_lanes::ParkedLanes;
 use super::parking_limit::ParkingLimit;
 use super::parts::Parts;
 use super::retries::Retries;
+use super::suspect_lanes::SuspectLanes;
 use super::tasks::{Delivered, Done, Look, Retried, Tasks};
-use super::worker::Worker;
+use super::worker::{Known, Worker};
 use crate::leases::{Assignment, Changes, Held, LeaseKeeper};
 use crate::reported::Reported;
 use crate::stats::ConsumerStats;
@@ -37,12 +39,16 @@ pub(super) struct Driver {
     /// then this instance takes every partition, and leases only divide the retries.
     takes_all: bool,
     assignment: Assignment,
+    /// The partitions that an instance has left without a release: what is delivered again there, it may
+    /// have been handling when it ended.
+    abandoned: Vec<Partition>,
     intakes: Intakes,
     lanes: Lanes<Taken>,
     tasks: Tasks,
     busy: Busy,
     retries: Retries,
     parked_lanes: ParkedLanes,
+    suspect_lanes: SuspectLanes,
     parking_limit: ParkingLimit,
     throttle: LogThrottle,
     reported: Reported<MessageIdentity>,
@@ -53,11 +59,13 @@ impl Driver {
         let Parts { inbound, store, transport, options, stats } = parts;
         let context = inbound.context().clone();
         let stays_here = !transport.capabilities().remote;
-        let worker = Worker::new(inbound, Arc::clone(&store), stats.clone(), stop);
+        let worker =
+            Worker::new(inbound, options.instance, Arc::clone(&store), stats.clone(), stop);
         let now = Instant::now();
         Self {
             takes_all: stays_here && store.capabilities().shared,
             assignment: Assignment::default(),
+            abandoned: Vec::new(),
             intakes: Intakes::new(
                 context.clone(),
                 transport,
@@ -69,6 +77,7 @@ impl Driver {
             busy: Busy::default(),
             retries: Retries::new(options.retries_max, options.poll, now),
             parked_lanes: ParkedLanes::default(),
+            suspect_lanes: SuspectLanes::default(),
             parking_limit: ParkingLimit::new(options.parked_messages_max, now),
             throttle: LogThrottle::default(),
             reported: Reported::default(),
@@ -135,7 +144,21 @@ impl Driver {
             false,
             lane.as_ref().is_some_and(|lane| self.parked_lanes.contains(lane))
         );
-        self.tasks.deliver(id, lane, taken, lane_is_parked);
+        let known = Known {
+            redelivered: taken.delivery.is_redelivered(),
+            near_its_limit: taken.delivery.is_near_its_limit(),
+            suspect: self.is_suspect(&taken, lane.as_ref()),
+            lane_is_parked,
+        };
+        self.tasks.deliver(id, lane, taken, known);
+    }
+
+    /// Whether an instance may have been handling the message when that ended.
+    fn is_suspect(&self, taken: &Taken, lane: Option<&Lane>) -> bool {
+        let returned = !self.takes_all && taken.delivery.is_redelivered();
+        let in_hand =
+            taken.delivery.is_suspect() || returned && self.abandoned.contains(&taken.partition);
+        in_hand && self.suspect_lanes.may_have_more(lane)
     }
 
     fn begin_look(&mut self, now: Instant) {
@@ -148,13 +171,13 @@ impl Driver {
         self.tasks.look(partitions, self.retries.begin_look(now), count);
     }
 
-    fn begin_retry(&mut self, message: ParkedMessage) {
-        let slot = message.envelope.metadata.slot();
+    fn begin_retry(&mut self, due: Due) {
+        let slot = due.message.envelope.metadata.slot();
         let Ok(partition) = Partition::of_slot(slot, self.options.partitions) else {
             return;
         };
         self.busy.begin(partition);
-        self.tasks.retry(message, partition);
+        self.tasks.retry(due, partition);
     }
 
     /// Puts a message into its lane, unless its intake has ended: then the transport delivers it
@@ -169,11 +192,19 @@ impl Driver {
     fn take_over(&mut self, held: &mut watch::Receiver<Held>) {
         let held = held.borrow_and_update().clone();
         let changes = self.assignment.update(&held.leases, held.surplus);
+        let anew = |lease: &Lease| held.abandoned.contains(&lease.partition);
+        if changes.gained.iter().any(anew) {
+            self.suspect_lanes = SuspectLanes::default();
+        }
+        self.abandoned = held.abandoned;
         if !self.takes_all {
             self.follow(&changes);
         }
         if changes != Changes::default() {
-            tracing::debug!(context = %self.context, ?changes, "the consumer's partitions changed");
+            tracing::debug!(
+                context = %self.context, ?changes, abandoned = ?self.abandoned,
+                "the consumer's partitions changed"
+            );
         }
     }
 
@@ -226,6 +257,7 @@ impl Driver {
             self.busy.end(partition);
         }
         self.retries.delivered(Instant::now(), &outcome);
+        self.suspect_lanes.delivered(lane.as_ref(), &outcome);
         self.parked_lanes.delivered(lane, &outcome);
         if returned.is_some() && self.intakes.is_running(partition, intake) {
             // Returning one message while later ones of its lane wait here would change their
@@ -251,8 +283,8 @@ impl Driver {
             self.parking_limit.counted(&self.context, parked);
         }
         look.unreadable.iter().for_each(|message| self.report_unreadable(message));
-        for message in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
-            self.begin_retry(message);
+        for due in self.retries.end_look(Instant::now(), look.due, look.next_due_in) {
+            self.begin_retry(due);
         }
     }
 

@@ -2,12 +2,15 @@
 
 mod busy;
 mod driver;
+mod due;
+mod gate;
 mod intake;
 mod intakes;
 mod lanes;
 mod next_step;
 mod options;
 mod outcome;
+mod parked;
 mod parked_lanes;
 mod parking_limit;
 mod parts;
@@ -15,6 +18,7 @@ mod record;
 mod retries;
 mod room;
 mod store_outage;
+mod suspect_lanes;
 mod tasks;
 mod worker;
 
@@ -44,6 +48,10 @@ pub use options::ConsumerOptions;
 /// delivery is acknowledged only after the commit of its effect. A message whose handler fails is
 /// run again at once, then parked in the context's store together with its lane's successors and
 /// retried from there, and finally kept there as a dead letter. No other lane waits for it.
+///
+/// Of a message that may have been in hand when an instance ended, each attempt is recorded before it
+/// begins, so that one whose handler ends the process ends few of them: see
+/// [`RetryPolicy`](mamey_core::RetryPolicy).
 ///
 /// A [`Service`](https://docs.rs/mamey/latest/mamey/struct.Service.html) runs one for each context
 /// it hosts. To run one by itself:

@@ -15,8 +15,7 @@ pub(super) struct ParkedLanes(HashSet<Lane>);
 impl ParkedLanes {
     /// Remembers the lane of a delivery that was parked.
     pub(super) fn delivered(&mut self, lane: Option<Lane>, outcome: &ConsumeOutcome) {
-        let parked = matches!(outcome, ConsumeOutcome::Parked(_) | ConsumeOutcome::ParkedBehind);
-        if let Some(lane) = lane.filter(|_| parked && self.0.len() < PARKED_LANES_MAX) {
+        if let Some(lane) = lane.filter(|_| outcome.parks() && self.0.len() < PARKED_LANES_MAX) {
             self.0.insert(lane);
         }
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use mamey_core::message::Envelope;
 use mamey_core::store::{
-    CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, Receipt, Store, UnitOfWork,
+    CommitOutcome, DeadLetterReason, Failure, Origin, Outcome, ParkedMessage, Receipt, Store,
+    UnitOfWork,
 };
+use mamey_core::transport::RejectReason;
 use mamey_core::{Error, ErrorKind, Result};
 
 use super::outcome::ConsumeOutcome;
@@ -22,6 +24,34 @@ pub(super) struct Current<'a> {
     pub(super) parked_so_far: Duration,
     /// How many attempts of builds that could not read it came last.
     pub(super) unread: u32,
+    /// How many times a process ended while its handler ran.
+    pub(super) aborts: u32,
+}
+
+impl<'m> Current<'m> {
+    pub(super) const fn delivered(envelope: &'m Envelope) -> Self {
+        let (origin, parked_so_far) = (Origin::Delivery, Duration::ZERO);
+        Self { envelope, origin, parked_so_far, unread: 0, aborts: 0 }
+    }
+
+    /// A parked message, and how many attempts its handler had.
+    pub(super) fn parked(parked: &'m ParkedMessage) -> (Self, u32) {
+        let (envelope, origin) = (&parked.envelope, Origin::Parked);
+        let parked_so_far = parked.due.duration_since(parked.since);
+        // What other builds could not read takes no attempt from a handler.
+        let was_unread = parked.failure.kind == ErrorKind::Unreadable.as_str();
+        let (unread, attempts) = match was_unread {
+            true => (parked.attempts, 0),
+            false => (0, parked.attempts),
+        };
+        let aborts = parked.aborts;
+        (Self { envelope, origin, parked_so_far, unread, aborts }, attempts)
+    }
+
+    /// Whether a process has ended while its handler ran, so that no other is to run beside it.
+    pub(super) const fn is_to_run_alone(&self) -> bool {
+        self.aborts > 0
+    }
 }
 
 /// Commits what becomes of messages whose handlers have committed nothing.
@@ -70,6 +100,40 @@ impl Recorder {
         self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
     }
 
+    /// Parks a message that an instance may have been handling when it ended, due at once: from there
+    /// each attempt is recorded before it begins.
+    pub(super) async fn park_suspect(&self, current: Current<'_>) -> ConsumeOutcome {
+        let (delay, failure) = (Duration::ZERO, Failure::suspect());
+        let outcome = Outcome::Park { delay, attempts: 0, failure };
+        self.record(current, outcome, ConsumeOutcome::ParkedSuspect).await
+    }
+
+    /// Parks a message once more, during whose attempt the process ended.
+    pub(super) async fn park_aborted(
+        &self,
+        current: Current<'_>,
+        attempts: u32,
+        delay: Duration,
+    ) -> ConsumeOutcome {
+        let (metadata, aborts) = (&current.envelope.metadata, current.aborts);
+        tracing::warn!(
+            message = %metadata.name, sender = %metadata.sender, id = %metadata.id, aborts, ?delay,
+            "a process ended while the message's handler ran; it will run again alone"
+        );
+        let outcome = Outcome::Park { delay, attempts, failure: Failure::aborted(aborts) };
+        self.record(current, outcome, ConsumeOutcome::Parked(delay)).await
+    }
+
+    /// Keeps a message as a dead letter whose handler ends the process.
+    pub(super) async fn give_up_aborted(
+        &self,
+        current: Current<'_>,
+        attempts: u32,
+    ) -> ConsumeOutcome {
+        let failure = Failure::aborted(current.aborts);
+        self.give_up(current, failure, attempts, DeadLetterReason::Aborted).await
+    }
+
     /// Parks a message whose lane is parked.
     pub(super) async fn park_behind(&self, current: Current<'_>) -> ConsumeOutcome {
         if current.origin == Origin::Parked {
@@ -87,13 +151,23 @@ impl Recorder {
         attempts: u32,
         reason: DeadLetterReason,
     ) -> ConsumeOutcome {
-        let metadata = &current.envelope.metadata;
+        self.give_up(current, Failure::from(error), attempts, reason).await
+    }
+
+    async fn give_up(
+        &self,
+        current: Current<'_>,
+        failure: Failure,
+        attempts: u32,
+        reason: DeadLetterReason,
+    ) -> ConsumeOutcome {
+        let (metadata, error) = (&current.envelope.metadata, &failure.message);
         tracing::error!(
-            message = %metadata.name, sender = %metadata.sender, id = %metadata.id, attempts, %error,
+            message = %metadata.name, sender = %metadata.sender, id = %metadata.id, attempts, error,
             reason = reason.as_str(),
             "a message becomes a dead letter"
         );
-        let outcome = Outcome::DeadLetter { reason, attempts, failure: Failure::from(error) };
+        let outcome = Outcome::DeadLetter { reason, attempts, failure };
         self.record(current, outcome, ConsumeOutcome::DeadLettered).await
     }
 
@@ -122,7 +196,7 @@ impl Recorder {
                 Err(error) => error,
             };
             if is_fault_of_message(&error) {
-                return ConsumeOutcome::Rejected(error.to_string());
+                return ConsumeOutcome::Rejected(RejectReason::Unstorable, error.to_string());
             }
             if self.outage.wait(&error, failures).await.is_err() {
                 return ConsumeOutcome::Returned;
@@ -132,7 +206,8 @@ impl Recorder {
     }
 
     async fn commit(&self, current: Current<'_>, outcome: &Outcome) -> Result<CommitOutcome> {
-        let receipt = Receipt::new(current.envelope.clone(), current.origin, outcome.clone());
+        let receipt = Receipt::new(current.envelope.clone(), current.origin, outcome.clone())
+            .with_aborts(current.aborts);
         let unit = UnitOfWork::default().with_receipt(receipt);
         guarded(self.store.commit(unit)).await
     }

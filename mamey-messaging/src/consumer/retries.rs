@@ -9,16 +9,21 @@ use mamey_core::message::MessageIdentity;
 use mamey_core::store::ParkedMessage;
 use tokio::time::Instant;
 
+use super::due::{Due, LookFor};
 use super::outcome::ConsumeOutcome;
 
-/// How long to gather messages that were parked behind others before looking: most of them are not
-/// the first of their lane.
+/// How long to gather messages that were parked behind others, or as suspects, before looking: there are
+/// many of them, and most of the former are not the first of their lane.
 const GATHER: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Retries {
     running: HashSet<MessageIdentity>,
     running_max: usize,
+    /// The message that runs alone or is about to, and since when.
+    alone: Option<(MessageIdentity, Instant)>,
+    /// As long as it has kept the others from running, they have to themselves.
+    next_alone: Instant,
     look_at: Instant,
     looking: bool,
     poll: Duration,
@@ -26,7 +31,15 @@ pub(super) struct Retries {
 
 impl Retries {
     pub(super) fn new(running_max: usize, poll: Duration, now: Instant) -> Self {
-        Self { running: HashSet::new(), running_max, look_at: now, looking: false, poll }
+        Self {
+            running: HashSet::new(),
+            running_max,
+            alone: None,
+            next_alone: now,
+            look_at: now,
+            looking: false,
+            poll,
+        }
     }
 
     /// When to look for due messages next; `None` while a look is under way or would be useless.
@@ -36,33 +49,51 @@ impl Retries {
         (!self.looking && worthwhile).then_some(self.look_at)
     }
 
-    /// Begins a look, and returns how many messages to ask for: those that run are among them.
-    pub(super) fn begin_look(&mut self, now: Instant) -> usize {
+    /// Begins a look, and returns what to look for.
+    pub(super) fn begin_look(&mut self, now: Instant) -> LookFor {
         self.looking = true;
         self.look_at = now + self.poll;
-        self.running_max + self.running.len()
+        let limit = self.running_max + self.running.len();
+        LookFor {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            room: self.running_max.saturating_sub(self.running.len()),
+            running: self.running.clone(),
+        }
     }
 
     /// Ends a look: picks the messages to run from those that are due.
     pub(super) fn end_look(
         &mut self,
         now: Instant,
-        due: Vec<ParkedMessage>,
+        mut due: Vec<Due>,
         next_due_in: Option<Duration>,
-    ) -> Vec<ParkedMessage> {
+    ) -> Vec<Due> {
         self.looking = false;
-        let mut picked = Vec::new();
-        for message in due {
+        due.retain(|Due { message, .. }| {
             let room = self.running.len() < self.running_max;
-            if room && self.running.insert(message.identity) {
-                picked.push(message);
-            }
-        }
+            room && self.may_run(now, message) && self.running.insert(message.identity)
+        });
         // What is due now was picked, or waits until something that runs has finished.
         if let Some(delay) = next_due_in.filter(|delay| !delay.is_zero()) {
             self.look_within(now, delay);
         }
-        picked
+        due
+    }
+
+    /// Whether a message may run now. Of those that are to run alone, one may.
+    fn may_run(&mut self, now: Instant, message: &ParkedMessage) -> bool {
+        if message.aborts == 0 || message.abandoned {
+            return true;
+        }
+        if self.alone.is_some() {
+            return false;
+        }
+        if now < self.next_alone {
+            self.look_within(now, self.next_alone - now);
+            return false;
+        }
+        self.alone = Some((message.identity, now));
+        true
     }
 
     /// A look failed: look again after the usual time.
@@ -78,6 +109,10 @@ impl Retries {
         outcome: &ConsumeOutcome,
     ) {
         self.running.remove(&message);
+        if let Some((_, since)) = self.alone.take_if(|(alone, _)| *alone == message) {
+            self.next_alone = now + (now - since);
+            self.look_within(now, now - since);
+        }
         match outcome {
             ConsumeOutcome::Parked(delay) => self.look_within(now, *delay),
             // The next of its lane is due.
@@ -91,7 +126,9 @@ impl Retries {
     pub(super) fn delivered(&mut self, now: Instant, outcome: &ConsumeOutcome) {
         match outcome {
             ConsumeOutcome::Parked(delay) => self.look_within(now, *delay),
-            ConsumeOutcome::ParkedBehind => self.look_within(now, GATHER),
+            ConsumeOutcome::ParkedBehind | ConsumeOutcome::ParkedSuspect => {
+                self.look_within(now, GATHER);
+            }
             _ => {}
         }
     }
@@ -123,18 +160,34 @@ mod tests {
             .with_due(Timestamp::EPOCH)
     }
 
+    /// What is picked of these.
+    fn end_look(
+        retries: &mut Retries,
+        now: Instant,
+        due: Vec<ParkedMessage>,
+        next_due_in: Option<Duration>,
+    ) -> Vec<ParkedMessage> {
+        let due = due.into_iter().map(|message| Due { message, entered: None }).collect();
+        let picked = retries.end_look(now, due, next_due_in).into_iter();
+        picked.map(|due| due.message).collect()
+    }
+
     #[test]
     fn a_message_that_runs_is_not_picked_again_until_it_is_finished() {
         let now = Instant::now();
         let mut retries = Retries::new(2, POLL, now);
-        assert_eq!(retries.begin_look(now), 2);
-        let both = vec![parked("a"), parked("b"), parked("c")];
-        assert_eq!(retries.end_look(now, both, None).len(), 2);
+        let wanted = retries.begin_look(now);
+        assert_eq!(wanted.limit, 2);
+        let three = vec![parked("a"), parked("b"), parked("c")];
+        let (both, none) = wanted.choose(three.clone());
+        assert_eq!((both.as_slice(), none.len()), (&three[..2], 0));
+        assert_eq!(end_look(&mut retries, now, both, None).len(), 2);
         assert_eq!(retries.look_at(), None, "all that may run do");
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Handled);
         assert_eq!(retries.look_at(), Some(now), "its lane's next is due");
-        retries.begin_look(now);
-        let picked = retries.end_look(now, vec![parked("b"), parked("c")], None);
+        let (found, _) = retries.begin_look(now).choose(vec![parked("b"), parked("c")]);
+        assert_eq!(found, [parked("c")], "no attempt begins at what runs");
+        let picked = end_look(&mut retries, now, vec![parked("b"), parked("c")], None);
         assert_eq!(picked, [parked("c")]);
     }
 
@@ -144,12 +197,12 @@ mod tests {
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now);
         assert_eq!(retries.look_at(), None, "one look at a time");
-        retries.end_look(now, Vec::new(), Some(POLL * 5));
+        end_look(&mut retries, now, Vec::new(), Some(POLL * 5));
         assert_eq!(retries.look_at(), Some(now + POLL));
         // Parked while a look was under way, so the look did not see it.
         retries.begin_look(now);
         retries.delivered(now, &ConsumeOutcome::Parked(POLL / 4));
-        retries.end_look(now, Vec::new(), Some(POLL / 2));
+        end_look(&mut retries, now, Vec::new(), Some(POLL / 2));
         assert_eq!(retries.look_at(), Some(now + POLL / 4));
     }
 
@@ -158,8 +211,30 @@ mod tests {
         let now = Instant::now();
         let mut retries = Retries::new(2, POLL, now);
         retries.begin_look(now);
-        retries.end_look(now, vec![parked("a")], Some(Duration::ZERO));
+        end_look(&mut retries, now, vec![parked("a")], Some(Duration::ZERO));
         retries.finished(now, parked("a").identity, &ConsumeOutcome::Returned);
         assert_eq!(retries.look_at(), Some(now + POLL));
+    }
+
+    #[test]
+    fn of_those_that_are_to_run_alone_one_does_and_others_have_as_much_time() {
+        let (now, length) = (Instant::now(), POLL / 10);
+        let mut retries = Retries::new(4, POLL, now);
+        let (a, b) = (parked("a").with_aborts(1), parked("b").with_aborts(2));
+        let look = |retries: &mut Retries, now, due: &[&ParkedMessage]| {
+            let due = due.iter().map(|it| (*it).clone()).collect();
+            let (to_begin, others) = retries.begin_look(now).choose(due);
+            let picked = end_look(retries, now, [to_begin.clone(), others].concat(), None);
+            (to_begin.len(), picked)
+        };
+        assert_eq!(look(&mut retries, now, &[&parked("c"), &a]), (1, vec![parked("c"), a.clone()]));
+        assert_eq!(look(&mut retries, now, &[&b]), (0, Vec::new()), "one at a time");
+        let gone = parked("d").with_abandoned(true);
+        assert_eq!(look(&mut retries, now, &[&gone]), (0, vec![gone.clone()]), "it does not run");
+        let end = now + length;
+        retries.finished(end, a.identity, &ConsumeOutcome::Handled);
+        assert_eq!(look(&mut retries, end, &[&b]), (0, Vec::new()), "the others have their time");
+        assert_eq!(retries.look_at(), Some(end + length));
+        assert_eq!(look(&mut retries, end + length, &[&b]), (0, vec![b.clone()]));
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use mamey_core::inbound::{Inbound, Incoming};
 use mamey_core::message::Envelope;
-use mamey_core::store::{CommitOutcome, Origin, ParkedMessage, Store};
+use mamey_core::store::{CommitOutcome, InstanceId, Origin, Store};
 use mamey_core::transport::{Delivery, RejectReason, Settlement};
-use mamey_core::{Backoff, Error, ErrorKind, Result};
+use mamey_core::{Error, ErrorKind, Result, RetryPolicy};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::GATE;
 use super::next_step::{NextStep, next_step};
 use super::outcome::ConsumeOutcome;
 use super::record::{Current, Recorder};
@@ -24,19 +25,23 @@ const STOP_GRACE: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
     inbound: Arc<dyn Inbound>,
-    store: Arc<dyn Store>,
-    stats: ConsumerStats,
-    recorder: Recorder,
+    pub(super) holder: InstanceId,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) stats: ConsumerStats,
+    pub(super) recorder: Recorder,
     outage: StoreOutage,
     stop: CancellationToken,
 }
 
 /// What is known of a delivery before its handler runs.
 #[derive(Clone, Copy)]
-struct Known {
-    redelivered: bool,
-    near_its_limit: bool,
-    lane_is_parked: bool,
+pub(super) struct Known {
+    pub(super) redelivered: bool,
+    pub(super) near_its_limit: bool,
+    /// An instance may have been handling it when that ended.
+    pub(super) suspect: bool,
+    /// Saves a handler call whose commit would be refused.
+    pub(super) lane_is_parked: bool,
 }
 
 /// What follows a failure that may be the store's.
@@ -52,6 +57,7 @@ enum AfterStoreFailure {
 impl Worker {
     pub(super) fn new(
         inbound: Arc<dyn Inbound>,
+        holder: InstanceId,
         store: Arc<dyn Store>,
         stats: ConsumerStats,
         stop: CancellationToken,
@@ -59,6 +65,7 @@ impl Worker {
         let outage = StoreOutage::new(stats.clone(), stop.clone());
         Self {
             inbound,
+            holder,
             recorder: Recorder::new(Arc::clone(&store), outage.clone()),
             store,
             stats,
@@ -69,32 +76,24 @@ impl Worker {
 
     /// Processes a delivery and settles it. One that is to be returned is handed back instead, so
     /// that the caller can return its lane with it.
-    ///
-    /// `lane_is_parked` saves a handler call whose commit would be refused.
     pub(super) async fn deliver(
         &self,
         delivery: Delivery,
-        lane_is_parked: bool,
+        known: Known,
     ) -> (ConsumeOutcome, Option<Delivery>) {
         let delivery = mamey_core::inject_fault!(
             "ack-before-commit",
             mamey_core::failpoint::acknowledged(delivery),
             delivery
         );
-        let (envelope, origin) = (delivery.envelope(), Origin::Delivery);
-        let current = Current { envelope, origin, parked_so_far: Duration::ZERO, unread: 0 };
-        let known = Known {
-            redelivered: delivery.is_redelivered(),
-            near_its_limit: delivery.is_near_its_limit(),
-            lane_is_parked,
-        };
+        let current = Current::delivered(delivery.envelope());
         let outcome = self.caught(self.receive(current, known)).await;
         self.count(&outcome);
         mamey_core::failpoint!("after-commit-before-ack");
         match &outcome {
             ConsumeOutcome::Returned => return (outcome, Some(delivery)),
-            ConsumeOutcome::Rejected(detail) => {
-                let (reason, detail) = (RejectReason::Unstorable, detail.clone());
+            ConsumeOutcome::Rejected(reason, detail) => {
+                let (reason, detail) = (*reason, detail.clone());
                 delivery.settle(Settlement::Reject { reason, detail });
             }
             // Only after the commit: a crash before redelivers, and the inbox absorbs it.
@@ -103,25 +102,10 @@ impl Worker {
         (outcome, None)
     }
 
-    /// Processes a message that was parked.
-    pub(super) async fn retry(&self, parked: &ParkedMessage) -> ConsumeOutcome {
-        self.stats.0.retried.increment();
-        mamey_core::failpoint!("during-replay");
-        let (envelope, origin) = (&parked.envelope, Origin::Parked);
-        let parked_so_far = parked.due.duration_since(parked.since);
-        // What other builds could not read takes no attempt from a handler.
-        let was_unread = parked.failure.kind == ErrorKind::Unreadable.as_str();
-        let (unread, attempts) = match was_unread {
-            true => (parked.attempts, 0),
-            false => (0, parked.attempts),
-        };
-        let current = Current { envelope, origin, parked_so_far, unread };
-        let outcome = self.caught(self.run(current, attempts)).await;
-        self.count(&outcome);
-        outcome
-    }
-
-    async fn caught(&self, work: impl Future<Output = ConsumeOutcome>) -> ConsumeOutcome {
+    pub(super) async fn caught(
+        &self,
+        work: impl Future<Output = ConsumeOutcome>,
+    ) -> ConsumeOutcome {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
         caught.unwrap_or_else(|_| {
             tracing::error!("a backend panicked while a message was handled; it is returned");
@@ -140,24 +124,15 @@ impl Worker {
         if known.lane_is_parked {
             return self.recorder.park_behind(current).await;
         }
-        if known.near_its_limit {
-            return self.park_unhandled(current).await;
+        // What this store would count ends with the process: the transport keeps the message.
+        if known.near_its_limit && !self.store.capabilities().durable {
+            let detail = "no delivery was settled, and the store keeps nothing beyond the process";
+            return ConsumeOutcome::Rejected(RejectReason::DeliveryLimit, detail.to_owned());
+        }
+        if known.suspect || known.near_its_limit {
+            return self.recorder.park_suspect(current).await;
         }
         self.run(current, 0).await
-    }
-
-    /// Parks a message that was delivered many times without an outcome, before the transport
-    /// gives it up.
-    async fn park_unhandled(&self, current: Current<'_>) -> ConsumeOutcome {
-        let policy = self.inbound.retry_policy(&current.envelope.metadata.name);
-        let attempts = policy.immediate.saturating_add(1);
-        let delay = policy.delay_after(attempts, fastrand::f64());
-        let delay = delay.unwrap_or_else(|| Backoff::DEFAULT.delay(0, fastrand::f64()));
-        let error = Error::other(
-            "the transport has delivered the message many times, and no delivery was settled: its \
-             handler may end the process",
-        );
-        self.recorder.park(current, &error, attempts, delay).await
     }
 
     /// An error when told to stop before the store answered.
@@ -174,11 +149,10 @@ impl Worker {
     }
 
     /// Runs the handler until it has committed, or a failure is recorded.
-    async fn run(&self, current: Current<'_>, earlier_attempts: u32) -> ConsumeOutcome {
+    pub(super) async fn run(&self, current: Current<'_>, earlier_attempts: u32) -> ConsumeOutcome {
         let (mut attempt, mut store_failures) = (earlier_attempts.saturating_add(1), 0);
         loop {
-            let incoming = Incoming::new(current.envelope, current.origin, attempt);
-            let error = match self.inbound.handle(incoming).await {
+            let error = match self.attempt(current, attempt).await {
                 Ok(CommitOutcome::Committed(_)) => return ConsumeOutcome::Handled,
                 Ok(CommitOutcome::Duplicate) => return ConsumeOutcome::Duplicate,
                 Ok(CommitOutcome::LaneParked) => return self.recorder.park_behind(current).await,
@@ -213,6 +187,15 @@ impl Worker {
             }
             attempt = attempt.saturating_add(1);
         }
+    }
+
+    /// Runs the handler once. That of a parked message has entered, or runs alone.
+    async fn attempt(&self, current: Current<'_>, attempt: u32) -> Result<CommitOutcome> {
+        let _entered = match current.origin {
+            Origin::Delivery => Some(GATE.enter().await),
+            Origin::Parked => None,
+        };
+        self.inbound.handle(Incoming::new(current.envelope, current.origin, attempt)).await
     }
 
     /// Whether the handler failed because of the store, so that no attempt counts. An error when told
@@ -257,19 +240,23 @@ impl Worker {
         attempts: u32,
         stopping: bool,
     ) -> NextStep {
-        let policy = self.inbound.retry_policy(&current.envelope.metadata.name);
-        next_step(error, attempts, policy, stopping, fastrand::f64())
+        next_step(error, attempts, self.policy(current), stopping, fastrand::f64())
     }
 
-    fn count(&self, outcome: &ConsumeOutcome) {
+    pub(super) fn policy(&self, current: Current<'_>) -> RetryPolicy {
+        self.inbound.retry_policy(&current.envelope.metadata.name)
+    }
+
+    pub(super) fn count(&self, outcome: &ConsumeOutcome) {
         let counters = &self.stats.0;
         match outcome {
             ConsumeOutcome::Handled => counters.handled.increment(),
             ConsumeOutcome::Duplicate => counters.duplicates_absorbed.increment(),
             ConsumeOutcome::Parked(_) => counters.parked.increment(),
+            ConsumeOutcome::ParkedSuspect => counters.suspects.increment(),
             ConsumeOutcome::ParkedBehind => counters.parked_behind.increment(),
             ConsumeOutcome::DeadLettered => counters.dead_lettered.increment(),
-            ConsumeOutcome::Rejected(_) => counters.rejected.increment(),
+            ConsumeOutcome::Rejected(..) => counters.rejected.increment(),
             ConsumeOutcome::Returned => counters.returned.increment(),
         }
     }

@@ -1,5 +1,6 @@
 //! The leases that an instance holds at one moment.
 
+use mamey_core::message::Partition;
 use mamey_core::store::Lease;
 use tokio::time::Instant;
 
@@ -18,13 +19,15 @@ pub(crate) struct Held {
     pub(crate) leases: Vec<Tenure>,
     /// How many of them are to be released when their work is finished.
     pub(crate) surplus: usize,
+    /// Those that an instance has left without a release.
+    pub(crate) abandoned: Vec<Partition>,
     /// No work may begin from then on, unless the leases were renewed before.
     pub(crate) valid_until: Instant,
 }
 
 impl Held {
     pub(crate) fn nothing() -> Self {
-        Self { leases: Vec::new(), surplus: 0, valid_until: Instant::now() }
+        Self { leases: Vec::new(), surplus: 0, abandoned: Vec::new(), valid_until: Instant::now() }
     }
 
     pub(crate) fn is_valid(&self) -> bool {

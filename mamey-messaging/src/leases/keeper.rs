@@ -107,6 +107,7 @@ impl Task {
                 let held = Held {
                     leases: self.tenures_of(&holdings.leases),
                     surplus: holdings.surplus,
+                    abandoned: holdings.abandoned,
                     valid_until: asked + self.request.duration,
                 };
                 self.held.send_replace(held);

@@ -87,12 +87,14 @@ impl State {
     pub(super) fn enqueue(
         &mut self,
         envelope: &Envelope,
+        suspect: bool,
         places: Vec<(Address, OwnedSemaphorePermit)>,
     ) -> Result<Vec<oneshot::Receiver<Settled>>> {
         self.ensure_open()?;
         let mut settled = Vec::with_capacity(places.len());
         for (address, place) in places {
-            let (entry, when_settled) = Entry::new(envelope.clone(), place);
+            let (mut entry, when_settled) = Entry::new(envelope.clone(), place);
+            (entry.suspect, entry.redelivered) = (suspect, suspect);
             self.sequence += 1;
             if let Some(queue) = self.contexts.queue(&address) {
                 queue.push(self.sequence, entry);

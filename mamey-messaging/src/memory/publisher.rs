@@ -19,11 +19,8 @@ impl MemoryPublisher {
     pub(super) const fn new(broker: Arc<Broker>) -> Self {
         Self { broker }
     }
-}
 
-#[async_trait]
-impl Publisher for MemoryPublisher {
-    async fn publish(&self, envelope: &Envelope) -> Result<Routed> {
+    async fn deliver(&self, envelope: &Envelope, suspect: bool) -> Result<Routed> {
         wire::check(envelope)?;
         let routes = self.broker.lock().routes(&envelope.metadata)?;
         let Some(routes) = routes else {
@@ -36,7 +33,7 @@ impl Publisher for MemoryPublisher {
             let place = route.places.acquire_owned().await.map_err(|_| closed())?;
             places.push((route.address, place));
         }
-        let settled = self.broker.lock().enqueue(envelope, places)?;
+        let settled = self.broker.lock().enqueue(envelope, suspect, places)?;
         let mut outcome = Ok(Routed::Delivered);
         for when_settled in settled {
             // All are awaited, also after a rejection: a second publish would not find an earlier
@@ -46,5 +43,16 @@ impl Publisher for MemoryPublisher {
             }
         }
         outcome
+    }
+}
+
+#[async_trait]
+impl Publisher for MemoryPublisher {
+    async fn publish(&self, envelope: &Envelope) -> Result<Routed> {
+        self.deliver(envelope, false).await
+    }
+
+    async fn publish_suspect(&self, envelope: &Envelope) -> Result<Routed> {
+        self.deliver(envelope, true).await
     }
 }

@@ -16,6 +16,8 @@ pub const QUEUE_MESSAGES_MAX: usize = 1024;
 pub(super) struct Entry {
     pub(super) envelope: Envelope,
     pub(super) redelivered: bool,
+    /// An instance may have been handling it when that ended.
+    pub(super) suspect: bool,
     /// Tells the publisher, with the reason if the message was rejected; dropped unsent when the
     /// transport closes.
     settled: oneshot::Sender<Settled>,
@@ -45,6 +47,7 @@ pub(super) enum Next {
         sequence: u64,
         envelope: Box<Envelope>,
         redelivered: bool,
+        suspect: bool,
     },
     NothingYet,
     /// Another subscriber took over.
@@ -57,7 +60,7 @@ impl Entry {
         place: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Settled>) {
         let (settled, outcome) = oneshot::channel();
-        let entry = Self { envelope, redelivered: false, settled, _place: place };
+        let entry = Self { envelope, redelivered: false, suspect: false, settled, _place: place };
         (entry, outcome)
     }
 
@@ -125,9 +128,10 @@ impl Queue {
         let Some((sequence, entry)) = self.waiting.pop_first() else {
             return Next::NothingYet;
         };
-        let (envelope, redelivered) = (Box::new(entry.envelope.clone()), entry.redelivered);
+        let envelope = Box::new(entry.envelope.clone());
+        let (redelivered, suspect) = (entry.redelivered, entry.suspect);
         self.unsettled.insert(sequence, (subscription, entry));
-        Next::Message { sequence, envelope, redelivered }
+        Next::Message { sequence, envelope, redelivered, suspect }
     }
 
     /// Settles a delivery and gives back the entry that has left the queue.

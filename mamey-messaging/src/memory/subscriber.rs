@@ -62,9 +62,10 @@ impl Subscriber for MemorySubscriber {
             let next = self.broker.lock().next(&self.address, self.id, self.prefetch);
             match next {
                 None | Some(Next::Replaced) => return Ok(None),
-                Some(Next::Message { sequence, envelope, redelivered }) => {
+                Some(Next::Message { sequence, envelope, redelivered, suspect }) => {
                     let settle = self.settle_of(sequence);
-                    return Ok(Some(Delivery::new(*envelope, redelivered, settle)));
+                    let delivery = Delivery::new(*envelope, redelivered, settle);
+                    return Ok(Some(delivery.suspect(suspect)));
                 }
                 Some(Next::NothingYet) => changed.await,
             }

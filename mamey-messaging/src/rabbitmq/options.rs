@@ -66,7 +66,9 @@ pub struct RabbitOptions {
     /// is 20 on RabbitMQ 4 if nothing else was set. Default: 100.
     ///
     /// A message is parked in the store earlier: after half as many failed deliveries, and after 10
-    /// at most. A delivery failed when the process that received it ended, for whatever reason.
+    /// at most. A delivery failed when the process that received it ended, lost its connection or
+    /// returned it; which of them counts against the message, parking finds out. A store that keeps
+    /// nothing beyond the process leaves it to the broker's dead letters.
     pub delivery_limit: u16,
     /// Certificates to trust beside the system's, as PEM. Default: none.
     pub trusted_certificates: Option<String>,

@@ -17,6 +17,7 @@ use super::options::RelayOptions;
 use super::publishing::{Published, Publishing};
 use super::reads::ReadPlan;
 use super::store_calls::{Done, StoreCalls};
+use super::suspects::Suspects;
 use super::window::{Limits, Window};
 use crate::leases::{Assignment, Held, LeaseKeeper};
 use crate::stats::RelayStats;
@@ -32,6 +33,7 @@ pub(super) struct Driver {
     assignment: Assignment,
     calls: StoreCalls,
     publishing: Publishing,
+    suspects: Suspects,
     /// There may be records to read.
     dirty: bool,
     next_poll: Instant,
@@ -56,6 +58,7 @@ impl Driver {
         Self {
             calls: StoreCalls::new(Arc::clone(&store), stats.clone(), options.context.clone()),
             publishing: Publishing::new(stats),
+            suspects: Suspects::new(options.held_records_max),
             store,
             publisher,
             window,
@@ -121,7 +124,8 @@ impl Driver {
             ),
             publisher
         );
-        self.publishing.begin(publisher, start);
+        let suspect = self.suspects.contain(&start);
+        self.publishing.begin(publisher, start, suspect);
     }
 
     fn begin_read(&mut self) {
@@ -154,9 +158,13 @@ impl Driver {
         let changes = self.assignment.update(&held.leases, held.surplus);
         for lease in changes.lost.iter().chain(&changes.draining) {
             self.window.drop_partition(lease.partition);
+            self.suspects.lost(lease.partition);
         }
         for lease in &changes.gained {
             self.window.gained_partition(lease.partition);
+            if held.abandoned.contains(&lease.partition) {
+                self.suspects.took_over(lease.partition);
+            }
         }
         if changes != Default::default() {
             tracing::debug!(?changes, "the relay's partitions changed");
@@ -223,6 +231,7 @@ impl Driver {
 
     fn absorb(&mut self, plan: &ReadPlan, page: OutboxPage) {
         self.calls.report_unreadable(&page.unreadable);
+        self.suspects.read(page.place, page.last());
         let (assignment, partitions) = (&self.assignment, self.options.partitions);
         let lease_of = |slot| assignment.active(Partition::of_slot(slot, partitions).ok()?);
         self.dirty |= self.window.absorb(plan, page, lease_of);

@@ -10,6 +10,7 @@ mod position;
 mod publishing;
 mod reads;
 mod store_calls;
+mod suspects;
 mod unreadable;
 mod window;
 

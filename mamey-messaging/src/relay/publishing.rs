@@ -29,9 +29,13 @@ impl Publishing {
         Self { in_flight: FuturesUnordered::new(), stats, throttle: LogThrottle::default() }
     }
 
-    pub(super) fn begin(&mut self, publisher: Arc<dyn Publisher>, start: Start) {
+    pub(super) fn begin(&mut self, publisher: Arc<dyn Publisher>, start: Start, suspect: bool) {
         self.in_flight.push(Box::pin(async move {
-            let published = guarded(publisher.publish(&start.record.envelope)).await;
+            let envelope = &start.record.envelope;
+            let published = match suspect {
+                true => guarded(publisher.publish_suspect(envelope)).await,
+                false => guarded(publisher.publish(envelope)).await,
+            };
             (start, published)
         }));
     }
