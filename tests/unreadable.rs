@@ -150,17 +150,35 @@ async fn plant(database: &dyn Database) {
     database.close().await;
 }
 
-/// Makes a record and a parked message unreadable, or readable again and due.
-fn statements(outbox: &str, parked: &str, metadata: &str) -> String {
-    format!(
-        "UPDATE {outbox} SET metadata = {metadata}
-         WHERE sequence = (SELECT min(sequence) FROM {outbox} WHERE key = 'damaged');
-         UPDATE {parked} SET metadata = {metadata}, due = 0 WHERE lane LIKE '%damaged%';"
-    )
+/// The names of the tables of records, stalled records and parked messages.
+struct Tables {
+    outbox: &'static str,
+    stalled: &'static str,
+    parked: &'static str,
 }
 
-const DAMAGE: &str = "'damaged:' || metadata";
-const REPAIR: &str = "substr(metadata, 9)";
+impl Tables {
+    /// Makes a record and a parked message unreadable.
+    fn damage(&self) -> String {
+        let Self { outbox, parked, .. } = self;
+        format!(
+            "UPDATE {outbox} SET metadata = 'damaged:' || metadata
+             WHERE sequence = (SELECT min(sequence) FROM {outbox} WHERE key = 'damaged');
+             UPDATE {parked} SET metadata = 'damaged:' || metadata, due = 0
+             WHERE lane LIKE '%damaged%';"
+        )
+    }
+
+    /// Makes them readable again and due. The record is stalled meanwhile.
+    fn repair(&self) -> String {
+        let Self { stalled, parked, .. } = self;
+        format!(
+            "UPDATE {stalled} SET metadata = substr(metadata, 9), due = 0;
+             UPDATE {parked} SET metadata = substr(metadata, 9), due = 0
+             WHERE lane LIKE '%damaged%';"
+        )
+    }
+}
 
 async fn start(url: &str) -> RunningService {
     let settings = Settings::default().with_poll(Duration::from_millis(50));
@@ -181,11 +199,11 @@ async fn until_heard(service: &RunningService, expected: &[(&str, &[i64])]) {
 async fn everything_else_goes_out<R: Future<Output = ()>>(
     database: Arc<dyn Database>,
     url: &str,
-    [outbox, table_of_parked]: [&str; 2],
+    tables: Tables,
     run: impl Fn(String) -> R,
 ) {
     plant(&*database).await;
-    run(statements(outbox, table_of_parked, DAMAGE)).await;
+    run(tables.damage()).await;
     let logs = Logs::default();
     let guard = logs.begin();
     let service = start(url).await;
@@ -203,6 +221,7 @@ async fn everything_else_goes_out<R: Future<Output = ()>>(
     .await;
     let totals = service.totals().await.unwrap();
     assert_eq!((totals.parked, totals.dead_letters), (1, 0), "{totals:?}");
+    assert_eq!((totals.stalled, totals.waiting_unreadable), (1, 3), "{totals:?}");
     assert_eq!(totals.unreadable, 3, "a record, a parked message and a document: {totals:?}");
     assert_eq!(service.query(Heard).await.unwrap().1, 1);
     for (words, place) in [
@@ -216,7 +235,7 @@ async fn everything_else_goes_out<R: Future<Output = ()>>(
     service.shutdown().await.unwrap();
     drop(guard);
 
-    run(statements(outbox, table_of_parked, REPAIR)).await;
+    run(tables.repair()).await;
     let service = start(url).await;
     until_heard(
         &service,
@@ -244,7 +263,7 @@ async fn on_sqlite_everything_else_goes_out() {
     everything_else_goes_out(
         Arc::new(database),
         &url,
-        ["mamey_outbox", "mamey_parked"],
+        Tables { outbox: "mamey_outbox", stalled: "mamey_stalled", parked: "mamey_parked" },
         async |sql| {
             let mut connection = file.connect().await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
@@ -260,7 +279,7 @@ async fn on_postgres_everything_else_goes_out() {
     everything_else_goes_out(
         Arc::new(database.unwrap()),
         server.url(),
-        ["tower._outbox", "town._parked"],
+        Tables { outbox: "tower._outbox", stalled: "tower._stalled", parked: "town._parked" },
         async |sql| {
             for statement in sql.split_inclusive(';') {
                 Session::of(server.url()).await.run(statement).await;

@@ -25,7 +25,9 @@ mod stats;
 
 pub use connect::{check_url, connect};
 pub use consumer::{Consumer, ConsumerOptions};
-pub use limits::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
+pub use limits::{
+    DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT, UNROUTABLE_DEFAULT,
+};
 pub use memory::{MemoryTransport, QUEUE_MESSAGES_MAX, REJECTED_BYTES_MAX, REJECTED_MESSAGES_MAX};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{RabbitEncoding, RabbitOptions, RabbitPlan, RabbitPredefined, RabbitTransport};

@@ -14,6 +14,10 @@ pub const LEASE_DEFAULT: Duration = Duration::from_secs(15);
 /// Default of `poll`: how often to look for work that no hint announced.
 pub const POLL_DEFAULT: Duration = Duration::from_secs(1);
 
+/// Default of `unroutable_for`: for how long a message without a route is tried before it is given up. Who
+/// deploys a sender first has as long to deploy the receiver.
+pub const UNROUTABLE_DEFAULT: Duration = Duration::from_hours(2);
+
 /// Default of `drain`: how long running work may take at a shutdown before it is cut off.
 pub const DRAIN_DEFAULT: Duration = Duration::from_secs(25);
 

@@ -43,7 +43,7 @@ pub struct RelaySnapshot {
     pub published: u64,
     /// Those of the published that were for any subscriber and had none.
     pub no_subscriber: u64,
-    /// Publishes that failed; each is tried again.
+    /// Publishes that failed; each is tried again or given up.
     pub failed: u64,
     /// Those of the failed that had no route.
     pub unroutable: u64,
@@ -54,6 +54,8 @@ pub struct RelaySnapshot {
     /// Rows of the outbox that this build cannot read, each counted once: they wait for a build that
     /// can, and their keys behind them.
     pub unreadable: u64,
+    /// Messages that were given up before they were published.
+    pub given_up: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ pub(crate) struct RelayCounters {
     pub(crate) deleted: Counter,
     pub(crate) store_failures: Counter,
     pub(crate) unreadable: Counter,
+    pub(crate) given_up: Counter,
 }
 
 impl RelayStats {
@@ -80,6 +83,7 @@ impl RelayStats {
             deleted: counters.deleted.get(),
             store_failures: counters.store_failures.get(),
             unreadable: counters.unreadable.get(),
+            given_up: counters.given_up.get(),
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use mamey_core::clock::Clock;
 use mamey_core::context::{Cause, RequestOrigin, UnaddressedRequest};
 use mamey_core::id::IdSource;
-use mamey_core::store::{Database, Store};
+use mamey_core::store::{Database, Store, UndeliveredStore};
 use mamey_core::transport::{Publisher, RejectedMessages, Requester, Transport};
 use mamey_core::{Command, Error, Query, Request, Result};
 use mamey_cqrs::{CommandRequest, ContextRuntime, QueryRequest};
@@ -195,6 +195,43 @@ impl RunningService {
         self.0.backends.transport.rejected(self.context(context)?.name())
     }
 
+    /// The messages that a hosted context sent and that were given up before they were published, for
+    /// operators' tools to list, replay or discard: without a route for as long as
+    /// [`Settings::unroutable`](crate::Settings::unroutable) says, or never to be published, such as one
+    /// that is larger than the broker takes. The later messages of their keys have gone on without them.
+    ///
+    /// ```
+    /// # use mamey::{BoundedContext, Result, RunningService, Service};
+    /// async fn replay_all(service: &RunningService, context: &str) -> Result<u64> {
+    ///     let undelivered = service.undelivered(context)?;
+    ///     let mut replayed = 0;
+    ///     loop {
+    ///         let page = undelivered.undelivered(None, 100).await?;
+    ///         if page.is_empty() {
+    ///             return Ok(replayed);
+    ///         }
+    ///         for message in &page {
+    ///             let name = &message.envelope.metadata.name;
+    ///             println!("{name}: {} ({})", message.failure.message, message.reason.as_str());
+    ///         }
+    ///         let ids: Vec<_> = page.iter().map(|message| message.id).collect();
+    ///         replayed += undelivered.replay_undelivered(&ids).await?;
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let service = Service::in_memory().host(BoundedContext::new("orders")).start().await?;
+    /// # assert_eq!(replay_all(&service, "orders").await?, 0);
+    /// # service.shutdown().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the service hosts no such context.
+    pub fn undelivered(&self, context: &str) -> Result<Arc<dyn UndeliveredStore>> {
+        self.store(context).map(|store| store as Arc<dyn UndeliveredStore>)
+    }
+
     /// The transport's publisher, to publish messages from outside without an outbox.
     #[must_use]
     pub fn publisher(&self) -> Arc<dyn Publisher> {
@@ -224,8 +261,11 @@ impl RunningService {
     }
 
     /// Completes when no message waits in an outbox or in parking. For tests and one-shot programs on
-    /// the in-process transport: messages inside a broker are not seen, and with a message that
-    /// has no route the call never returns.
+    /// the in-process transport: messages inside a broker are not seen.
+    ///
+    /// It does not wait for what only another build can do: a record of an outbox that this one cannot
+    /// read, and what its key has behind it. A message without a route is waited for until it is given up:
+    /// [`Settings::unroutable`](crate::Settings::unroutable).
     ///
     /// # Errors
     /// `Unavailable` and other store errors; `Cancelled` when the service ends first.
@@ -236,7 +276,7 @@ impl RunningService {
                 return Err(Error::cancelled("the service ended before it was idle"));
             }
             let now = self.totals().await?;
-            let quiet = now.waiting == 0 && now.parked == 0;
+            let quiet = now.waiting == now.waiting_unreadable && now.parked == 0;
             // Contexts are read one after the other. Only two equal readings rule out that a message
             // moved from a context not yet read to one already read.
             if quiet && before == Some(now) {

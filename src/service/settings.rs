@@ -8,7 +8,9 @@ use std::time::Duration;
 use mamey_core::connection::ConnectionUrl;
 use mamey_core::message::SLOTS;
 use mamey_core::{Error, Result, ResultExt, redact_url};
-use mamey_messaging::{DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
+use mamey_messaging::{
+    DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT, UNROUTABLE_DEFAULT,
+};
 
 const STORE: &str = "MAMEY_STORE";
 const STORE_FILE: &str = "MAMEY_STORE_FILE";
@@ -20,8 +22,9 @@ const LEASE_MS: &str = "MAMEY_LEASE_MS";
 const POLL_MS: &str = "MAMEY_POLL_MS";
 const DRAIN_MS: &str = "MAMEY_DRAIN_MS";
 const INBOX_DAYS: &str = "MAMEY_INBOX_DAYS";
+const UNROUTABLE_MS: &str = "MAMEY_UNROUTABLE_MS";
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     STORE,
     STORE_FILE,
     TRANSPORT,
@@ -32,6 +35,7 @@ const KNOWN: [&str; 10] = [
     POLL_MS,
     DRAIN_MS,
     INBOX_DAYS,
+    UNROUTABLE_MS,
 ];
 
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -40,6 +44,7 @@ const POLL_MAX: Duration = Duration::from_mins(1);
 const WAIT_MAX: Duration = Duration::from_hours(1);
 const DRAIN_MAX: Duration = Duration::from_hours(1);
 const INBOX_WINDOW_MAX: Duration = Duration::from_hours(24 * 3650);
+const UNROUTABLE_MAX: Duration = Duration::from_hours(24 * 7);
 
 /// Variables that the tests of Mamey itself use, by their beginnings.
 const FOREIGN_PREFIXES: [&str; 6] = [
@@ -65,6 +70,7 @@ const FOREIGN_PREFIXES: [&str; 6] = [
 /// | `MAMEY_POLL_MS` | `poll` | how often to look for work that no notification announced | 1000 |
 /// | `MAMEY_DRAIN_MS` | `drain` | how long running work may take at a shutdown | 25000 |
 /// | `MAMEY_INBOX_DAYS` | `inbox_window` | how long messages and idempotency keys are remembered | 14 |
+/// | `MAMEY_UNROUTABLE_MS` | `unroutable` | how long a message without a route is tried, before it is given up as undelivered | 7200000 |
 ///
 /// ```
 /// use std::time::Duration;
@@ -104,6 +110,10 @@ pub struct Settings {
     pub drain: Duration,
     /// How long messages and idempotency keys are remembered.
     pub inbox_window: Duration,
+    /// How long a message without a route is tried before it is given up:
+    /// [`RunningService::undelivered`](crate::RunningService::undelivered) lists it then. So is a record
+    /// of the outbox that no build can read.
+    pub unroutable: Duration,
 }
 
 impl Default for Settings {
@@ -120,6 +130,7 @@ impl Default for Settings {
             poll: POLL_DEFAULT,
             drain: DRAIN_DEFAULT,
             inbox_window: Duration::from_hours(14 * 24),
+            unroutable: UNROUTABLE_DEFAULT,
         }
     }
 }
@@ -226,6 +237,13 @@ impl Settings {
         self
     }
 
+    /// Sets how long a message without a route is tried before it is given up, up to a week.
+    #[must_use]
+    pub const fn with_unroutable(mut self, unroutable: Duration) -> Self {
+        self.unroutable = unroutable;
+        self
+    }
+
     /// Refuses values that code has set and that cannot work; variables are checked as they are read.
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=SLOTS).contains(&self.partitions) {
@@ -238,6 +256,7 @@ impl Settings {
         check_duration("lease", self.lease, SHORTEST, LEASE_MAX)?;
         check_duration("poll", self.poll, SHORTEST, POLL_MAX)?;
         check_duration("drain", self.drain, Duration::ZERO, DRAIN_MAX)?;
+        check_duration("unroutable", self.unroutable, SHORTEST, UNROUTABLE_MAX)?;
         check_duration("inbox_window", self.inbox_window, SHORTEST, INBOX_WINDOW_MAX)
     }
 
@@ -279,6 +298,7 @@ impl Settings {
             INBOX_DAYS => {
                 self.inbox_window = Duration::from_hours(24 * number(name, value, 1..=3650)?);
             }
+            UNROUTABLE_MS => self.unroutable = millis(name, value, 1..=604_800_000)?,
             _ => warn_unknown(name),
         }
         Ok(())
@@ -349,6 +369,7 @@ impl fmt::Debug for Settings {
             .field("poll", &self.poll)
             .field("drain", &self.drain)
             .field("inbox_window", &self.inbox_window)
+            .field("unroutable", &self.unroutable)
             .finish()
     }
 }
@@ -368,7 +389,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_that_the_documents_name() {
-        let Settings { wait, partitions, lease, poll, drain, inbox_window, .. } =
+        let Settings { wait, partitions, lease, poll, drain, inbox_window, unroutable, .. } =
             Settings::default();
         let readme = include_str!("../../README.md");
         for (name, value) in [
@@ -378,6 +399,7 @@ mod tests {
             (POLL_MS, poll.as_millis()),
             (DRAIN_MS, drain.as_millis()),
             (INBOX_DAYS, u128::from(inbox_window.as_secs() / 86_400)),
+            (UNROUTABLE_MS, unroutable.as_millis()),
         ] {
             let row =
                 readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
@@ -395,6 +417,7 @@ mod tests {
         assert_eq!(read(LEASE_MS, "2000").unwrap().lease, Duration::from_secs(2));
         assert_eq!(read(DRAIN_MS, "0").unwrap().drain, Duration::ZERO);
         assert_eq!(read(INBOX_DAYS, "1").unwrap().inbox_window, Duration::from_hours(24));
+        assert_eq!(read(UNROUTABLE_MS, "5").unwrap().unroutable, Duration::from_millis(5));
     }
 
     #[test]
@@ -411,6 +434,7 @@ mod tests {
             (POLL_MS, "-1", "10 to 60000"),
             (DRAIN_MS, "1e9", "0 to 3600000"),
             (INBOX_DAYS, "99999", "1 to 3650"),
+            (UNROUTABLE_MS, "0", "1 to 604800000"),
         ] {
             let error = read(name, value).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(fix), "{error}");
@@ -437,7 +461,8 @@ mod tests {
             .with_lease(Duration::from_secs(3))
             .with_poll(Duration::from_secs(4))
             .with_drain(Duration::from_secs(5))
-            .with_inbox_window(Duration::from_hours(6));
+            .with_inbox_window(Duration::from_hours(6))
+            .with_unroutable(Duration::from_secs(7));
         assert_eq!(
             (&*settings.store_url, &*settings.transport_url),
             ("memory:", "amqp://localhost")
@@ -446,6 +471,7 @@ mod tests {
         assert_eq!(settings.lease.as_secs(), 3);
         assert_eq!((settings.poll.as_secs(), settings.drain.as_secs()), (4, 5));
         assert_eq!(settings.inbox_window, Duration::from_hours(6));
+        assert_eq!(settings.unroutable, Duration::from_secs(7));
         settings.check().unwrap();
     }
 

@@ -178,6 +178,7 @@ impl Workers<'_> {
             .with_partitions(self.settings.partitions)
             .with_lease(self.settings.lease)
             .with_poll(self.settings.poll)
+            .with_unroutable_for(self.settings.unroutable)
             .with_drain(self.drain_share());
         Relay::new(Arc::clone(store), self.backends.transport.publisher(), options)
     }

@@ -15,6 +15,9 @@ use super::hosted::Hosted;
 /// | `published` | messages that the transport confirmed and the relay deleted from the outbox | the store was created |
 /// | `handled` | messages that took effect | the inbox's window |
 /// | `waiting` | messages in an outbox | now |
+/// | `stalled` | those of them whose publish failed, each with its key behind it | now |
+/// | `waiting_unreadable` | those of them that wait for another build | now |
+/// | `undelivered` | messages that were given up before they were published | now |
 /// | `parked` | messages in parking | now |
 /// | `dead_letters` | dead letters | now |
 /// | `no_subscriber` | events that no context subscribes to; they count as published, too | the start |
@@ -58,6 +61,13 @@ pub struct Totals {
     pub handled: u64,
     /// Messages that wait in an outbox.
     pub waiting: u64,
+    /// Those of them whose publish failed: they wait for their next try, and their keys behind them.
+    pub stalled: u64,
+    /// Those of them that wait for a build which can read them, or behind one that does.
+    pub waiting_unreadable: u64,
+    /// Messages that were given up before they were published, and wait for a person:
+    /// [`RunningService::undelivered`](crate::RunningService::undelivered) lists them.
+    pub undelivered: u64,
     /// Messages that failed and wait to be handled again, with the later messages of their keys.
     pub parked: u64,
     /// Messages that are no longer retried and wait for a person.
@@ -93,6 +103,9 @@ impl Totals {
         let received = store.received_count().await?;
         self.published += outbox.published;
         self.waiting += outbox.records;
+        self.stalled += outbox.stalled;
+        self.waiting_unreadable += outbox.unreadable;
+        self.undelivered += store.undelivered_count().await?;
         self.parked += parked;
         self.dead_letters += dead_letters;
         // The inbox also knows what is parked or dead, which has had no effect.

@@ -11,9 +11,10 @@ use mamey::criteria::{Collection, Filter, Find, Value};
 use mamey::message::{MessageIdentity, Partition};
 use mamey::store::{
     CommitOutcome, CommitStore, Database, DeadLetter, DeadLetterStore, Document, DocumentStore,
-    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
-    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome, ParkedMessage,
-    ParkingStore, RecordId, Schema, Store, StoreId, UnitOfWork,
+    FailedRecord, Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest,
+    LeaseRole, LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, Outcome,
+    ParkedMessage, ParkingStore, RecordId, Schema, StalledPage, StalledRead, StalledStore, Store,
+    StoreId, UndeliveredMessage, UndeliveredStore, UnitOfWork,
 };
 use mamey::{Error, Result};
 
@@ -295,6 +296,22 @@ unreliable! {
         received_count() -> u64;
         saved_reply(command: &str, key: &str) -> Option<KnownReply>;
         expire_inbox(window: Duration) -> u64;
+    }
+}
+
+unreliable! {
+    StalledStore {
+        record_failures(failed: &[(Lease, FailedRecord)]) -> u64;
+        due_stalled(read: StalledRead<'_>) -> StalledPage;
+    }
+}
+
+unreliable! {
+    UndeliveredStore {
+        undelivered(after: Option<RecordId>, limit: u32) -> Vec<UndeliveredMessage>;
+        replay_undelivered(ids: &[RecordId]) -> u64;
+        discard_undelivered(ids: &[RecordId]) -> u64;
+        undelivered_count() -> u64;
     }
 }
 

@@ -109,6 +109,8 @@ struct Office {
 impl Office {
     async fn open(on: On, desks: &[&str]) -> Self {
         let fleet = Fleet::new(on, 4).await;
+        // Stalled messages are due by the store's clock.
+        fleet.clock.start();
         let contexts = desks.iter().map(|name| desk(name)).chain([office()]);
         let service = fleet.host(Faults::default(), contexts.collect::<Vec<_>>()).await;
         Self { fleet, service }

@@ -9,7 +9,9 @@ mod lease;
 mod outbox;
 mod parking;
 mod receipt;
+mod stalled;
 mod transaction;
+mod undelivered;
 mod unit;
 mod write;
 
@@ -30,14 +32,19 @@ pub use identity::StoreId;
 pub use inbox::{InboxStore, KnownReply, SavedReply};
 pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
-    OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord,
-    OutboxStore, RecordId, UnreadableRecord,
+    OUTBOX_READ_BYTES_MAX, OUTBOX_SCAN_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead,
+    OutboxRecord, OutboxStore, RecordId, UnreadableRecord,
 };
 pub use parking::{
     DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,
 };
 pub use receipt::{Origin, Outcome, Receipt};
+pub use stalled::{Becomes, FailedRecord, Stalled, StalledPage, StalledRead, StalledStore};
 pub use transaction::OpenTransaction;
+pub use undelivered::{
+    UNDELIVERED_PAGE_BYTES_MAX, UNDELIVERED_PAGE_MAX, UndeliveredMessage, UndeliveredReason,
+    UndeliveredStore, check_undelivered_page,
+};
 pub use unit::{
     GUARDS_PER_UNIT_MAX, MESSAGES_PER_UNIT_MAX, UNIT_BYTES_MAX, UnitOfWork, WRITES_PER_UNIT_MAX,
 };
@@ -53,6 +60,8 @@ pub trait Store:
     + DocumentStore
     + CommitStore
     + OutboxStore
+    + StalledStore
+    + UndeliveredStore
     + InboxStore
     + ParkingStore
     + DeadLetterStore

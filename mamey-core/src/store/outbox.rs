@@ -11,6 +11,9 @@ use crate::message::{Envelope, Key};
 /// The most bytes of payloads that one read of an outbox returns unless told otherwise.
 pub const OUTBOX_READ_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// At how many rows a read of certain keys looks, whatever keys they have; see [`OutboxRead::only`].
+pub const OUTBOX_SCAN_MAX: u32 = 10_000;
+
 /// Names one record of an outbox for good.
 ///
 /// The sequence alone does not: a database that was restored, or that failed over without the end of
@@ -89,6 +92,8 @@ pub struct OutboxPage {
     pub unreadable: Vec<UnreadableRecord>,
     /// Whether the read ended at one of its limits, so that there may be more.
     pub more: bool,
+    /// Up to where the read looked, if it ended at [`OUTBOX_SCAN_MAX`] rows.
+    pub scanned_to: Option<u64>,
     /// Where the outbox stood at the time of the read.
     pub place: OutboxPlace,
 }
@@ -116,7 +121,8 @@ impl OutboxPage {
     /// These records, with more behind them or not.
     #[must_use]
     pub const fn new(records: Vec<OutboxRecord>, more: bool) -> Self {
-        Self { records, more, unreadable: Vec::new(), place: OutboxPlace::new(0, 0) }
+        let place = OutboxPlace::new(0, 0);
+        Self { records, more, place, unreadable: Vec::new(), scanned_to: None }
     }
 
     /// Where the outbox stood at the time of the read.
@@ -133,11 +139,21 @@ impl OutboxPage {
         self
     }
 
+    /// Up to where the read looked at most. It counts if no other limit ended the read before.
+    #[must_use]
+    pub fn with_scan_end(mut self, scan_end: Option<u64>) -> Self {
+        if !self.more {
+            self.more = scan_end.is_some();
+            self.scanned_to = scan_end;
+        }
+        self
+    }
+
     /// The last place that was read, readable or not.
     #[must_use]
     pub fn last(&self) -> Option<u64> {
         let record = self.records.last().map(|record| record.sequence);
-        record.max(self.unreadable.last().map(|row| row.id.sequence))
+        record.max(self.unreadable.last().map(|row| row.id.sequence)).max(self.scanned_to)
     }
 }
 
@@ -152,6 +168,9 @@ pub struct OutboxRead<'a> {
     pub after: u64,
     /// No records of these keys, because they wait behind an earlier record.
     pub skip: &'a [Key],
+    /// Only records of these keys, also those that come after a stalled record. Such a read ends after
+    /// [`OUTBOX_SCAN_MAX`] rows, of whatever keys, so it is quick however few it finds.
+    pub only: Option<&'a [Key]>,
     /// Not these records, because the reader has them already. Another record with the sequence of
     /// one of them is returned.
     pub held: &'a [RecordId],
@@ -166,7 +185,8 @@ impl<'a> OutboxRead<'a> {
     /// All records of these partitions, `limit` at most.
     #[must_use]
     pub const fn new(leases: &'a [Lease], limit: u32) -> Self {
-        Self { leases, limit, after: 0, skip: &[], held: &[], bytes_max: OUTBOX_READ_BYTES_MAX }
+        let bytes_max = OUTBOX_READ_BYTES_MAX;
+        Self { leases, limit, after: 0, skip: &[], only: None, held: &[], bytes_max }
     }
 
     /// How many bytes of payloads at most; the first record is returned however long it is.
@@ -191,6 +211,14 @@ impl<'a> OutboxRead<'a> {
         self
     }
 
+    /// Only records of these keys, also those that come after a stalled record. Such a read ends after
+    /// [`OUTBOX_SCAN_MAX`] rows, of whatever keys, so it is quick however few it finds.
+    #[must_use]
+    pub const fn with_only(mut self, only: Option<&'a [Key]>) -> Self {
+        self.only = only;
+        self
+    }
+
     /// Not these records, because the reader has them already. Another record with the sequence of
     /// one of them is returned.
     #[must_use]
@@ -204,9 +232,13 @@ impl<'a> OutboxRead<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxDepth {
-    /// How many records.
+    /// How many records, stalled ones included.
     pub records: u64,
-    /// When the oldest was sent.
+    /// How many of them are stalled, each with its key behind it.
+    pub stalled: u64,
+    /// How many of them wait for a build that can read them, or behind one that does.
+    pub unreadable: u64,
+    /// When the first of them was sent.
     pub oldest: Option<Timestamp>,
     /// How many messages the transport confirmed since the store was created. Each is counted in
     /// the transaction that deletes its record.
@@ -214,24 +246,35 @@ pub struct OutboxDepth {
 }
 
 impl OutboxDepth {
-    /// How many records wait, when the oldest was sent, and how many were published.
+    /// How many records wait, none of them stalled, when the first was sent, and how many were
+    /// published.
     #[must_use]
     pub const fn new(records: u64, oldest: Option<Timestamp>, published: u64) -> Self {
-        Self { records, oldest, published }
+        Self { records, oldest, published, stalled: 0, unreadable: 0 }
+    }
+
+    /// How many are stalled, and how many wait for a build that can read them.
+    #[must_use]
+    pub const fn with_stalled(mut self, stalled: u64, unreadable: u64) -> Self {
+        self.stalled = stalled;
+        self.unreadable = unreadable;
+        self
     }
 }
 
 /// Reads and confirms outbox records. Only committed units write them.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Records in ascending sequence. Reading removes nothing, and fetches no more than asked for. A
-    /// row that cannot be read does not keep the others from being read.
+    /// Records in ascending sequence, without those that come after a [stalled](super::StalledStore)
+    /// record of their key. Reading removes nothing, and fetches no more than asked for. A row that
+    /// cannot be read does not keep the others from being read.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
     async fn read_outbox(&self, read: OutboxRead<'_>) -> Result<OutboxPage>;
 
-    /// Deletes confirmed records, each under the lease it was read with, and returns how many.
+    /// Deletes confirmed records, stalled ones too, each under the lease it was read with, and returns
+    /// how many.
     ///
     /// Records whose lease has moved to another epoch or another holder stay: their new holder
     /// publishes and deletes them. So does a record with the same sequence and another message.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::message::{Envelope, MessageIdentity, Partition};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The longest failure text that is stored, in bytes.
 const FAILURE_BYTES_MAX: usize = 2048;
@@ -40,6 +40,12 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether this build could not read the message.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.kind == ErrorKind::Unreadable.as_str()
+    }
+
     /// Waiting behind an earlier message of the same lane.
     #[must_use]
     pub fn waiting() -> Self {

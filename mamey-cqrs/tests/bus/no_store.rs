@@ -9,10 +9,11 @@ use mamey_core::criteria::{Collection, Filter, Find, Value};
 use mamey_core::id::MessageId;
 use mamey_core::message::{Envelope, MessageIdentity, Partition};
 use mamey_core::store::{
-    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, Found,
-    Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole, LeaseStore,
-    OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore, RecordId, Store,
-    StoreId, UnitOfWork,
+    CommitOutcome, CommitStore, DeadLetter, DeadLetterStore, Document, DocumentStore, FailedRecord,
+    Found, Holdings, InboxStore, InstanceId, KnownReply, Lease, LeaseRequest, LeaseRole,
+    LeaseStore, OutboxDepth, OutboxPage, OutboxRead, OutboxStore, ParkedMessage, ParkingStore,
+    RecordId, StalledPage, StalledRead, StalledStore, Store, StoreId, UndeliveredMessage,
+    UndeliveredStore, UnitOfWork,
 };
 use mamey_core::{Error, Result};
 use mamey_cqrs::{BoundedContext, ContextRuntime, Resources};
@@ -74,6 +75,36 @@ impl OutboxStore for NoStore {
     }
 
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        unavailable()
+    }
+}
+
+#[async_trait]
+impl StalledStore for NoStore {
+    async fn record_failures(&self, _: &[(Lease, FailedRecord)]) -> Result<u64> {
+        unavailable()
+    }
+
+    async fn due_stalled(&self, _: StalledRead<'_>) -> Result<StalledPage> {
+        unavailable()
+    }
+}
+
+#[async_trait]
+impl UndeliveredStore for NoStore {
+    async fn undelivered(&self, _: Option<RecordId>, _: u32) -> Result<Vec<UndeliveredMessage>> {
+        unavailable()
+    }
+
+    async fn replay_undelivered(&self, _: &[RecordId]) -> Result<u64> {
+        unavailable()
+    }
+
+    async fn discard_undelivered(&self, _: &[RecordId]) -> Result<u64> {
+        unavailable()
+    }
+
+    async fn undelivered_count(&self) -> Result<u64> {
         unavailable()
     }
 }

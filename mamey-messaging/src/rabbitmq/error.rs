@@ -11,8 +11,12 @@ use tokio::time::timeout;
 /// The reply code of what does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
 
+/// The reply code of a declaration whose arguments differ from what exists, and of a message that is too
+/// large.
+pub(super) const PRECONDITION_FAILED: u16 = 406;
+
 /// How much of a name that is too long is repeated, in characters.
-const NAME_CHARS_SHOWN: usize = 64;
+pub(super) const NAME_CHARS_SHOWN: usize = 64;
 
 /// Reply codes that only a person can fix: no access, no such virtual host.
 pub(super) const REFUSED: [u16; 2] = [403, 530];

@@ -5,19 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lapin::message::BasicReturnMessage;
+use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 use mamey_core::message::{Envelope, Metadata, Target};
 use mamey_core::transport::{Publisher, Routed};
-use mamey_core::{Error, Result, ResultExt};
+use mamey_core::{Error, Result, Retry};
 use tokio::sync::Semaphore;
 
 use super::channel::{self, Outgoing};
 use super::connection::{Link, Live};
-use super::error::{failed, is_missing, short};
+use super::error::{NAME_CHARS_SHOWN, PRECONDITION_FAILED, failed, is_missing, reply_code, short};
 use super::options::RabbitOptions;
 use super::wire::Wire;
 
 const PUBLISHING: &str = "publishing to RabbitMQ";
+
+/// The longest routing key, in bytes: a limit of AMQP 0-9-1.
+const ROUTING_KEY_BYTES_MAX: usize = 255;
 
 /// Publishes over one connection.
 ///
@@ -67,7 +71,7 @@ impl RabbitPublisher {
     pub(super) async fn publish_alone(
         &self,
         outgoing: &Outgoing,
-    ) -> Result<Option<BasicReturnMessage>> {
+    ) -> Result<Option<BasicReturnMessage>, Unpublished> {
         let _own = self.own_channels.acquire().await.map_err(Error::other)?;
         let live = self.live().await?;
         let channel = match self.idle_channel(live.number) {
@@ -78,13 +82,14 @@ impl RabbitPublisher {
             let publish = channel::publish(&channel, outgoing, true).await?;
             publish.await
         };
-        let confirmation = confirmed.await.map_err(lost)?;
+        let confirmation = confirmed.await?;
         // Only now: a channel whose publish failed or was given up may still carry an answer.
         self.keep_idle(live.number, channel);
-        returned(confirmation)
+        Ok(returned(confirmation)?)
     }
 
-    async fn publish_shared(&self, outgoing: &Outgoing) -> Result<Routed> {
+    /// Publishes a message that need not be routed, on the channel that such messages share.
+    async fn publish_shared(&self, outgoing: &Outgoing) -> Result<Routed, Unpublished> {
         let _place = self.unconfirmed.acquire().await.map_err(Error::other)?;
         let live = self.live().await?;
         let shared = self.shared_channel(&live).await?;
@@ -92,7 +97,7 @@ impl RabbitPublisher {
         let confirmed = async {
             channel::publish_in_turn(&shared.channel, &shared.turn, outgoing, true).await?.await
         };
-        let confirmation = confirmed.await.map_err(lost)?;
+        let confirmation = confirmed.await?;
         unconfirmed.0 = None;
         Ok(returned(confirmation)?.map_or(Routed::Delivered, |_| Routed::NoSubscriber))
     }
@@ -133,11 +138,17 @@ impl RabbitPublisher {
     async fn publish_routed(&self, outgoing: &Outgoing, metadata: &Metadata) -> Result<Routed> {
         let must_route = metadata.must_route || metadata.target != Target::Any;
         if !must_route {
-            return self.publish_shared(outgoing).await;
+            match self.publish_shared(outgoing).await {
+                // Or another one on its channel, which is closed for all. Alone, each finds out.
+                Err(Unpublished::Refused(_)) => {}
+                other => return other.map_err(|error| error.of(metadata, outgoing)),
+            }
         }
-        match self.publish_alone(outgoing).await? {
-            None => Ok(Routed::Delivered),
-            Some(_) => Err(unroutable(metadata)),
+        match self.publish_alone(outgoing).await {
+            Ok(None) => Ok(Routed::Delivered),
+            Ok(Some(_)) if must_route => Err(unroutable(metadata)),
+            Ok(Some(_)) => Ok(Routed::NoSubscriber),
+            Err(error) => Err(error.of(metadata, outgoing)),
         }
     }
 
@@ -163,14 +174,65 @@ impl Publisher for RabbitPublisher {
         let metadata = &envelope.metadata;
         metadata.check()?;
         let (properties, body) = self.wire.write(envelope)?;
-        let routing_key = short(&self.options.layout.routing_key(metadata))
-            .with_context(|| "the routing key, which holds the message's name")?;
+        let routing_key = self.options.layout.routing_key(metadata);
+        let routing_key = ShortString::try_new(&*routing_key)
+            .map_err(|_| unaddressable(metadata, routing_key.len()))?;
         let exchange = short(self.options.layout.exchange())?;
         let outgoing = Outgoing { exchange, routing_key, properties, body };
         let publish = self.publish_routed(&outgoing, metadata);
         match tokio::time::timeout(self.options.publish_timeout, publish).await {
             Ok(routed) => routed,
             Err(_) => Err(self.too_slow().await),
+        }
+    }
+}
+
+/// Why the broker has not confirmed a message.
+pub(super) enum Unpublished {
+    /// It refuses a message of the channel for good, and has closed the channel.
+    Refused(lapin::Error),
+    /// It can be tried again.
+    Failed(Error),
+}
+
+impl From<lapin::Error> for Unpublished {
+    fn from(cause: lapin::Error) -> Self {
+        match reply_code(&cause) {
+            Some(PRECONDITION_FAILED) => Self::Refused(cause),
+            _ => Self::Failed(lost(cause)),
+        }
+    }
+}
+
+impl From<Error> for Unpublished {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unpublished> for Error {
+    fn from(unpublished: Unpublished) -> Self {
+        match unpublished {
+            Unpublished::Refused(cause) => failed(PUBLISHING, cause),
+            Unpublished::Failed(error) => error,
+        }
+    }
+}
+
+impl Unpublished {
+    /// The error of a message that was alone on its channel.
+    fn of(self, metadata: &Metadata, outgoing: &Outgoing) -> Error {
+        match self {
+            Self::Failed(error) => error,
+            Self::Refused(cause) => {
+                let (name, bytes) = (&metadata.name, outgoing.body.len());
+                Error::limit_exceeded(format!(
+                    "the broker refuses `{name}`, whose body has {bytes} bytes: send a reference to \
+                     the data, or raise the broker's `max_message_size`: {cause}"
+                ))
+                .with_source(cause)
+                .with_retry(Retry::Never)
+            }
         }
     }
 }
@@ -198,6 +260,16 @@ fn lost(cause: lapin::Error) -> Error {
         .with_source(cause),
         false => failed(PUBLISHING, cause),
     }
+}
+
+/// The routing key has the name of the message and of its target.
+fn unaddressable(metadata: &Metadata, bytes: usize) -> Error {
+    let start: String = metadata.name.chars().take(NAME_CHARS_SHOWN).collect();
+    Error::limit_exceeded(format!(
+        "the routing key of `{start}…` has {bytes} bytes, and RabbitMQ takes {ROUTING_KEY_BYTES_MAX}: \
+         give the message a shorter name"
+    ))
+    .with_retry(Retry::Never)
 }
 
 fn unroutable(metadata: &Metadata) -> Error {

@@ -1,4 +1,4 @@
-//! Keys that wait because their next message could not be published.
+//! Keys that wait in memory because their next message could not be published.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use mamey_core::store::{Lease, OutboxRecord, RecordId};
 use tokio::time::Instant;
 
 use super::lane::{LaneId, bytes};
+use super::tried::Tried;
 
 /// Lanes that wait, each with the one record that failed. Its successors stay in the outbox.
 #[derive(Debug, Default)]
@@ -19,24 +20,20 @@ pub(super) struct Blocked {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) lease: Lease,
-    /// `None` when it is too long to be kept: it is read again when its pause is over.
-    pub(super) record: Option<OutboxRecord>,
-    pub(super) id: RecordId,
-    /// Its successors come after this sequence.
-    pub(super) cut_after: u64,
-    pub(super) failures: u32,
+    pub(super) record: OutboxRecord,
+    pub(super) tried: Tried,
     pub(super) due: Instant,
 }
 
 impl Blocked {
     pub(super) fn insert(&mut self, lane: LaneId, failed: Failed) {
-        self.bytes += failed.bytes();
+        self.bytes += bytes(&failed.record);
         if let Some(replaced) = self.lanes.insert(lane, failed) {
-            self.bytes -= replaced.bytes();
+            self.bytes -= bytes(&replaced.record);
         }
     }
 
-    /// How many bytes the records have that are kept.
+    /// How many bytes the records have.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -49,25 +46,21 @@ impl Blocked {
         self.lanes.len()
     }
 
-    /// The keys that a read from `after` on leaves out. It is read from there when their pause is
-    /// over.
-    pub(super) fn skip(&mut self, after: u64) -> Vec<Key> {
-        for failed in self.lanes.values_mut() {
-            failed.cut_after = failed.cut_after.min(after);
-        }
-        self.lanes.keys().filter_map(LaneId::key).cloned().collect()
+    /// The keys that reads leave out.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.lanes.keys().filter_map(LaneId::key)
     }
 
     /// The records without a key, which no skipped key covers.
     pub(super) fn keyless(&self) -> impl Iterator<Item = RecordId> {
         let keyless = self.lanes.iter().filter(|(lane, _)| lane.key().is_none());
-        keyless.map(|(_, failed)| failed.id)
+        keyless.map(|(_, failed)| failed.record.id())
     }
 
     /// Takes out the records whose pause is over.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<(LaneId, Failed)> {
         let due: Vec<_> = self.lanes.extract_if(|_, failed| failed.due <= now).collect();
-        self.bytes -= due.iter().map(|(_, failed)| failed.bytes()).sum::<usize>();
+        self.bytes -= due.iter().map(|(_, failed)| bytes(&failed.record)).sum::<usize>();
         due
     }
 
@@ -82,12 +75,6 @@ impl Blocked {
 
     pub(super) fn drop_partition(&mut self, partition: Partition) {
         let dropped = self.lanes.extract_if(|_, failed| failed.lease.partition == partition);
-        self.bytes -= dropped.map(|(_, failed)| failed.bytes()).sum::<usize>();
-    }
-}
-
-impl Failed {
-    fn bytes(&self) -> usize {
-        self.record.as_ref().map_or(0, bytes)
+        self.bytes -= dropped.map(|(_, failed)| bytes(&failed.record)).sum::<usize>();
     }
 }

@@ -1,20 +1,60 @@
 //! Records that the transport has confirmed, until they are deleted from the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use mamey_core::message::Partition;
+use mamey_core::message::{Key, Partition};
 use mamey_core::store::{Lease, RecordId};
+
+use super::lane::LaneId;
 
 /// Confirmed records, each with the lease it was published under. One deletion at a time.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
     confirmed: BTreeMap<RecordId, Lease>,
     deleting: BTreeMap<RecordId, Lease>,
+    /// The lanes of those that were stalled: they go on when these are deleted, which frees their keys.
+    /// They stay whatever happens meanwhile, so that no stalled record is taken for a new one.
+    stalled: HashMap<LaneId, (Partition, RecordId)>,
+}
+
+/// What follows from a deletion.
+#[derive(Debug)]
+pub(super) struct Deleted {
+    /// Whether all records were deleted that should have been. One whose lease has moved stays.
+    pub(super) all: bool,
+    /// The lanes that are free now, each with its record that was stalled.
+    pub(super) freed: Vec<(LaneId, Partition, RecordId)>,
 }
 
 impl Confirmations {
     pub(super) fn add(&mut self, record: RecordId, lease: Lease) {
         self.confirmed.insert(record, lease);
+    }
+
+    /// A record that was stalled: its lane goes on when it is deleted.
+    pub(super) fn add_stalled(&mut self, lane: LaneId, record: RecordId, lease: Lease) {
+        self.add(record, lease);
+        self.stalled.insert(lane, (lease.partition, record));
+    }
+
+    /// Whether a lane waits for the deletion of its record that was stalled.
+    pub(super) fn holds_up(&self, lane: &LaneId) -> bool {
+        self.stalled.contains_key(lane)
+    }
+
+    /// The keys of such lanes.
+    pub(super) fn held_up_keys(&self) -> impl Iterator<Item = &Key> {
+        self.stalled.keys().filter_map(LaneId::key)
+    }
+
+    /// How many lanes wait so.
+    pub(super) fn held_up(&self) -> usize {
+        self.stalled.len()
+    }
+
+    /// The records that were stalled.
+    pub(super) fn stalled(&self) -> impl Iterator<Item = RecordId> {
+        self.stalled.values().map(|(_, record)| *record)
     }
 
     /// How many records are confirmed and still in the outbox.
@@ -62,11 +102,12 @@ impl Confirmations {
         Some(records.map(|(record, lease)| (*lease, *record)).collect())
     }
 
-    /// Ends a deletion that deleted `count` records, and returns whether these were all. A record
-    /// whose lease has moved stays in the outbox.
-    pub(super) fn deleted(&mut self, count: u64) -> bool {
+    /// Ends a deletion that deleted `count` records.
+    pub(super) fn deleted(&mut self, count: u64) -> Deleted {
         let deleted = std::mem::take(&mut self.deleting);
-        count >= deleted.len() as u64
+        let freed = self.stalled.extract_if(|_, (_, record)| deleted.contains_key(record));
+        let freed = freed.map(|(lane, (partition, record))| (lane, partition, record)).collect();
+        Deleted { all: count >= deleted.len() as u64, freed }
     }
 
     /// Ends a deletion that failed: its records wait for the next one.

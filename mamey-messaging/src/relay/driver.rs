@@ -4,25 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 
 use mamey_core::message::Partition;
-use mamey_core::store::{OutboxPage, Store};
+use mamey_core::store::{
+    Becomes, FailedRecord, Lease, OutboxPage, Stalled, StalledPage, Store, UnreadableRecord,
+};
 use mamey_core::transport::Publisher;
-use mamey_core::{Error, LogThrottle, Result, Retry};
+use mamey_core::{Error, LogThrottle, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::lane::LaneId;
+use super::given_up::GivenUpLog;
 use super::lanes::Start;
 use super::options::RelayOptions;
 use super::publishing::{Published, Publishing};
 use super::reads::ReadPlan;
+use super::stalls::StalledPlan;
 use super::store_calls::{Done, StoreCalls};
+use super::tried::{Next, Others, Policy, Tried};
 use super::window::{Limits, Window};
 use crate::leases::{Assignment, Held, LeaseKeeper};
 use crate::stats::RelayStats;
 
 /// How many records are deleted in one call.
 const DELETED_PER_CALL_MAX: usize = 1024;
+
+/// How many failures are recorded in one call.
+const RECORDED_PER_CALL_MAX: usize = 1024;
 
 pub(super) struct Driver {
     store: Arc<dyn Store>,
@@ -32,11 +39,16 @@ pub(super) struct Driver {
     assignment: Assignment,
     calls: StoreCalls,
     publishing: Publishing,
+    policy: Policy,
+    stats: RelayStats,
+    /// When a message was confirmed last.
+    confirmed: Option<Instant>,
     /// There may be records to read.
     dirty: bool,
     next_poll: Instant,
     next_sweep: Instant,
     throttle: LogThrottle,
+    given_up: GivenUpLog,
 }
 
 impl Driver {
@@ -55,7 +67,11 @@ impl Driver {
         });
         Self {
             calls: StoreCalls::new(Arc::clone(&store), stats.clone(), options.context.clone()),
-            publishing: Publishing::new(stats),
+            publishing: Publishing::new(stats.clone()),
+            policy: Policy { backoff: options.backoff, unroutable_for: options.unroutable_for },
+            stats,
+            confirmed: None,
+            given_up: GivenUpLog::default(),
             store,
             publisher,
             window,
@@ -96,10 +112,11 @@ impl Driver {
     /// Begins everything that may begin now.
     fn begin_work(&mut self, held: &watch::Receiver<Held>) {
         self.begin_deletion();
+        self.begin_recording();
         if !held.borrow().is_valid() {
             return;
         }
-        self.begin_read();
+        self.begin_reads();
         // Checked before each: beginning many takes time, and a lease may end meanwhile.
         while held.borrow().is_valid() {
             let Some(start) = self.window.start() else {
@@ -124,17 +141,31 @@ impl Driver {
         self.publishing.begin(publisher, start);
     }
 
-    fn begin_read(&mut self) {
-        if !self.dirty && !self.window.is_behind() {
-            return;
-        }
+    fn begin_reads(&mut self) {
         let leases = self.assignment.all_active();
         if leases.is_empty() || !self.calls.may_read() {
             return;
         }
-        if let Some(plan) = self.window.plan_read() {
-            self.dirty = false;
+        if let Some(plan) = self.window.plan_stalled(&leases) {
+            self.calls.read_stalled(plan);
+        }
+        if let Some(plan) = self.window.plan_read(self.dirty) {
+            self.dirty &= plan.only.is_some();
             self.calls.read(leases, plan);
+        }
+        if self.window.is_spread() && self.calls.may_follow() {
+            self.calls.ask_complete(self.window.mark(), false);
+        }
+    }
+
+    /// One call at a time: what fails meanwhile is recorded by the next.
+    fn begin_recording(&mut self) {
+        if !self.calls.may_record() {
+            return;
+        }
+        let current = |partition| self.assignment.active(partition);
+        if let Some(failed) = self.window.plan_recording(RECORDED_PER_CALL_MAX, current) {
+            self.calls.record(failed);
         }
     }
 
@@ -176,25 +207,31 @@ impl Driver {
         match published {
             Ok(routed) => {
                 mamey_core::failpoint!("after-publish-before-delete");
+                self.confirmed = Some(Instant::now());
                 self.publishing.count_confirmed(&start.record, routed);
                 self.window.confirmed(start.lane, start.lease, start.record.id());
             }
-            Err(error) => {
-                self.publishing.report_failure(&start.record, &error);
-                let due = self.due_after_failure(&start.lane, &error);
-                let lease = self.assignment.active(start.lease.partition);
-                self.window.failed(start, due, lease);
-            }
+            Err(error) => self.end_failed(start, &error),
         }
     }
 
-    fn due_after_failure(&self, lane: &LaneId, error: &Error) -> Instant {
-        let earlier = match error.retry() {
-            // Only a person can fix it, so frequent retries are useless.
-            Retry::Never => u32::MAX,
-            _ => self.window.failures(lane),
-        };
-        Instant::now() + self.options.backoff.delay(earlier, fastrand::f64())
+    fn end_failed(&mut self, start: Start, error: &Error) {
+        let now = Instant::now();
+        let tried = self.window.tried(&start.lane).again(now);
+        let others = Others { confirmed: self.confirmed, are_crowded: self.window.is_crowded() };
+        let next =
+            self.policy.next(start.record.id(), tried, error, others, (now, fastrand::f64()));
+        let mut is_given_up = false;
+        if let Next::Record(failed) = &next
+            && let Becomes::Undelivered { reason } = failed.becomes
+        {
+            is_given_up = true;
+            let metadata = &start.record.envelope.metadata;
+            self.given_up.report(self.options.context.as_ref(), Some(metadata), failed, reason);
+        }
+        self.publishing.report_failure(&start.record, error, is_given_up);
+        let lease = self.assignment.active(start.lease.partition);
+        self.window.failed(start, tried, next, lease);
     }
 
     fn end_call(&mut self, done: Done) {
@@ -205,37 +242,80 @@ impl Driver {
                 self.calls.read_failed(&error);
                 self.dirty = true;
             }
+            Done::Stalled(plan, Ok(page)) => self.absorb_stalled(&plan, page),
+            Done::Stalled(_, Err(error)) => {
+                self.window.stalled_failed(Instant::now());
+                self.calls.read_failed(&error);
+            }
             Done::Deleted(Ok(count)) => {
                 self.window.deleted(count);
                 self.calls.deleted(count);
-            }
-            Done::Swept(mark, answer) => {
-                let complete_to = self.calls.swept(answer);
-                self.window.sweep(mark, complete_to);
             }
             Done::Deleted(Err(error)) => {
                 self.window.deletion_failed();
                 self.calls.deletion_failed(&error);
                 self.dirty = true;
             }
+            Done::Recorded(Ok(count)) => self.end_recording(count),
+            Done::Recorded(Err(error)) => {
+                self.window.recording_failed();
+                self.calls.recording_failed(&error);
+            }
+            Done::Complete(mark, true, answer) => {
+                let complete_to = self.calls.complete(answer);
+                self.window.sweep(mark, complete_to);
+            }
+            Done::Complete(mark, false, answer) => {
+                let complete_to = self.calls.complete(answer);
+                self.dirty |= self.window.follow(mark, complete_to);
+            }
         }
+    }
+
+    fn end_recording(&mut self, count: u64) {
+        let recorded = self.window.recorded(count, Instant::now());
+        let given_up =
+            |failed: &&FailedRecord| matches!(failed.becomes, Becomes::Undelivered { .. });
+        self.stats.0.given_up.add(recorded.iter().filter(given_up).count() as u64);
     }
 
     fn absorb(&mut self, plan: &ReadPlan, page: OutboxPage) {
         self.calls.report_unreadable(&page.unreadable);
-        let (assignment, partitions) = (&self.assignment, self.options.partitions);
-        let lease_of = |slot| assignment.active(Partition::of_slot(slot, partitions).ok()?);
-        self.dirty |= self.window.absorb(plan, page, lease_of);
+        let (policy, now) = (self.policy, Instant::now());
+        let unreadable = |row: &UnreadableRecord| {
+            let tried = Tried::NEVER.again(now);
+            policy.unreadable(row.id, tried, &row.why, (now, fastrand::f64()))
+        };
+        let lease_of = lease_of(&self.assignment, self.options.partitions);
+        self.dirty |= self.window.absorb(plan, page, lease_of, unreadable);
         if self.window.is_full_of_blocked()
             && let Some(suppressed) = self.throttle.admit(Instant::now().into_std())
         {
             let max = self.options.blocked_keys_max;
             tracing::error!(
                 suppressed,
-                "{max} keys wait for messages that cannot be published or read, so no other keys \
-                 are read; fix their routes, or raise `blocked_keys_max`"
+                "{max} keys wait for messages that cannot be published, and nothing else can; nothing \
+                 more is read until some are"
             );
         }
+    }
+
+    fn absorb_stalled(&mut self, plan: &StalledPlan, page: StalledPage) {
+        self.calls.report_unreadable(page.unreadable.iter().map(|stalled| &stalled.record));
+        let (policy, now) = (self.policy, Instant::now());
+        let unreadable = |stalled: &Stalled<UnreadableRecord>| {
+            let (row, attempts) = (&stalled.record, stalled.attempts);
+            let tried = Tried::stalled(attempts, stalled.waited, now).again(now);
+            policy.unreadable(row.id, tried, &row.why, (now, fastrand::f64()))
+        };
+        for stalled in &page.unreadable {
+            let failed = unreadable(stalled);
+            if let Becomes::Undelivered { reason } = failed.becomes {
+                self.given_up.report(self.options.context.as_ref(), None, &failed, reason);
+            }
+        }
+        let lease_of = lease_of(&self.assignment, self.options.partitions);
+        self.window.absorb_stalled(plan, page, now, lease_of, unreadable);
     }
 
     /// When there is something to do even if nothing happens.
@@ -246,15 +326,16 @@ impl Driver {
 
     fn wake(&mut self) {
         let now = Instant::now();
-        self.window.unblock_due(now);
+        self.window.wake(now);
         if now >= self.next_poll {
             self.next_poll = now + self.options.poll;
             self.dirty = true;
             self.window.tick();
         }
         if now >= self.next_sweep {
-            self.next_sweep = now + self.options.sweep;
-            self.calls.sweep(self.window.mark());
+            // While such a call is under way, the sweep waits for the next poll.
+            let asks = self.calls.ask_complete(self.window.mark(), true);
+            self.next_sweep = now + if asks { self.options.sweep } else { self.options.poll };
         }
     }
 
@@ -281,6 +362,11 @@ impl Driver {
         tracing::warn!("shut down before all messages in flight were confirmed");
         Err(Error::timed_out("messages in flight were not confirmed before the shutdown"))
     }
+}
+
+/// The lease under which a record of a slot may be published now.
+fn lease_of(assignment: &Assignment, partitions: u16) -> impl Fn(u16) -> Option<Lease> {
+    move |slot| assignment.active(Partition::of_slot(slot, partitions).ok()?)
 }
 
 impl fmt::Debug for Driver {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use mamey_core::message::{Key, Partition};
-use mamey_core::store::{Lease, OutboxRecord, RecordId};
+use mamey_core::store::{Lease, OutboxRecord, RecordId, UnreadableRecord};
+
+use super::tried::Tried;
 
 /// Names a lane: a key, or a record without a key, which has a lane of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +31,8 @@ pub(super) struct Lane {
     pub(super) in_flight_bytes: usize,
     /// The tick at which that publish began.
     pub(super) begun: u64,
-    /// How often the first record has failed.
-    pub(super) failures: u32,
+    /// What was tried of the first record before.
+    pub(super) tried: Tried,
     /// The outbox holds more records of this key after this one, which are not in memory.
     pub(super) cut_after: Option<u64>,
 }
@@ -41,6 +43,11 @@ impl LaneId {
             Some(key) => Self::Key(key.clone()),
             None => Self::Keyless(record.id()),
         }
+    }
+
+    /// The lane of a record that cannot be read.
+    pub(super) fn of_unreadable(row: &UnreadableRecord) -> Self {
+        row.key.clone().map_or(Self::Keyless(row.id), Self::Key)
     }
 
     pub(super) const fn key(&self) -> Option<&Key> {
@@ -59,7 +66,7 @@ impl Lane {
             in_flight: None,
             in_flight_bytes: 0,
             begun: 0,
-            failures: 0,
+            tried: Tried::NEVER,
             cut_after: None,
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use mamey_core::message::{Key, Partition};
 use mamey_core::store::{Lease, OutboxRecord, RecordId};
 
-use super::blocked::Failed;
 use super::lane::{Lane, LaneId, bytes};
+use super::tried::Tried;
 
 /// The records in memory, by lane. Of each lane one record at most is in flight.
 #[derive(Debug, Default)]
@@ -18,10 +18,19 @@ pub(super) struct Lanes {
     in_flight: usize,
     /// How many bytes the records have that wait or are in flight.
     bytes: usize,
-    /// How many lanes try a record again that has failed before.
+    /// How many lanes try a record again that has failed before and is not stalled.
     retrying: usize,
-    /// How often the record has failed with which a lane goes on once it is read again.
-    failed_before: HashMap<LaneId, (Partition, u32)>,
+    /// How many lanes try a stalled record again.
+    stalled: usize,
+}
+
+/// What follows from a confirm for its lane.
+#[derive(Debug)]
+pub(super) struct Confirmed {
+    /// The record was stalled: the others of its key wait in the store until it is deleted.
+    pub(super) was_stalled: bool,
+    /// The lane has drained and was cut: where to read on.
+    pub(super) cut: Option<u64>,
 }
 
 /// A record to publish.
@@ -49,8 +58,24 @@ impl Lanes {
         self.in_flight
     }
 
+    /// How many lanes try a record again that has failed before and is not stalled.
     pub(super) const fn retrying(&self) -> usize {
         self.retrying
+    }
+
+    /// How many lanes try a stalled record again.
+    pub(super) const fn stalled(&self) -> usize {
+        self.stalled
+    }
+
+    /// The stalled records in memory: only the first of a lane can be one.
+    pub(super) fn stalled_records(&self) -> impl Iterator<Item = RecordId> {
+        let stalled = self.lanes.values().filter(|lane| lane.tried.stalled);
+        stalled.filter_map(|lane| lane.records().next())
+    }
+
+    pub(super) fn contains(&self, id: &LaneId) -> bool {
+        self.lanes.contains_key(id)
     }
 
     /// Whether a record of the partition is in flight.
@@ -58,9 +83,9 @@ impl Lanes {
         self.lanes.values().any(|lane| lane.partition == partition && lane.in_flight.is_some())
     }
 
-    /// How often the record in flight has failed before.
-    pub(super) fn failures(&self, id: &LaneId) -> u32 {
-        self.lanes.get(id).map_or(0, |lane| lane.failures)
+    /// What was tried of the record in flight before.
+    pub(super) fn tried(&self, id: &LaneId) -> Tried {
+        self.lanes.get(id).map_or(Tried::NEVER, |lane| lane.tried)
     }
 
     /// Whether the record comes after the point where its lane was cut.
@@ -69,17 +94,10 @@ impl Lanes {
         cut_after.is_some_and(|cut| sequence > cut)
     }
 
-    /// The keys that a read from `after` on leaves out, because their lanes are cut.
-    pub(super) fn skip(&mut self, after: u64) -> Vec<Key> {
-        let mut skip = Vec::new();
-        for (id, lane) in &mut self.lanes {
-            if let (Some(key), Some(cut)) = (id.key(), &mut lane.cut_after) {
-                // What this read leaves out is read when the lane has drained.
-                *cut = after.min(*cut);
-                skip.push(key.clone());
-            }
-        }
-        skip
+    /// The keys that reads leave out, because their lanes are cut.
+    pub(super) fn cut_keys(&self) -> impl Iterator<Item = &Key> {
+        let cut = self.lanes.iter().filter(|(_, lane)| lane.cut_after.is_some());
+        cut.filter_map(|(id, _)| id.key())
     }
 
     /// All records that wait or are in flight.
@@ -89,11 +107,12 @@ impl Lanes {
 
     /// Adds a record that was read; a lane that holds `lane_max` waiting records is cut instead.
     pub(super) fn hold(&mut self, id: LaneId, lease: Lease, record: OutboxRecord, lane_max: usize) {
-        let failures = self.failed_before.remove(&id).map_or(0, |(_, failures)| failures);
-        let lane = self.lanes.entry(id.clone()).or_insert_with(|| {
-            self.retrying += usize::from(failures > 0);
-            Lane { failures, ..Lane::new(lease.partition) }
-        });
+        let new = || Lane::new(lease.partition);
+        let lane = self.lanes.entry(id.clone()).or_insert_with(new);
+        // An earlier record was published before, and comes up again: it need not go first.
+        if lane.tried.failures > 0 && lane.cut_after.is_some_and(|cut| record.sequence < cut) {
+            return;
+        }
         let last = lane.last();
         let is_last = last.is_none_or(|last| record.sequence > last);
         if is_last && lane.waiting.len() >= lane_max {
@@ -110,23 +129,39 @@ impl Lanes {
         self.bytes -= replaced.map_or(0, |(_, record)| bytes(&record));
     }
 
-    /// Tries a record again that failed before. Without it, its lane goes on when it is read.
-    pub(super) fn retry(&mut self, id: LaneId, failed: Failed) {
-        let Some(record) = failed.record else {
-            self.failed_before.insert(id, (failed.lease.partition, failed.failures));
-            return;
-        };
+    /// Ends a lane at what is in memory of it: the rest is read when that is published.
+    pub(super) fn cut(&mut self, id: &LaneId) {
+        if let Some(lane) = self.lanes.get_mut(id)
+            && lane.cut_after.is_none()
+        {
+            lane.cut_after = lane.last();
+        }
+    }
+
+    /// Tries a record again that failed before. Its successors are not in memory.
+    pub(super) fn retry(&mut self, id: LaneId, lease: Lease, record: OutboxRecord, tried: Tried) {
         self.bytes += bytes(&record);
+        let cut_after = id.key().map(|_| record.sequence);
         let lane = Lane {
-            waiting: BTreeMap::from([(record.sequence, (failed.lease, record))]),
-            failures: failed.failures,
-            cut_after: Some(failed.cut_after),
-            ..Lane::new(failed.lease.partition)
+            waiting: BTreeMap::from([(record.sequence, (lease, record))]),
+            tried,
+            cut_after,
+            ..Lane::new(lease.partition)
         };
         self.waiting += 1;
-        self.retrying += 1;
+        self.count_tried(tried, true);
         self.ready.push_back(id.clone());
         self.lanes.insert(id, lane);
+    }
+
+    /// Counts a lane whose first record was tried before, or counts it no more.
+    fn count_tried(&mut self, tried: Tried, begins: bool) {
+        let count = match (tried.stalled, tried.failures) {
+            (true, _) => &mut self.stalled,
+            (false, 0) => return,
+            (false, _) => &mut self.retrying,
+        };
+        *count = if begins { *count + 1 } else { *count - 1 };
     }
 
     /// The next record to publish.
@@ -153,20 +188,22 @@ impl Lanes {
         None
     }
 
-    /// The record in flight is confirmed. If its lane has drained and was cut, returns the lane and
-    /// where to read on.
-    pub(super) fn confirmed(&mut self, id: LaneId) -> Option<(LaneId, u64)> {
+    /// The record in flight is confirmed: its lane goes on, or has drained.
+    pub(super) fn confirmed(&mut self, id: &LaneId) -> Confirmed {
         self.in_flight -= 1;
-        let lane = self.lanes.get_mut(&id)?;
+        let Some(lane) = self.lanes.get_mut(id) else {
+            return Confirmed { was_stalled: false, cut: None };
+        };
         lane.in_flight = None;
         self.bytes -= std::mem::take(&mut lane.in_flight_bytes);
-        self.retrying -= usize::from(std::mem::take(&mut lane.failures) > 0);
-        if !lane.waiting.is_empty() {
-            self.ready.push_back(id);
-            return None;
+        let tried = std::mem::replace(&mut lane.tried, Tried::NEVER);
+        let cut = lane.cut_after.filter(|_| lane.waiting.is_empty());
+        match lane.waiting.is_empty() {
+            true => drop(self.lanes.remove(id)),
+            false => self.ready.push_back(id.clone()),
         }
-        let cut = self.lanes.remove(&id)?.cut_after?;
-        Some((id, cut))
+        self.count_tried(tried, false);
+        Confirmed { was_stalled: tried.stalled, cut }
     }
 
     /// The record in flight has failed. Drops its lane from memory and returns it.
@@ -175,7 +212,7 @@ impl Lanes {
         let lane = self.lanes.remove(id)?;
         self.waiting -= lane.waiting.len();
         self.bytes -= lane.in_flight_bytes + lane.waiting_bytes();
-        self.retrying -= usize::from(lane.failures > 0);
+        self.count_tried(lane.tried, false);
         Some(lane)
     }
 
@@ -196,15 +233,8 @@ impl Lanes {
             lane.waiting.clear();
             lane.cut_after = None;
         }
-        for (_, lane) in self.lanes.extract_if(|_, lane| lane.is_idle()) {
-            self.retrying -= usize::from(lane.failures > 0);
-        }
-        self.failed_before.retain(|_, (of, _)| !drops(*of));
-    }
-
-    /// Forgets the failures of records that did not come back.
-    pub(super) fn sweep(&mut self) {
-        self.failed_before.clear();
+        let idle: Vec<_> = self.lanes.extract_if(|_, lane| lane.is_idle()).collect();
+        idle.iter().for_each(|(_, lane)| self.count_tried(lane.tried, false));
     }
 
     /// Drops the records that wait behind a publish of an earlier tick than the last one.

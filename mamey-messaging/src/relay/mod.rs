@@ -1,16 +1,22 @@
 //! Moves committed outbox records to a transport, in order by key and each until it is confirmed.
 
 mod blocked;
+mod catch_up;
 mod confirmations;
 mod driver;
+mod failures;
+mod given_up;
 mod lane;
 mod lanes;
+mod leaving;
 mod options;
 mod position;
 mod publishing;
 mod reads;
+mod rows;
+mod stalls;
 mod store_calls;
-mod unreadable;
+mod tried;
 mod window;
 
 #[cfg(test)]
@@ -32,8 +38,14 @@ pub use options::RelayOptions;
 ///
 /// Of each key at most one message is unconfirmed at a time; the keys are pipelined. A record is
 /// deleted from the outbox only after the transport has confirmed it, so a crash in between
-/// publishes it again and the receiver's inbox absorbs it. A message that cannot be published holds
-/// up its own key only, and is tried again with growing pauses for as long as it takes.
+/// publishes it again and the receiver's inbox absorbs it.
+///
+/// A message that cannot be published holds up its own key only, and is tried again with growing
+/// pauses. While others go out, it is [stalled](mamey_core::store::StalledStore): it waits in the store, so
+/// that any number of keys can wait. What can never be published is given up at once, what has no route
+/// after [`RelayOptions::unroutable_for`]: it becomes an
+/// [undelivered message](mamey_core::store::UndeliveredStore), and its key goes on without it. All else is
+/// tried for as long as it takes.
 ///
 /// A [`Service`](https://docs.rs/mamey/latest/mamey/struct.Service.html) runs one for each context
 /// it hosts. To run one by itself:

@@ -7,7 +7,9 @@ use mamey_core::message::ContextName;
 use mamey_core::store::{InstanceId, LeaseRequest, LeaseRole};
 use mamey_core::{Backoff, Result};
 
-use crate::limits::{self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT};
+use crate::limits::{
+    self, DRAIN_DEFAULT, LEASE_DEFAULT, PARTITIONS_DEFAULT, POLL_DEFAULT, UNROUTABLE_DEFAULT,
+};
 
 /// The limits and intervals of a [`Relay`](crate::Relay).
 ///
@@ -40,13 +42,17 @@ pub struct RelayOptions {
     pub held_records_max: usize,
     /// How many bytes of payloads may be in memory; a single record may exceed it. Default: 64 MiB.
     pub held_bytes_max: usize,
-    /// How many keys may wait for a message that cannot be published or read; beyond it nothing more
-    /// is read until some are published. Default: 1024.
+    /// How many keys may wait in memory for a message that cannot be published; others wait in the store.
+    /// Beyond it nothing more is read until some are published, as in an outage of the transport or of the
+    /// store. Default: 1024.
     pub blocked_keys_max: usize,
+    /// For how long a message without a route is tried before it is given up, and a record that no build
+    /// can read. Default: [`UNROUTABLE_DEFAULT`].
+    pub unroutable_for: Duration,
     /// How often to look for records that no hint announced. Default: [`POLL_DEFAULT`].
     pub poll: Duration,
-    /// How often to read the outbox from the beginning, for commits that became visible late. The
-    /// order of a key holds however late they do. Default: 30 s.
+    /// How often to read the outbox from the beginning, in case something was missed. Nothing depends on
+    /// it but that. Default: 5 minutes.
     pub sweep: Duration,
     /// The pauses before a message that could not be published is tried again. Default: from 200 ms
     /// to 30 s.
@@ -66,8 +72,9 @@ impl Default for RelayOptions {
             held_records_max: 1024,
             held_bytes_max: 64 * 1024 * 1024,
             blocked_keys_max: 1024,
+            unroutable_for: UNROUTABLE_DEFAULT,
             poll: POLL_DEFAULT,
-            sweep: Duration::from_secs(30),
+            sweep: Duration::from_mins(5),
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
             drain: DRAIN_DEFAULT,
         }
@@ -123,6 +130,12 @@ impl RelayOptions {
         Self { blocked_keys_max, ..self }
     }
 
+    /// Sets [`unroutable_for`](Self::unroutable_for).
+    #[must_use]
+    pub fn with_unroutable_for(self, unroutable_for: Duration) -> Self {
+        Self { unroutable_for, ..self }
+    }
+
     /// Sets [`poll`](Self::poll).
     #[must_use]
     pub fn with_poll(self, poll: Duration) -> Self {
@@ -152,6 +165,7 @@ impl RelayOptions {
         limits::duration("lease", self.lease)?;
         limits::duration("poll", self.poll)?;
         limits::duration("sweep", self.sweep)?;
+        limits::duration("unroutable_for", self.unroutable_for)?;
         limits::count("in_flight_max", self.in_flight_max)?;
         limits::count("held_records_max", self.held_records_max)?;
         limits::count("held_bytes_max", self.held_bytes_max)?;

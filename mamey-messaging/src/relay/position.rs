@@ -1,10 +1,14 @@
 //! Where in the outbox the next read begins.
 
+/// How far behind what was read a read may begin, in sequences, before the store is asked whether it may
+/// begin later.
+const SPREAD_MAX: u64 = 1024;
+
 /// Where in the outbox the next read begins.
 ///
 /// A commit may become visible after one with a larger sequence, so a read never begins right
 /// behind the last record: a successor could be published before it, and order would be lost. A
-/// read begins at a floor up to which the outbox is complete, as the store says with each sweep.
+/// read begins at a floor up to which the outbox is complete, as the store says from time to time.
 /// Records behind it that are in memory are left out, and confirmed ones are deleted, so little is
 /// read twice.
 #[derive(Debug, Default)]
@@ -53,8 +57,31 @@ impl Position {
         self.scanned
     }
 
-    /// Sets the floor to where the outbox is complete, and has everything read once more: commits may
-    /// have become visible below the floor since the reads that came so far.
+    /// Everything up to here was read, and no commit adds to it.
+    pub(super) const fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether reads begin far behind what was read: each looks at all that lies between.
+    pub(super) const fn is_spread(&self) -> bool {
+        self.scanned - self.floor > SPREAD_MAX
+    }
+
+    /// Sets the floor to where the outbox is complete, and has everything behind the floor before read
+    /// once more: commits may have become visible there since the reads that came so far. Returns
+    /// whether it moved.
+    pub(super) fn follow(&mut self, complete_to: u64) -> bool {
+        let (before, complete_to) = (self.floor, complete_to.min(self.scanned));
+        if complete_to <= before {
+            return false;
+        }
+        self.floor = complete_to;
+        self.again_after(before);
+        true
+    }
+
+    /// Has everything read once more, and sets the floor to where the outbox is complete, if that is
+    /// known.
     pub(super) fn sweep(&mut self, complete_to: Option<u64>) {
         if let Some(complete_to) = complete_to {
             self.floor = complete_to.min(self.scanned);
@@ -81,6 +108,21 @@ mod tests {
         position.sweep(Some(200));
         assert_eq!(position.begin(), 0);
         assert_eq!(position.begin(), 100, "never beyond what was read");
+    }
+
+    #[test]
+    fn the_floor_follows_and_what_was_behind_it_is_read_once_more() {
+        let mut position = Position::default();
+        position.begin();
+        position.read_to(2000, true);
+        assert!(position.is_spread() && position.follow(900));
+        assert_eq!((position.begin(), position.begin()), (0, 900));
+        assert!(position.is_spread() && !position.follow(900) && !position.follow(0));
+        assert_eq!(position.begin(), 900);
+        assert!(position.follow(3000));
+        assert_eq!((position.begin(), position.begin()), (900, 2000));
+        assert!(!position.is_spread());
+        assert_eq!(position.floor(), 2000);
     }
 
     #[test]

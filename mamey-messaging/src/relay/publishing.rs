@@ -61,17 +61,26 @@ impl Publishing {
         }
     }
 
-    pub(super) fn report_failure(&mut self, record: &OutboxRecord, error: &Error) {
+    /// Counts a failure, and reports it unless the message `is_given_up`, which is reported elsewhere.
+    pub(super) fn report_failure(
+        &mut self,
+        record: &OutboxRecord,
+        error: &Error,
+        is_given_up: bool,
+    ) {
         let counters = &self.stats.0;
         counters.failed.increment();
         if error.kind() == ErrorKind::Unroutable {
             counters.unroutable.increment();
         }
+        if is_given_up {
+            return;
+        }
         if let Some(suppressed) = self.throttle.admit(Instant::now().into_std()) {
             let metadata = &record.envelope.metadata;
             tracing::error!(
                 message = %metadata.name, id = %metadata.id, %error, suppressed,
-                "a message could not be published; it stays in the outbox and is tried again"
+                "a message could not be published; it waits in the outbox and is tried again"
             );
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Reads {
 pub(super) struct ReadPlan {
     pub(super) after: u64,
     pub(super) skip: Vec<Key>,
+    /// Only these, far back in the outbox.
+    pub(super) only: Option<Vec<Key>>,
     /// In the order of their sequences.
     pub(super) held: Vec<RecordId>,
     pub(super) limit: usize,
@@ -46,6 +48,11 @@ impl Reads {
     pub(super) fn begin(&mut self) -> u64 {
         self.under_way = true;
         self.position.begin()
+    }
+
+    /// Begins a read of certain keys.
+    pub(super) const fn begin_only(&mut self) {
+        self.under_way = true;
     }
 
     /// Whether the outbox that was read is an earlier one than before: another history of the
@@ -76,7 +83,9 @@ impl Reads {
     /// Ends a read that failed: its records are still to be read.
     pub(super) fn failed(&mut self, plan: &ReadPlan) {
         self.end();
-        self.position.again_after(plan.after);
+        if plan.only.is_none() {
+            self.position.again_after(plan.after);
+        }
     }
 
     /// A partition was gained: its records may be anywhere in the outbox.
@@ -112,6 +121,26 @@ impl Reads {
     /// Everything is to be read again.
     pub(super) fn again(&mut self) {
         self.position.again_after(0);
+    }
+
+    /// A read is to look at what is above the floor.
+    pub(super) fn again_from_floor(&mut self) {
+        self.position.again_after(self.position.floor());
+    }
+
+    /// Everything up to here was read, and no commit adds to it.
+    pub(super) const fn floor(&self) -> u64 {
+        self.position.floor()
+    }
+
+    /// Whether reads begin far behind what was read.
+    pub(super) const fn is_spread(&self) -> bool {
+        self.position.is_spread()
+    }
+
+    /// Has reads begin at `complete_to` from now on; returns whether that is later than before.
+    pub(super) fn follow(&mut self, complete_to: u64) -> bool {
+        self.position.follow(complete_to)
     }
 
     /// Up to where the outbox was read.

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mamey_core::message::{ContextName, Key};
-use mamey_core::store::{Lease, OutboxPage, OutboxRead, RecordId, Store, UnreadableRecord};
+use mamey_core::store::{
+    FailedRecord, Lease, OutboxPage, OutboxRead, RecordId, StalledPage, StalledRead, Store,
+    UnreadableRecord,
+};
 use mamey_core::{Error, LogThrottle, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::reads::ReadPlan;
+use super::stalls::StalledPlan;
 use super::window::Mark;
 use crate::guard::guarded;
 use crate::reported::Reported;
@@ -22,6 +26,9 @@ const DELETION_PAUSE: Duration = Duration::from_millis(10);
 /// This many confirmed records are deleted without that pause.
 const DELETED_AT_ONCE: usize = 128;
 
+/// The pause between two questions up to where the outbox is complete.
+const FOLLOWING_PAUSE: Duration = Duration::from_millis(250);
+
 /// The pause after a failed call.
 const FAILURE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -31,9 +38,11 @@ pub(super) struct StoreCalls {
     stats: RelayStats,
     context: Option<ContextName>,
     under_way: JoinSet<Done>,
-    sweeps: bool,
+    asks_complete: bool,
     read_not_before: Instant,
     delete_not_before: Instant,
+    record_not_before: Instant,
+    follow_not_before: Instant,
     deletion_pause_ends: Instant,
     throttle: LogThrottle,
     reported: Reported<RecordId>,
@@ -42,8 +51,11 @@ pub(super) struct StoreCalls {
 /// How a call ended.
 pub(super) enum Done {
     Read(ReadPlan, Result<OutboxPage>),
+    Stalled(StalledPlan, Result<StalledPage>),
     Deleted(Result<u64>),
-    Swept(Mark, Result<u64>),
+    Recorded(Result<u64>),
+    /// Up to where the outbox is complete, and whether it is to be swept.
+    Complete(Mark, bool, Result<u64>),
 }
 
 impl StoreCalls {
@@ -58,9 +70,11 @@ impl StoreCalls {
             stats,
             context,
             under_way: JoinSet::new(),
-            sweeps: false,
+            asks_complete: false,
             read_not_before: now,
             delete_not_before: now,
+            record_not_before: now,
+            follow_not_before: now,
             deletion_pause_ends: now,
             throttle: LogThrottle::default(),
             reported: Reported::default(),
@@ -77,11 +91,34 @@ impl StoreCalls {
             let read = OutboxRead::new(&leases, u32::try_from(plan.limit).unwrap_or(u32::MAX))
                 .with_after(plan.after)
                 .with_skip(&plan.skip)
+                .with_only(plan.only.as_deref())
                 .with_held(&plan.held)
                 .with_bytes_max(plan.bytes_max);
             let page = guarded(store.read_outbox(read)).await;
             Done::Read(plan, page)
         });
+    }
+
+    pub(super) fn read_stalled(&mut self, plan: StalledPlan) {
+        let store = Arc::clone(&self.store);
+        self.under_way.spawn(async move {
+            let limit = u32::try_from(plan.limit).unwrap_or(u32::MAX);
+            let read = StalledRead::new(&plan.leases, limit)
+                .with_held(&plan.held)
+                .with_bytes_max(plan.bytes_max);
+            let page = guarded(store.due_stalled(read)).await;
+            Done::Stalled(plan, page)
+        });
+    }
+
+    pub(super) fn may_record(&self) -> bool {
+        Instant::now() >= self.record_not_before
+    }
+
+    pub(super) fn record(&mut self, failed: Vec<(Lease, FailedRecord)>) {
+        let store = Arc::clone(&self.store);
+        self.under_way
+            .spawn(async move { Done::Recorded(guarded(store.record_failures(&failed)).await) });
     }
 
     /// Whether to delete now, while `confirmed` records wait for it.
@@ -97,21 +134,30 @@ impl StoreCalls {
             .spawn(async move { Done::Deleted(guarded(store.delete_published(&records)).await) });
     }
 
-    /// Asks up to where the outbox is complete, one call at a time.
-    pub(super) fn sweep(&mut self, mark: Mark) {
-        if self.sweeps {
-            return;
+    /// Whether it may be asked now up to where the outbox is complete, to follow it.
+    pub(super) fn may_follow(&self) -> bool {
+        !self.asks_complete && Instant::now() >= self.follow_not_before
+    }
+
+    /// Asks up to where the outbox is complete, and returns whether it does: not while another such call
+    /// is under way.
+    pub(super) fn ask_complete(&mut self, mark: Mark, sweeps: bool) -> bool {
+        if self.asks_complete {
+            return false;
         }
-        self.sweeps = true;
+        self.asks_complete = true;
         let store = Arc::clone(&self.store);
         self.under_way.spawn(async move {
-            Done::Swept(mark, guarded(store.outbox_complete_to(mark.read_to)).await)
+            let answer = guarded(store.outbox_complete_to(mark.read_to)).await;
+            Done::Complete(mark, sweeps, answer)
         });
+        true
     }
 
     /// Ends such a call, and returns what it answered.
-    pub(super) fn swept(&mut self, answer: Result<u64>) -> Option<u64> {
-        self.sweeps = false;
+    pub(super) fn complete(&mut self, answer: Result<u64>) -> Option<u64> {
+        self.asks_complete = false;
+        self.follow_not_before = Instant::now() + FOLLOWING_PAUSE;
         answer.inspect_err(|error| self.report_failure(error)).ok()
     }
 
@@ -141,11 +187,18 @@ impl StoreCalls {
         self.delete_not_before = Instant::now() + FAILURE_PAUSE;
     }
 
+    pub(super) fn recording_failed(&mut self, error: &Error) {
+        self.report_failure(error);
+        self.record_not_before = Instant::now() + FAILURE_PAUSE;
+    }
+
     /// The ends of the pauses that are not over yet.
     pub(super) fn pauses(&self) -> impl Iterator<Item = Instant> {
         let now = Instant::now();
-        let pauses = [self.read_not_before, self.delete_not_before, self.deletion_pause_ends];
-        pauses.into_iter().filter(move |end| *end > now)
+        let deletion = [self.delete_not_before, self.deletion_pause_ends];
+        let others = [self.read_not_before, self.record_not_before, self.follow_not_before];
+        let pauses = deletion.into_iter().chain(others);
+        pauses.filter(move |end| *end > now)
     }
 
     /// Cuts off what is under way.
@@ -154,10 +207,15 @@ impl StoreCalls {
     }
 
     /// Reports and counts the rows that were not reported before: they are read again and again.
-    pub(super) fn report_unreadable(&mut self, rows: &[UnreadableRecord]) {
-        let new: Vec<_> = rows.iter().filter(|row| self.reported.is_new(row.id)).collect();
-        self.stats.0.unreadable.add(new.len() as u64);
-        for row in new {
+    pub(super) fn report_unreadable<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'r UnreadableRecord>,
+    ) {
+        for row in rows {
+            if !self.reported.is_new(row.id) {
+                continue;
+            }
+            self.stats.0.unreadable.increment();
             let UnreadableRecord { id, key, why, .. } = row;
             tracing::warn!(
                 context = self.context.as_ref().map(ContextName::as_str),

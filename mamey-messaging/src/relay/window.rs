@@ -4,21 +4,23 @@
 
 use std::collections::BTreeSet;
 
-use mamey_core::message::Partition;
-use mamey_core::store::{Lease, OutboxPage, OutboxRecord, RecordId, UnreadableRecord};
-use tokio::time::Instant;
+use mamey_core::message::{Key, Partition};
+use mamey_core::store::{FailedRecord, Lease, OutboxPage, RecordId, UnreadableRecord};
 
-use super::blocked::{Blocked, Failed};
+use super::blocked::Blocked;
+use super::catch_up::CatchUp;
 use super::confirmations::Confirmations;
-use super::lane::{LaneId, bytes};
+use super::lane::LaneId;
 use super::lanes::{Lanes, Start};
+use super::leaving::Leaving;
 use super::reads::{ReadPlan, Reads};
-use super::unreadable::Unreadable;
+use super::rows::{Row, in_order};
+use super::stalls::Stalls;
 
 /// One key may fill this fraction of the window: a hot key must not keep out the others.
 const WINDOWS_PER_KEY: usize = 4;
 
-/// Records that failed may fill this fraction of the bytes; longer ones are read again.
+/// Records that failed are many when they fill this fraction of the bytes: then they leave memory early.
 const WINDOWS_OF_BLOCKED_BYTES: usize = 4;
 
 /// How much a window may hold.
@@ -39,16 +41,20 @@ pub(super) struct Mark {
 
 #[derive(Debug)]
 pub(super) struct Window {
-    limits: Limits,
-    lanes: Lanes,
-    blocked: Blocked,
-    unreadable: Unreadable,
-    confirmations: Confirmations,
-    reads: Reads,
+    pub(super) limits: Limits,
+    pub(super) lanes: Lanes,
+    pub(super) blocked: Blocked,
+    pub(super) leaving: Leaving,
+    pub(super) confirmations: Confirmations,
+    pub(super) catch_up: CatchUp,
+    pub(super) stalls: Stalls,
+    pub(super) reads: Reads,
+    /// Whether the last read was one of certain keys: they take turns with the others.
+    read_only_last: bool,
     /// Counts ticks, to tell which publishes are slow.
     ticks: u64,
     /// How often the outbox went back in time.
-    history: u64,
+    pub(super) history: u64,
     /// What was in flight or confirmed when it did. Others may have the sequences of these.
     outlived: BTreeSet<RecordId>,
 }
@@ -59,9 +65,12 @@ impl Window {
             limits,
             lanes: Lanes::default(),
             blocked: Blocked::default(),
-            unreadable: Unreadable::default(),
+            leaving: Leaving::default(),
             confirmations: Confirmations::default(),
+            catch_up: CatchUp::default(),
+            stalls: Stalls::default(),
             reads: Reads::default(),
+            read_only_last: false,
             ticks: 0,
             history: 0,
             outlived: BTreeSet::new(),
@@ -88,10 +97,20 @@ impl Window {
         self.lanes.in_flight() == 0 && self.confirmations.is_empty()
     }
 
+    /// How many keys wait in memory for a record that has failed.
+    fn blocked(&self) -> usize {
+        self.blocked.len() + self.leaving.len() + self.lanes.retrying()
+    }
+
     /// Whether so many keys are blocked that nothing more is read.
     pub(super) fn is_full_of_blocked(&self) -> bool {
-        let waiting = self.blocked.len() + self.unreadable.len() + self.lanes.retrying();
-        waiting >= self.limits.blocked_max
+        self.blocked() >= self.limits.blocked_max
+    }
+
+    /// Whether so many keys are blocked that they leave memory early.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.blocked() * 2 >= self.limits.blocked_max
+            || self.blocked.bytes() >= self.limits.bytes_max / WINDOWS_OF_BLOCKED_BYTES
     }
 
     /// Whether records of a partition are in flight or wait to be deleted.
@@ -103,25 +122,38 @@ impl Window {
     pub(super) fn drop_partition(&mut self, partition: Partition) {
         self.lanes.drop_partition(partition);
         self.blocked.drop_partition(partition);
-        self.unreadable.drop_partition(partition);
+        self.leaving.drop_partition(partition);
+        self.catch_up.drop_partition(partition);
     }
 
-    /// A partition was gained: its records may be anywhere in the outbox.
+    /// A partition was gained: its records may be anywhere in the outbox, and some stalled.
     pub(super) fn gained_partition(&mut self, partition: Partition) {
         self.reads.gained(partition);
+        self.stalls.ask();
     }
 
-    /// Up to where the outbox was read, for the next sweep.
+    /// Up to where the outbox was read, for the next question whether it is complete.
     pub(super) const fn mark(&self) -> Mark {
         Mark { read_to: self.reads.scanned(), history: self.history }
     }
 
-    /// Has everything read once more, for commits that became visible late. `complete_to` is up to
-    /// where the store says that none will, if it could be asked after `mark`.
+    /// Whether it is time to ask up to where the outbox is complete.
+    pub(super) const fn is_spread(&self) -> bool {
+        self.reads.is_spread()
+    }
+
+    /// Has reads begin where the outbox is complete, as the store says after `mark`; returns whether
+    /// there is something to read once more.
+    pub(super) fn follow(&mut self, mark: Mark, complete_to: Option<u64>) -> bool {
+        let complete_to = complete_to.filter(|_| mark.history == self.history);
+        complete_to.is_some_and(|complete_to| self.reads.follow(complete_to))
+    }
+
+    /// Has everything read once more, in case something was missed. `complete_to` is up to where the
+    /// store says that the outbox is complete, if it could be asked after `mark`.
     pub(super) fn sweep(&mut self, mark: Mark, complete_to: Option<u64>) {
         self.reads.sweep(complete_to.filter(|_| mark.history == self.history));
-        self.lanes.sweep();
-        self.unreadable.clear();
+        self.stalls.ask();
     }
 
     /// Makes room by dropping what waits behind slow publishes: slow keys must not keep others from
@@ -133,46 +165,42 @@ impl Window {
         }
     }
 
-    /// Moves failed records whose pause is over back to their lanes.
-    pub(super) fn unblock_due(&mut self, now: Instant) {
-        for (id, failed) in self.blocked.take_due(now) {
-            if failed.record.is_none() {
-                let before = failed.id.sequence.saturating_sub(1).min(failed.cut_after);
-                self.read_on(id.clone(), before);
-            }
-            self.lanes.retry(id, failed);
-        }
-    }
-
-    /// When the next failed record is to be tried again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.blocked.next_due()
-    }
-
-    /// Whether records that were left out are to be read now.
-    pub(super) const fn is_behind(&self) -> bool {
-        self.reads.is_behind()
-    }
-
-    /// What to read next. `None` while a read is under way, or if there is too little room for a
-    /// read to be worth its round trip.
-    pub(super) fn plan_read(&mut self) -> Option<ReadPlan> {
+    /// What to read next; `is_dirty` is whether there may be new records. `None` while a read is under
+    /// way, or if there is too little room for a read to be worth its round trip.
+    pub(super) fn plan_read(&mut self, is_dirty: bool) -> Option<ReadPlan> {
         if self.reads.is_under_way() || self.is_full_of_blocked() || !self.has_room() {
             return None;
         }
-        let after = self.reads.begin();
-        let mut skip = self.blocked.skip(after);
-        skip.append(&mut self.lanes.skip(after));
-        skip.extend(self.unreadable.keys());
+        let is_wanted = is_dirty || self.reads.is_behind();
+        let is_only = self.catch_up.is_behind() && !(is_wanted && self.read_only_last);
+        if !is_only && !is_wanted {
+            return None;
+        }
+        self.read_only_last = is_only;
+        let (after, skip, only) = match is_only {
+            true => {
+                self.reads.begin_only();
+                let (after, only) = self.catch_up.begin_read();
+                (after, Vec::new(), Some(only))
+            }
+            false => (self.reads.begin(), self.skipped(), None),
+        };
         let limit = self.limits.held_max.saturating_sub(self.held());
         let bytes_max = self.limits.bytes_max.saturating_sub(self.held_bytes());
-        Some(ReadPlan { after, skip, held: self.records(), limit, bytes_max })
+        Some(ReadPlan { after, skip, only, held: self.records(), limit, bytes_max })
+    }
+
+    /// The keys that reads leave out, because their lanes go on later.
+    fn skipped(&self) -> Vec<Key> {
+        let failed = self.blocked.keys().chain(self.leaving.keys());
+        let later = self.confirmations.held_up_keys().chain(self.catch_up.keys());
+        failed.chain(later).chain(self.lanes.cut_keys()).cloned().collect()
     }
 
     /// All records that are in memory or about to be deleted, without those of skipped keys.
     fn records(&self) -> Vec<RecordId> {
         let held = self.lanes.records().chain(self.confirmations.records());
-        let held = held.chain(self.blocked.keyless()).chain(self.unreadable.keyless());
+        let held = held.chain(self.blocked.keyless()).chain(self.leaving.keyless());
         let mut held: Vec<_> = held.collect();
         held.sort_unstable();
         held
@@ -188,30 +216,53 @@ impl Window {
     /// A read failed: its records are still to be read.
     pub(super) fn read_failed(&mut self, plan: &ReadPlan) {
         self.reads.failed(plan);
+        self.leaving.end_read();
     }
 
     /// Takes in what was read, and returns whether there may be more to read at once. `lease_of` is
-    /// the lease under which a record of a slot may be published now.
+    /// the lease under which a record of a slot may be published now; `unreadable` is what becomes of a
+    /// record that cannot be read.
     pub(super) fn absorb(
         &mut self,
         plan: &ReadPlan,
         page: OutboxPage,
         lease_of: impl Fn(u16) -> Option<Lease>,
+        unreadable: impl Fn(&UnreadableRecord) -> FailedRecord,
     ) -> bool {
         if self.reads.went_back(page.place) || self.shows_others(&page, &plan.held) {
             self.forget();
             return true;
         }
-        if let Some(last) = page.last() {
-            self.reads.read_to(last, page.more);
+        let (more, last) = (page.more, page.last());
+        if let Some(last) = last.filter(|_| plan.only.is_none()) {
+            self.reads.read_to(last, more);
         }
-        let more = page.more;
+        let left_from = self.take_in(plan, page, lease_of, unreadable);
+        match (&plan.only, left_from) {
+            (None, None) => {}
+            (None, Some(sequence)) => self.reads.again_from(sequence),
+            (Some(_), left_from) => {
+                let whole = last.filter(|_| more);
+                self.pass_read_to(left_from.map_or(whole, |sequence| Some(sequence - 1)));
+            }
+        }
+        self.reads.end();
+        self.leaving.end_read();
+        plan.only.is_none() && (more || left_from.is_some())
+    }
+
+    /// Takes in the rows of a page; returns the first for which there was no room.
+    fn take_in(
+        &mut self,
+        plan: &ReadPlan,
+        page: OutboxPage,
+        lease_of: impl Fn(u16) -> Option<Lease>,
+        unreadable: impl Fn(&UnreadableRecord) -> FailedRecord,
+    ) -> Option<u64> {
         let lane_max = self.limits.held_max.div_ceil(WINDOWS_PER_KEY);
-        let mut no_room = false;
         for row in in_order(page) {
             let (lane, id) = (row.lane(), row.id());
-            let sequence = id.sequence;
-            if self.is_read_later(&lane, sequence) {
+            if self.is_read_later(plan, &lane, id.sequence) {
                 continue;
             }
             // A partition that was lost or gained meanwhile is read again by its holder.
@@ -219,18 +270,24 @@ impl Window {
             let Some(lease) = lease_of(row.slot()).filter(|lease| !gained(lease)) else {
                 continue;
             };
-            no_room |= self.is_full();
-            if no_room {
-                self.reads.again_from(sequence);
-                continue;
+            if self.is_full() {
+                return Some(id.sequence);
             }
             match row {
                 Row::Record(record) => self.lanes.hold(lane, lease, record, lane_max),
-                Row::Unreadable(_) => self.unreadable.insert(lane, lease.partition, id),
+                // What comes before it in its lane goes out first.
+                Row::Unreadable(_) if self.lanes.contains(&lane) => self.lanes.cut(&lane),
+                Row::Unreadable(row) => self.leave(lane, lease, unreadable(&row), false),
             }
         }
-        self.reads.end();
-        more || no_room
+        None
+    }
+
+    /// The pass took in everything up to here, or to the end.
+    fn pass_read_to(&mut self, position: Option<u64>) {
+        if !self.catch_up.read_to(position, self.reads.floor()) {
+            self.reads.again_from_floor();
+        }
     }
 
     /// Whether a row has the sequence of a record that is held, and another message: sequences were
@@ -253,9 +310,12 @@ impl Window {
         self.history += 1;
         self.lanes.drop_all();
         self.blocked.clear();
-        self.unreadable.clear();
+        self.leaving.drop_waiting();
+        self.catch_up.clear();
         self.outlived = self.records().into_iter().collect();
         self.reads.restart();
+        self.leaving.end_read();
+        self.stalls.ask();
         tracing::warn!(
             "the outbox has gone back in time, as after a restore or a failover; it is read anew"
         );
@@ -268,12 +328,18 @@ impl Window {
     }
 
     /// Whether the record is read again when its lane has drained, its pause is over, or the record
-    /// before it can be read.
-    fn is_read_later(&self, lane: &LaneId, sequence: u64) -> bool {
-        self.lanes.is_cut_off(lane, sequence)
+    /// before it is published or given up.
+    fn is_read_later(&self, plan: &ReadPlan, lane: &LaneId, sequence: u64) -> bool {
+        let elsewhere = match plan.only {
+            Some(_) => !self.catch_up.takes(lane, sequence),
+            None => self.catch_up.contains(lane),
+        };
+        elsewhere
+            || self.lanes.is_cut_off(lane, sequence)
             || self.reads.was_drained_meanwhile(lane)
             || self.blocked.contains(lane)
-            || self.unreadable.is_before(lane, sequence)
+            || self.leaving.contains(lane)
+            || self.confirmations.holds_up(lane)
     }
 
     /// The next record to publish, if one more may be in flight.
@@ -283,49 +349,23 @@ impl Window {
 
     /// The transport confirmed a record: its key goes on, and the record can be deleted.
     pub(super) fn confirmed(&mut self, id: LaneId, lease: Lease, record: RecordId) {
+        let confirmed = self.lanes.confirmed(&id);
+        if confirmed.was_stalled {
+            // The store has its key wait until it is deleted.
+            return self.confirmations.add_stalled(id, record, lease);
+        }
         self.confirmations.add(record, lease);
-        if let Some((id, cut)) = self.lanes.confirmed(id) {
-            self.read_on(id, cut);
+        if let Some(cut) = confirmed.cut {
+            self.read_on(id, lease.partition, cut);
         }
     }
 
-    /// Has the records of a lane read that come after `cut`, one that cannot be read included.
-    fn read_on(&mut self, id: LaneId, cut: u64) {
-        self.unreadable.forget(&id);
-        self.reads.drained(id, cut);
-    }
-
-    /// How often the record in flight has failed before.
-    pub(super) fn failures(&self, lane: &LaneId) -> u32 {
-        self.lanes.failures(lane)
-    }
-
-    /// A record could not be published: its key waits until `due`, and its successors are dropped
-    /// from memory. `lease` is the one its partition is held under now, if it is held.
-    pub(super) fn failed(&mut self, start: Start, due: Instant, lease: Option<Lease>) {
-        let Some(lane) = self.lanes.failed(&start.lane) else {
-            return;
-        };
-        // The record may not be in the outbox any more; if it is, it is read again.
-        if start.history != self.history {
-            return self.read_on(start.lane, 0);
+    /// Has the records of a lane read that come after `cut`.
+    pub(super) fn read_on(&mut self, id: LaneId, partition: Partition, cut: u64) {
+        match id.key().is_some() && cut < self.reads.floor() {
+            true => self.catch_up.add(id, partition, cut),
+            false => self.reads.drained(id, cut),
         }
-        // Without a lease the record is read and published by whoever gains the partition.
-        let Some(lease) = lease else {
-            return;
-        };
-        let id = start.record.id();
-        let blocked_bytes = self.blocked.bytes() + bytes(&start.record);
-        let kept = blocked_bytes <= self.limits.bytes_max / WINDOWS_OF_BLOCKED_BYTES;
-        let failed = Failed {
-            lease,
-            id,
-            cut_after: lane.cut().map_or(id.sequence, |cut| cut.min(id.sequence)),
-            record: Some(start.record).filter(|_| kept),
-            failures: lane.failures.saturating_add(1),
-            due,
-        };
-        self.blocked.insert(start.lane, failed);
     }
 
     /// Up to `max` confirmed records to delete, each under the lease that `current` returns for its
@@ -341,7 +381,11 @@ impl Window {
     /// `count` of the records are deleted. The others stay, because their lease has moved. Their
     /// partition may have come back since, and reads left them out meanwhile: read again.
     pub(super) fn deleted(&mut self, count: u64) {
-        if !self.confirmations.deleted(count) {
+        let deleted = self.confirmations.deleted(count);
+        for (lane, partition, record) in deleted.freed {
+            self.read_on(lane, partition, record.sequence);
+        }
+        if !deleted.all {
             self.reads.again();
         }
     }
@@ -350,45 +394,4 @@ impl Window {
     pub(super) fn deletion_failed(&mut self) {
         self.confirmations.deletion_failed();
     }
-}
-
-/// A row of a page, in its place.
-#[expect(clippy::large_enum_variant, reason = "nearly all rows are records, and none is kept")]
-enum Row {
-    Record(OutboxRecord),
-    Unreadable(UnreadableRecord),
-}
-
-impl Row {
-    const fn id(&self) -> RecordId {
-        match self {
-            Self::Record(record) => record.id(),
-            Self::Unreadable(row) => row.id,
-        }
-    }
-
-    fn slot(&self) -> u16 {
-        match self {
-            Self::Record(record) => record.envelope.metadata.slot(),
-            Self::Unreadable(row) => row.slot,
-        }
-    }
-
-    fn lane(&self) -> LaneId {
-        match self {
-            Self::Record(record) => LaneId::of(record),
-            Self::Unreadable(row) => LaneId::of_unreadable(row),
-        }
-    }
-}
-
-/// The rows of a page by their sequences: a lane ends at its first row that cannot be read.
-fn in_order(page: OutboxPage) -> impl Iterator<Item = Row> {
-    let mut unreadable = page.unreadable.into_iter().map(Row::Unreadable).peekable();
-    let mut records = page.records.into_iter().map(Row::Record).peekable();
-    std::iter::from_fn(move || match (records.peek(), unreadable.peek()) {
-        (Some(record), Some(row)) if row.id() < record.id() => unreadable.next(),
-        (Some(_), _) => records.next(),
-        (None, _) => unreadable.next(),
-    })
 }

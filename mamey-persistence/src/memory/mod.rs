@@ -11,8 +11,10 @@ mod options;
 mod outbox;
 mod parking;
 mod shared;
+mod stalled;
 mod state;
 mod store;
+mod undelivered;
 
 pub use self::database::MemoryDatabase;
 pub(crate) use self::database::{check, connect};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use mamey_core::clock::Clock;
@@ -152,6 +153,7 @@ impl Database for PostgresDatabase {
             committer,
             outbox_changed,
             completeness,
+            stalls: AtomicBool::default(),
             touch_functions,
         };
         store.make_inbox_days().await?;

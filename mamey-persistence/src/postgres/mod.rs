@@ -7,6 +7,8 @@
 //! | `DocumentStore` | `document.rs`, with criteria in `query/filter.rs` |
 //! | `CommitStore` | `commit/mod.rs`; which units share a call: `commit/grouping.rs` |
 //! | `OutboxStore` | `outbox.rs`, up to where it is complete: `completeness.rs`; who wakes other instances' relays: `wakeup.rs` |
+//! | `StalledStore` | `stalled.rs` |
+//! | `UndeliveredStore` | `undelivered.rs` |
 //! | `InboxStore`, with the retention job (`expire_inbox`) | `inbox.rs` |
 //! | `ParkingStore`, `DeadLetterStore` | `parking.rs` |
 //! | `LeaseStore` | `lease.rs` |
@@ -32,9 +34,11 @@ mod parking;
 mod query;
 mod schema;
 mod shared;
+mod stalled;
 mod stats;
 mod store;
 mod transaction;
+mod undelivered;
 mod wakeup;
 
 pub use self::database::PostgresDatabase;

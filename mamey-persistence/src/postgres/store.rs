@@ -1,6 +1,7 @@
 //! One context's share of the database, which answers the ports.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use mamey_core::Result;
@@ -25,6 +26,8 @@ pub(crate) struct PostgresStore {
     pub(crate) committer: Arc<Committer>,
     pub(crate) outbox_changed: Arc<Notify>,
     pub(crate) completeness: Mutex<Completeness>,
+    /// Whether there were stalled records when the outbox was read last.
+    pub(crate) stalls: AtomicBool,
     /// Records that the functions of this build are in use.
     pub(crate) touch_functions: Arc<str>,
 }
@@ -47,7 +50,7 @@ impl Store for PostgresStore {
 
 impl PostgresStore {
     /// A statement about this context's schema.
-    pub(crate) fn query(&self, sql: &'static str) -> PgQuery<'static> {
+    pub(crate) fn query(&self, sql: &str) -> PgQuery<'static> {
         sqlx::query(AssertSqlSafe(in_schema(&self.tables.schema, sql)))
             .persistent(self.database.connections.keeps_statements())
     }

@@ -5,5 +5,6 @@ pub(crate) mod filter;
 pub(crate) mod loaded;
 pub(crate) mod migration;
 pub(crate) mod names;
+pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod rows;

@@ -7,6 +7,8 @@
 //! | `DocumentStore` | `document.rs`, with criteria in `query/filter.rs` |
 //! | `CommitStore` | `commit/mod.rs`; which units share a transaction: `commit/writer.rs` |
 //! | `OutboxStore` | `outbox.rs` |
+//! | `StalledStore` | `stalled.rs` |
+//! | `UndeliveredStore` | `undelivered.rs` |
 //! | `InboxStore`, with the retention job (`expire_inbox`) | `inbox.rs` |
 //! | `ParkingStore`, `DeadLetterStore` | `parking.rs` |
 //! | `LeaseStore` | `lease.rs` |
@@ -29,8 +31,10 @@ mod parking;
 mod query;
 mod schema;
 mod shared;
+mod stalled;
 mod stats;
 mod store;
+mod undelivered;
 
 pub use self::database::SqliteDatabase;
 pub(crate) use self::database::{check, connect};

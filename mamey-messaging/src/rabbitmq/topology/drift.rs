@@ -3,10 +3,7 @@
 use mamey_core::Error;
 
 use super::own::PARTITIONS_ARGUMENT;
-use crate::rabbitmq::error::{NOT_FOUND, REFUSED, failed, reply_code};
-
-/// The reply code of a declaration whose arguments differ from what exists.
-pub(super) const PRECONDITION_FAILED: u16 = 406;
+use crate::rabbitmq::error::{NOT_FOUND, PRECONDITION_FAILED, REFUSED, failed, reply_code};
 
 /// A declaration failed. Where it differs from what exists, the error names field, ours and theirs.
 pub(crate) fn not_declared(what: &str, cause: lapin::Error) -> Error {

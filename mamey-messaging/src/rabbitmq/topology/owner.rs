@@ -7,9 +7,9 @@ use mamey_core::{Error, Result};
 
 use super::claim::{Claim, owner_queue};
 use super::declare::table;
-use super::drift::{Drift, PRECONDITION_FAILED, not_declared};
+use super::drift::{Drift, not_declared};
 use super::plan::{Argument, OWNER_ARGUMENT};
-use crate::rabbitmq::error::{NOT_FOUND, reply_code, short};
+use crate::rabbitmq::error::{NOT_FOUND, PRECONDITION_FAILED, reply_code, short};
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod inbox;
 mod leases;
 mod outbox;
 mod parking;
+mod stalls;
 
 use std::collections::HashMap;
 use std::sync::Arc;

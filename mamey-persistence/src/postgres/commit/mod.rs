@@ -13,7 +13,7 @@ mod claims;
 pub(crate) mod committer;
 pub(crate) mod functions;
 mod grouping;
-mod locks;
+pub(crate) mod locks;
 mod lone;
 mod receipt;
 pub(crate) mod work;

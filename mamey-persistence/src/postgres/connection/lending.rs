@@ -31,7 +31,19 @@ pub(crate) struct LentTransaction {
 impl Connections {
     /// All rows.
     pub(crate) async fn fetch_all(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
-        let query = query.persistent(self.keeps_statements());
+        self.rows(query.persistent(self.keeps_statements())).await
+    }
+
+    /// All rows, of a statement that is planned for what its tables hold now. A plan that is kept may be
+    /// from the time when they were empty.
+    pub(crate) async fn fetch_all_planned_anew(
+        &self,
+        query: PgQuery<'_>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.rows(query.persistent(false)).await
+    }
+
+    async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut lent = self.lend().await?;
         let rows = self.in_time(async {
             lent.begin_call().await?;

@@ -20,6 +20,8 @@ pub mod order;
 pub mod outbox;
 pub mod pages;
 pub mod parking;
+pub mod stalled;
+pub mod undelivered;
 pub mod units;
 pub mod values;
 
@@ -83,6 +85,7 @@ macro_rules! store_conformance {
                 a_record_is_held_and_deleted_only_as_itself
                 an_unreadable_record_costs_itself_alone
                 reads_keep_to_their_bytes
+                reads_of_certain_keys_are_bounded
                 commits_are_announced
                 published_records_are_deleted_and_counted
                 outbox_order_is_commit_order
@@ -101,6 +104,16 @@ macro_rules! store_conformance {
                 dead_letters_are_listed_in_order
                 parked_messages_are_taken_once
                 retries_are_scheduled;
+            Nothing, stalled:
+                a_stalled_record_holds_its_key_alone
+                an_unreadable_stalled_record_costs_its_key_alone
+                failures_are_recorded_under_the_lease_alone
+                stalled_records_are_due_in_order_and_within_limits;
+            Nothing, undelivered:
+                a_page_of_undelivered_messages_keeps_to_its_bytes
+                an_undelivered_message_is_replayed_once_behind_its_key
+                an_unreadable_undelivered_message_is_listed
+                undelivered_messages_are_listed_in_order;
             Nothing, units: steps_on_one_document_have_their_result_on_paper;
             Nothing, values:
                 documents_come_back_as_written
@@ -142,6 +155,8 @@ mod tests {
             include_str!("outbox.rs"),
             include_str!("pages.rs"),
             include_str!("parking.rs"),
+            include_str!("stalled.rs"),
+            include_str!("undelivered.rs"),
             include_str!("units.rs"),
             include_str!("values.rs"),
         ];

@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mamey_core::message::{Envelope, Key, Partition};
-use mamey_core::store::{InstanceId, Lease, LeaseRole, OutboxRead, OutboxRecord, RecordId, Store};
+use mamey_core::store::{
+    InstanceId, Lease, LeaseRole, OUTBOX_SCAN_MAX, OutboxRead, OutboxRecord, RecordId, Store,
+};
 use uuid::Uuid;
 
 use super::fixture::{all_leases, commit, message, request, sending};
 use super::harness::StoreHarness;
 
-fn read(leases: &[Lease]) -> OutboxRead<'_> {
+pub(super) fn read(leases: &[Lease]) -> OutboxRead<'_> {
     OutboxRead::new(leases, 10_000)
 }
 
-fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
+pub(super) fn numbers(records: &[OutboxRecord]) -> Vec<u128> {
     let number = |record: &OutboxRecord| record.envelope.metadata.id.as_uuid().as_u128();
     records.iter().map(number).collect()
 }
@@ -114,11 +116,13 @@ pub async fn published_records_are_deleted_and_counted(harness: StoreHarness) {
 
 /// Each record with the lease of its partition.
 fn under(leases: &[Lease], records: &[OutboxRecord]) -> Vec<(Lease, RecordId)> {
-    let lease_of = |record: &OutboxRecord| {
-        let slot = record.envelope.metadata.slot();
-        *leases.iter().find(|lease| lease.partition.contains(slot)).unwrap()
-    };
-    records.iter().map(|record| (lease_of(record), record.id())).collect()
+    records.iter().map(|record| (lease_of(leases, record), record.id())).collect()
+}
+
+/// The lease of a record's partition.
+pub(super) fn lease_of(leases: &[Lease], record: &OutboxRecord) -> Lease {
+    let slot = record.envelope.metadata.slot();
+    *leases.iter().find(|lease| lease.partition.contains(slot)).unwrap()
 }
 
 /// A record is left out, and deleted, only as itself: not by its sequence with another message.
@@ -256,6 +260,44 @@ pub async fn reads_keep_to_their_bytes(harness: StoreHarness) {
     assert!(all.more && all.records.len() == 8);
     let all = store.read_outbox(OutboxRead::new(&leases, 10).with_bytes_max(9000)).await.unwrap();
     assert!(!all.more && all.records.len() == 9);
+}
+
+/// A read of certain keys finds their records alone, and looks at a bounded number of rows: it says up to
+/// where, so that the next one goes on there.
+pub async fn reads_of_certain_keys_are_bounded(harness: StoreHarness) {
+    const MANY: u128 = OUTBOX_SCAN_MAX as u128 + 500;
+    let store = harness.store().await;
+    let key_of = |number: u128| match number {
+        2 | 7 | 10_300 => Some("rare\0"),
+        3 | 8 => Some("other"),
+        _ => Some("usual"),
+    };
+    let sent: Vec<_> = (1..=MANY).map(|number| message(number, key_of(number))).collect();
+    for sent in sent.chunks(1000) {
+        commit(&*store, sending(sent.to_vec())).await;
+    }
+    let leases = all_leases(&*store).await;
+    let first = store.read_outbox(OutboxRead::new(&leases, 1)).await.unwrap().records[0].sequence;
+    let rare = [Key::from("rare\0")];
+    let read_rare = read(&leases).with_only(Some(&rare));
+    let page = store.read_outbox(read_rare).await.unwrap();
+    assert_eq!(numbers(&page.records), [2, 7]);
+    assert!(page.more);
+    let looked_to = page.last().unwrap();
+    assert_eq!(looked_to, first + u64::from(OUTBOX_SCAN_MAX) - 1);
+    let rest = store.read_outbox(read_rare.with_after(looked_to)).await.unwrap();
+    assert_eq!(numbers(&rest.records), [10_300]);
+    assert!(!rest.more);
+    let held = [page.records[0].id()];
+    let both = [Key::from("other"), Key::from("rare\0")];
+    let limited = OutboxRead::new(&leases, 2).with_only(Some(&both)).with_held(&held);
+    let limited = store.read_outbox(limited).await.unwrap();
+    assert_eq!(numbers(&limited.records), [3, 7]);
+    assert!(limited.more && limited.last() == Some(first + 6));
+    let theirs = read_rare.with_after(looked_to + 500);
+    assert_eq!(store.read_outbox(theirs).await.unwrap().last(), None);
+    let of_none = OutboxRead::new(&[], 10).with_only(Some(&rare));
+    assert!(store.read_outbox(of_none).await.unwrap().records.is_empty());
 }
 
 /// A row that this build cannot read is named with its place and key; the others are read.

@@ -72,6 +72,47 @@ CREATE TABLE mamey._outbox (
     payload  bytea NOT NULL
 );
 
+-- Records of the outbox whose publish failed, until their next try. They keep their sequences.
+CREATE TABLE mamey._stalled (
+    sequence     bigint NOT NULL,
+    id           uuid NOT NULL,
+    slot         smallint NOT NULL,
+    key          text COLLATE "C",
+    sent_at      bigint NOT NULL,
+    metadata     text NOT NULL,
+    payload      bytea NOT NULL,
+    due          bigint NOT NULL,
+    first_failed bigint NOT NULL,
+    last_failed  bigint NOT NULL,
+    attempts     bigint NOT NULL,
+    failure      text NOT NULL,
+    -- Whether the build that recorded the failure could not read the record.
+    unreadable   boolean NOT NULL,
+    PRIMARY KEY (sequence, id)
+);
+
+CREATE INDEX _stalled_by_key ON mamey._stalled (key, sequence);
+CREATE INDEX _stalled_by_due ON mamey._stalled (due);
+
+-- Records of the outbox that were given up, in that order. They keep their sequences too.
+CREATE TABLE mamey._undelivered (
+    given_up     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sequence     bigint NOT NULL,
+    id           uuid NOT NULL,
+    slot         smallint NOT NULL,
+    key          text COLLATE "C",
+    sent_at      bigint NOT NULL,
+    metadata     text NOT NULL,
+    payload      bytea NOT NULL,
+    reason       text NOT NULL,
+    attempts     bigint NOT NULL,
+    first_failed bigint NOT NULL,
+    last_failed  bigint NOT NULL,
+    failure      text NOT NULL
+);
+
+CREATE INDEX _undelivered_by_record ON mamey._undelivered (sequence, id);
+
 -- Where the outbox stands: which history of the database this is (a digest of its cluster and of the
 -- timeline of its log), and the last sequence that was drawn. Zero for what a server or its rights do
 -- not tell: the reader then recognizes records by their messages alone.

@@ -48,6 +48,48 @@ CREATE TABLE mamey_outbox (
 
 CREATE INDEX mamey_outbox_by_context ON mamey_outbox (context);
 
+-- Records of the outbox whose publish failed, until their next try. They keep their sequences.
+CREATE TABLE mamey_stalled (
+    sequence     INTEGER PRIMARY KEY,
+    context      TEXT NOT NULL,
+    id           BLOB NOT NULL,
+    slot         INTEGER NOT NULL,
+    key          TEXT,
+    sent_at      INTEGER NOT NULL,
+    metadata     TEXT NOT NULL,
+    payload      BLOB NOT NULL,
+    due          INTEGER NOT NULL,
+    first_failed INTEGER NOT NULL,
+    last_failed  INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    failure      TEXT NOT NULL,
+    -- Whether the build that recorded the failure could not read the record.
+    unreadable   INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX mamey_stalled_by_key ON mamey_stalled (context, key, sequence);
+CREATE INDEX mamey_stalled_by_due ON mamey_stalled (context, due);
+
+-- Records of the outbox that were given up, in that order. They keep their sequences too.
+CREATE TABLE mamey_undelivered (
+    given_up     INTEGER PRIMARY KEY AUTOINCREMENT,
+    context      TEXT NOT NULL,
+    sequence     INTEGER NOT NULL,
+    id           BLOB NOT NULL,
+    slot         INTEGER NOT NULL,
+    key          TEXT,
+    sent_at      INTEGER NOT NULL,
+    metadata     TEXT NOT NULL,
+    payload      BLOB NOT NULL,
+    reason       TEXT NOT NULL,
+    attempts     INTEGER NOT NULL,
+    first_failed INTEGER NOT NULL,
+    last_failed  INTEGER NOT NULL,
+    failure      TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX mamey_undelivered_by_record ON mamey_undelivered (context, sequence);
+
 -- Messages that were received. `id` is the identity, sender and id in 16 bytes, here and in every table
 -- of received messages.
 CREATE TABLE mamey_inbox (
