@@ -45,17 +45,13 @@ pub struct RetryPolicy {
     pub delayed: u32,
     /// The pauses between delayed runs.
     pub backoff: Backoff,
-    /// How many times a process may end while the handler runs from parking; one more may have ended
-    /// before, while it ran among others. At the last the message becomes a dead letter, however many
-    /// retries are left; 0 counts as 1.
-    pub aborts: u32,
 }
 
 impl RetryPolicy {
-    /// A policy with its numbers of retries, and [`ABORTS`](Self::ABORTS).
+    /// A policy with all its numbers.
     #[must_use]
     pub const fn new(immediate: u32, delayed: u32, backoff: Backoff) -> Self {
-        Self { immediate, delayed, backoff, aborts: Self::ABORTS }
+        Self { immediate, delayed, backoff }
     }
 
     /// How many times to run again at once.
@@ -76,29 +72,16 @@ impl RetryPolicy {
         Self { backoff, ..self }
     }
 
-    /// How many times a process may end while the handler runs from parking. A handler that runs for
-    /// minutes meets more ends that are not its own: give it more. With 1, messages are given up that
-    /// were only in hand beside the one that ended the process.
-    #[must_use]
-    pub const fn with_aborts(self, aborts: u32) -> Self {
-        Self { aborts, ..self }
-    }
-
-    /// Default of [`aborts`](Self::aborts): the first may be another message's doing, and two more,
-    /// while nothing else runs, are hardly chance.
-    pub const ABORTS: u32 = 3;
-
-    /// No second run: the first failure is final. The end of a process is no failure: see
-    /// [`aborts`](Self::aborts).
-    pub const NEVER: Self = Self::new(0, 0, Backoff::DEFAULT);
+    /// No second run: the first failure is final.
+    pub const NEVER: Self = Self { immediate: 0, delayed: 0, backoff: Backoff::DEFAULT };
 
     /// Two more runs at once, then 25 after pauses from 200 ms up to five minutes: over an hour, so
     /// that a message outlives another system's bad hour and the deployment of a new build.
-    pub const DEFAULT: Self = Self::new(
-        2,
-        25,
-        Backoff::new(Duration::from_millis(200), Duration::from_mins(5)).with_jitter(0.2),
-    );
+    pub const DEFAULT: Self = Self {
+        immediate: 2,
+        delayed: 25,
+        backoff: Backoff::new(Duration::from_millis(200), Duration::from_mins(5)).with_jitter(0.2),
+    };
 
     /// The pause before the run that follows `attempts` failed ones; `None` when no run is left.
     ///
@@ -107,15 +90,6 @@ impl RetryPolicy {
     pub fn delay_after(&self, attempts: u32, random: f64) -> Option<Duration> {
         let delayed_so_far = attempts.saturating_sub(self.immediate.saturating_add(1));
         (delayed_so_far < self.delayed).then(|| self.backoff.delay(delayed_so_far, random))
-    }
-
-    /// The pause before the run that follows the end of a process, of which there were `aborts` so far;
-    /// `None` when none is left.
-    ///
-    /// `random` is in `0.0..1.0` and shortens the pause by up to the backoff's jitter.
-    #[must_use]
-    pub fn delay_after_abort(&self, aborts: u32, random: f64) -> Option<Duration> {
-        (aborts < self.aborts).then(|| self.backoff.delay(aborts.saturating_sub(1), random))
     }
 
     /// Whether the run that follows `attempts` failed ones happens at once.
@@ -140,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_at_once_then_delayed_then_over() {
-        let policy = RetryPolicy::new(2, 2, Backoff::DEFAULT);
+        let policy = RetryPolicy { immediate: 2, delayed: 2, backoff: Backoff::DEFAULT };
         assert!(policy.is_immediate_after(1) && policy.is_immediate_after(2));
         assert!(!policy.is_immediate_after(3));
         assert_eq!(policy.delay_after(3, 0.0), Some(Duration::from_millis(200)));
@@ -167,19 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ends_the_process_is_given_up_at_the_last_abort() {
-        let policy = RetryPolicy::new(0, 0, Backoff::DEFAULT);
-        let pauses = [1, 2, 3, 4].map(|aborts| policy.delay_after_abort(aborts, 0.0));
-        let first = Backoff::DEFAULT.first;
-        assert_eq!(pauses, [Some(first), Some(first * 2), None, None]);
-        assert_eq!(policy.with_aborts(0).delay_after_abort(1, 0.0), None);
-    }
-
-    #[test]
     fn extremes_do_not_panic() {
         let backoff = Backoff { first: Duration::MAX, max: Duration::MAX, jitter: f64::NAN };
         for immediate in [0, u32::MAX] {
-            let policy = RetryPolicy::new(immediate, u32::MAX, backoff);
+            let policy = RetryPolicy { immediate, delayed: u32::MAX, backoff };
             for random in [0.0, 1.0, f64::NAN, f64::INFINITY] {
                 assert_eq!(policy.delay_after(u32::MAX - 1, random), Some(Duration::MAX));
             }
@@ -193,7 +158,7 @@ mod tests {
         fn a_message_runs_as_often_as_the_policy_says(
             immediate in 0_u32..20, delayed in 0_u32..20, backoff in backoff(),
         ) {
-            let policy = RetryPolicy::new(immediate, delayed, backoff);
+            let policy = RetryPolicy { immediate, delayed, backoff };
             let (mut at_once, mut later, mut attempts) = (0, 0, 1);
             while policy.is_immediate_after(attempts) {
                 (at_once, attempts) = (at_once + 1, attempts + 1);

@@ -246,14 +246,6 @@ impl ParkingStore for Unreliable {
         self.faults.through(Call::Other, due).await
     }
 
-    async fn begin_parked(
-        &self,
-        holder: InstanceId,
-        messages: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>> {
-        self.faults.through(Call::Other, self.store.begin_parked(holder, messages)).await
-    }
-
     async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
         self.faults.through(Call::Other, self.store.next_due_in(partitions)).await
     }

@@ -9,9 +9,6 @@ use uuid::Uuid;
 use crate::Result;
 use crate::message::Partition;
 
-/// How long a partition counts as [abandoned](Holdings::abandoned) after it was taken over.
-pub const ABANDONED_FOR: Duration = Duration::from_mins(10);
-
 /// One running instance of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InstanceId(Uuid);
@@ -141,24 +138,13 @@ pub struct Holdings {
     pub leases: Vec<Lease>,
     /// How many of them exceed its fair share: finish their work, then release them.
     pub surplus: usize,
-    /// Those of its partitions that were taken within the last [`ABANDONED_FOR`], by it or by another,
-    /// from an instance that had neither released nor retired: what that one was doing there may have
-    /// ended it.
-    pub abandoned: Vec<Partition>,
 }
 
 impl Holdings {
     /// These leases, `surplus` of which are more than a fair share.
     #[must_use]
     pub const fn new(leases: Vec<Lease>, surplus: usize) -> Self {
-        Self { leases, surplus, abandoned: Vec::new() }
-    }
-
-    /// Those of the partitions that an instance has left without a release.
-    #[must_use]
-    pub fn with_abandoned(mut self, abandoned: Vec<Partition>) -> Self {
-        self.abandoned = abandoned;
-        self
+        Self { leases, surplus }
     }
 }
 
@@ -169,9 +155,6 @@ pub trait LeaseStore: Send + Sync {
     /// fair share: all partitions divided by the instances that are alive, rounded up.
     ///
     /// After the first call of a new instance, the other instances find a surplus.
-    ///
-    /// A consumer that asks is alive: an [abort](super::ParkedMessage::aborts) that was counted last
-    /// because it seemed to have ended, for instance while it was paused, is taken back.
     ///
     /// # Errors
     /// `Misconfigured` when other instances that are alive use another number of partitions; `Unavailable` and
@@ -185,7 +168,7 @@ pub trait LeaseStore: Send + Sync {
     async fn release_leases(&self, leases: &[Lease]) -> Result<()>;
 
     /// Stops counting the instance as alive in a role, so that the others' share grows at once, and
-    /// releases all its leases. A consumer's attempts at parked messages are over.
+    /// releases all its leases.
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store; it then expires by itself.

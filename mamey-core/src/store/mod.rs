@@ -1,7 +1,6 @@
 //! Ports of a store, one file for each.
 
 mod commit;
-mod dead_letter;
 mod document;
 mod fingerprint;
 mod identity;
@@ -25,17 +24,18 @@ use crate::criteria::Collection;
 use crate::message::ContextName;
 
 pub use commit::{CommitOutcome, CommitStore, CommitToken};
-pub use dead_letter::{DeadLetter, DeadLetterReason, DeadLetterStore};
 pub use document::{Document, DocumentStore, Found, LOAD_BYTES_MAX, LOAD_IDS_MAX};
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 pub use identity::StoreId;
 pub use inbox::{InboxStore, KnownReply, SavedReply};
-pub use lease::{ABANDONED_FOR, Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
+pub use lease::{Holdings, InstanceId, Lease, LeaseRequest, LeaseRole, LeaseStore};
 pub use outbox::{
     OUTBOX_READ_BYTES_MAX, OutboxDepth, OutboxPage, OutboxPlace, OutboxRead, OutboxRecord,
     OutboxStore, RecordId, UnreadableRecord,
 };
-pub use parking::{Failure, ParkedMessage, ParkingStore};
+pub use parking::{
+    DeadLetter, DeadLetterReason, DeadLetterStore, Failure, ParkedMessage, ParkingStore,
+};
 pub use receipt::{Origin, Outcome, Receipt};
 pub use transaction::OpenTransaction;
 pub use unit::{

@@ -1,11 +1,10 @@
-//! The port to parking: messages that wait for their next attempt, with their lanes kept in order.
+//! The ports to parking and dead letters: messages that failed, with their lanes kept in order.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::InstanceId;
 use crate::clock::Timestamp;
 use crate::message::{Envelope, MessageIdentity, Partition};
 use crate::{Error, Result};
@@ -47,26 +46,6 @@ impl Failure {
         let message = "waits behind an earlier message of its lane".to_owned();
         Self { kind: "waiting".to_owned(), code: None, message }
     }
-
-    /// Perhaps being handled when an instance ended, so that its next attempt is recorded before it
-    /// begins.
-    #[must_use]
-    pub fn suspect() -> Self {
-        let message = "an instance ended that may have been handling it; from parking, each attempt is \
-                       recorded before it begins";
-        Self { kind: "suspect".to_owned(), code: None, message: message.to_owned() }
-    }
-
-    /// The process ended so many times while the message's handler ran.
-    #[must_use]
-    pub fn aborted(aborts: u32) -> Self {
-        let times = if aborts == 1 { "once".to_owned() } else { format!("{aborts} times") };
-        let message = format!(
-            "the process ended while its handler ran, {times}: it may abort, overflow its stack or \
-             use too much memory"
-        );
-        Self { kind: "aborted".to_owned(), code: None, message }
-    }
 }
 
 impl From<&Error> for Failure {
@@ -89,11 +68,6 @@ pub struct ParkedMessage {
     pub envelope: Envelope,
     /// How many attempts there were.
     pub attempts: u32,
-    /// How many times a process ended while its handler ran.
-    pub aborts: u32,
-    /// Whether an [attempt began](ParkingStore::begin_parked) that is not over, by an instance that is
-    /// no longer counted as alive and has not retired.
-    pub abandoned: bool,
     /// When it was first parked.
     pub since: Timestamp,
     /// When the next attempt is due.
@@ -120,8 +94,6 @@ impl ParkedMessage {
             envelope,
             failure,
             attempts: 0,
-            aborts: 0,
-            abandoned: false,
             since: Timestamp::EPOCH,
             due: Timestamp::EPOCH,
             unreadable: None,
@@ -142,20 +114,6 @@ impl ParkedMessage {
         self
     }
 
-    /// How many times a process ended while its handler ran.
-    #[must_use]
-    pub const fn with_aborts(mut self, aborts: u32) -> Self {
-        self.aborts = aborts;
-        self
-    }
-
-    /// Whether an attempt began whose instance is gone.
-    #[must_use]
-    pub const fn with_abandoned(mut self, abandoned: bool) -> Self {
-        self.abandoned = abandoned;
-        self
-    }
-
     /// When it was first parked.
     #[must_use]
     pub const fn with_since(mut self, since: Timestamp) -> Self {
@@ -171,33 +129,16 @@ impl ParkedMessage {
     }
 }
 
-/// Reads parked messages, and records that an attempt begins. Only committed units park and unpark.
+/// Reads parked messages. Only committed units park and unpark.
 #[async_trait]
 pub trait ParkingStore: Send + Sync {
     /// Heads of lanes, and messages without a key, of these partitions that are due now, by the store's
-    /// clock: up to `limit` without [aborts](ParkedMessage::aborts), the longest due first, then at most
-    /// one with aborts, which has the fewest. A lane's later messages are returned only after its head
-    /// is gone. A message that cannot be read is returned as [unreadable](ParkedMessage::unreadable).
+    /// clock, the longest due first. A lane's later messages are returned only after its head is gone. A message
+    /// that cannot be read is returned as [unreadable](ParkedMessage::unreadable).
     ///
     /// # Errors
     /// `Unavailable` and other errors of the store.
     async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>>;
-
-    /// Records that `holder` begins an attempt at each of these messages, and returns those of which it
-    /// may: that are still parked, and that no transaction under way holds.
-    ///
-    /// The attempt is over with the commit that takes the message out or parks it again, and when the
-    /// holder [retires](super::LeaseStore::retire). Another holder may begin one meanwhile. If the
-    /// holder is no longer counted as alive before, the message is
-    /// [abandoned](ParkedMessage::abandoned).
-    ///
-    /// # Errors
-    /// `Unavailable` and other errors of the store; then attempts may be recorded that did not begin.
-    async fn begin_parked(
-        &self,
-        holder: InstanceId,
-        messages: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>>;
 
     /// In how long the next head of these partitions is due, by the store's clock; zero if it is due
     /// already.
@@ -211,4 +152,161 @@ pub trait ParkingStore: Send + Sync {
     /// # Errors
     /// `Unavailable` and other errors of the store.
     async fn parked_count(&self) -> Result<u64>;
+}
+
+/// Why a message became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// The handler's answer is final: a rejection or another error that a retry cannot fix.
+    Refused,
+    /// Every retry failed.
+    Exhausted,
+    /// Within its retry policy no build came that has a handler for it and reads its version and its
+    /// payload.
+    Unreadable,
+    /// Another build's reason, which this one does not know; the failure's text names it.
+    Unknown,
+}
+
+impl DeadLetterReason {
+    /// The reason's stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
+            Self::Unreadable => "unreadable",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The reason of this stable name, if this build knows it.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Refused, Self::Exhausted, Self::Unreadable]
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+/// A message that was given up and waits for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// What it is listed, replayed and discarded by.
+    pub identity: MessageIdentity,
+    /// The message as it was received.
+    pub envelope: Envelope,
+    /// Why it was given up.
+    pub reason: DeadLetterReason,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// When it was first parked, or given up if it was never parked.
+    pub first_failed: Timestamp,
+    /// When it was given up.
+    pub last_failed: Timestamp,
+    /// Why the last attempt failed.
+    pub failure: Failure,
+    /// Why this build cannot read the message, if it cannot: then the envelope holds its payload
+    /// only. It can be replayed and discarded like any other.
+    pub unreadable: Option<String>,
+}
+
+impl DeadLetter {
+    /// A message that was given up without an attempt, at the epoch, whose identity is computed.
+    #[must_use]
+    pub fn new(envelope: Envelope, reason: DeadLetterReason, failure: Failure) -> Self {
+        Self::of(envelope.metadata.identity(), envelope, reason, failure)
+    }
+
+    /// A message that was given up without an attempt, at the epoch, whose identity is known.
+    #[must_use]
+    pub const fn of(
+        identity: MessageIdentity,
+        envelope: Envelope,
+        reason: DeadLetterReason,
+        failure: Failure,
+    ) -> Self {
+        Self {
+            identity,
+            envelope,
+            reason,
+            failure,
+            attempts: 0,
+            first_failed: Timestamp::EPOCH,
+            last_failed: Timestamp::EPOCH,
+            unreadable: None,
+        }
+    }
+
+    /// Why this build cannot read the message, if it cannot.
+    #[must_use]
+    pub fn with_unreadable(mut self, why: impl Into<Option<String>>) -> Self {
+        self.unreadable = why.into();
+        self
+    }
+
+    /// How many attempts there were.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// When it was first parked, or given up if it was never parked.
+    #[must_use]
+    pub const fn with_first_failed(mut self, first_failed: Timestamp) -> Self {
+        self.first_failed = first_failed;
+        self
+    }
+
+    /// When it was given up.
+    #[must_use]
+    pub const fn with_last_failed(mut self, last_failed: Timestamp) -> Self {
+        self.last_failed = last_failed;
+        self
+    }
+}
+
+/// Reads, replays and discards dead letters, for operators and their tools.
+#[async_trait]
+pub trait DeadLetterStore: Send + Sync {
+    /// Dead letters after the one with the identity `after`, in the order in which they were given up;
+    /// from the first one when `after` is gone, so that a loop may replay or discard while it reads.
+    /// One that cannot be read is listed as [unreadable](DeadLetter::unreadable).
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn dead_letters(
+        &self,
+        after: Option<MessageIdentity>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>>;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn dead_letter(&self, message: MessageIdentity) -> Result<Option<DeadLetter>>;
+
+    /// Parks it again, due at once, ahead of its lane's parked messages, with its attempts set to 0.
+    /// False when there is no such dead letter: of two concurrent replays, one returns true.
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn replay_dead_letter(&self, message: MessageIdentity) -> Result<bool>;
+
+    /// Deletes it. False when there is no such dead letter.
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn discard_dead_letter(&self, message: MessageIdentity) -> Result<bool>;
+
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    /// `Unavailable` and other errors of the store.
+    async fn dead_letter_count(&self) -> Result<u64>;
 }

@@ -34,8 +34,6 @@ pub struct Receipt {
     pub origin: Origin,
     /// What becomes of it.
     pub outcome: Outcome,
-    /// How many times a process ended while its handler ran, for a message that is parked.
-    pub aborts: u32,
 }
 
 impl Receipt {
@@ -53,14 +51,7 @@ impl Receipt {
         origin: Origin,
         outcome: Outcome,
     ) -> Self {
-        Self { identity, envelope, origin, outcome, aborts: 0 }
-    }
-
-    /// How many times a process ended while its handler ran, for a message that is parked.
-    #[must_use]
-    pub const fn with_aborts(mut self, aborts: u32) -> Self {
-        self.aborts = aborts;
-        self
+        Self { identity, envelope, origin, outcome }
     }
 }
 

@@ -103,14 +103,6 @@ impl ParkingStore for NoStore {
         unavailable()
     }
 
-    async fn begin_parked(
-        &self,
-        _: InstanceId,
-        _: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>> {
-        unavailable()
-    }
-
     async fn next_due_in(&self, _: &[Partition]) -> Result<Option<Duration>> {
         unavailable()
     }

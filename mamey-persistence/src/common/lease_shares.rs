@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mamey_core::clock::Timestamp;
 use mamey_core::message::Partition;
-use mamey_core::store::{ABANDONED_FOR, Holdings, InstanceId, Lease, LeaseRequest};
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRequest};
 use mamey_core::{Error, Result};
 
 /// The partitions of one role by number. An entry is never removed, because an epoch must not be
@@ -18,8 +18,6 @@ pub(crate) struct Share {
     pub(crate) holder: Option<InstanceId>,
     pub(crate) epoch: u64,
     pub(crate) expires: Timestamp,
-    /// When it was last taken from a holder that had not released it.
-    pub(crate) abandoned: Option<Timestamp>,
 }
 
 /// Renews what the caller holds, and gives it free or expired partitions up to its fair share: all
@@ -33,7 +31,6 @@ pub(crate) fn share_out(
     let all = Partition::all(request.partitions)?;
     let fair = usize::from(request.partitions).div_ceil(members.max(1));
     let expires = now.plus(request.duration);
-    let other_left = left_under_another_number(shares, request, now);
     let mut leases = Vec::new();
     for share in shares.values_mut() {
         if share.is_held_by(request) {
@@ -47,9 +44,6 @@ pub(crate) fn share_out(
         }
         let share = shares.entry(partition.number()).or_insert_with(|| Share::free(partition));
         if share.is_free(request, now) {
-            if share.holder.is_some() || other_left {
-                share.abandoned = Some(now);
-            }
             share.partition = partition;
             share.holder = Some(request.holder);
             share.epoch += 1;
@@ -59,22 +53,7 @@ pub(crate) fn share_out(
     }
     leases.sort_by_key(|lease| lease.partition);
     let surplus = leases.len().saturating_sub(fair);
-    let is_abandoned = |partition: &Partition| {
-        shares.get(&partition.number()).is_some_and(|share| share.is_abandoned(now))
-    };
-    let held = leases.iter().map(|lease| lease.partition);
-    let abandoned = held.filter(is_abandoned).collect();
-    Ok(Holdings::new(leases, surplus).with_abandoned(abandoned))
-}
-
-/// Whether an instance has lately left a share of another number of partitions without a release: its
-/// slots may be anywhere now.
-fn left_under_another_number(shares: &Shares, request: &LeaseRequest, now: Timestamp) -> bool {
-    let mut others = shares.values().filter(|share| share.partition.of() != request.partitions);
-    others.any(|share| {
-        let left = share.holder.is_some() && share.expires.plus(ABANDONED_FOR) > now;
-        left || share.is_abandoned(now)
-    })
+    Ok(Holdings::new(leases, surplus))
 }
 
 /// How many members a role has: the caller and `others`, given by their numbers of partitions.
@@ -108,7 +87,7 @@ fn other_partition_count(request: &LeaseRequest, other: u16) -> Error {
 
 impl Share {
     fn free(partition: Partition) -> Self {
-        Self { partition, holder: None, epoch: 0, expires: Timestamp::EPOCH, abandoned: None }
+        Self { partition, holder: None, epoch: 0, expires: Timestamp::EPOCH }
     }
 
     fn is_held_by(&self, request: &LeaseRequest) -> bool {
@@ -120,10 +99,6 @@ impl Share {
     fn is_free(&self, request: &LeaseRequest, now: Timestamp) -> bool {
         let given_up = self.holder.is_none() || self.expires <= now;
         !self.is_held_by(request) && (given_up || self.partition.of() != request.partitions)
-    }
-
-    fn is_abandoned(&self, now: Timestamp) -> bool {
-        self.abandoned.is_some_and(|at| at.plus(ABANDONED_FOR) > now)
     }
 
     /// Whether this lease is still held.

@@ -166,7 +166,7 @@ impl State {
 
     /// Records the outcome of the message that the unit handles.
     fn record(&mut self, receipt: Receipt, now: Timestamp) {
-        let Receipt { identity, envelope, origin, outcome, aborts, .. } = receipt;
+        let Receipt { identity, envelope, origin, outcome, .. } = receipt;
         if origin == Origin::Delivery {
             self.inbox.receive(identity, now);
         }
@@ -174,7 +174,7 @@ impl State {
             Outcome::Handled => self.parking.remove(identity),
             Outcome::Park { delay, attempts, failure } => {
                 let due = now.plus(delay);
-                self.parking.park(identity, envelope, due, (attempts, aborts), failure, now);
+                self.parking.park(identity, envelope, due, attempts, failure, now);
             }
             Outcome::DeadLetter { reason, attempts, failure } => {
                 self.parking.give_up(identity, envelope, reason, attempts, failure, now);

@@ -10,12 +10,7 @@ use super::store::MemoryStore;
 impl LeaseStore for MemoryStore {
     async fn hold_leases(&self, request: LeaseRequest) -> Result<Holdings> {
         let now = self.shared.clock.now();
-        let mut state = self.state()?;
-        let holdings = state.leases.hold(&request, now)?;
-        if request.role == LeaseRole::Consumer {
-            state.parking.take_back_aborts(request.holder);
-        }
-        Ok(holdings)
+        self.state()?.leases.hold(&request, now)
     }
 
     async fn release_leases(&self, leases: &[Lease]) -> Result<()> {
@@ -24,11 +19,7 @@ impl LeaseStore for MemoryStore {
     }
 
     async fn retire(&self, role: LeaseRole, holder: InstanceId) -> Result<()> {
-        let mut state = self.state()?;
-        state.leases.retire(role, holder);
-        if role == LeaseRole::Consumer {
-            state.parking.end_attempts(holder);
-        }
+        self.state()?.leases.retire(role, holder);
         Ok(())
     }
 }

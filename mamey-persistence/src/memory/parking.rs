@@ -5,9 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::message::{MessageIdentity, Partition};
-use mamey_core::store::{
-    DeadLetter, DeadLetterStore, InstanceId, LeaseRole, ParkedMessage, ParkingStore,
-};
+use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 
 use super::store::MemoryStore;
 
@@ -16,31 +14,17 @@ impl ParkingStore for MemoryStore {
     async fn due_parked(&self, partitions: &[Partition], limit: u32) -> Result<Vec<ParkedMessage>> {
         let now = self.shared.clock.now();
         let state = self.state()?;
-        let heads = state.parking.heads(partitions).filter(|parked| parked.message.due <= now);
-        let (mut due, aborted): (Vec<_>, Vec<_>) =
-            heads.partition(|parked| parked.message.aborts == 0);
-        due.sort_by_key(|parked| parked.message.due);
-        due.truncate(limit as usize);
-        due.extend(aborted.into_iter().min_by_key(|it| (it.message.aborts, it.message.due)));
-        let is_alive = |holder| state.leases.is_alive(LeaseRole::Consumer, holder, now);
-        Ok(due.into_iter().map(|parked| parked.read(is_alive)).collect())
-    }
-
-    async fn begin_parked(
-        &self,
-        holder: InstanceId,
-        messages: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>> {
-        let mut state = self.state()?;
-        let begun = messages.iter().filter(|message| state.parking.begin(**message, holder));
-        Ok(begun.copied().collect())
+        let mut due: Vec<_> =
+            state.parking.heads(partitions).filter(|parked| parked.due <= now).collect();
+        due.sort_by_key(|parked| parked.due);
+        Ok(due.into_iter().take(limit as usize).cloned().collect())
     }
 
     async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
         let now = self.shared.clock.now();
         let state = self.state()?;
         let heads = state.parking.heads(partitions);
-        Ok(heads.map(|parked| parked.message.due.duration_since(now)).min())
+        Ok(heads.map(|parked| parked.due.duration_since(now)).min())
     }
 
     async fn parked_count(&self) -> Result<u64> {

@@ -34,15 +34,13 @@ const OTHER_MEMBERS: &str =
     "SELECT partitions FROM mamey._members WHERE role = $1 AND holder <> $2";
 
 const SHARES: &str = "\
-SELECT number, partitions, holder, epoch, expires_at, abandoned_at
-FROM mamey._leases WHERE role = $1";
+SELECT number, partitions, holder, epoch, expires_at FROM mamey._leases WHERE role = $1";
 
 const WRITE_SHARES: &str = "\
-INSERT INTO mamey._leases (role, number, partitions, holder, epoch, expires_at, abandoned_at)
-SELECT $1, * FROM unnest($2::int[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[])
+INSERT INTO mamey._leases (role, number, partitions, holder, epoch, expires_at)
+SELECT $1, * FROM unnest($2::int[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[])
 ON CONFLICT (role, number) DO UPDATE SET partitions = excluded.partitions,
-  holder = excluded.holder, epoch = excluded.epoch, expires_at = excluded.expires_at,
-  abandoned_at = excluded.abandoned_at";
+  holder = excluded.holder, epoch = excluded.epoch, expires_at = excluded.expires_at";
 
 const RELEASE: &str = "\
 UPDATE mamey._leases AS lease SET holder = NULL
@@ -51,20 +49,8 @@ FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::uuid[])
 WHERE (lease.role, lease.number, lease.partitions, lease.epoch, lease.holder)
   = (given.role, given.number, given.partitions, given.epoch, given.holder)";
 
-/// Nobody waits here for a row that another transaction holds: it is corrected by a later renewal.
-const TAKE_BACK_ABORTS: &str = "\
-WITH counted AS MATERIALIZED (
-  SELECT id FROM mamey._parked WHERE aborts > 0 AND aborted_by = $1 FOR UPDATE SKIP LOCKED)
-UPDATE mamey._parked AS parked SET aborts = aborts - 1, aborted_by = NULL
-FROM counted WHERE parked.id = counted.id";
-
-/// A row that another transaction holds is left out: its attempt then counts as an abort.
 const RETIRE: &str = "\
-WITH retired AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2),
-begun AS MATERIALIZED (
-  SELECT id FROM mamey._parked WHERE $1 = 'consumer' AND begun_by = $2 FOR UPDATE SKIP LOCKED),
-ended AS (
-  UPDATE mamey._parked AS parked SET begun_by = NULL FROM begun WHERE parked.id = begun.id)
+WITH retired AS (DELETE FROM mamey._members WHERE role = $1 AND holder = $2)
 UPDATE mamey._leases SET holder = NULL WHERE role = $1 AND holder = $2";
 
 #[async_trait]
@@ -114,10 +100,6 @@ impl PostgresStore {
         let place = format!("{} {role}", self.tables.schema);
         self.query(LOCK).bind(place).execute(&mut *connection).await?;
         let now = self.join(connection, request).await?;
-        if request.role == LeaseRole::Consumer {
-            let take_back = self.query(TAKE_BACK_ABORTS).bind(request.holder.as_uuid());
-            take_back.execute(&mut *connection).await?;
-        }
         let members = self.members(connection, request).await?;
         let rows = self.query(SHARES).bind(role).fetch_all(&mut *connection).await?;
         let before = rows.iter().map(read_share).collect::<Result<Shares, Stop>>()?;
@@ -188,7 +170,6 @@ impl PostgresStore {
             .bind(column(&shares, |share| share.holder.map(InstanceId::as_uuid)))
             .bind(column(&shares, |share| stored(share.epoch)))
             .bind(column(&shares, |share| share.expires.as_micros()))
-            .bind(column(&shares, |share| share.abandoned.map(Timestamp::as_micros)))
             .execute(connection)
             .await
             .map(drop)
@@ -203,7 +184,6 @@ fn read_share(row: &PgRow) -> Result<(u16, Share), Stop> {
         holder: row.try_get::<Option<uuid::Uuid>, _>(2)?.map(InstanceId::new),
         epoch: epoch.unsigned_abs(),
         expires: Timestamp::from_micros(row.try_get(4)?),
-        abandoned: row.try_get::<Option<i64>, _>(5)?.map(Timestamp::from_micros),
     };
     Ok((number, share))
 }

@@ -6,45 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::message::{MessageIdentity, Partition};
-use mamey_core::store::{DeadLetter, DeadLetterStore, InstanceId, ParkedMessage, ParkingStore};
+use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
-use super::query::bind::{column, slots};
+use super::query::bind::slots;
 use super::store::PostgresStore;
 use crate::sql::rows::{dead_letter, parked_message};
 
-/// The head of a lane has its smallest position. A message without a lane is always a head. One whose
-/// attempt has begun is abandoned when that instance is no longer a member.
+/// The head of a lane has its smallest position. A message without a lane is always a head.
 const DUE: &str = "\
-WITH moment AS MATERIALIZED (SELECT mamey._now($2) AS now),
-quiet AS (
-  SELECT id FROM mamey._parked AS parked
-  WHERE slot = ANY($1) AND due <= (SELECT now FROM moment) AND aborts = 0
-    AND (lane IS NULL OR position = (
-      SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
-  ORDER BY due, position LIMIT $3),
-aborted AS (
-  SELECT id FROM mamey._parked AS parked
-  WHERE slot = ANY($1) AND due <= (SELECT now FROM moment) AND aborts > 0
-    AND (lane IS NULL OR position = (
-      SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
-  ORDER BY aborts, due, position LIMIT 1)
-SELECT due, since, attempts, failure, metadata, payload, id::text, aborts,
-  CASE WHEN begun_by IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM mamey._members
-    WHERE role = 'consumer' AND holder = begun_by AND expires_at > (SELECT now FROM moment))
-  THEN 1::bigint ELSE 0 END
-FROM mamey._parked
-WHERE id IN (SELECT id FROM quiet UNION ALL SELECT id FROM aborted)
-ORDER BY aborts, due, position";
-
-/// A row that a transaction holds is left out: others must not wait for it.
-const BEGIN: &str = "\
-WITH free AS MATERIALIZED (
-  SELECT id FROM mamey._parked WHERE id = ANY($2) FOR UPDATE SKIP LOCKED)
-UPDATE mamey._parked AS parked SET begun_by = $1 FROM free WHERE parked.id = free.id
-RETURNING parked.id";
+SELECT due, since, attempts, failure, metadata, payload, id::text FROM mamey._parked AS parked
+WHERE slot = ANY($1) AND due <= (SELECT mamey._now($2))
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey._parked AS other WHERE other.lane = parked.lane))
+ORDER BY due, position LIMIT $3";
 
 const NEXT_DUE: &str = "\
 SELECT min(greatest(due::numeric - moment.now, 0))::bigint
@@ -87,22 +62,6 @@ impl ParkingStore for PostgresStore {
             .bind(i64::from(limit));
         let rows = self.database.connections.fetch_all(due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
-            .map_err(|cause| self.database.error(cause))
-    }
-
-    async fn begin_parked(
-        &self,
-        holder: InstanceId,
-        messages: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids = column(messages, |message| message.as_uuid());
-        let begin = self.query(BEGIN).bind(holder.as_uuid()).bind(ids);
-        let rows = self.database.connections.fetch_all(begin).await;
-        let id = |row: &PgRow| row.try_get(0).map(MessageIdentity::from_uuid);
-        rows.and_then(|rows| rows.iter().map(id).collect())
             .map_err(|cause| self.database.error(cause))
     }
 

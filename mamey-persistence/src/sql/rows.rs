@@ -126,8 +126,7 @@ pub(crate) fn outbox_depth(row: &impl Columns) -> Result<OutboxDepth, sqlx::Erro
     ))
 }
 
-/// Columns: due, since, attempts, failure, metadata, payload, identity as text, aborts, and 1 for one that
-/// is abandoned.
+/// Columns: due, since, attempts, failure, metadata, payload, identity as text.
 pub(crate) fn parked_message(row: &impl Columns) -> Result<ParkedMessage, sqlx::Error> {
     let identity = identity(row, 6)?;
     let (envelope, unreadable) = envelope(row, 4, identity)?;
@@ -135,8 +134,6 @@ pub(crate) fn parked_message(row: &impl Columns) -> Result<ParkedMessage, sqlx::
         .with_due(time(row, 0)?)
         .with_since(time(row, 1)?)
         .with_attempts(attempts(row, 2)?)
-        .with_aborts(attempts(row, 7)?)
-        .with_abandoned(row.number(8)? == 1)
         .with_unreadable(unreadable))
 }
 

@@ -77,7 +77,7 @@ impl SqliteDatabase {
         let writing = settings::writing(&path, &options);
         let mut first = settings::connect(&path, &writing).await.with_context(doing)?;
         migrate(&mut first, &path, options.clock.now()).await.with_context(doing)?;
-        forget_instances(&mut first, options.clock.now())
+        forget_instances(&mut first)
             .await
             .map_err(|cause| store_error(&path, Arc::new(cause)))
             .with_context(doing)?;

@@ -27,15 +27,14 @@ INSERT INTO mamey_members (context, role, holder, partitions, expires_at) VALUES
 ON CONFLICT DO UPDATE SET partitions = excluded.partitions, expires_at = excluded.expires_at";
 
 const SHARES: &str = "\
-SELECT number, partitions, holder, epoch, expires_at, abandoned_at FROM mamey_leases
+SELECT number, partitions, holder, epoch, expires_at FROM mamey_leases
 WHERE context = ? AND role = ?";
 
 const WRITE_SHARE: &str = "\
-INSERT INTO mamey_leases
-  (context, role, number, partitions, holder, epoch, expires_at, abandoned_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO mamey_leases (context, role, number, partitions, holder, epoch, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET partitions = excluded.partitions, holder = excluded.holder,
-  epoch = excluded.epoch, expires_at = excluded.expires_at, abandoned_at = excluded.abandoned_at";
+  epoch = excluded.epoch, expires_at = excluded.expires_at";
 
 const RELEASE: &str = "\
 UPDATE mamey_leases SET holder = NULL
@@ -46,26 +45,13 @@ const LEAVE: &str = "DELETE FROM mamey_members WHERE context = ? AND role = ? AN
 const RELEASE_ALL: &str =
     "UPDATE mamey_leases SET holder = NULL WHERE context = ? AND role = ? AND holder = ?";
 
-const TAKE_BACK_ABORTS: &str = "\
-UPDATE mamey_parked SET aborts = aborts - 1, aborted_by = NULL
-WHERE context = ? AND aborts > 0 AND aborted_by = ?";
-
-const END_ATTEMPTS: &str =
-    "UPDATE mamey_parked SET begun_by = NULL WHERE context = ? AND begun_by = ?";
-
-const FORGET_INSTANCES: &str = "\
-DELETE FROM mamey_members;
-UPDATE mamey_leases SET holder = NULL, abandoned_at = ? WHERE holder IS NOT NULL";
+const FORGET_INSTANCES: &str =
+    "DELETE FROM mamey_members; UPDATE mamey_leases SET holder = NULL WHERE holder IS NOT NULL";
 
 /// Frees what the instances of earlier processes held. The holder of the file lock knows that they
-/// have ended, so nobody waits until their leases expire, and that they did not release these. Epochs
-/// stay.
-pub(super) async fn forget_instances(
-    connection: &mut SqliteConnection,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let forget = sqlx::query(FORGET_INSTANCES).bind(now.as_micros());
-    forget.execute(connection).await.map(drop)
+/// have ended, so nobody waits until their leases expire. Epochs stay.
+pub(super) async fn forget_instances(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(FORGET_INSTANCES).execute(connection).await.map(drop)
 }
 
 #[async_trait]
@@ -130,10 +116,6 @@ impl Hold {
         script.bind(holder.as_slice());
         script.bind(i64::from(self.request.partitions));
         script.bind(self.now.plus(self.request.duration).as_micros());
-        if self.request.role == LeaseRole::Consumer {
-            script.statement(TAKE_BACK_ABORTS, Expect::Anything);
-            script.bind(self.context.as_str()).bind(holder.as_slice());
-        }
         script.run(transaction).await?;
         let others: Vec<u16> = sqlx::query_scalar(OTHER_MEMBERS)
             .bind(self.context.as_str())
@@ -162,8 +144,7 @@ impl Hold {
             .bind(i64::from(share.partition.of()))
             .bind(share.holder.map(bytes))
             .bind(stored(share.epoch))
-            .bind(share.expires.as_micros())
-            .bind(share.abandoned.map(Timestamp::as_micros));
+            .bind(share.expires.as_micros());
     }
 }
 
@@ -214,10 +195,6 @@ impl Work for Retire {
                 .bind(self.role.as_str())
                 .bind(bytes(self.holder));
         }
-        if self.role == LeaseRole::Consumer {
-            script.statement(END_ATTEMPTS, Expect::Anything);
-            script.bind(self.context.as_str()).bind(bytes(self.holder));
-        }
         script.run(transaction).await?;
         Ok(())
     }
@@ -236,12 +213,10 @@ fn read_share(row: &SqliteRow) -> Result<(u16, Share), Stop<Holdings>> {
         holder: holder.map(InstanceId::new),
         epoch: epoch.unsigned_abs(),
         expires: Timestamp::from_micros(row.try_get(4)?),
-        abandoned: row.try_get::<Option<i64>, _>(5)?.map(Timestamp::from_micros),
     };
     Ok((number, share))
 }
 
-/// An instance as columns hold it.
-pub(super) fn bytes(holder: InstanceId) -> Vec<u8> {
+fn bytes(holder: InstanceId) -> Vec<u8> {
     holder.as_uuid().as_bytes().to_vec()
 }

@@ -7,42 +7,25 @@ use async_trait::async_trait;
 use mamey_core::Result;
 use mamey_core::clock::Timestamp;
 use mamey_core::message::{MessageIdentity, Partition};
-use mamey_core::store::{DeadLetter, DeadLetterStore, InstanceId, ParkedMessage, ParkingStore};
+use mamey_core::store::{DeadLetter, DeadLetterStore, ParkedMessage, ParkingStore};
 use sqlx::Row;
 
 use super::commit::script::{Expect, Script};
 use super::commit::transaction::Transaction;
 use super::commit::work::{Stop, Work};
-use super::lease::bytes;
 use super::outbox::slot_mask;
 use super::query::values::key;
 use super::store::SqliteStore;
 use crate::sql::rows::{dead_letter, parked_message};
 
-/// A head has the smallest position of its lane; a message without a lane is a head by itself. One
-/// whose attempt has begun is abandoned when that instance is no longer a member.
+/// A head has the smallest position of its lane; a message without a lane is a head by itself.
 const DUE: &str = "\
-SELECT due, since, attempts, failure, metadata, payload, hex(id), aborts,
-  begun_by IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM mamey_members AS member
-    WHERE member.context = ?1 AND role = 'consumer' AND holder = begun_by AND expires_at > ?3)
-FROM (
-  SELECT * FROM (
-    SELECT * FROM mamey_parked AS parked
-    WHERE context = ?1 AND (?2 >> slot) & 1 AND due <= ?3 AND aborts = 0
-      AND (lane IS NULL OR position = (
-        SELECT min(position) FROM mamey_parked AS other
-        WHERE other.context = parked.context AND other.lane = parked.lane))
-    ORDER BY due, position LIMIT ?4)
-  UNION ALL
-  SELECT * FROM (
-    SELECT * FROM mamey_parked AS parked
-    WHERE context = ?1 AND (?2 >> slot) & 1 AND due <= ?3 AND aborts > 0
-      AND (lane IS NULL OR position = (
-        SELECT min(position) FROM mamey_parked AS other
-        WHERE other.context = parked.context AND other.lane = parked.lane))
-    ORDER BY aborts, due, position LIMIT 1))
-ORDER BY aborts, due, position";
+SELECT due, since, attempts, failure, metadata, payload, hex(id) FROM mamey_parked AS parked
+WHERE context = ? AND (? >> slot) & 1 AND due <= ?
+  AND (lane IS NULL OR position = (
+    SELECT min(position) FROM mamey_parked AS other
+    WHERE other.context = parked.context AND other.lane = parked.lane))
+ORDER BY due, position LIMIT ?";
 
 const NEXT_DUE: &str = "\
 SELECT min(due) FROM mamey_parked AS parked
@@ -50,8 +33,6 @@ WHERE context = ? AND (? >> slot) & 1
   AND (lane IS NULL OR position = (
     SELECT min(position) FROM mamey_parked AS other
     WHERE other.context = parked.context AND other.lane = parked.lane))";
-
-const BEGIN: &str = "UPDATE mamey_parked SET begun_by = ? WHERE context = ? AND id = ?";
 
 const PARKED_COUNT: &str = "SELECT count(*) FROM mamey_parked WHERE context = ?";
 
@@ -88,18 +69,6 @@ impl ParkingStore for SqliteStore {
         let rows = self.database.readers.fetch_all(due).await;
         rows.and_then(|rows| rows.iter().map(parked_message).collect())
             .map_err(|cause| self.database.error(cause))
-    }
-
-    async fn begin_parked(
-        &self,
-        holder: InstanceId,
-        messages: &[MessageIdentity],
-    ) -> Result<Vec<MessageIdentity>> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let context = self.context().to_owned();
-        self.database.submit(Begin { context, holder, messages: messages.to_vec() }).await
     }
 
     async fn next_due_in(&self, partitions: &[Partition]) -> Result<Option<Duration>> {
@@ -163,36 +132,6 @@ impl SqliteStore {
         let context = self.context().to_owned();
         let end = EndDeadLetter { context, message, replay_due };
         self.database.submit(end).await
-    }
-}
-
-/// Records that attempts begin.
-struct Begin {
-    context: String,
-    holder: InstanceId,
-    messages: Vec<MessageIdentity>,
-}
-
-#[async_trait]
-impl Work for Begin {
-    type Output = Vec<MessageIdentity>;
-
-    async fn run(
-        &mut self,
-        transaction: &mut Transaction<'_>,
-    ) -> Result<Self::Output, Stop<Self::Output>> {
-        let mut begun = Vec::with_capacity(self.messages.len());
-        for message in &self.messages {
-            let begin = sqlx::query(BEGIN)
-                .bind(bytes(self.holder))
-                .bind(self.context.as_str())
-                .bind(key(*message));
-            let connection = transaction.connection().await?;
-            if begin.execute(&mut *connection).await?.rows_affected() > 0 {
-                begun.push(*message);
-            }
-        }
-        Ok(begun)
     }
 }
 

@@ -29,11 +29,6 @@ impl Leases {
         share.is_some_and(|share| share.is_current(lease))
     }
 
-    /// Whether the instance counts as alive in this role.
-    pub(crate) fn is_alive(&self, role: LeaseRole, holder: InstanceId, now: Timestamp) -> bool {
-        self.members.get(&(role, holder)).is_some_and(|member| member.expires > now)
-    }
-
     pub(crate) fn hold(&mut self, request: &LeaseRequest, now: Timestamp) -> Result<Holdings> {
         let members = self.join(request, now)?;
         let shares = self.shares.entry(request.role).or_default();

@@ -4,42 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mamey_core::clock::Timestamp;
 use mamey_core::message::{Envelope, Lane, MessageIdentity, Partition};
-use mamey_core::store::{DeadLetter, DeadLetterReason, Failure, InstanceId, ParkedMessage};
+use mamey_core::store::{DeadLetter, DeadLetterReason, Failure, ParkedMessage};
 
 /// A message's place in its lane; it keeps it from parking to dead letter and back.
 type Position = u64;
 
-/// A parked message, and whose attempts at it there were.
-pub(crate) struct Parked {
-    pub(crate) message: ParkedMessage,
-    /// Whose attempt is not over.
-    begun_by: Option<InstanceId>,
-    /// Whose attempt was counted last as an abort.
-    aborted_by: Option<InstanceId>,
-}
-
 /// The parking and the dead letters of one context.
 #[derive(Default)]
 pub(crate) struct Parking {
-    parked: BTreeMap<Position, Parked>,
+    parked: BTreeMap<Position, ParkedMessage>,
     positions: HashMap<MessageIdentity, Position>,
     lanes: HashMap<Lane, BTreeSet<Position>>,
     last_position: Position,
     dead: BTreeMap<u64, (Position, DeadLetter)>,
     dead_by_identity: HashMap<MessageIdentity, u64>,
     given_up: u64,
-}
-
-impl Parked {
-    const fn new(message: ParkedMessage) -> Self {
-        Self { message, begun_by: None, aborted_by: None }
-    }
-
-    /// What a reader sees, to whom `is_alive` says which instances are.
-    pub(crate) fn read(&self, is_alive: impl Fn(InstanceId) -> bool) -> ParkedMessage {
-        let abandoned = self.begun_by.is_some_and(|holder| !is_alive(holder));
-        self.message.clone().with_abandoned(abandoned)
-    }
 }
 
 impl Parking {
@@ -79,53 +58,21 @@ impl Parking {
         message: MessageIdentity,
         envelope: Envelope,
         due: Timestamp,
-        (attempts, aborts): (u32, u32),
+        attempts: u32,
         failure: Failure,
         now: Timestamp,
     ) {
-        if let Some(parked) = self.parked_mut(message) {
-            let begun_by = parked.begun_by.take();
-            if aborts > parked.message.aborts {
-                parked.aborted_by = begun_by;
-            }
-            let known = &mut parked.message;
-            (known.due, known.attempts, known.aborts) = (due, attempts, aborts);
-            known.failure = failure;
+        let position = self.positions.get(&message);
+        if let Some(parked) = position.and_then(|position| self.parked.get_mut(position)) {
+            (parked.due, parked.attempts, parked.failure) = (due, attempts, failure);
             return;
         }
         let parked = ParkedMessage::of(message, envelope, failure)
             .with_attempts(attempts)
-            .with_aborts(aborts)
             .with_since(now)
             .with_due(due);
         let position = self.next_position();
         self.insert(position, parked);
-    }
-
-    /// Records that an attempt begins; false when the message is not parked.
-    pub(crate) fn begin(&mut self, message: MessageIdentity, holder: InstanceId) -> bool {
-        let parked = self.parked_mut(message);
-        parked.map(|parked| parked.begun_by = Some(holder)).is_some()
-    }
-
-    /// The attempts of an instance that retires are over.
-    pub(crate) fn end_attempts(&mut self, holder: InstanceId) {
-        for parked in self.parked.values_mut() {
-            parked.begun_by.take_if(|by| *by == holder);
-        }
-    }
-
-    /// The aborts that were counted last for an instance that is alive were none.
-    pub(crate) fn take_back_aborts(&mut self, holder: InstanceId) {
-        for parked in self.parked.values_mut() {
-            if parked.aborted_by.take_if(|by| *by == holder).is_some() {
-                parked.message.aborts = parked.message.aborts.saturating_sub(1);
-            }
-        }
-    }
-
-    fn parked_mut(&mut self, message: MessageIdentity) -> Option<&mut Parked> {
-        self.parked.get_mut(self.positions.get(&message)?)
     }
 
     pub(crate) fn give_up(
@@ -158,7 +105,7 @@ impl Parking {
     pub(crate) fn heads<'a>(
         &'a self,
         partitions: &'a [Partition],
-    ) -> impl Iterator<Item = &'a Parked> {
+    ) -> impl Iterator<Item = &'a ParkedMessage> {
         let is_head = |position: &Position, lane: Option<Lane>| {
             let head = lane.and_then(|lane| self.lanes.get(&lane)?.first());
             head.is_none_or(|head| head == position)
@@ -166,10 +113,9 @@ impl Parking {
         self.parked
             .iter()
             .filter(move |(position, parked)| {
-                let envelope = &parked.message.envelope;
-                let slot = envelope.metadata.slot();
+                let slot = parked.envelope.metadata.slot();
                 let ours = partitions.iter().any(|partition| partition.contains(slot));
-                ours && is_head(position, envelope.lane())
+                ours && is_head(position, parked.envelope.lane())
             })
             .map(|(_, parked)| parked)
     }
@@ -207,12 +153,12 @@ impl Parking {
             self.lanes.entry(lane).or_default().insert(position);
         }
         self.positions.insert(parked.identity, position);
-        self.parked.insert(position, Parked::new(parked));
+        self.parked.insert(position, parked);
     }
 
     fn take(&mut self, message: MessageIdentity) -> Option<(Position, ParkedMessage)> {
         let position = self.positions.remove(&message)?;
-        let parked = self.parked.remove(&position)?.message;
+        let parked = self.parked.remove(&position)?;
         if let Some(lane) = parked.envelope.lane()
             && let Some(waiting) = self.lanes.get_mut(&lane)
         {

@@ -35,7 +35,6 @@ pub(crate) fn outcome(receipt: &Receipt) -> Result<Option<Json>> {
         "delay": delay,
         "reason": reason,
         "attempts": attempts,
-        "aborts": receipt.aborts,
         "failure": failure.map(to_json).transpose()?,
         "metadata": to_json(metadata)?,
     })))

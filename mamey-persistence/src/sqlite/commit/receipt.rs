@@ -17,8 +17,8 @@ ON CONFLICT DO UPDATE SET value = value + 1";
 
 const PARK: &str = "\
 INSERT INTO mamey_parked
-  (position, context, id, lane, slot, due, since, attempts, aborts, failure, metadata, payload)
-SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+  (position, context, id, lane, slot, due, since, attempts, failure, metadata, payload)
+SELECT value, context, ?, ?, ?, ?, ?, ?, ?, ?, ?
 FROM mamey_counters WHERE context = ? AND name = 'position'";
 
 const GIVE_UP: &str = "\
@@ -30,11 +30,8 @@ FROM mamey_counters WHERE context = ? AND name = 'position'";
 
 const UNPARK: &str = "DELETE FROM mamey_parked WHERE context = ? AND id = ?";
 
-/// The attempt is over. If it is counted as an abort, its instance is remembered.
-const PARK_AGAIN: &str = "\
-UPDATE mamey_parked SET due = ?, attempts = ?, failure = ?,
-  aborted_by = iif(? > aborts, begun_by, aborted_by), aborts = ?, begun_by = NULL
-WHERE context = ? AND id = ?";
+const PARK_AGAIN: &str =
+    "UPDATE mamey_parked SET due = ?, attempts = ?, failure = ? WHERE context = ? AND id = ?";
 
 const GIVE_UP_PARKED: &str = "\
 INSERT INTO mamey_dead_letters
@@ -79,8 +76,7 @@ fn record_delivery(
         Outcome::Park { delay, attempts, failure } => {
             add_positioned(script, context, PARK, receipt);
             script.bind(now.plus(*delay).as_micros()).bind(now.as_micros());
-            script.bind(i64::from(*attempts)).bind(i64::from(receipt.aborts));
-            script.bind(to_json(failure)?);
+            script.bind(i64::from(*attempts)).bind(to_json(failure)?);
         }
         Outcome::DeadLetter { reason, attempts, failure } => {
             add_positioned(script, context, GIVE_UP, receipt);
@@ -123,8 +119,7 @@ fn record_parked(
         Outcome::Park { delay, attempts, failure } => {
             script.statement(PARK_AGAIN, still_parked());
             script.bind(now.plus(*delay).as_micros()).bind(i64::from(*attempts));
-            let aborts = i64::from(receipt.aborts);
-            script.bind(to_json(failure)?).bind(aborts).bind(aborts);
+            script.bind(to_json(failure)?);
         }
         Outcome::DeadLetter { reason, attempts, failure } => {
             let (reason, attempts) = (reason.as_str(), i64::from(*attempts));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mamey_core::ErrorKind;
-use mamey_core::store::{ABANDONED_FOR, Holdings, InstanceId, Lease, LeaseRole, Store};
+use mamey_core::store::{Holdings, InstanceId, Lease, LeaseRole, Store};
 use uuid::Uuid;
 
 use super::fixture::{assert_kind, request};
@@ -116,31 +116,4 @@ pub async fn retired_instances_leave_at_once(harness: StoreHarness) {
     let rest = hold(&*store, 2).await;
     assert_eq!((rest.leases.len(), rest.surplus), (8, 0));
     assert_eq!(store.hold_leases(consuming).await.unwrap(), consumer);
-}
-
-/// Partitions that are taken from an instance which neither released them nor retired are abandoned
-/// for a while, also when they move on; those that were released are not.
-pub async fn partitions_that_an_instance_left_are_abandoned(harness: StoreHarness) {
-    let store = harness.store().await;
-    let all = hold(&*store, 1).await;
-    assert!(all.abandoned.is_empty(), "nobody held them before");
-    store.release_leases(&all.leases[..6]).await.unwrap();
-    harness.clock.advance(Duration::from_secs(11));
-    let left = hold(&*store, 2).await;
-    let numbers = |holdings: &Holdings| -> Vec<u16> {
-        holdings.abandoned.iter().map(|partition| partition.number()).collect()
-    };
-    assert_eq!((left.leases.len(), numbers(&left)), (8, vec![6, 7]));
-    assert_eq!(hold(&*store, 2).await, left, "each renewal says so");
-    store.retire(LeaseRole::Relay, InstanceId::new(Uuid::from_u128(2))).await.unwrap();
-    assert_eq!(numbers(&hold(&*store, 3).await), [6, 7], "the next holder learns it too");
-    harness.clock.advance(Duration::from_secs(9));
-    hold(&*store, 3).await;
-    harness.clock.advance(ABANDONED_FOR);
-    let late = hold(&*store, 3).await;
-    assert!(late.abandoned.is_empty(), "its own leases expired, and it is alive: {late:?}");
-    // Under another number of partitions, what was left may be in any of them.
-    harness.clock.advance(Duration::from_secs(11));
-    let other = store.hold_leases(request(4, 4)).await.unwrap();
-    assert_eq!(numbers(&other), [0, 1, 2, 3]);
 }

@@ -7,7 +7,6 @@
     reason = "a promise that does not hold must end the test"
 )]
 
-pub mod attempts;
 pub mod coalescing;
 pub mod connections;
 pub mod criteria;
@@ -44,13 +43,6 @@ pub use needs::run;
 macro_rules! store_conformance {
     ($harness:path) => {
         $crate::store_conformance! { @cases $harness;
-            Nothing, attempts:
-                a_replayed_message_has_no_aborts
-                an_abort_of_an_instance_that_is_alive_is_taken_back
-                an_attempt_is_abandoned_when_its_instance_is_gone
-                an_instance_that_retires_abandons_nothing
-                messages_with_aborts_are_due_one_at_a_time;
-            Durability, attempts: an_instance_that_ended_has_abandoned_its_work;
             Nothing, coalescing: units_together_equal_units_one_by_one;
             Nothing, criteria:
                 comparisons_agree_with_their_definition
@@ -80,7 +72,6 @@ macro_rules! store_conformance {
                 another_number_of_partitions_is_refused
                 expired_leases_are_taken_over_under_a_new_epoch
                 partitions_are_shared_fairly
-                partitions_that_an_instance_left_are_abandoned
                 retired_instances_leave_at_once;
             Nothing, limits: documents_are_kept_up_to_the_limit;
             Nothing, order:
@@ -138,7 +129,6 @@ mod tests {
     fn every_case_is_in_the_list() {
         let list = include_str!("mod.rs").split("macro_rules!").nth(1).unwrap();
         let files = [
-            include_str!("attempts.rs"),
             include_str!("coalescing.rs"),
             include_str!("connections.rs"),
             include_str!("criteria.rs"),

@@ -134,27 +134,20 @@ CREATE SEQUENCE mamey._position;
 
 -- Messages that wait to be handled again.
 CREATE TABLE mamey._parked (
-    id         uuid PRIMARY KEY,
-    position   bigint NOT NULL,
-    lane       text COLLATE "C",
-    slot       smallint NOT NULL,
-    due        bigint NOT NULL,
-    since      bigint NOT NULL,
-    attempts   bigint NOT NULL,
-    failure    text NOT NULL,
-    metadata   text NOT NULL,
-    payload    bytea NOT NULL,
-    -- How many times a process ended while its handler ran.
-    aborts     bigint NOT NULL DEFAULT 0,
-    -- The instance whose attempt is not over, and the one whose attempt was counted last as an abort. No
-    -- index has them, so that an attempt begins without a new entry in any.
-    begun_by   uuid,
-    aborted_by uuid
+    id       uuid PRIMARY KEY,
+    position bigint NOT NULL,
+    lane     text COLLATE "C",
+    slot     smallint NOT NULL,
+    due      bigint NOT NULL,
+    since    bigint NOT NULL,
+    attempts bigint NOT NULL,
+    failure  text NOT NULL,
+    metadata text NOT NULL,
+    payload  bytea NOT NULL
 );
 
 CREATE INDEX _parked_by_lane ON mamey._parked (lane, position);
 CREATE INDEX _parked_by_due ON mamey._parked (due);
-CREATE INDEX _parked_by_aborts ON mamey._parked (aborts, due) WHERE aborts > 0;
 
 -- Messages that were given up, in that order.
 CREATE TABLE mamey._dead_letters (
@@ -183,13 +176,11 @@ CREATE TABLE mamey._members (
 
 -- Who holds which partition. Rows are never deleted, because an epoch must not be used twice.
 CREATE TABLE mamey._leases (
-    role         text COLLATE "C" NOT NULL,
-    number       integer NOT NULL,
-    partitions   integer NOT NULL,
-    holder       uuid,
-    epoch        bigint NOT NULL,
-    expires_at   bigint NOT NULL,
-    -- When it was last taken from a holder that had not released it.
-    abandoned_at bigint,
+    role       text COLLATE "C" NOT NULL,
+    number     integer NOT NULL,
+    partitions integer NOT NULL,
+    holder     uuid,
+    epoch      bigint NOT NULL,
+    expires_at bigint NOT NULL,
     PRIMARY KEY (role, number)
 );

@@ -22,10 +22,10 @@ BEGIN
     IF receipt->>'origin' = 'delivery' THEN
         IF becomes = 'parked' THEN
             INSERT INTO mamey._parked
-                (id, position, lane, slot, due, since, attempts, aborts, failure, metadata, payload)
+                (id, position, lane, slot, due, since, attempts, failure, metadata, payload)
             VALUES (message, nextval('mamey._position'), receipt->>'lane',
-                (receipt->>'slot')::smallint, next_due, at, (receipt->>'attempts')::bigint,
-                (receipt->>'aborts')::bigint, receipt->>'failure', receipt->>'metadata', payload);
+                (receipt->>'slot')::smallint, next_due, at,
+                (receipt->>'attempts')::bigint, receipt->>'failure', receipt->>'metadata', payload);
         ELSE
             INSERT INTO mamey._dead_letters
                 (id, position, lane, slot, reason, attempts, first_failed, last_failed, failure,
@@ -35,12 +35,8 @@ BEGIN
                 at, at, receipt->>'failure', receipt->>'metadata', payload);
         END IF;
     ELSIF becomes = 'parked' THEN
-        -- The attempt is over. If it is counted as an abort, its instance is remembered.
         UPDATE mamey._parked SET due = next_due,
-            attempts = (receipt->>'attempts')::bigint, failure = receipt->>'failure',
-            aborted_by = CASE WHEN (receipt->>'aborts')::bigint > aborts THEN begun_by
-                ELSE aborted_by END,
-            aborts = (receipt->>'aborts')::bigint, begun_by = NULL
+            attempts = (receipt->>'attempts')::bigint, failure = receipt->>'failure'
         WHERE id = message;
     ELSE
         IF becomes = 'dead' THEN

@@ -74,28 +74,22 @@ CREATE INDEX mamey_replies_by_age ON mamey_replies (context, saved_at);
 
 -- Messages that wait to be handled again. The position orders a lane, and a message keeps it.
 CREATE TABLE mamey_parked (
-    context    TEXT NOT NULL,
-    id         BLOB NOT NULL,
-    position   INTEGER NOT NULL,
-    lane       TEXT,
-    slot       INTEGER NOT NULL,
-    due        INTEGER NOT NULL,
-    since      INTEGER NOT NULL,
-    attempts   INTEGER NOT NULL,
-    failure    TEXT NOT NULL,
-    metadata   TEXT NOT NULL,
-    payload    BLOB NOT NULL,
-    -- How many times a process ended while its handler ran.
-    aborts     INTEGER NOT NULL DEFAULT 0,
-    -- The instance whose attempt is not over, and the one whose attempt was counted last as an abort.
-    begun_by   BLOB,
-    aborted_by BLOB,
+    context  TEXT NOT NULL,
+    id       BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    lane     TEXT,
+    slot     INTEGER NOT NULL,
+    due      INTEGER NOT NULL,
+    since    INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    failure  TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    payload  BLOB NOT NULL,
     PRIMARY KEY (context, id)
 ) STRICT;
 
 CREATE INDEX mamey_parked_by_lane ON mamey_parked (context, lane, position);
 CREATE INDEX mamey_parked_by_due ON mamey_parked (context, due);
-CREATE INDEX mamey_parked_by_aborts ON mamey_parked (context, aborts, due) WHERE aborts > 0;
 
 -- Messages that were given up, in that order.
 CREATE TABLE mamey_dead_letters (
@@ -127,14 +121,12 @@ CREATE TABLE mamey_members (
 
 -- Who holds which partition. A row stays for ever, because its epoch must never come again.
 CREATE TABLE mamey_leases (
-    context      TEXT NOT NULL,
-    role         TEXT NOT NULL,
-    number       INTEGER NOT NULL,
-    partitions   INTEGER NOT NULL,
-    holder       BLOB,
-    epoch        INTEGER NOT NULL,
-    expires_at   INTEGER NOT NULL,
-    -- When it was last taken from a holder that had not released it.
-    abandoned_at INTEGER,
+    context    TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    number     INTEGER NOT NULL,
+    partitions INTEGER NOT NULL,
+    holder     BLOB,
+    epoch      INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
     PRIMARY KEY (context, role, number)
 ) STRICT, WITHOUT ROWID;
