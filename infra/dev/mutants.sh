@@ -3,7 +3,6 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source infra/dev/packages.sh
 
 # The faults of SQL functions. A test's database plants the one that MAMEY_SQL_MUTATION names.
 sql_list=mamey-persistence/src/postgres/mutations.toml
@@ -60,8 +59,8 @@ run_sql() {
         short=true
         shift
     fi
-    mkdir -p target
     log="$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants-sql.log"
+    mkdir -p "$(dirname "$log")"
     while IFS=$'\t' read -r name note; do
         if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
         if [[ "$note" == !* ]]; then
@@ -88,8 +87,9 @@ run_rust() {
         echo "== installing cargo-mutants" >&2
         cargo install --locked --version "^27" cargo-mutants
     fi
+    if [ $# -eq 0 ]; then set -- "${rust_files[@]}"; fi
     local file files=()
-    for file in "${@:-${rust_files[@]}}"; do files+=(--file "$file"); done
+    for file in "$@"; do files+=(--file "$file"); done
     cargo mutants --all-features --test-tool nextest --output "${CARGO_TARGET_DIR:-target}" \
         --timeout-multiplier 3 --minimum-test-timeout 120 "${files[@]}"
 }
@@ -109,7 +109,13 @@ if ! command -v cargo-nextest >/dev/null; then
     exit 1
 fi
 case "${1:-}" in
-    sql) start_servers && run_sql "${@:2}" ;;
-    rust) start_servers && run_rust "${@:2}" ;;
+    sql)
+        start_servers
+        run_sql "${@:2}"
+        ;;
+    rust)
+        start_servers
+        run_rust "${@:2}"
+        ;;
     *) usage "it has sql and rust" ;;
 esac
